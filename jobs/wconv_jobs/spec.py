@@ -1,0 +1,107 @@
+"""What one trial trains: the typed, JSON-serialisable order that an agent hands to its ranks.
+
+Importing this module does not import torch. Densities list their coefficients outermost first.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+Option = bool | int | FiniteFloat | str | list[bool | int | FiniteFloat | str]
+
+
+class Spec(BaseModel):
+    """Base of everything read from a file: immutable, no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+
+class ModelSpec(Spec):
+    """A network by name."""
+
+    name: str
+    """A module of `wconv_jobs.models`."""
+    options: dict[str, Option] = Field(default_factory=dict)
+    """Keyword arguments of its builder; what is left out takes the builder's default."""
+
+
+class DataSpec(Spec):
+    """A data set by name."""
+
+    name: str
+    """A module of `wconv_jobs.data`."""
+    options: dict[str, Option] = Field(default_factory=dict)
+    """Keyword arguments of its loader; what is left out takes the loader's default."""
+
+
+class SgdSpec(Spec):
+    """torch.optim.SGD."""
+
+    name: Literal["sgd"]
+    lr: Annotated[FiniteFloat, Field(gt=0)]
+    momentum: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.0
+    nesterov: bool = False
+    weight_decay: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+class AdamSpec(Spec):
+    """torch.optim.Adam, or torch.optim.AdamW with decoupled weight decay."""
+
+    name: Literal["adam", "adamw"]
+    lr: Annotated[FiniteFloat, Field(gt=0)]
+    betas: tuple[FiniteFloat, FiniteFloat] = Field(default=(0.9, 0.999), strict=False)
+    eps: Annotated[FiniteFloat, Field(gt=0)] = 1e-8
+    weight_decay: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+
+
+OptimizerSpec = Annotated[SgdSpec | AdamSpec, Field(discriminator="name")]
+
+
+class RecipeSpec(Spec):
+    """How a network is trained."""
+
+    optimizer: OptimizerSpec
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """Learning rate over the run, set once per optimizer step; cosine ends at 0."""
+    epochs: Annotated[int, Field(ge=1)]
+    batch: Annotated[int, Field(ge=1)]
+    """Samples per optimizer step, summed over all ranks of the trial."""
+    init: Literal["pytorch", "kaiming", "paper"] = "kaiming"
+    """Initial weights, the same for every density: see `wconv_jobs.initialisation`."""
+    clip_grad_norm: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    """Upper bound of the gradient's global norm; null does not clip."""
+    label_smoothing: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.0
+    dtype: Literal["float32", "float64"] = "float32"
+    """Precision of parameters and data."""
+    amp: Literal["none", "bfloat16"] = "none"
+    """Autocast of forward and loss."""
+
+
+class TrialSpec(Spec):
+    """Everything a rank needs to train one trial; nothing in it names a study or a database."""
+
+    model: ModelSpec
+    data: DataSpec
+    recipe: RecipeSpec
+    density: tuple[FiniteFloat, ...] = Field(strict=False)
+    """Coefficients, outermost first; all ones is plain convolution."""
+    study_seed: Annotated[int, Field(ge=0)]
+    replicate: Annotated[int, Field(ge=0)] = 0
+    """Trials of one replicate share initial weights, data order and noise."""
+    threads_per_rank: Annotated[int, Field(ge=1)] = 1
+    """CPU threads of each rank."""
+    checkpoint_folder: Path = Field(strict=False)
+    deadline_s: FiniteFloat | None = None
+    """Unix time at which the ranks must have ended; null has no limit."""
+
+    @property
+    def kernel_size(self) -> int:
+        """k = 2n + 1 for n coefficients."""
+        return 2 * len(self.density) + 1

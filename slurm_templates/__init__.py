@@ -1,0 +1,1 @@
+"""Cluster profiles that ship with wconv-sweep (package data; `wconv_sweep.resources` finds them)."""

@@ -1,0 +1,1 @@
+"""Study files that ship with wconv-sweep (package data; `wconv_sweep.resources` finds them)."""
