@@ -1,0 +1,20 @@
+"""The errors of this package.
+
+ValueError
+|-- DensityError   the density itself is wrong
+`-- SiteError      the model has no place, or no clear place, for the density
+RuntimeError
+`-- EngineError    a DensityEngine was used in a way that would train another network
+"""
+
+
+class DensityError(ValueError):
+    """The density, the density kernel or the kernel size is not a legal one."""
+
+
+class SiteError(ValueError):
+    """The convolutions on which the density should act cannot be found or told apart."""
+
+
+class EngineError(RuntimeError):
+    """A DensityEngine was used in an order or with an optimizer that it cannot serve."""
