@@ -1,0 +1,145 @@
+"""What can be named in a study: models, data sets and metrics, with the options of each.
+
+Names are the modules of a package, options the keyword arguments of its builder, read from the
+source text: a login node can check a study without importing torch. `wconv_jobs.models`,
+`wconv_jobs.data` and `wconv_jobs.metrics` use the same check, so there is one wording.
+"""
+
+import ast
+import difflib
+import importlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from wconv_jobs.errors import JobError
+
+Kind = Literal["models", "data", "metrics"]
+
+
+def names(kind: Kind) -> tuple[str, ...]:
+    """Return the known names of a kind in alphabetical order; private modules are none."""
+    modules = Path(__file__).with_name(kind).glob("*.py")
+    return tuple(sorted(module.stem for module in modules if not module.stem.startswith("_")))
+
+
+def check_options(kind: Kind, name: str, options: Mapping[str, object]) -> list[str]:
+    """Return one sentence per problem with a name or its options; empty when all is well."""
+    return _check(kind, name, options)[1]
+
+
+def checked_options(kind: Kind, name: str, options: Mapping[str, object]) -> dict[str, Any]:
+    """Return the options in the types that the builder asks for, e.g. 25 as 25.0.
+
+    Raises:
+        JobError: `check_options` finds problems; the message holds them all.
+    """
+    values, problems = _check(kind, name, options)
+    if problems:
+        raise JobError("\n".join(problems))
+    return values
+
+
+def check_data(name: str, options: Mapping[str, object]) -> list[str]:
+    """Return one sentence per problem with a data set's options or with the files they name.
+
+    A data set that reads the user's files says so with a function `check(**options)` that returns
+    problems; its module must not import torch at the top.
+    """
+    values, problems = _check("data", name, options)
+    if not problems and _function(_tree("data", name), "check") is not None:
+        problems = importlib.import_module(f"wconv_jobs.data.{name}").check(**values)
+    return [str(problem) for problem in problems]
+
+
+@dataclass(frozen=True)
+class _Option:
+    adapter: TypeAdapter[Any]
+    required: bool
+
+
+_BUILDERS: dict[Kind, str] = {"models": "build", "data": "load", "metrics": "build"}
+# The loading code passes the seed; no study does.
+_NOT_OPTIONS = {"seed"}
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+_TYPES = {t.__name__: t for t in (bool, float, int, list, str, tuple)} | {
+    "Annotated": Annotated,
+    "Field": Field,
+    "Literal": Literal,
+}
+
+
+def _check(
+    kind: Kind, name: str, options: Mapping[str, object]
+) -> tuple[dict[str, Any], list[str]]:
+    known = names(kind)
+    if name not in known:
+        return {}, [f"{kind}: unknown name {name!r}; {_nearest(name, known)}."]
+    taken = _options(kind, name)
+    values: dict[str, Any] = {}
+    problems = [
+        f"{kind}.{name}: option {option!r} is missing, and it has no default."
+        for option in taken
+        if taken[option].required and option not in options
+    ]
+    for option, value in options.items():
+        if option not in taken:
+            hint = _nearest(option, taken) if taken else "it takes none"
+            problems.append(f"{kind}.{name}: unknown option {option!r}; {hint}.")
+            continue
+        try:
+            # As JSON, because only then a strict tuple takes the list that YAML makes of it.
+            values[option] = taken[option].adapter.validate_json(json.dumps(value))
+        except ValidationError as error:
+            reason = "; ".join(dict.fromkeys(_lower(each["msg"]) for each in error.errors()))
+            problems.append(f"{kind}.{name}: option {option!r} is {value!r}, but {reason}.")
+        except TypeError:
+            problems.append(f"{kind}.{name}: option {option!r} is {value!r}, not a JSON value.")
+    return values, problems
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    listed = sorted(known)
+    close = difflib.get_close_matches(word, listed, n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return f"{meant}known: {', '.join(listed)}"
+
+
+@cache
+def _tree(kind: Kind, name: str) -> ast.Module:
+    return ast.parse((Path(__file__).with_name(kind) / f"{name}.py").read_text(encoding="utf-8"))
+
+
+def _function(tree: ast.Module, name: str) -> ast.FunctionDef | None:
+    functions = (node for node in tree.body if isinstance(node, ast.FunctionDef))
+    return next((function for function in functions if function.name == name), None)
+
+
+@cache
+def _options(kind: Kind, name: str) -> dict[str, _Option]:
+    builder = _function(_tree(kind, name), _BUILDERS[kind])
+    if builder is None:
+        raise TypeError(f"wconv_jobs.{kind}.{name} has no function {_BUILDERS[kind]!r}")
+    arguments = zip(builder.args.kwonlyargs, builder.args.kw_defaults, strict=True)
+    return {
+        argument.arg: _Option(_adapter(argument, f"{kind}.{name}"), required=default is None)
+        for argument, default in arguments
+        if argument.arg not in _NOT_OPTIONS
+    }
+
+
+def _adapter(argument: ast.arg, where: str) -> TypeAdapter[Any]:
+    if argument.annotation is None:
+        raise TypeError(f"wconv_jobs.{where}: argument {argument.arg!r} has no annotation")
+    # Evaluates this one expression of our own source, with these names and nothing else.
+    code = compile(ast.Expression(argument.annotation), where, "eval")
+    return TypeAdapter(eval(code, {"__builtins__": {}}, _TYPES), config=_STRICT)

@@ -1,0 +1,28 @@
+"""The networks by name: one module per architecture.
+
+A module holds a function `build` whose keyword arguments, with their annotations and defaults, are
+the architecture's options; it draws no weights that `wconv_jobs.initialisation` does not draw
+again. Adding an architecture takes one module and its test.
+"""
+
+import importlib
+
+from torch import nn
+
+from wconv_jobs.catalog import checked_options
+
+
+def build_model(name: str, **options: object) -> nn.Module:
+    """Return a new network.
+
+    Args:
+        name: a module of this package.
+        options: keyword arguments of its `build`; those left out take their defaults.
+
+    Raises:
+        JobError: an unknown name, an unknown option, or a value that the option does not take.
+    """
+    checked = checked_options("models", name, options)
+    model = importlib.import_module(f"{__name__}.{name}").build(**checked)
+    assert isinstance(model, nn.Module)
+    return model
