@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from wconv_kernels import Densities, DensityEngine, fold, replace_convolutions
 
+Network = Callable[[Tensor], Tensor]
 MakeOptimizer = Callable[[nn.Module], Optimizer]
 
 
@@ -69,7 +70,9 @@ def batch(step: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor
     return images, torch.randint(5, (4,), generator=generator)
 
 
-def loss_of(model: nn.Module, step: int, dtype: torch.dtype = torch.float64) -> Tensor:
+def loss_of(
+    model: Callable[[Tensor], Tensor], step: int, dtype: torch.dtype = torch.float64
+) -> Tensor:
     """The cross entropy of one batch."""
     images, labels = batch(step, dtype)
     return functional.cross_entropy(model(images), labels)
@@ -156,4 +159,4 @@ def largest_difference(run: Run, reference: Run) -> float:
 def _difference(actual: Tensor, expected: Tensor) -> float:
     if torch.equal(actual, expected):
         return 0.0
-    return float((actual.double() - expected.double()).abs().max())
+    return float((actual.double() - expected.double()).detach().abs().max())
