@@ -34,7 +34,7 @@ class Task(Protocol):
     epoch_samples: int
     """Number of training samples in one epoch, over all ranks."""
     metrics: tuple[str, ...]
-    """Names of the metrics (modules of `wconv_jobs.metrics`), the first being the task's main one."""
+    """Names of the metrics (modules of `wconv_jobs.metrics`), the main one first."""
     input_is_estimate: bool
     """True when the input itself can be scored like an output, as in denoising."""
 

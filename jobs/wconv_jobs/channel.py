@@ -1,0 +1,123 @@
+"""The narrow, typed channel between an agent and the ranks of one trial.
+
+A Unix stream socket that carries one JSON object a line. Every rank connects, and keeps the
+connection for as long as it lives: it is also the rank's lifeline. Ranks are children of the fork
+server and not of the agent, so no signal tells them that the agent has died; the end of the socket
+does, also while a rank hangs in a collective. Importing this module does not import torch.
+"""
+
+import enum
+import os
+import queue
+import socket
+import threading
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+EXIT_AGENT_GONE = 75
+"""Exit status of a rank whose agent has closed the channel or died (EX_TEMPFAIL of sysexits.h)."""
+
+
+class Verdict(enum.StrEnum):
+    """The agent's answer to a report; all ranks obey it together, at the end of that epoch."""
+
+    CONTINUE = "continue"
+    PRUNE = "prune"
+    STOP = "stop"
+    """End now and let a later attempt continue from the checkpoint."""
+
+
+class Message(BaseModel):
+    """Base of what travels on the channel."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+
+class Hello(Message):
+    """First line of every rank."""
+
+    kind: Literal["hello"] = "hello"
+    rank: int
+
+
+class Report(Message):
+    """State of the trial after an epoch; sent by rank 0, answered with a `Verdict`."""
+
+    kind: Literal["report"] = "report"
+    epoch: int
+    """Number of epochs finished, from 1."""
+    metrics: dict[str, float]
+    """Metrics of the validation part, and `train_loss`."""
+    epoch_s: float
+    """Wall time of the epoch, validation included, seconds."""
+
+
+class Finished(Message):
+    """Last line of rank 0 when training ended in an orderly way."""
+
+    kind: Literal["finished"] = "finished"
+    ending: Literal["complete", "pruned", "stopped"]
+    epoch: int
+    metrics: dict[str, float]
+    """For a complete trial, metrics of the test part, named `test_...` and `input_...`."""
+    provenance: dict[str, str]
+    """Versions and hardware that produced the result."""
+
+
+class Broken(Message):
+    """A rank's exception."""
+
+    kind: Literal["broken"] = "broken"
+    rank: int
+    error: str
+    """Class of the exception."""
+    message: str
+    where: str
+    """`file:line` of the innermost frame: with `error` it tells equal failures."""
+    traceback: str
+    final: bool = False
+    """True when a repetition is certain to end the same way, as with a diverged training."""
+
+
+AnyMessage = Annotated[Hello | Report | Finished | Broken, Field(discriminator="kind")]
+_ANY_MESSAGE: TypeAdapter[Hello | Report | Finished | Broken] = TypeAdapter(AnyMessage)
+
+
+def parse(line: bytes) -> Hello | Report | Finished | Broken:
+    """Return the message that one line holds."""
+    return _ANY_MESSAGE.validate_json(line)
+
+
+class AgentLink:
+    """A rank's end of the channel.
+
+    From its construction on, the rank ends with status `EXIT_AGENT_GONE` as soon as the agent
+    closes the channel or dies, whatever the rank is doing.
+    """
+
+    def __init__(self, address: Path, rank: int) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.connect(str(address))
+        self._verdicts: queue.SimpleQueue[Verdict] = queue.SimpleQueue()
+        self.send(Hello(rank=rank))
+        threading.Thread(target=self._watch, name="agent lifeline", daemon=True).start()
+
+    def report(self, report: Report) -> Verdict:
+        """Send a report and wait for the agent's verdict."""
+        self.send(report)
+        return self._verdicts.get()
+
+    def send(self, message: Message) -> None:
+        """Send one message that expects no answer."""
+        self._socket.sendall(message.model_dump_json().encode() + b"\n")
+
+    def _watch(self) -> None:
+        try:
+            with self._socket.makefile("rb") as lines:
+                for line in lines:
+                    self._verdicts.put(Verdict(line.decode().strip()))
+        finally:
+            # Not sys.exit: the main thread may be inside a collective that never returns.
+            os._exit(EXIT_AGENT_GONE)

@@ -1,0 +1,99 @@
+"""Checkpoints of one trial: written atomically, loaded without executing anything."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from wconv_jobs.channel import Report
+from wconv_jobs.errors import JobError
+from wconv_jobs.spec import TrialSpec
+
+FILE_NAME = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything that training changes.
+
+    Random numbers and the data order are not in here: both are pure functions of the seed and the
+    epoch (`wconv_jobs.seeding`), so the number of finished epochs stands for them.
+    """
+
+    model: nn.Module
+    """Holds the effective weights V; the raw weights W travel in the optimizer's state."""
+    optimizer: Optimizer
+    scheduler: LRScheduler
+
+
+def save(spec: TrialSpec, state: TrainingState, reports: list[Report]) -> None:
+    """Replace the trial's checkpoint by one that stands after the last of `reports`.
+
+    Readers see the old checkpoint or the new one, never a part of it, also after a power cut.
+    """
+    folder = spec.checkpoint_folder
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{FILE_NAME}.{os.getpid()}"
+    content = {
+        "trial": _digest(spec),
+        "model": state.model.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "scheduler": state.scheduler.state_dict(),
+        "reports": [report.model_dump() for report in reports],
+    }
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(folder / FILE_NAME)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(folder)
+
+
+def load(spec: TrialSpec, state: TrainingState, device: torch.device) -> list[Report]:
+    """Restore `state` in place and return the reports so far; nothing to restore gives [].
+
+    Raises:
+        JobError: the file cannot be read, or belongs to a trial with another specification.
+    """
+    path = spec.checkpoint_folder / FILE_NAME
+    if not path.exists():
+        return []
+    try:
+        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:
+        raise JobError(
+            f"{path}: the checkpoint cannot be read ({type(error).__name__}: {error}). "
+            "Delete it to train this trial from the start."
+        ) from error
+    if content["trial"] != _digest(spec):
+        raise JobError(
+            f"{path}: the checkpoint belongs to a trial with another model, data, recipe, density "
+            "or seed. Delete it to train this trial from the start."
+        )
+    state.model.load_state_dict(content["model"])
+    state.optimizer.load_state_dict(content["optimizer"])
+    state.scheduler.load_state_dict(content["scheduler"])
+    return [Report.model_validate(report) for report in content["reports"]]
+
+
+def _digest(spec: TrialSpec) -> str:
+    """Identify what is trained, leaving out where, until when and on how many threads."""
+    text = spec.model_dump_json(exclude={"checkpoint_folder", "deadline_s", "threads_per_rank"})
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,13 @@
+"""The errors of a training run.
+
+JobError (ValueError)    what was ordered cannot be trained: a name, an option, a file, a shape
+TrainingDiverged         the loss or a metric is not finite; a repetition would end the same way
+"""
+
+
+class JobError(ValueError):
+    """What was ordered cannot be trained; the message says what, where, and what to do."""
+
+
+class TrainingDiverged(ArithmeticError):
+    """The loss or a metric is not finite; the message says which, and after which epoch."""

@@ -1,0 +1,75 @@
+"""A rank: one fresh process that trains its share of one trial and talks to the agent."""
+
+import os
+import platform
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+import torch
+
+from wconv_jobs.channel import AgentLink, Broken, Finished
+from wconv_jobs.distributed import World, world_of_ranks
+from wconv_jobs.errors import JobError, TrainingDiverged
+from wconv_jobs.spec import TrialSpec
+from wconv_jobs.training import train
+
+
+def main(address: str, spec_json: str) -> None:
+    """Train as the rank that the environment names, and tell the agent how it ended.
+
+    Args:
+        address: path of the agent's Unix socket.
+        spec_json: a `TrialSpec`.
+    """
+    # The terminal sends Ctrl-C to every process; only the agent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    link = AgentLink(Path(address), int(os.environ["RANK"]))
+    try:
+        spec = TrialSpec.model_validate_json(spec_json)
+        torch.set_num_threads(spec.threads_per_rank)
+        with world_of_ranks() as world:
+            result = train(spec, link.report, world)
+            if world.rank == 0:
+                link.send(
+                    Finished(
+                        ending=result.ending,
+                        epoch=len(result.reports),
+                        metrics=result.test_metrics,
+                        provenance=_provenance(world),
+                    )
+                )
+    except Exception as error:
+        link.send(describe(error, int(os.environ["RANK"])))
+        traceback.print_exc()
+        # A plain exit: the launcher needs only the status, the agent has the rest.
+        sys.exit(1)
+
+
+def describe(error: Exception, rank: int) -> Broken:
+    """Return what the agent needs to know about an exception."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return Broken(
+        rank=rank,
+        error=type(error).__name__,
+        message=str(error),
+        where=f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown",
+        traceback="".join(traceback.format_exception(error)),
+        final=isinstance(error, TrainingDiverged | JobError),
+    )
+
+
+def _provenance(world: World) -> dict[str, str]:
+    device = (
+        torch.cuda.get_device_name(world.device)
+        if world.device.type == "cuda"
+        else f"cpu ({platform.machine()})"
+    )
+    return {
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda or "none",
+        "device": device,
+        "ranks": str(world.size),
+        "host": platform.node(),
+    }

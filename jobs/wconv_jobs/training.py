@@ -1,0 +1,193 @@
+"""The epoch loop: trains one trial, alone or as one of several ranks."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from wconv_jobs import checkpoint
+from wconv_jobs.channel import Report, Verdict
+from wconv_jobs.data import load_data
+from wconv_jobs.distributed import World
+from wconv_jobs.errors import JobError, TrainingDiverged
+from wconv_jobs.evaluation import evaluate, evaluate_input
+from wconv_jobs.initialisation import initialise
+from wconv_jobs.models import build_model
+from wconv_jobs.seeding import derive_seed
+from wconv_jobs.spec import OptimizerSpec, RecipeSpec, TrialSpec
+from wconv_jobs.task import Task
+from wconv_kernels import DensityEngine
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+_VERDICTS = tuple(Verdict)
+
+LONE_PROCESS = World(rank=0, size=1, device=torch.device("cpu"))
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a training run ended."""
+
+    ending: Literal["complete", "pruned", "stopped"]
+    reports: list[Report]
+    """One per finished epoch, those of earlier attempts included."""
+    test_metrics: dict[str, float] = field(default_factory=dict)
+    """Of a complete run: `test_<metric>`, and `input_<metric>` for the unprocessed test input."""
+
+
+def train(
+    spec: TrialSpec, report: Callable[[Report], Verdict], world: World = LONE_PROCESS
+) -> TrainingResult:
+    """Train the trial from its checkpoint, or from the start, to its end.
+
+    After each epoch the checkpoint is written, rank 0 reports, and all ranks together obey the
+    verdict. The report that the checkpoint ends with is sent once more when a run resumes, since
+    its attempt may have been killed between the two; the receiver knows it by its epoch. A run
+    that is interrupted and resumed ends with the same numbers as one that is not.
+
+    Args:
+        spec: what to train.
+        report: called on rank 0 only; returns what to do next.
+        world: the process group to train in.
+
+    Raises:
+        TrainingDiverged: loss or a metric is not finite.
+        JobError: data, model or checkpoint cannot be used; the message says why.
+    """
+    run = _Run(spec, world)
+    reports = checkpoint.load(spec, run.state, world.device)
+    if reports:
+        verdict = run.agree(report, reports)
+        if verdict is not Verdict.CONTINUE:
+            return _ended_early(verdict, reports)
+    while len(reports) < spec.recipe.epochs:
+        started = time.monotonic()
+        epoch = len(reports)
+        metrics = {"train_loss": run.train_epoch(epoch)} | evaluate(
+            run.model, run.task, "validation", world
+        )
+        _check_finite(metrics, epoch)
+        reports = [
+            *reports,
+            Report(epoch=epoch + 1, metrics=metrics, epoch_s=time.monotonic() - started),
+        ]
+        if world.rank == 0:
+            checkpoint.save(spec, run.state, reports)
+        verdict = run.agree(report, reports)
+        if verdict is not Verdict.CONTINUE:
+            return _ended_early(verdict, reports)
+    test = evaluate(run.model, run.task, "test", world)
+    test_metrics = {f"test_{name}": value for name, value in test.items()}
+    if run.task.input_is_estimate:
+        unprocessed = evaluate_input(run.task, "test", world)
+        test_metrics |= {f"input_{name}": value for name, value in unprocessed.items()}
+    return TrainingResult("complete", reports, test_metrics)
+
+
+class _Run:
+    """The objects of one training run, built so that only the density tells two trials apart."""
+
+    def __init__(self, spec: TrialSpec, world: World) -> None:
+        recipe = spec.recipe
+        self.spec, self.world = spec, world
+        self.seed = derive_seed(spec.study_seed, spec.replicate)
+        self.task: Task = load_data(spec.data.name, seed=self.seed, **spec.data.options)
+        self.steps = self._steps_per_epoch()
+        self.model = build_model(spec.model.name, **spec.model.options)
+        initialise(self.model, recipe.init, derive_seed(self.seed, "init"))
+        self.model.to(device=world.device, dtype=_DTYPES[recipe.dtype])
+        engine = DensityEngine(self.model, spec.density)
+        self.module: nn.Module = self.model
+        if world.size > 1:
+            self.module = DistributedDataParallel(self.model)
+        optimizer = _optimizer(recipe.optimizer, self.model)
+        engine.attach(optimizer)
+        schedule = _schedule(recipe, self.steps * recipe.epochs)
+        self.state = checkpoint.TrainingState(self.model, optimizer, LambdaLR(optimizer, schedule))
+
+    def train_epoch(self, epoch: int) -> float:
+        """Train one epoch and return its mean loss over all ranks."""
+        recipe, device = self.spec.recipe, self.world.device
+        # Dropout and the like: the same in an interrupted run, different from rank to rank.
+        torch.manual_seed(derive_seed(self.seed, "model", epoch, self.world.rank))
+        self.module.train()
+        loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        for step in range(self.steps):
+            inputs, targets = self.task.train_batch(epoch, self.world.share(recipe.batch, step))
+            inputs = inputs.to(device=device, dtype=_DTYPES[recipe.dtype])
+            targets = targets.to(device)
+            if targets.is_floating_point():
+                targets = targets.to(_DTYPES[recipe.dtype])
+            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.amp == "bfloat16"):
+                outputs = self.module(inputs)
+                loss = self.task.loss(outputs, targets, label_smoothing=recipe.label_smoothing)
+            self.state.optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            if recipe.clip_grad_norm is not None:
+                nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_grad_norm)
+            self.state.optimizer.step()
+            self.state.scheduler.step()
+            loss_sum += loss.detach()
+        self.world.equalise_buffers(self.model)
+        return float(self.world.sum(loss_sum)) / (self.steps * self.world.size)
+
+    def agree(self, report: Callable[[Report], Verdict], reports: list[Report]) -> Verdict:
+        """Send rank 0's last report and return the verdict that every rank obeys."""
+        verdict = Verdict.CONTINUE
+        if self.world.rank == 0:
+            verdict = report(reports[-1])
+            unfinished = len(reports) < self.spec.recipe.epochs
+            if verdict is Verdict.CONTINUE and unfinished and self._out_of_time(reports):
+                verdict = Verdict.STOP
+        return _VERDICTS[self.world.from_rank_0(_VERDICTS.index(verdict))]
+
+    def _out_of_time(self, reports: list[Report]) -> bool:
+        """Tell whether one and a half times the longest epoch passes the deadline."""
+        longest_s = max(report.epoch_s for report in reports)
+        deadline_s = self.spec.deadline_s
+        return deadline_s is not None and time.time() + 1.5 * longest_s > deadline_s
+
+    def _steps_per_epoch(self) -> int:
+        batch = self.spec.recipe.batch
+        if batch % self.world.size:
+            raise JobError(
+                f"recipe.batch is {batch}, which {self.world.size} ranks cannot share evenly. "
+                f"Set it to a multiple of {self.world.size}."
+            )
+        steps = self.task.epoch_samples // batch
+        if steps == 0:
+            raise JobError(
+                f"recipe.batch is {batch}, but an epoch of data '{self.spec.data.name}' has only "
+                f"{self.task.epoch_samples} samples. Set recipe.batch to that or less."
+            )
+        return steps
+
+
+def _optimizer(spec: OptimizerSpec, model: nn.Module) -> Optimizer:
+    options = spec.model_dump(exclude={"name"})
+    kinds: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+    return kinds[spec.name](model.parameters(), **options)
+
+
+def _schedule(recipe: RecipeSpec, steps: int) -> Callable[[int], float]:
+    """Return the factor of the learning rate as a function of the optimizer step."""
+    if recipe.schedule == "constant":
+        return lambda _: 1.0
+    return lambda step: 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _check_finite(metrics: dict[str, float], epoch: int) -> None:
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise TrainingDiverged(f"{name} is {value} after epoch {epoch + 1}")
+
+
+def _ended_early(verdict: Verdict, reports: list[Report]) -> TrainingResult:
+    return TrainingResult("pruned" if verdict is Verdict.PRUNE else "stopped", reports)

@@ -1,0 +1,269 @@
+"""The command line: reads options, calls a use case, turns errors into lines and an exit status.
+
+Exit status: 0 done, 1 the sweep failed, 2 wrong usage or configuration, 130 interrupted.
+"""
+
+import contextlib
+import shlex
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from wconv_sweep.errors import WconvSweepError
+from wconv_sweep.run_folder import DEFAULT_RUNS
+
+if TYPE_CHECKING:
+    from wconv_sweep.launch import Launched
+
+# Commands import their use case themselves: --help and status must answer at once, and launch
+# needs Optuna and submitit.
+
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="wconv-sweep",
+    help="Find the density of a network's weighted convolutions, and whether the gain is real.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Study = Annotated[str, typer.Option(help="A shipped study by name, or a file ending in .yaml.")]
+StudyName = Annotated[str, typer.Option(help="Name of a study that was launched.")]
+MaybeStudyName = Annotated[
+    str | None, typer.Option("--study", help="Name of one study; all of the storage if left out.")
+]
+Cluster = Annotated[
+    str, typer.Option(help="A shipped cluster profile by name, or a file ending in .yaml.")
+]
+StorageUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        help="Database URL, e.g. sqlite:////scratch/me/sweep.db. Without it: WCONV_SWEEP_STORAGE, "
+        "OPTUNA_STORAGE, then sweep.db in the folder of all runs.",
+    ),
+]
+Runs = Annotated[Path, typer.Option(help="Folder of all runs: checkpoints, logs, the database.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(version("wconv-sweep"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("launch")
+def launch_command(
+    study: Study,
+    cluster: Cluster,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
+    ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once the pilots have been started.")
+    ] = False,
+    storage: StorageUrl = None,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: Json = False,
+) -> None:
+    """Run a study: write its budget, start its pilots, follow them to the result.
+
+    Launching a study again continues it; nothing is trained twice.
+
+    Example: wconv-sweep launch --cluster local --study quickstart
+    """
+    from wconv_sweep import console
+    from wconv_sweep.launch import launch, plan_launch
+    from wconv_sweep.storage import choose_url
+
+    plan = plan_launch(study, cluster, choose_url(storage, runs), runs)
+    if dry_run:
+        if as_json:
+            console.print_json(console.plan_json(plan))
+        else:
+            console.print_plan(console.console(), plan)
+        return
+    _follow(launch(plan), storage, runs, detach=detach, as_json=as_json)
+
+
+@app.command("resume")
+def resume_command(
+    study: StudyName,
+    cluster: Cluster = "local",
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once the pilots have been started.")
+    ] = False,
+    storage: StorageUrl = None,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: Json = False,
+) -> None:
+    """Let a study go on that was stopped, interrupted or broken.
+
+    Example: wconv-sweep resume --study quickstart
+    """
+    from wconv_sweep.launch import resume
+    from wconv_sweep.storage import choose_url
+
+    launched = resume(study, cluster, choose_url(storage, runs), runs)
+    _follow(launched, storage, runs, detach=detach, as_json=as_json)
+
+
+@app.command("status")
+def status_command(
+    study: MaybeStudyName = None,
+    storage: StorageUrl = None,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: Json = False,
+) -> None:
+    """Show what is going on in one study, or in all.
+
+    Example: wconv-sweep status --study quickstart
+    """
+    from wconv_sweep import console
+    from wconv_sweep.status import read_status, study_names
+    from wconv_sweep.storage import choose_url, open_storage
+
+    opened = open_storage(choose_url(storage, runs))
+    statuses = [read_status(opened, name) for name in ([study] if study else study_names(opened))]
+    opened.close()
+    if as_json:
+        console.print_json([console.status_json(status) for status in statuses])
+    else:
+        console.print_status(console.console(), statuses)
+
+
+@app.command("stop")
+def stop_command(study: StudyName, storage: StorageUrl = None, runs: Runs = DEFAULT_RUNS) -> None:
+    """Stop a study: running trials end at their next checkpoint, and no other is begun.
+
+    Example: wconv-sweep stop --study quickstart
+    """
+    from wconv_sweep.storage import choose_url, open_storage
+    from wconv_sweep.studies import stop
+
+    opened = open_storage(choose_url(storage, runs))
+    stop(opened, study)
+    opened.close()
+    print(
+        f"{study}: running trials end at their next checkpoint. "
+        f"Go on with: {_command('resume', storage, runs, study)}"
+    )
+
+
+@app.command("export")
+def export_command(
+    study: MaybeStudyName = None,
+    form: Annotated[
+        Literal["yaml", "json"], typer.Option("--format", help="How to print it.")
+    ] = "yaml",
+    storage: StorageUrl = None,
+    runs: Runs = DEFAULT_RUNS,
+) -> None:
+    """Print the best density per architecture, with plain convolution beside it.
+
+    Example: wconv-sweep export > densities.yaml
+    """
+    from wconv_sweep.export import export, render
+    from wconv_sweep.storage import choose_url, open_storage
+
+    opened = open_storage(choose_url(storage, runs))
+    print(render(export(opened, study), form), end="")
+    opened.close()
+
+
+@app.command("dashboard")
+def dashboard_command(
+    port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 8080,
+    storage: StorageUrl = None,
+    runs: Runs = DEFAULT_RUNS,
+) -> None:
+    """Serve the Optuna dashboard on the storage, to this machine alone, until Ctrl-C.
+
+    Example: wconv-sweep dashboard
+    """
+    from wconv_sweep.dashboard import serve
+    from wconv_sweep.storage import choose_url, open_storage
+
+    opened = open_storage(choose_url(storage, runs))
+    try:
+        serve(opened, port, lambda page: print(f"Optuna dashboard: {page} (Ctrl-C ends it)"))
+    except KeyboardInterrupt:
+        print()
+    finally:
+        opened.close()
+
+
+def _follow(
+    launched: "Launched", storage: str | None, runs: Path, *, detach: bool, as_json: bool
+) -> None:
+    from rich.console import Console
+
+    from wconv_sweep import console
+    from wconv_sweep.launch import follow, stop_and_wait
+
+    study = launched.study
+    out = Console(stderr=True, highlight=False) if as_json else console.console()
+    if detach:
+        out.print(
+            f"{study}: started. Follow it with: {_command('status', storage, runs, study)}",
+            markup=False,
+            soft_wrap=True,
+        )
+        return
+    resume = _command("resume", storage, runs, study)
+    with console.progress(out) as show:
+        try:
+            status = follow(launched, show)
+        except KeyboardInterrupt:
+            out.print(
+                "Stopping: the running trial ends at its next checkpoint (Ctrl-C: leave now)."
+            )
+            with contextlib.suppress(KeyboardInterrupt):
+                stop_and_wait(launched, show)
+            out.print(f"Go on with: {resume}", markup=False, soft_wrap=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    if as_json:
+        console.print_json(console.status_json(status))
+    elif status.result is None or not status.complete:
+        out.print(f"Stopped. Go on with: {resume}", markup=False, soft_wrap=True)
+    else:
+        commands = [_command(name, storage, runs, study) for name in ("status", "export")]
+        console.print_result(out, status, [*commands, _command("dashboard", storage, runs, None)])
+
+
+def _command(verb: str, storage: str | None, runs: Path, study: str | None) -> str:
+    """Return the command for the same storage and study, to be copied."""
+    words = ["wconv-sweep", verb]
+    words += ["--study", study] if study else []
+    words += ["--storage", storage] if storage else []
+    words += ["--runs", str(runs)] if runs != DEFAULT_RUNS else []
+    return shlex.join(words)
+
+
+def main() -> None:
+    """Run the command line; only here are errors printed as lines."""
+    try:
+        app()
+    except WconvSweepError as error:
+        from wconv_sweep.console import print_error
+
+        print_error(str(error))
+        sys.exit(error.exit_status)

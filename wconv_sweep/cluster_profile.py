@@ -1,0 +1,40 @@
+"""A cluster profile: the facts of the machine that a study runs on."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, FiniteFloat
+
+from wconv_jobs.spec import Spec
+from wconv_sweep import resources
+from wconv_sweep.study_config import Name
+from wconv_sweep.yaml_files import read_document, validate
+
+
+class ClusterProfile(Spec):
+    """Facts of one site; the science is in the study file."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    """Version of this file format."""
+    cluster: Name
+    launcher: Literal["local"]
+    """`local` starts pilots as processes of this machine."""
+    pilots: Annotated[int, Field(ge=1)]
+    """Pilots that work on a study at the same time."""
+    gpus_per_node: Annotated[int, Field(ge=0)]
+    """GPUs that a pilot may use; 0 trains on the CPU."""
+    walltime_min: Annotated[int, Field(ge=1)]
+    """Time limit of a pilot, minutes; trials checkpoint and stop before it."""
+    lease_s: Annotated[FiniteFloat, Field(gt=0)] = 60.0
+    """Silence after which an agent's slot is given to another, seconds."""
+    grace_s: Annotated[FiniteFloat, Field(ge=0)] = 120.0
+    """Time that a trial gets to reach its next checkpoint when it is asked to stop, seconds."""
+
+
+def load_profile(wanted: str) -> ClusterProfile:
+    """Return a profile by shipped name or by the path of a file.
+
+    Raises:
+        ConfigurationError: it does not exist or is wrong; every problem is named.
+    """
+    path, name = resources.find("wconv_slurm_templates", "cluster", wanted)
+    return validate(read_document(path, name), ClusterProfile)

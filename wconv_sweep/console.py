@@ -1,0 +1,308 @@
+"""Draws results on the terminal: the only module that knows rich."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from wconv_sweep.results import StudyResult, TrialRow
+from wconv_sweep.status import StudyStatus
+from wconv_sweep.tables import SlotState
+
+if TYPE_CHECKING:
+    from wconv_sweep.launch import Plan  # loads Optuna and submitit, which status does not need
+
+_UNITS = {"psnr_db": "dB"}
+_NAMES = {"psnr_db": "PSNR", "nrmse": "NRMSE", "accuracy": "accuracy"}
+
+
+def console() -> Console:
+    """Return the console for results: plain text where stdout is no terminal."""
+    return Console(highlight=False, soft_wrap=False)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document."""
+    print(json.dumps(value, indent=2))
+
+
+def print_error(message: str) -> None:
+    """Print each line of an error to stderr."""
+    lines = Console(stderr=True, highlight=False, soft_wrap=True)
+    for line in message.splitlines():
+        lines.print(f"wconv-sweep: {line}", markup=False)
+
+
+@contextmanager
+def progress(out: Console) -> Iterator[Callable[[StudyStatus], None]]:
+    """Give a function that shows a status: a live display, or a line per change without a tty."""
+    if out.is_terminal:
+        with Live(console=out, refresh_per_second=4, transient=True) as live:
+            yield lambda status: live.update(status_view(status))
+    else:
+        yield _ChangePrinter(out)
+
+
+def status_view(status: StudyStatus) -> Group:
+    """Return what `status` and the progress display show of one study."""
+    parts: list[Any] = [_headline(status), _bar(status)]
+    if status.reason:
+        parts.append(Text(f"stopped by the circuit breaker: {status.reason}", style="red"))
+    if status.running:
+        parts.append(_running_table(status))
+    result = status.result
+    if result is not None:
+        parts.append(_best_line(status, result))
+    for failure in status.failures:
+        parts.append(
+            Text(f"{failure.count} x {failure.error} at {failure.place}: {failure.reason}", "red")
+        )
+    return Group(*parts)
+
+
+def print_status(out: Console, statuses: Sequence[StudyStatus]) -> None:
+    """Print studies in full, with the first traceback of each kind of failure."""
+    for status in statuses:
+        out.print(status_view(status))
+        for failure in status.failures:
+            if failure.traceback:
+                out.print(Text(failure.traceback.rstrip()), style="dim")
+
+
+def status_json(status: StudyStatus) -> dict[str, Any]:
+    """Return a status as plain data."""
+    result = status.result
+    return {
+        "study": status.study,
+        "state": status.word,
+        "reason": status.reason,
+        "budget": status.budget,
+        "ended": status.ended,
+        "slots": {str(state): number for state, number in status.counts.items()},
+        "seconds_left": status.seconds_left,
+        "running": [_row_json(row) for row in status.running],
+        "best": _row_json(result.best) if result else None,
+        "plain": _row_json(result.plain) if result and result.plain else None,
+        "difference": result.difference if result else None,
+        "failures": [
+            {
+                "error": failure.error,
+                "place": failure.place,
+                "count": failure.count,
+                "reason": failure.reason,
+                "traceback": failure.traceback,
+            }
+            for failure in status.failures
+        ],
+    }
+
+
+def print_plan(out: Console, plan: "Plan") -> None:
+    """Print what a launch would do."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in _plan_rows(plan).items():
+        table.add_row(f"{name}:", Text(value))
+    out.print(table)
+    out.print("Nothing was written or started (--dry-run).")
+
+
+def plan_json(plan: "Plan") -> dict[str, Any]:
+    """Return what a launch would do as plain data."""
+    return {
+        "config": plan.config.plain(),
+        "profile": plan.profile.model_dump(mode="json", by_alias=True),
+        "storage": plan.storage_url.render_as_string(hide_password=True),
+        "run_folder": str(plan.folder.path),
+        "pilot": plan.pilot_command,
+    }
+
+
+def print_result(out: Console, status: StudyStatus, next_commands: Sequence[str]) -> None:
+    """Print the table that a study ends with, and what to run next."""
+    result = status.result
+    assert result is not None
+    metric = status.config.objective.metric
+    out.print()
+    out.print(_result_table(status, result))
+    counts = status.counts
+    out.print(
+        f"{counts[SlotState.COMPLETE]} trials complete, {counts[SlotState.FAILED]} failed. The "
+        f"best was chosen on the validation part ({_amount(metric, result.best.value)}); it is "
+        "one run of one seed, so part of its lead may be luck.",
+        soft_wrap=True,
+    )
+    out.print("\nNext:")
+    for command in next_commands:
+        out.print(f"  {command}", markup=False, soft_wrap=True)
+
+
+class _ChangePrinter:
+    """Prints one line whenever a trial has reported an epoch or ended."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._seen: dict[int, tuple[SlotState, int]] = {}
+
+    def __call__(self, status: StudyStatus) -> None:
+        for row in status.trials:
+            now = row.state, row.epoch
+            if row.state is SlotState.OPEN or self._seen.get(row.position) == now:
+                continue
+            self._seen[row.position] = now
+            self._out.print(
+                f"[{status.ended}/{status.budget}] {_trial_line(status, row)}{_left(status)}",
+                markup=False,
+                soft_wrap=True,
+            )
+
+
+def _headline(status: StudyStatus) -> Text:
+    counts = ", ".join(f"{number} {state}" for state, number in status.counts.items() if number)
+    return Text(f"{status.study}: {status.word} ({counts})", style="bold")
+
+
+def _bar(status: StudyStatus) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_row(
+        ProgressBar(total=status.budget, completed=status.ended, width=40),
+        f"{status.ended}/{status.budget} trials{_left(status)}",
+    )
+    return table
+
+
+def _left(status: StudyStatus) -> str:
+    if status.complete or status.seconds_left is None or not status.running:
+        return ""
+    minutes, seconds = divmod(round(status.seconds_left), 60)
+    hours, minutes = divmod(minutes, 60)
+    clock = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+    return f", about {clock} left"
+
+
+def _running_table(status: StudyStatus) -> Table:
+    metric = status.config.objective.metric
+    table = Table(box=None, pad_edge=False)
+    for column in ("trial", "density", "epoch", _title(metric), "attempt"):
+        table.add_column(column, justify="right")
+    for row in status.running:
+        table.add_row(
+            str(row.trial),
+            _density(row.density),
+            f"{row.epoch}/{status.config.recipe.epochs}",
+            _amount(metric, row.value),
+            str(row.attempt),
+        )
+    return table
+
+
+def _trial_line(status: StudyStatus, row: TrialRow) -> str:
+    metric = status.config.objective.metric
+    label = f" ({row.label})" if row.label else ""
+    state = "" if row.state is SlotState.LEASED else f", {row.state}"
+    reason = f": {row.reason}" if row.reason else ""
+    return (
+        f"trial {row.trial}{label}, density {_density(row.density)}, epoch "
+        f"{row.epoch}/{status.config.recipe.epochs}, {_title(metric)} "
+        f"{_amount(metric, row.value)}{state}{reason}"
+    )
+
+
+def _best_line(status: StudyStatus, result: StudyResult) -> Text:
+    metric = status.config.objective.metric
+    text = f"best so far: {_density(result.best.density)} {_amount(metric, result.best.value)}"
+    if result.plain is not None:
+        text += (
+            f", plain convolution {_amount(metric, result.plain.value)}, difference "
+            f"{_amount(metric, result.difference, signed=True)} (one seed, not confirmed)"
+        )
+    return Text(text)
+
+
+def _result_table(status: StudyStatus, result: StudyResult) -> Table:
+    metric = status.config.objective.metric
+    table = Table(title=f"{status.study}: {_title(metric)} on the test part", title_justify="left")
+    table.add_column("")
+    table.add_column("density", justify="right")
+    table.add_column(_title(metric), justify="right")
+    tested = f"test_{metric}"
+    table.add_row(
+        "best density",
+        _density(result.best.density),
+        _amount(metric, result.best.metrics.get(tested)),
+    )
+    if result.plain is not None:
+        plain = result.plain
+        table.add_row(
+            "plain baseline", _density(plain.density), _amount(metric, plain.metrics.get(tested))
+        )
+    unprocessed = result.best.metrics.get(f"input_{metric}")
+    if unprocessed is not None:
+        table.add_row("noisy input", "", _amount(metric, unprocessed))
+    difference = result.test_difference(metric)
+    if difference is not None:
+        table.add_row("best - plain", "", _amount(metric, difference, signed=True))
+    return table
+
+
+def _plan_rows(plan: "Plan") -> dict[str, str]:
+    config, profile = plan.config, plan.profile
+    bounds = ", ".join(f"[{low:g}, {high:g}]" for low, high in config.search.bounds)
+    fixed = [f"{name} {_density(point)}" for name, point in config.fixed_points().items()]
+    return {
+        "study": config.study,
+        "network": f"{config.model.name} {_options(config.model.options)}",
+        "data": f"{config.data.name} {_options(config.data.options)}",
+        "density": f"kernel size {config.kernel_size}, coefficients in {bounds}, sampler "
+        f"{config.search.sampler.name}",
+        "fixed points": ", ".join(fixed),
+        "budget": f"{config.budget.trials} trials of {config.recipe.epochs} epochs, "
+        f"{config.trial.ranks} ranks each",
+        "cluster": f"{profile.cluster}: {profile.pilots} pilot(s), {profile.gpus_per_node} GPUs "
+        f"each, at most {profile.walltime_min} min",
+        "storage": plan.storage_url.render_as_string(hide_password=True),
+        "run folder": str(plan.folder.path),
+        "pilot": plan.pilot_command,
+    }
+
+
+def _row_json(row: TrialRow) -> dict[str, Any]:
+    return {
+        "trial": row.trial,
+        "label": row.label,
+        "state": str(row.state),
+        "density": None if row.density is None else list(row.density),
+        "attempt": row.attempt,
+        "epoch": row.epoch,
+        "value": row.value,
+        "metrics": row.metrics,
+    }
+
+
+def _title(metric: str) -> str:
+    return _NAMES.get(metric, metric)
+
+
+def _amount(metric: str, value: float | None, *, signed: bool = False) -> str:
+    if value is None:
+        return "-"
+    unit = _UNITS.get(metric)
+    number = f"{value:+.2f}" if signed else f"{value:.2f}"
+    if unit is None:
+        number = f"{value:+.4f}" if signed else f"{value:.4f}"
+    return f"{number} {unit}" if unit else number
+
+
+def _density(density: Sequence[float] | None) -> str:
+    if density is None:
+        return "being chosen"
+    return f"({', '.join(f'{value:.3g}' for value in density)})"
+
+
+def _options(options: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in options.items())

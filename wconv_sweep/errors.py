@@ -1,0 +1,44 @@
+"""The errors a person can do something about.
+
+WconvSweepError                 exit status 1
+    ConfigurationError          2: a study file, a cluster profile or an option is wrong
+    StorageError                2: the database cannot be opened or is not one of ours
+    StudyError                  2: the study asked for does not exist, or is another one
+    SweepFailed                 1: the study ended without a result
+
+Everything else is a bug and keeps its traceback.
+"""
+
+from collections.abc import Sequence
+
+
+class WconvSweepError(Exception):
+    """Root of the errors that the command line prints as plain lines."""
+
+    exit_status = 1
+
+
+class ConfigurationError(WconvSweepError):
+    """What was asked for cannot be done as written; one line per problem."""
+
+    exit_status = 2
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class StorageError(WconvSweepError):
+    """The storage cannot be opened or used."""
+
+    exit_status = 2
+
+
+class StudyError(WconvSweepError):
+    """The storage holds no such study, or a different one under this name."""
+
+    exit_status = 2
+
+
+class SweepFailed(WconvSweepError):
+    """The study stopped without a result; the message says why."""

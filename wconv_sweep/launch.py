@@ -1,0 +1,142 @@
+"""Launches, follows and resumes studies."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import URL
+
+from wconv_sweep import studies
+from wconv_sweep.cluster_profile import ClusterProfile, load_profile
+from wconv_sweep.errors import SweepFailed
+from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.status import StudyStatus, read_status
+from wconv_sweep.storage import Storage, create_storage, open_storage
+from wconv_sweep.study_config import StudyConfig, check_data, load_study
+from wconv_sweep.submission import Pilots, pilot_command, start_pilots
+from wconv_sweep.tables import StudyState
+
+POLL_S = 0.5
+"""Time between two looks at a study that is being followed, seconds."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a launch would do; nothing of it has been done."""
+
+    config: StudyConfig
+    profile: ClusterProfile
+    storage_url: URL
+    folder: RunFolder
+
+    @property
+    def pilot_command(self) -> str:
+        """What each pilot runs."""
+        return pilot_command(self.folder)
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A study at work."""
+
+    storage: Storage
+    study: str
+    pilots: Pilots
+
+
+def plan_launch(study: str, cluster: str, storage_url: URL, runs: Path) -> Plan:
+    """Check the study, the cluster, the user's data and the storage; write nothing.
+
+    Raises:
+        ConfigurationError: a file has problems; all of them are named.
+        StorageError: the storage exists and cannot be used.
+        StudyError: the storage holds another study of this name.
+    """
+    config, profile = load_study(study), load_profile(cluster)
+    check_data(config)
+    if Path(storage_url.database or "").exists():
+        storage = open_storage(storage_url)
+        try:
+            studies.check_same(storage, config)
+        finally:
+            storage.close()
+    return Plan(config, profile, storage_url, RunFolder.of(runs, config.study))
+
+
+def launch(plan: Plan) -> Launched:
+    """Write the study's budget once and start the pilots that are missing.
+
+    A second call adds what the first left out, and never doubles a slot or a pilot. It also lets a
+    study that was stopped go on.
+    """
+    storage = create_storage(plan.storage_url)
+    studies.create_or_extend(storage, plan.config)
+    return _start(storage, plan.config.study, plan.folder, plan.profile)
+
+
+def resume(study: str, cluster: str, storage_url: URL, runs: Path) -> Launched:
+    """Let a study go on that was stopped, interrupted or broken.
+
+    Raises:
+        StudyError: the storage holds no such study.
+    """
+    profile = load_profile(cluster)
+    storage = open_storage(storage_url)
+    studies.load_config(storage, study)
+    return _start(storage, study, RunFolder.of(runs, study), profile)
+
+
+def follow(launched: Launched, on_status: Callable[[StudyStatus], None]) -> StudyStatus:
+    """Show a study's progress until it ends or its pilots do, and return how it stands.
+
+    Raises:
+        SweepFailed: it ended without a result, or the pilots ended before the study.
+    """
+    while True:
+        # In this order: what a pilot writes before it ends is in the status that follows.
+        idle = launched.pilots.all_ended()
+        status = read_status(launched.storage, launched.study)
+        on_status(status)
+        if status.complete or (
+            idle and not (status.running and status.state is StudyState.ACTIVE)
+        ):
+            break
+        time.sleep(POLL_S)
+    _check_result(status, launched.pilots)
+    return status
+
+
+def stop_and_wait(launched: Launched, on_status: Callable[[StudyStatus], None]) -> None:
+    """Stop the study and wait until the running trials have reached a checkpoint."""
+    studies.stop(launched.storage, launched.study)
+    while not launched.pilots.all_ended():
+        on_status(read_status(launched.storage, launched.study))
+        time.sleep(POLL_S)
+
+
+def _start(storage: Storage, study: str, folder: RunFolder, profile: ClusterProfile) -> Launched:
+    studies.reopen(storage, study)
+    if read_status(storage, study).complete:
+        return Launched(storage, study, Pilots({}))
+    return Launched(storage, study, start_pilots(study, storage, folder, profile))
+
+
+def _check_result(status: StudyStatus, pilots: Pilots) -> None:
+    if status.state is StudyState.BROKEN:
+        raise SweepFailed(
+            f"study {status.study} was stopped by its circuit breaker: {status.reason}. "
+            f"`wconv-sweep status --study {status.study}` shows the traceback; "
+            f"`wconv-sweep resume --study {status.study}` tries again."
+        )
+    if status.complete and status.result is None:
+        raise SweepFailed(
+            f"study {status.study} ended without a completed trial: "
+            f"`wconv-sweep status --study {status.study}` shows why."
+        )
+    if not status.complete and status.state is StudyState.ACTIVE:
+        raise SweepFailed(
+            f"the pilots of study {status.study} ended before the study. Their logs: "
+            f"{', '.join(pilots.logs()) or 'none'}. "
+            f"`wconv-sweep resume --study {status.study}` goes on."
+        )

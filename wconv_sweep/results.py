@@ -1,0 +1,69 @@
+"""What a study has found: the best density beside plain convolution."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wconv_sweep.study_config import PLAIN
+from wconv_sweep.tables import SlotState
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One slot as a reader of results sees it."""
+
+    position: int
+    stage: str
+    label: str | None
+    state: SlotState
+    density: tuple[float, ...] | None
+    trial: int | None
+    attempt: int
+    epoch: int
+    value: float | None
+    """The objective after `epoch` epochs."""
+    metrics: dict[str, float]
+    provenance: dict[str, str]
+    reason: str | None
+    started_at: float | None
+    ended_at: float | None
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """The best density of a study so far, by one training run each."""
+
+    best: TrialRow
+    plain: TrialRow | None
+    completed: int
+
+    @property
+    def difference(self) -> float | None:
+        """Objective of the best minus that of plain convolution, on the validation part."""
+        return _difference(self.best.value, self.plain.value if self.plain else None)
+
+    def test_difference(self, metric: str) -> float | None:
+        """Return the difference of a metric on the test part."""
+        name = f"test_{metric}"
+        plain = self.plain.metrics.get(name) if self.plain else None
+        return _difference(self.best.metrics.get(name), plain)
+
+
+def best_of(trials: Sequence[TrialRow], direction: str) -> StudyResult | None:
+    """Return the result of the completed trials; None when there are none.
+
+    The best is the best observed validation value. It is one run of one seed, so it promises more
+    than its density holds: the more trials, the more of them are lucky.
+    """
+    completed = [
+        row for row in trials if row.state is SlotState.COMPLETE and row.value is not None
+    ]
+    if not completed:
+        return None
+    sign = 1 if direction == "maximize" else -1
+    best = max(completed, key=lambda row: (sign * (row.value or 0.0), -row.position))
+    plain = next((row for row in completed if row.label == PLAIN), None)
+    return StudyResult(best, plain, len(completed))
+
+
+def _difference(value: float | None, other: float | None) -> float | None:
+    return None if value is None or other is None else value - other

@@ -1,0 +1,199 @@
+"""The state of a study, read with two queries and without Optuna or torch."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from wconv_sweep.errors import StudyError
+from wconv_sweep.results import StudyResult, TrialRow, best_of
+from wconv_sweep.storage import Storage
+from wconv_sweep.study_config import StudyConfig, config_of
+from wconv_sweep.tables import (
+    ATTEMPTS,
+    ENDED,
+    SLOTS,
+    STUDIES,
+    AttemptOutcome,
+    SlotState,
+    StudyState,
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Broken attempts with the same cause."""
+
+    error: str
+    place: str
+    count: int
+    reason: str
+    traceback: str
+    """Of the first of them."""
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """What is going on in a study."""
+
+    config: StudyConfig
+    version: str
+    """Of wconv-sweep, that made the study."""
+    state: StudyState
+    reason: str | None
+    """Why the circuit breaker stopped the study."""
+    trials: list[TrialRow]
+    failures: list[Failure]
+    now_s: float
+    """The database's clock."""
+
+    @property
+    def study(self) -> str:
+        """Name of the study."""
+        return self.config.study
+
+    @property
+    def counts(self) -> dict[SlotState, int]:
+        """Number of slots by state, those with none included."""
+        counter = Counter(row.state for row in self.trials)
+        return {state: counter[state] for state in SlotState}
+
+    @property
+    def ended(self) -> int:
+        """Number of slots that have ended."""
+        return sum(self.counts[state] for state in ENDED)
+
+    @property
+    def budget(self) -> int:
+        """Number of slots."""
+        return len(self.trials)
+
+    @property
+    def running(self) -> list[TrialRow]:
+        """The trials that an agent holds."""
+        return [row for row in self.trials if row.state is SlotState.LEASED]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every slot has ended."""
+        return self.ended == self.budget
+
+    @property
+    def word(self) -> str:
+        """The state in one word: complete, broken, stopped, stopping, running, waiting."""
+        if self.complete:
+            return "complete"
+        if self.state is StudyState.STOPPED and self.running:
+            return "stopping"
+        if self.state is not StudyState.ACTIVE:
+            return str(self.state)
+        return "running" if self.running else "waiting"
+
+    @property
+    def result(self) -> StudyResult | None:
+        """The best density so far."""
+        return best_of(self.trials, self.config.objective.direction)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate until the budget has ended, at the present number of running trials.
+
+        From the mean time of an epoch in all trials that have finished one; None before that.
+        """
+        epochs = self.config.recipe.epochs
+        spent_s, done = 0.0, 0
+        for row in self.trials:
+            if row.started_at is not None and row.epoch:
+                spent_s += (row.ended_at or self.now_s) - row.started_at
+                done += row.epoch
+        if not done:
+            return None
+        left = sum(epochs - row.epoch for row in self.trials if row.state not in ENDED)
+        return spent_s / done * left / max(1, len(self.running))
+
+
+def read_status(storage: Storage, study: str) -> StudyStatus:
+    """Return the status of one study.
+
+    Raises:
+        StudyError: the storage holds no such study.
+    """
+    with storage.read() as connection:
+        row = connection.execute(select(STUDIES).where(STUDIES.c.study == study)).one_or_none()
+        if row is None:
+            raise unknown_study(connection, storage, study)
+        slots = connection.execute(
+            select(SLOTS).where(SLOTS.c.study == study).order_by(SLOTS.c.position)
+        ).all()
+        broken = connection.execute(
+            select(
+                ATTEMPTS.c.error,
+                ATTEMPTS.c.place,
+                func.count().label("number"),
+                func.min(ATTEMPTS.c.id).label("first"),
+            )
+            .select_from(ATTEMPTS.join(SLOTS))
+            .where(SLOTS.c.study == study, ATTEMPTS.c.outcome == AttemptOutcome.BROKEN)
+            .group_by(ATTEMPTS.c.error, ATTEMPTS.c.place)
+            .order_by(func.count().desc())
+        ).all()
+        firsts = {
+            first.id: first
+            for first in connection.execute(
+                select(ATTEMPTS).where(ATTEMPTS.c.id.in_([group.first for group in broken]))
+            )
+        }
+        now_s = connection.scalar(select(storage.now()))
+    return StudyStatus(
+        config=config_of(row.config),
+        version=row.version,
+        state=StudyState(row.state),
+        reason=row.reason,
+        trials=[
+            TrialRow(
+                position=slot.position,
+                stage=slot.stage,
+                label=slot.label,
+                state=SlotState(slot.state),
+                density=tuple(json.loads(slot.density)) if slot.density else None,
+                trial=slot.trial,
+                attempt=slot.attempt,
+                epoch=slot.epoch,
+                value=slot.value,
+                metrics=json.loads(slot.metrics or "{}"),
+                provenance=json.loads(slot.provenance or "{}"),
+                reason=slot.reason,
+                started_at=slot.started_at,
+                ended_at=slot.ended_at,
+            )
+            for slot in slots
+        ],
+        failures=[
+            Failure(
+                error=group.error,
+                place=group.place,
+                count=group.number,
+                reason=firsts[group.first].reason,
+                traceback=firsts[group.first].traceback,
+            )
+            for group in broken
+        ],
+        now_s=now_s or 0.0,
+    )
+
+
+def study_names(storage: Storage) -> list[str]:
+    """Return the studies of the storage, oldest first."""
+    with storage.read() as connection:
+        return list(connection.scalars(select(STUDIES.c.study).order_by(STUDIES.c.created_at)))
+
+
+def unknown_study(connection: Connection, storage: Storage, study: str) -> StudyError:
+    """Return the error that the storage holds no such study."""
+    known = ", ".join(connection.scalars(select(STUDIES.c.study))) or "none"
+    return StudyError(
+        f"--study {study}: {storage.name} holds no such study. It holds: {known}. "
+        f"Run `wconv-sweep launch --study {study}` first, or name another storage with --storage "
+        "or --runs."
+    )

@@ -1,0 +1,215 @@
+"""A study file: one architecture, kernel size and recipe, and the densities to try."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, FiniteFloat, model_validator
+
+from wconv_jobs import catalog
+from wconv_jobs.spec import DataSpec, ModelSpec, RecipeSpec, Spec
+from wconv_sweep import resources
+from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.yaml_files import Document, read_document, validate
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
+"""Names become folders, job names and table keys: letters, digits, _ and - alone."""
+
+Bound = Annotated[tuple[FiniteFloat, FiniteFloat], Field(strict=False)]
+
+PLAIN = "plain"
+"""Label of the plain baseline, the density of ones, which every study trains first."""
+
+
+class ObjectiveSpec(Spec):
+    """What the search optimises."""
+
+    metric: str
+    """Metric of the validation part, a module of `wconv_jobs.metrics`."""
+    direction: Literal["maximize", "minimize"]
+
+
+class SamplerSpec(Spec):
+    """The Optuna sampler that proposes densities."""
+
+    name: Literal["tpe", "gp", "random"]
+    startup_trials: Annotated[int, Field(ge=1)] = 10
+    """Random trials before the model of `tpe` or `gp` is used."""
+
+
+class SearchSpec(Spec):
+    """The densities that the search may propose."""
+
+    bounds: Annotated[list[Bound], Field(min_length=1)]
+    """One [low, high] per coefficient, outermost first."""
+    sampler: SamplerSpec
+
+    @model_validator(mode="after")
+    def _low_is_below_high(self) -> Self:
+        for low, high in self.bounds:
+            if not low < high:
+                raise ValueError(f"bounds [{low}, {high}] must hold low < high")
+        return self
+
+
+class BudgetSpec(Spec):
+    """How much is spent."""
+
+    trials: Annotated[int, Field(ge=1)]
+    """Slots of the study, fixed points included."""
+    max_attempts: Annotated[int, Field(ge=1)] = 3
+    """Broken attempts after which a slot fails; interruptions are free."""
+    breaker_failures: Annotated[int, Field(ge=1)] = 3
+    """Equal failures (same exception, same place) that stop the whole study."""
+
+
+class TrialShape(Spec):
+    """The processes of one trial."""
+
+    ranks: Annotated[int, Field(ge=1)] = 1
+    """DistributedDataParallel processes, one GPU each where there are GPUs."""
+    threads_per_rank: Annotated[int, Field(ge=1)] = 1
+    """CPU threads of each rank."""
+
+
+class StudyConfig(Spec):
+    """Everything that defines a study; the cluster it runs on is not part of it."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    """Version of this file format."""
+    study: Name
+    description: str = ""
+    kernel_size: Annotated[int, Field(ge=3)]
+    """Side of the kernels on which the density acts: odd, 3 takes one coefficient, 5 takes two."""
+    model: ModelSpec
+    data: DataSpec
+    recipe: RecipeSpec
+    objective: ObjectiveSpec
+    search: SearchSpec
+    fixed: dict[Name, Annotated[list[FiniteFloat], Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
+    """Named densities trained beside the search, e.g. a published best one."""
+    budget: BudgetSpec
+    trial: TrialShape = TrialShape()
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Source of initial weights, data order and noise, the same for every density."""
+
+    def digest(self) -> str:
+        """Return the hash that identifies the study's definition."""
+        text = json.dumps(self.plain(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def plain(self) -> dict[str, Any]:
+        """Return the definition as plain data, with defaults filled in."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def fixed_points(self) -> dict[str, tuple[float, ...]]:
+        """Return the densities that are trained in any case, the plain baseline first."""
+        ones = (1.0,) * len(self.search.bounds)
+        return {PLAIN: ones} | {name: tuple(point) for name, point in self.fixed.items()}
+
+
+def load_study(wanted: str) -> StudyConfig:
+    """Return a study by shipped name or by the path of a file.
+
+    Raises:
+        ConfigurationError: it does not exist or is wrong; every problem is named.
+    """
+    path, name = resources.find("wconv_studies", "study", wanted)
+    return check_study(read_document(path, name))
+
+
+def check_study(document: Document) -> StudyConfig:
+    """Return the study that a document defines.
+
+    Raises:
+        ConfigurationError: with every problem found.
+    """
+    config = validate(document, StudyConfig)
+    problems = [document.problem(location, text) for location, text in _problems(config)]
+    if problems:
+        raise ConfigurationError(problems)
+    return config
+
+
+def check_data(config: StudyConfig) -> None:
+    """Look at the files that the study's data name.
+
+    Raises:
+        ConfigurationError: they cannot be used.
+    """
+    problems = catalog.check_data(config.data.name, config.data.options)
+    if problems:
+        raise ConfigurationError([f"study {config.study}: data: {text}" for text in problems])
+
+
+def config_of(content: str) -> StudyConfig:
+    """Return the definition that a storage holds as JSON."""
+    return StudyConfig.model_validate_json(content)
+
+
+def _problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
+    """Return what no single key shows, as (key, sentence)."""
+    problems: list[tuple[tuple[str, ...], str]] = []
+    size, count = config.kernel_size, (config.kernel_size - 1) // 2
+    if size % 2 == 0:
+        problems.append((("kernel_size",), f"must be odd (it is {size})"))
+    elif len(config.search.bounds) != count:
+        problems.append(
+            (
+                ("search", "bounds"),
+                f"has {_count(len(config.search.bounds), 'bound')}, but kernel_size {size} takes "
+                f"{count} (one [low, high] per ring, outermost first). Give {count}, or set "
+                f"kernel_size: {2 * len(config.search.bounds) + 1}.",
+            )
+        )
+    for name, point in config.fixed.items():
+        if name == PLAIN:
+            problems.append((("fixed", name), "is always part of a study. Remove it."))
+        if size % 2 and len(point) != count:
+            problems.append(
+                (
+                    ("fixed", name),
+                    f"has {_count(len(point), 'coefficient')}, but kernel_size {size} takes "
+                    f"{count}, outermost first.",
+                )
+            )
+    named = catalog.check_options("models", config.model.name, config.model.options)
+    problems += [(("model",), text) for text in named]
+    named = catalog.check_options("data", config.data.name, config.data.options)
+    problems += [(("data",), text) for text in named]
+    of_model = config.model.options.get("kernel_size", size)
+    if of_model != size:
+        problems.append(
+            (
+                ("model", "options", "kernel_size"),
+                f"is {of_model}, but the study searches for kernel_size {size}.",
+            )
+        )
+    problems += [
+        (("objective", "metric"), text)
+        for text in catalog.check_options("metrics", config.objective.metric, {})
+    ]
+    fixed = len(config.fixed_points())
+    if config.budget.trials < fixed:
+        problems.append(
+            (
+                ("budget", "trials"),
+                f"is {config.budget.trials}, but {fixed} fixed points come first. Set at least "
+                f"{fixed}.",
+            )
+        )
+    if config.recipe.batch % config.trial.ranks:
+        problems.append(
+            (
+                ("recipe", "batch"),
+                f"is {config.recipe.batch}, which {config.trial.ranks} ranks cannot share evenly. "
+                f"Set a multiple of {config.trial.ranks}.",
+            )
+        )
+    return problems
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

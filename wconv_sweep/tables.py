@@ -1,0 +1,127 @@
+"""The tables of wconv-sweep, which stand beside Optuna's in the same database.
+
+A study has slots, a slot has attempts. Times are seconds since 1970 on the database's clock.
+"""
+
+import enum
+
+from sqlalchemy import (
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA_VERSION = 1
+
+METADATA = MetaData()
+
+
+class StudyState(enum.StrEnum):
+    """What agents may do with a study."""
+
+    ACTIVE = "active"
+    STOPPED = "stopped"
+    """Nobody claims; running trials end at their next checkpoint."""
+    BROKEN = "broken"
+    """As stopped, by the circuit breaker; `reason` says why."""
+
+
+class SlotState(enum.StrEnum):
+    """Where a slot is in its life."""
+
+    OPEN = "open"
+    LEASED = "leased"
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    FAILED = "failed"
+
+
+ENDED = (SlotState.COMPLETE, SlotState.PRUNED, SlotState.FAILED)
+
+
+class AttemptOutcome(enum.StrEnum):
+    """How a worker's try at a slot ended."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    INTERRUPTED = "interrupted"
+    """Free: the next attempt continues from the checkpoint."""
+    BROKEN = "broken"
+    """Counted: after `budget.max_attempts` of them the slot fails."""
+
+
+class Stage(enum.StrEnum):
+    """What a slot is for."""
+
+    FIXED = "fixed"
+    SEARCH = "search"
+
+
+SCHEMA = Table("wconv_schema", METADATA, Column("version", Integer, nullable=False))
+
+STUDIES = Table(
+    "wconv_studies",
+    METADATA,
+    Column("study", String(100), primary_key=True),
+    Column("optuna_study_id", Integer, nullable=False),
+    Column("config", Text, nullable=False),  # the definition as JSON, defaults filled in
+    Column("version", String(50), nullable=False),  # of wconv-sweep, that made the study
+    Column("state", String(10), nullable=False),
+    Column("reason", Text),
+    # Attempts up to this one do not count for the circuit breaker: `resume` closes it again.
+    Column("breaker_from", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+SLOTS = Table(
+    "wconv_slots",
+    METADATA,
+    Column("slot", Integer, primary_key=True),
+    Column("study", String(100), ForeignKey(STUDIES.c.study), nullable=False),
+    Column("position", Integer, nullable=False),  # order of claiming, from 0
+    Column("stage", String(10), nullable=False),
+    Column("label", String(100)),  # of a fixed point
+    Column("density", Text),  # JSON list, outermost first; of a search slot once it is sampled
+    Column("replicate", Integer, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("attempt", Integer, nullable=False),  # the last one, from 1; 0: never claimed
+    Column("broken", Integer, nullable=False),  # broken attempts so far
+    Column("owner", String(200)),
+    Column("lease_until", Float),
+    Column("trial_id", Integer),  # Optuna's key
+    Column("trial", Integer),  # Optuna's number within the study
+    Column("epoch", Integer, nullable=False),  # epochs reported
+    Column("value", Float),  # the objective after that epoch
+    Column("metrics", Text),  # JSON object: validation after that epoch, test once complete
+    Column("provenance", Text),  # JSON object, once complete
+    Column("reason", Text),  # why it failed
+    Column("started_at", Float),
+    Column("ended_at", Float),
+    UniqueConstraint("study", "position"),
+    Index("wconv_slots_by_state", "study", "state", "position"),
+)
+
+ATTEMPTS = Table(
+    "wconv_attempts",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("slot", Integer, ForeignKey(SLOTS.c.slot), nullable=False, index=True),
+    Column("attempt", Integer, nullable=False),
+    Column("owner", String(200), nullable=False),
+    Column("outcome", String(12), nullable=False),
+    Column("error", String(200)),  # class of the exception
+    Column("place", String(200)),  # file:line of it
+    Column("reason", Text),
+    Column("traceback", Text),
+    Column("started_at", Float, nullable=False),
+    Column("ended_at", Float),
+    UniqueConstraint("slot", "attempt"),
+)

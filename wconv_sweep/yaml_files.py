@@ -1,0 +1,173 @@
+"""YAML files read safely and checked as a whole: every problem with its line and its remedy."""
+
+import difflib
+import re
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from wconv_jobs.spec import Spec
+from wconv_sweep.errors import ConfigurationError
+
+Location = tuple[int | str, ...]
+_Model = TypeVar("_Model", bound=Spec)
+
+
+@dataclass(frozen=True)
+class Document:
+    """The content of a YAML file, with the line of every key."""
+
+    name: str
+    """How messages call the file."""
+    content: dict[str, Any]
+    lines: dict[Location, int]
+
+    def line(self, location: Location) -> int:
+        """Return the line of a key, or of the nearest key around it."""
+        while location and location not in self.lines:
+            location = location[:-1]
+        return self.lines.get(location, 1)
+
+    def problem(self, location: Location, text: str) -> str:
+        """Return one line that says where in the file what is wrong."""
+        key = ".".join(str(part) for part in location)
+        return f"{self.name}:{self.line(location)}: {f'{key}: ' if key else ''}{text}"
+
+
+def read_document(path: Path, name: str) -> Document:
+    """Read a YAML file whose top level is a mapping.
+
+    Args:
+        path: the file.
+        name: how messages call it.
+
+    Raises:
+        ConfigurationError: it cannot be read, is not YAML, repeats a key, or is no mapping.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
+        raise ConfigurationError(f"{name}: cannot be read: {reason}") from error
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        lines: dict[Location, int] = {}
+        if isinstance(node, yaml.MappingNode):
+            _collect_lines(node, (), lines, name)
+        content = loader.construct_document(node) if node is not None else None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigurationError(f"{name}{line}: is not valid YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{name}: is not valid YAML: {error}") from error
+    finally:
+        loader.dispose()
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{name}: must hold `key: value` lines at its top level")
+    return Document(name, content, lines)
+
+
+def validate(document: Document, model: type[_Model]) -> _Model:
+    """Return the document as a `model`.
+
+    Raises:
+        ConfigurationError: with every problem found, each with file, line, key, value and remedy.
+    """
+    try:
+        return model.model_validate(document.content)
+    except ValidationError as error:
+        problems = [_describe(document, model, details) for details in error.errors()]
+        raise ConfigurationError(problems) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, with the numbers of YAML 1.2: 1e-3 is a number, not a text."""
+
+
+# PyYAML follows YAML 1.1, where a float needs a dot and a signed exponent: `3e-3` is a text.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def _collect_lines(
+    node: yaml.Node, location: Location, lines: dict[Location, int], name: str
+) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*location, key.value)
+            if inner in lines:
+                raise ConfigurationError(
+                    f"{name}:{key.start_mark.line + 1}: {'.'.join(map(str, inner))}: is given "
+                    f"twice, first in line {lines[inner]}. Remove one."
+                )
+            lines[inner] = key.start_mark.line + 1
+            _collect_lines(value, inner, lines, name)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            lines[(*location, index)] = value.start_mark.line + 1
+            _collect_lines(value, (*location, index), lines, name)
+
+
+def _describe(document: Document, model: type[BaseModel], details: ErrorDetails) -> str:
+    location = _without_tags(document, details["loc"])
+    kind, value = details["type"], details["input"]
+    if kind == "extra_forbidden":
+        known = _known_keys(model, details["loc"][:-1])
+        near = difflib.get_close_matches(str(details["loc"][-1]), known, n=1)
+        remedy = f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(known)}."
+        return document.problem(location, f"is not a known key. {remedy}")
+    if kind == "missing":
+        return document.problem(location, "is required, but missing")
+    text = details["msg"].removeprefix("Value error, ")
+    if isinstance(value, str | int | float | bool | list | tuple | None) and location:
+        text = f"{text} (it is {value!r})"
+    return document.problem(location, text[0].lower() + text[1:] if text[1:2].islower() else text)
+
+
+def _without_tags(document: Document, location: Location) -> Location:
+    """Drop what pydantic adds to a location beyond the keys of the file: the tags of unions."""
+    kept: Location = ()
+    for index, part in enumerate(location):
+        if (*kept, part) in document.lines or index == len(location) - 1:
+            kept = (*kept, part)
+    return kept
+
+
+def _known_keys(model: type[BaseModel], location: Location) -> list[str]:
+    """Return the keys that the mapping at `location` takes."""
+    current: list[type[BaseModel]] = [model]
+    for part in location:
+        inner = [
+            candidate
+            for one in current
+            for name, info in one.model_fields.items()
+            if part in (name, info.alias)
+            for candidate in _models_in(info.annotation)
+        ]
+        # A part that is no field is the tag of a union: `adam` chooses among the candidates.
+        tagged = [one for one in current if part in _tags(one)]
+        current = inner or tagged or current
+    return sorted(
+        {info.alias or name for one in current for name, info in one.model_fields.items()}
+    )
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for inner in typing.get_args(annotation) for found in _models_in(inner)]
+
+
+def _tags(model: type[BaseModel]) -> tuple[object, ...]:
+    name = model.model_fields.get("name")
+    return typing.get_args(name.annotation) if name is not None else ()
