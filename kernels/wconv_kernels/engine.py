@@ -1,4 +1,4 @@
-"""Training with a fixed density at no cost: stock convolutions hold V, the optimizer sees W."""
+"""Training with a fixed density: stock convolutions hold V = W * Phi, the optimizer sees W."""
 
 import weakref
 from collections.abc import Callable, Sequence
@@ -76,8 +76,7 @@ class DensityEngine:
         self._optimizer: Optimizer | None = None
         self._optimizer_hooks: list[RemovableHandle] = []
         self._gradient_hooks = [
-            _hook(weight, self._gradient_hook(phi))
-            for weight, phi in zip(self._weights, self._phis, strict=True)
+            _hook(weight, self._gradient_hook(index)) for index, weight in enumerate(self._weights)
         ]
         self._versions: list[int] = []
         self._frozen_strangers: list[Tensor] = []
@@ -108,7 +107,8 @@ class DensityEngine:
         if isinstance(optimizer, LBFGS):
             raise EngineError(_NO_CLOSURE)
         self._check_owner(optimizer)
-        self._check_untouched(by_value=True)
+        for index in range(len(self._weights)):
+            self._check_untouched(index, by_value=True)
         self._optimizer_hooks = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
@@ -197,7 +197,8 @@ class DensityEngine:
             raise EngineError(_NO_CLOSURE)
         if any(weight.requires_grad for weight in self._frozen_strangers):
             self._check_owner(optimizer)
-        self._check_untouched(by_value=False)
+        for index in range(len(self._weights)):
+            self._check_untouched(index)
         if self._grads == "foreach":
             self._lend_gradients()
         # Pointers are exchanged, nothing is copied.
@@ -238,12 +239,15 @@ class DensityEngine:
 
     @torch.no_grad()
     def _fold(self) -> None:
-        # Through copy_ on the parameters, not .data: version counters then catch a graph that was
-        # recorded before the step.
-        torch._foreach_copy_(self._weights, torch._foreach_mul(self._raw, self._phis))
+        # In place on the parameters, not on .data: version counters then catch a graph that was
+        # recorded before the step. Copy first: it needs no temporary of the size of W.
+        torch._foreach_copy_(self._weights, self._raw)
+        torch._foreach_mul_(self._weights, self._phis)
         self._versions = [weight._version for weight in self._weights]
 
-    def _gradient_hook(self, phi: Tensor) -> Callable[[Tensor], Tensor]:
+    def _gradient_hook(self, index: int) -> Callable[[Tensor], Tensor]:
+        phi = self._phis[index]
+
         def scale(grad: Tensor) -> Tensor:
             if self._optimizer is None:
                 raise EngineError(
@@ -251,6 +255,7 @@ class DensityEngine:
                     "train V as if there were no density"
                 )
             self._check_not_in_step()
+            self._check_untouched(index)  # another optimizer may have stepped on V
             return grad * phi
 
         return scale
@@ -281,7 +286,8 @@ class DensityEngine:
 
     def _check_owner(self, optimizer: Optimizer) -> None:
         owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        strangers = [(n, w) for n, w in self._named_weights() if id(w) not in owned]
+        named = zip(self._names, self._weights, strict=True)
+        strangers = [(name, weight) for name, weight in named if id(weight) not in owned]
         missing = [name for name, weight in strangers if weight.requires_grad]
         if missing:
             raise EngineError(
@@ -289,24 +295,23 @@ class DensityEngine:
             )
         self._frozen_strangers = [weight for _, weight in strangers]
 
-    def _check_untouched(self, *, by_value: bool) -> None:
+    def _check_untouched(self, index: int, *, by_value: bool = False) -> None:
         """Raise unless V = W * Phi; where nothing was written since, `by_value` looks anyway."""
-        for index, (name, weight) in enumerate(self._named_weights()):
-            raw = self._raw[index]
-            if (weight.device, weight.dtype) != (raw.device, raw.dtype):
-                raise EngineError(
-                    f"{name!r} was moved from {raw.device}, {raw.dtype} to {weight.device}, "
-                    f"{weight.dtype}; build the engine after the model has its device and dtype"
-                )
-            # A write of equal values is harmless: DDP broadcasts, a checkpoint loads them.
-            written = weight._version != self._versions[index]
-            if (written or by_value) and not torch.equal(weight, raw * self._phis[index]):
-                raise EngineError(
-                    f"the weight of {name!r} was changed outside the optimizer and is no longer "
-                    "W * Phi. Resume with optimizer.load_state_dict(); give all ranks the same "
-                    "initial weights; after a change of your own call adopt_weights()"
-                )
-            self._versions[index] = weight._version
+        name, weight, raw = self._names[index], self._weights[index], self._raw[index]
+        if (weight.device, weight.dtype) != (raw.device, raw.dtype):
+            raise EngineError(
+                f"{name!r} was moved from {raw.device}, {raw.dtype} to {weight.device}, "
+                f"{weight.dtype}; build the engine after the model has its device and dtype"
+            )
+        # A write of equal values is harmless: DDP broadcasts, a checkpoint loads them.
+        written = weight._version != self._versions[index]
+        if (written or by_value) and not torch.equal(weight, raw * self._phis[index]):
+            raise EngineError(
+                f"the weight of {name!r} was changed outside the attached optimizer and is no "
+                "longer W * Phi. Resume with optimizer.load_state_dict(); give all ranks the same "
+                "initial weights; after a change of your own call adopt_weights()"
+            )
+        self._versions[index] = weight._version
 
     def _check_not_in_step(self) -> None:
         if self._in_step:
@@ -317,9 +322,6 @@ class DensityEngine:
 
     def _raw_by_name(self) -> dict[str, Tensor]:
         return dict(zip(self._names, self._raw, strict=True))
-
-    def _named_weights(self) -> list[tuple[str, Tensor]]:
-        return list(zip(self._names, self._weights, strict=True))
 
     def _serves(self, weight: Tensor) -> bool:
         return any(weight is own for own in self._weights)

@@ -180,8 +180,18 @@ def test_weights_changed_outside_the_optimizer_are_noticed_at_the_next_step() ->
     run = engine_run(small_resnet(), 0.7, sgd)
     nn.init.zeros_(run.model.get_parameter("3.weight"))
 
-    with pytest.raises(EngineError, match="weight of '3' was changed outside the optimizer"):
+    with pytest.raises(EngineError, match="weight of '3' was changed outside the attached"):
         run.step(0)
+
+
+def test_an_optimizer_that_is_not_attached_is_noticed_at_the_next_backward() -> None:
+    run = engine_run(small_resnet(), 0.7, sgd)
+    stranger = sgd(run.model)
+    torch.autograd.backward(loss_of(run.model, 0))
+    stranger.step()
+
+    with pytest.raises(EngineError, match="weight of '8' was changed outside the attached opt"):
+        torch.autograd.backward(loss_of(run.model, 1))
 
 
 def test_weights_changed_before_attach_are_noticed_even_through_data() -> None:
@@ -189,7 +199,7 @@ def test_weights_changed_before_attach_are_noticed_even_through_data() -> None:
     engine = DensityEngine(model, 0.7)
     model.get_parameter("3.weight").data.zero_()
 
-    with pytest.raises(EngineError, match="weight of '3' was changed outside the optimizer"):
+    with pytest.raises(EngineError, match="weight of '3' was changed outside the attached"):
         engine.attach(sgd(model))
 
 
