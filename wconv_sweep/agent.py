@@ -18,7 +18,6 @@ from pydantic import Field
 from sqlalchemy import make_url
 
 from wconv_jobs.channel import Broken, Finished, Report, Verdict
-from wconv_jobs.errors import JobError
 from wconv_jobs.spec import Spec, TrialSpec
 from wconv_sweep.log import configure_agent_logging, event
 from wconv_sweep.run_folder import RunFolder
@@ -144,8 +143,6 @@ class _Agent:
             self._slots.interrupt(claim, "stopped before its next checkpoint")
             logger.info(event("trial aborted", trial=claim.trial))
             return
-        except JobError as error:
-            result = _broken_report(error)
         self._finish(claim, result)
 
     def _propose(self, claim: Claim) -> tuple[float, ...]:
@@ -239,15 +236,9 @@ class _Following:
         self._renewed = time.monotonic()
 
     def on_report(self, report: Report) -> Verdict:
-        metric = self._agent.config.objective.metric
-        if metric not in report.metrics:
-            raise JobError(
-                f"objective.metric is {metric}, but data '{self._agent.config.data.name}' gives "
-                f"{', '.join(report.metrics)}"
-            )
         # A resumed trial repeats the report that its checkpoint ends with.
         if report.epoch > self._epoch:
-            value = report.metrics[metric]
+            value = report.metrics[self._agent.config.objective.metric]
             state = self._agent.slots.report(self._claim, report.epoch, value, report.metrics)
             self._epoch = report.epoch
             self._note(state)
@@ -262,17 +253,6 @@ class _Following:
         self._renewed = time.monotonic()
         if state is not StudyState.ACTIVE:
             self._agent.request_stop(f"study is {state}")
-
-
-def _broken_report(error: JobError) -> Broken:
-    return Broken(
-        rank=0,
-        error=type(error).__name__,
-        message=str(error),
-        where="report",
-        traceback="",
-        final=True,
-    )
 
 
 @contextmanager

@@ -84,9 +84,10 @@ def launch_command(
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """Run a study: write its budget, start its pilots, follow them to the result.
+    """Run a study to its result.
 
-    Launching a study again continues it; nothing is trained twice.
+    Writes its budget, starts its pilots and follows them. Launching a study again continues it:
+    nothing is trained twice.
 
     Example: wconv-sweep launch --cluster local --study quickstart
     """
@@ -115,7 +116,7 @@ def resume_command(
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """Let a study go on that was stopped, interrupted or broken.
+    """Go on with a study that was stopped, interrupted or broken.
 
     Example: wconv-sweep resume --study quickstart
     """
@@ -133,7 +134,7 @@ def status_command(
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """Show what is going on in one study, or in all.
+    """Show what is going on.
 
     Example: wconv-sweep status --study quickstart
     """
@@ -152,7 +153,9 @@ def status_command(
 
 @app.command("stop")
 def stop_command(study: StudyName, storage: StorageUrl = None, runs: Runs = DEFAULT_RUNS) -> None:
-    """Stop a study: running trials end at their next checkpoint, and no other is begun.
+    """Stop a study at the next checkpoints.
+
+    Running trials end there, and no other is begun.
 
     Example: wconv-sweep stop --study quickstart
     """
@@ -177,7 +180,9 @@ def export_command(
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
-    """Print the best density per architecture, with plain convolution beside it.
+    """Print the best density per architecture.
+
+    Plain convolution stands beside it.
 
     Example: wconv-sweep export > densities.yaml
     """
@@ -195,7 +200,9 @@ def dashboard_command(
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
-    """Serve the Optuna dashboard on the storage, to this machine alone, until Ctrl-C.
+    """Serve the Optuna dashboard until Ctrl-C.
+
+    It listens on this machine alone.
 
     Example: wconv-sweep dashboard
     """

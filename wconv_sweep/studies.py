@@ -166,6 +166,9 @@ def _add_slot(
 
 def _create_in_optuna(storage: Storage, config: StudyConfig) -> None:
     client = optuna_client(storage)
+    # Optuna tells on stderr that it created the study, or that it was there.
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = optuna.create_study(
             study_name=config.study,
@@ -176,6 +179,7 @@ def _create_in_optuna(storage: Storage, config: StudyConfig) -> None:
         if not study.metric_names:
             study.set_metric_names([config.objective.metric])
     finally:
+        optuna.logging.set_verbosity(verbosity)
         client.remove_session()
         client.engine.dispose()
 

@@ -187,10 +187,16 @@ def _problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
                 f"is {of_model}, but the study searches for kernel_size {size}.",
             )
         )
-    problems += [
-        (("objective", "metric"), text)
-        for text in catalog.check_options("metrics", config.objective.metric, {})
-    ]
+    if config.data.name in catalog.names("data"):
+        given = catalog.data_metrics(config.data.name)
+        if config.objective.metric not in given:
+            problems.append(
+                (
+                    ("objective", "metric"),
+                    f"is {config.objective.metric}, but data '{config.data.name}' gives "
+                    f"{', '.join(given)}.",
+                )
+            )
     fixed = len(config.fixed_points())
     if config.budget.trials < fixed:
         problems.append(

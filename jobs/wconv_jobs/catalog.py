@@ -41,7 +41,7 @@ def checked_options(kind: Kind, name: str, options: Mapping[str, object]) -> dic
     """
     values, problems = _check(kind, name, options)
     if problems:
-        raise JobError("\n".join(problems))
+        raise JobError("\n".join(f"{kind}: {problem}" for problem in problems))
     return values
 
 
@@ -55,6 +55,15 @@ def check_data(name: str, options: Mapping[str, object]) -> list[str]:
     if not problems and _function(_tree("data", name), "check") is not None:
         problems = importlib.import_module(f"wconv_jobs.data.{name}").check(**values)
     return [str(problem) for problem in problems]
+
+
+def data_metrics(name: str) -> tuple[str, ...]:
+    """Return the names of the metrics that a known data set gives."""
+    for node in _tree("data", name).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "METRICS":
+            metrics: tuple[str, ...] = ast.literal_eval(node.value)
+            return metrics
+    raise TypeError(f"wconv_jobs.data.{name} has no literal METRICS")
 
 
 @dataclass(frozen=True)
@@ -79,27 +88,27 @@ def _check(
 ) -> tuple[dict[str, Any], list[str]]:
     known = names(kind)
     if name not in known:
-        return {}, [f"{kind}: unknown name {name!r}; {_nearest(name, known)}."]
+        return {}, [f"unknown name {name!r}; {_nearest(name, known)}."]
     taken = _options(kind, name)
     values: dict[str, Any] = {}
     problems = [
-        f"{kind}.{name}: option {option!r} is missing, and it has no default."
+        f"{name}: option {option!r} is missing, and it has no default."
         for option in taken
         if taken[option].required and option not in options
     ]
     for option, value in options.items():
         if option not in taken:
             hint = _nearest(option, taken) if taken else "it takes none"
-            problems.append(f"{kind}.{name}: unknown option {option!r}; {hint}.")
+            problems.append(f"{name}: unknown option {option!r}; {hint}.")
             continue
         try:
             # As JSON, because only then a strict tuple takes the list that YAML makes of it.
             values[option] = taken[option].adapter.validate_json(json.dumps(value))
         except ValidationError as error:
             reason = "; ".join(dict.fromkeys(_lower(each["msg"]) for each in error.errors()))
-            problems.append(f"{kind}.{name}: option {option!r} is {value!r}, but {reason}.")
+            problems.append(f"{name}: option {option!r} is {value!r}, but {reason}.")
         except TypeError:
-            problems.append(f"{kind}.{name}: option {option!r} is {value!r}, not a JSON value.")
+            problems.append(f"{name}: option {option!r} is {value!r}, not a JSON value.")
     return values, problems
 
 

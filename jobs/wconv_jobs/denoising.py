@@ -29,7 +29,6 @@ class DenoisingTask:
     (seed, "test noise", name). Tensors are float32 on the CPU.
     """
 
-    metrics: tuple[str, ...] = ("psnr_db", "nrmse")
     input_is_estimate: bool = True
 
     def __init__(
@@ -42,6 +41,7 @@ class DenoisingTask:
         noise_sigma: float,
         crop_px: int,
         crops_per_epoch: int,
+        metrics: tuple[str, ...],
     ) -> None:
         """Take the decoded pictures, which stay in memory at 3 bytes per pixel.
 
@@ -53,6 +53,7 @@ class DenoisingTask:
             noise_sigma: standard deviation of the noise, grey levels of 255.
             crop_px: width and height of the training crops, pixels.
             crops_per_epoch: training samples in an epoch; each picture is as likely as any other.
+            metrics: see `wconv_jobs.task.Task`.
 
         Raises:
             JobError: a training picture is smaller than the crops.
@@ -60,6 +61,7 @@ class DenoisingTask:
         for picture in train:
             require_size(picture, crop_px)
         self.epoch_samples: int = crops_per_epoch
+        self.metrics = metrics
         self._train = train
         self._parts: dict[Part, Sequence[Picture]] = {"validation": validation, "test": test}
         self._seed = seed

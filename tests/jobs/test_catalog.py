@@ -8,6 +8,7 @@ import pytest
 
 from wconv_jobs import catalog
 from wconv_jobs.catalog import Kind, check_data, check_options, checked_options, names
+from wconv_jobs.data import load_data
 from wconv_jobs.errors import JobError
 
 
@@ -34,43 +35,43 @@ def test_nothing_is_wrong_with_the_defaults_written_out() -> None:
     [
         (
             {"widht": 8},
-            "models.dncnn: unknown option 'widht'; did you mean 'width'? "
+            "dncnn: unknown option 'widht'; did you mean 'width'? "
             "known: channels, depth, kernel_size, norm, width.",
         ),
         (
             {"zzz": 8},
-            "models.dncnn: unknown option 'zzz'; "
+            "dncnn: unknown option 'zzz'; "
             "known: channels, depth, kernel_size, norm, width.",
         ),
         (
             {"depth": True},
-            "models.dncnn: option 'depth' is True, but input should be a valid integer.",
+            "dncnn: option 'depth' is True, but input should be a valid integer.",
         ),
         (
             {"depth": 4.5},
-            "models.dncnn: option 'depth' is 4.5, but input should be a valid integer.",
+            "dncnn: option 'depth' is 4.5, but input should be a valid integer.",
         ),
         (
             {"depth": "4"},
-            "models.dncnn: option 'depth' is '4', but input should be a valid integer.",
+            "dncnn: option 'depth' is '4', but input should be a valid integer.",
         ),
         (
             {"depth": [4]},
-            "models.dncnn: option 'depth' is [4], but input should be a valid integer.",
+            "dncnn: option 'depth' is [4], but input should be a valid integer.",
         ),
         (
             {"depth": 1},
-            "models.dncnn: option 'depth' is 1, but input should be greater than or equal to 2.",
+            "dncnn: option 'depth' is 1, but input should be greater than or equal to 2.",
         ),
         (
             {"norm": "layer"},
-            "models.dncnn: option 'norm' is 'layer', but input should be 'batch' or 'none'.",
+            "dncnn: option 'norm' is 'layer', but input should be 'batch' or 'none'.",
         ),
         (
             {"kernel_size": 4},
-            "models.dncnn: option 'kernel_size' is 4, but input should be 3, 5, 7, 9 or 11.",
+            "dncnn: option 'kernel_size' is 4, but input should be 3, 5, 7, 9 or 11.",
         ),
-        ({"depth": {4}}, "models.dncnn: option 'depth' is {4}, not a JSON value."),
+        ({"depth": {4}}, "dncnn: option 'depth' is {4}, not a JSON value."),
     ],
 )
 def test_a_wrong_option_is_named_with_what_is_right(
@@ -82,19 +83,19 @@ def test_a_wrong_option_is_named_with_what_is_right(
 @pytest.mark.parametrize(
     ("kind", "name", "problem"),
     [
-        ("models", "DnCNN2", "models: unknown name 'DnCNN2'; known: dncnn, tiny."),
+        ("models", "DnCNN2", "unknown name 'DnCNN2'; known: dncnn, tiny."),
         (
             "data",
             "photos",
-            "data: unknown name 'photos'; did you mean 'photographs'? "
+            "unknown name 'photos'; did you mean 'photographs'? "
             "known: image_folder, photographs, textures.",
         ),
         (
             "metrics",
             "_mean",
-            "metrics: unknown name '_mean'; known: accuracy, nrmse, psnr_db.",
+            "unknown name '_mean'; known: accuracy, nrmse, psnr_db.",
         ),
-        ("models", "../errors", "models: unknown name '../errors'; known: dncnn, tiny."),
+        ("models", "../errors", "unknown name '../errors'; known: dncnn, tiny."),
     ],
 )
 def test_an_unknown_name_is_named_with_the_known_ones(kind: Kind, name: str, problem: str) -> None:
@@ -103,7 +104,7 @@ def test_an_unknown_name_is_named_with_the_known_ones(kind: Kind, name: str, pro
 
 def test_a_missing_option_is_named() -> None:
     assert check_options("data", "image_folder", {}) == [
-        "data.image_folder: option 'folder' is missing, and it has no default."
+        "image_folder: option 'folder' is missing, and it has no default."
     ]
 
 
@@ -111,14 +112,14 @@ def test_the_seed_is_no_option() -> None:
     problems = check_options("data", "photographs", {"seed": 1})
 
     assert problems == [
-        "data.photographs: unknown option 'seed'; known: crop_px, crops_per_epoch, noise_sigma."
+        "photographs: unknown option 'seed'; known: crop_px, crops_per_epoch, noise_sigma."
     ]
 
 
 def test_a_metric_takes_no_options() -> None:
     problems = check_options("metrics", "psnr_db", {"data_range": 255})
 
-    assert problems == ["metrics.psnr_db: unknown option 'data_range'; it takes none."]
+    assert problems == ["psnr_db: unknown option 'data_range'; it takes none."]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -126,7 +127,7 @@ def test_a_number_that_is_not_finite_is_refused(value: float) -> None:
     problems = check_options("data", "photographs", {"noise_sigma": value})
 
     assert problems == [
-        f"data.photographs: option 'noise_sigma' is {value!r}, "
+        f"photographs: option 'noise_sigma' is {value!r}, "
         "but input should be a finite number."
     ]
 
@@ -198,3 +199,8 @@ def test_a_login_node_never_imports_torch(statements: str) -> None:
 def test_a_data_set_without_files_of_the_user_has_only_its_options_checked() -> None:
     assert check_data("photographs", {}) == []
     assert len(check_data("photographs", {"crop_px": 0})) == 1
+
+
+@pytest.mark.parametrize("name", ["photographs", "textures"])
+def test_the_metrics_of_a_data_set_are_known_without_loading_it(name: str) -> None:
+    assert catalog.data_metrics(name) == load_data(name, seed=0).metrics

@@ -34,6 +34,7 @@ def _task(
         noise_sigma=noise_sigma,
         crop_px=8,
         crops_per_epoch=100,
+        metrics=("psnr_db", "nrmse"),
     )
 
 
@@ -198,4 +199,5 @@ def test_a_training_picture_smaller_than_the_crops_is_named() -> None:
             noise_sigma=25.0,
             crop_px=8,
             crops_per_epoch=1,
+            metrics=("psnr_db",),
         )

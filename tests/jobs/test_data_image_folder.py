@@ -129,4 +129,13 @@ def test_wrong_options_are_named_before_the_folder_is_looked_at() -> None:
     problems = check_data("image_folder", {"folder": "/nowhere", "noise": 3})
 
     assert len(problems) == 1
-    assert problems[0].startswith("data.image_folder: unknown option 'noise'; did you mean")
+    assert problems[0].startswith("image_folder: unknown option 'noise'; did you mean")
+
+
+def test_a_relative_folder_is_refused_with_the_absolute_one(tmp_path: Path) -> None:
+    (problem,) = check_data("image_folder", {"folder": "pictures"})
+
+    assert problem == (
+        "pictures: is relative, but jobs do not start in this folder. "
+        f"Write {Path('pictures').absolute()}."
+    )

@@ -25,7 +25,7 @@ def test_all_wrong_options_are_named_at_once() -> None:
         build_model("dncnn", dept=3, width=0)
 
     assert str(raised.value).splitlines() == [
-        "models.dncnn: unknown option 'dept'; did you mean 'depth'? "
+        "models: dncnn: unknown option 'dept'; did you mean 'depth'? "
         "known: channels, depth, kernel_size, norm, width.",
-        "models.dncnn: option 'width' is 0, but input should be greater than or equal to 1.",
+        "models: dncnn: option 'width' is 0, but input should be greater than or equal to 1.",
     ]

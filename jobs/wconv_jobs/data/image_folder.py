@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "validation", "test")
 
+METRICS = ("psnr_db", "nrmse")
+
 
 def load(
     *,
@@ -32,8 +34,8 @@ def load(
         folder: holds the folders train, validation and test with the images; or at least 3 images,
             of which, in the order of their names, the last tenth is for the test, the tenth before
             it for validation (at least one each), and the rest for training. Neighbours in a
-            series thus stay together. A relative path starts at the working folder,
-            ~ is the home folder.
+            series thus stay together. An absolute path, or one that starts with ~: a job does not
+            start in the folder that it was launched from.
         noise_sigma: standard deviation of the noise, grey levels of 255.
         crop_px: width and height of the training crops, pixels.
         crops_per_epoch: training samples in an epoch.
@@ -55,6 +57,7 @@ def load(
         noise_sigma=noise_sigma,
         crop_px=crop_px,
         crops_per_epoch=crops_per_epoch,
+        metrics=METRICS,
     )
 
 
@@ -73,6 +76,11 @@ def check(*, folder: str, crop_px: int = 48, **_: object) -> list[str]:
 
 def _split(root: str) -> dict[str, list[Path]]:
     folder = Path(root).expanduser()
+    if not folder.is_absolute():
+        raise JobError(
+            f"{root}: is relative, but jobs do not start in this folder. "
+            f"Write {folder.absolute()}."
+        )
     there = [part for part in PARTS if (folder / part).is_dir()]
     if there:
         missing = [part for part in PARTS if part not in there]

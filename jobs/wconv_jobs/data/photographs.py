@@ -26,6 +26,8 @@ TRAIN = ("coffee.png", "rocket.jpg", "hubble_deep_field.jpg", "retina.jpg")
 VALIDATION = ("chelsea.png",)
 TEST = ("astronaut.png",)
 
+METRICS = ("psnr_db", "nrmse")
+
 
 def load(
     *,
@@ -53,6 +55,7 @@ def load(
         noise_sigma=noise_sigma,
         crop_px=crop_px,
         crops_per_epoch=crops_per_epoch,
+        metrics=METRICS,
     )
 
 

@@ -28,6 +28,7 @@ from wconv_jobs.task import EvaluationItem, Part, Task
 
 # Shape letters: B batch, C channels, H height, W width, K classes, S training samples.
 
+METRICS = ("accuracy",)
 CLASSES = ("brick", "grass", "gravel", "cell")
 
 
@@ -66,7 +67,7 @@ class TextureTask:
     flipped at random along both axes as drawn from (seed, "flip", epoch).
     """
 
-    metrics: tuple[str, ...] = ("accuracy",)
+    metrics: tuple[str, ...] = METRICS
     input_is_estimate: bool = False
 
     def __init__(

@@ -1,0 +1,136 @@
+"""A study file is checked against everything that can be known before a job starts."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wconv_sweep.cluster_profile import load_profile
+from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.resources import shipped
+from wconv_sweep.study_config import check_data, config_of, load_study
+
+from .conftest import TINY, StudyFile
+
+
+def problems_of(path: Path) -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as caught:
+        load_study(str(path))
+    return caught.value.problems
+
+
+@pytest.mark.parametrize("name", shipped("wconv_studies"))
+def test_every_shipped_study_is_valid_and_named_like_its_file(name: str) -> None:
+    assert load_study(name).study == name
+
+
+@pytest.mark.parametrize("name", shipped("wconv_slurm_templates"))
+def test_every_shipped_profile_is_valid_and_named_like_its_file(name: str) -> None:
+    assert load_profile(name).cluster == name
+
+
+def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> None:
+    path = study_file(
+        kernel_size=5,
+        search={"bounds": [[0.05, 1], [0.5, 1.5]], "sampler": {"name": "tpe"}},
+        fixed={"paper": [0.1, 0.9]},
+    )
+
+    points = load_study(str(path)).fixed_points()
+
+    assert list(points.items()) == [("plain", (1.0, 1.0)), ("paper", (0.1, 0.9))]
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        (
+            {"kernel_size": 5},
+            "search.bounds: has 1 bound, but kernel_size 5 takes 2 (one [low, high] per ring, "
+            "outermost first). Give 2, or set kernel_size: 3.",
+        ),
+        ({"kernel_size": 4}, "kernel_size: must be odd (it is 4)"),
+        (
+            {"budget": {"trials": 0}},
+            "budget.trials: input should be greater than or equal to 1 (it is 0)",
+        ),
+        (
+            {"budget": {"trials": 1}, "fixed": {"paper": [0.8]}},
+            "budget.trials: is 1, but 2 fixed points come first. Set at least 2.",
+        ),
+        ({"fixed": {"plain": [1.0]}}, "fixed.plain: is always part of a study. Remove it."),
+        (
+            {"fixed": {"paper": [0.1, 0.9]}},
+            "fixed.paper: has 2 coefficients, but kernel_size 3 takes 1, outermost first.",
+        ),
+        (
+            {"search": {"bounds": [[1.5, 0.5]], "sampler": {"name": "tpe"}}},
+            "search: bounds [1.5, 0.5] must hold low < high",
+        ),
+        (
+            {"trial": {"ranks": 3}},
+            "recipe.batch: is 8, which 3 ranks cannot share evenly. Set a multiple of 3.",
+        ),
+        (
+            {"model": {"name": "dncnn", "options": {"kernel_size": 5}}},
+            "model.options.kernel_size: is 5, but the study searches for kernel_size 3.",
+        ),
+        ({"study": "../escape"}, "study: string should match pattern"),
+        ({"schema": 2}, "schema: input should be 1 (it is 2)"),
+        ({"model": {"name": "dncn"}}, "model: unknown name 'dncn'; did you mean 'dncnn'?"),
+        ({"model": {"name": "dncnn", "options": {"widht": 8}}}, "model: dncnn: unknown option 'widht'; did you mean 'width'?"),
+        ({"data": {"name": "photograps"}}, "data: unknown name 'photograps'; did you mean 'photographs'?"),
+        ({"objective": {"metric": "psnr", "direction": "maximize"}}, "psnr_db"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_key_and_the_remedy(
+    study_file: StudyFile, sections: dict[str, Any], expected: str
+) -> None:
+    problems = problems_of(study_file(**sections))
+
+    assert len(problems) == 1
+    assert expected in problems[0]
+    assert "tiny.yaml:" in problems[0]
+
+
+def test_problems_of_different_sections_are_named_together(study_file: StudyFile) -> None:
+    problems = problems_of(
+        study_file(kernel_size=5, trial={"ranks": 3}, model={"name": "dncn"})
+    )
+
+    assert len(problems) == 3
+
+
+def test_a_metric_that_the_data_does_not_give_is_refused(study_file: StudyFile) -> None:
+    (problem,) = problems_of(
+        study_file(objective={"metric": "accuracy", "direction": "maximize"})
+    )
+
+    assert "objective.metric: is accuracy, but data 'photographs' gives psnr_db, nrmse." in problem
+
+
+def test_an_image_folder_that_cannot_be_used_is_refused(
+    study_file: StudyFile, tmp_path: Path
+) -> None:
+    folder = tmp_path / "my images"
+    folder.mkdir()
+    path = study_file(data={"name": "image_folder", "options": {"folder": str(folder)}})
+
+    with pytest.raises(ConfigurationError, match=r"study tiny: data: .*my images.*image"):
+        check_data(load_study(str(path)))
+
+
+def test_the_digest_names_the_definition_and_not_its_spelling(study_file: StudyFile) -> None:
+    as_written = load_study(str(study_file()))
+    with_default = load_study(str(study_file(seed=0)))
+    other = load_study(str(study_file(seed=1)))
+
+    assert as_written.digest() == with_default.digest()
+    assert as_written.digest() != other.digest()
+
+
+def test_a_definition_survives_the_storage_exactly() -> None:
+    study = load_study("quickstart")
+
+    assert config_of(study.model_dump_json(by_alias=True)) == study
+    assert TINY["study"] == "tiny"

@@ -1,0 +1,99 @@
+"""Files of the user are checked as a whole, and every problem says where it is."""
+
+from pathlib import Path
+
+import pytest
+
+from wconv_jobs.spec import RecipeSpec
+from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.yaml_files import read_document, validate
+
+RECIPE = """\
+optimizer: {name: adam, lr: 3e-3}
+epochs: 5
+batch: 8
+"""
+
+
+def read(tmp_path: Path, text: str) -> RecipeSpec:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, "utf-8")
+    return validate(read_document(path, "recipe.yaml"), RecipeSpec)
+
+
+def problems_of(tmp_path: Path, text: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as caught:
+        read(tmp_path, text)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize("text", ["3e-3", "3.0e-3", "0.003", "3E-3", "+3e-3"])
+def test_a_number_may_be_written_in_every_usual_way(tmp_path: Path, text: str) -> None:
+    recipe = read(tmp_path, RECIPE.replace("3e-3", text))
+
+    assert recipe.optimizer.lr == 0.003
+
+
+def test_all_problems_are_named_at_once_each_with_its_line(tmp_path: Path) -> None:
+    problems = problems_of(tmp_path, "optimizer: {name: adam, lr: -1}\nepochs: many\nbatsh: 8\n")
+
+    assert problems == (
+        "recipe.yaml:1: optimizer.lr: input should be greater than 0 (it is -1)",
+        "recipe.yaml:2: epochs: input should be a valid integer (it is 'many')",
+        "recipe.yaml:1: batch: is required, but missing",
+        "recipe.yaml:3: batsh: is not a known key. Did you mean 'batch'?",
+    )
+
+
+def test_an_unknown_key_inside_a_choice_names_the_nearest_key_of_that_choice(
+    tmp_path: Path,
+) -> None:
+    (problem,) = problems_of(tmp_path, RECIPE.replace("lr:", "lr: 1, weight_decai:"))
+
+    assert problem == (
+        "recipe.yaml:1: optimizer.weight_decai: is not a known key. "
+        "Did you mean 'weight_decay'?"
+    )
+
+
+def test_an_unknown_choice_names_the_known_ones(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, RECIPE.replace("adam", "adamm"))
+
+    assert problem.startswith("recipe.yaml:1: optimizer: ")
+    assert "'adamm'" in problem
+    assert "'sgd', 'adam', 'adamw'" in problem
+
+
+def test_a_key_given_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, RECIPE + "epochs: 6\n")
+
+    assert problem == (
+        "recipe.yaml:4: epochs: is given twice, first in line 2. Remove one."
+    )
+
+
+def test_a_text_that_is_not_yaml_is_refused_with_its_line(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, "epochs: 5\nbatch: [1\n")
+
+    assert problem.startswith("recipe.yaml:3: is not valid YAML: ")
+
+
+def test_a_tag_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, "epochs: !!python/object/apply:os.system ['true']\n")
+
+    assert "is not valid YAML: could not determine a constructor" in problem
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n", "5\n"])
+def test_a_file_without_keys_is_refused(tmp_path: Path, text: str) -> None:
+    (problem,) = problems_of(tmp_path, text)
+
+    assert problem == "recipe.yaml: must hold `key: value` lines at its top level"
+
+
+def test_a_binary_file_is_refused_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "photo.yaml"
+    path.write_bytes(b"\x89PNG\xff\xfe")
+
+    with pytest.raises(ConfigurationError, match=r"^photo\.yaml: cannot be read: is not UTF-8"):
+        read_document(path, "photo.yaml")
