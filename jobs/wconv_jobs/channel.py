@@ -12,9 +12,9 @@ import queue
 import socket
 import threading
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 EXIT_AGENT_GONE = 75
 """Exit status of a rank whose agent has closed the channel or died (EX_TEMPFAIL of sysexits.h)."""
@@ -27,6 +27,10 @@ class Verdict(enum.StrEnum):
     PRUNE = "prune"
     STOP = "stop"
     """End now and let a later attempt continue from the checkpoint."""
+
+
+class ChannelError(RuntimeError):
+    """Something else than a message came through the channel."""
 
 
 class Message(BaseModel):
@@ -86,8 +90,15 @@ _ANY_MESSAGE: TypeAdapter[Hello | Report | Finished | Broken] = TypeAdapter(AnyM
 
 
 def parse(line: bytes) -> Hello | Report | Finished | Broken:
-    """Return the message that one line holds."""
-    return _ANY_MESSAGE.validate_json(line)
+    """Return the message that one line holds.
+
+    Raises:
+        ChannelError: the line is none; the text shows its beginning.
+    """
+    try:
+        return _ANY_MESSAGE.validate_json(line)
+    except ValidationError as error:
+        raise ChannelError(f"a rank sent {line[:200]!r}, which is not a message") from error
 
 
 class AgentLink:
@@ -99,7 +110,10 @@ class AgentLink:
 
     def __init__(self, address: Path, rank: int) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.connect(str(address))
+        try:
+            self._socket.connect(str(address))
+        except (ConnectionRefusedError, FileNotFoundError):
+            os._exit(EXIT_AGENT_GONE)
         self._verdicts: queue.SimpleQueue[Verdict] = queue.SimpleQueue()
         self.send(Hello(rank=rank))
         threading.Thread(target=self._watch, name="agent lifeline", daemon=True).start()
@@ -109,9 +123,22 @@ class AgentLink:
         self.send(report)
         return self._verdicts.get()
 
-    def send(self, message: Message) -> None:
-        """Send one message that expects no answer."""
-        self._socket.sendall(message.model_dump_json().encode() + b"\n")
+    def send(self, message: Hello | Report | Finished | Broken) -> None:
+        """Send one message and expect no answer."""
+        try:
+            self._socket.sendall(message.model_dump_json().encode() + b"\n")
+        except (BrokenPipeError, ConnectionResetError):
+            os._exit(EXIT_AGENT_GONE)
+
+    def break_off(self, broken: Broken) -> NoReturn:
+        """Send the rank's exception and wait for the agent to end all ranks.
+
+        A rank that left by itself would break its peers, and their exceptions might be taken for
+        the cause.
+        """
+        self.send(broken)
+        while True:
+            threading.Event().wait()
 
     def _watch(self) -> None:
         try:

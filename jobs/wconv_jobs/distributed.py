@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from wconv_jobs.errors import JobError
+
 
 @dataclass(frozen=True)
 class World:
@@ -58,22 +60,31 @@ class World:
 
 @contextmanager
 def world_of_ranks() -> Iterator[World]:
-    """Join the process group that the environment describes, and leave it at the end."""
+    """Join the process group that the environment describes, and leave it at an orderly end.
+
+    Raises:
+        JobError: this machine has fewer GPUs than the trial has ranks.
+    """
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     device = _device(int(os.environ["LOCAL_RANK"]))
     if size == 1:
         yield World(rank=0, size=1, device=device)
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield World(rank=rank, size=size, device=device)
-    finally:
-        dist.destroy_process_group()
+    yield World(rank=rank, size=size, device=device)
+    # Not in a `finally`: a rank that leaves with an exception breaks its peers, whose exceptions
+    # would then arrive before the cause.
+    dist.destroy_process_group()
 
 
 def _device(local_rank: int) -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
+    if local_rank >= torch.cuda.device_count():
+        raise JobError(
+            f"rank {local_rank} has no GPU: there are {torch.cuda.device_count()}, and each rank "
+            "needs one. Set trial.ranks to that or less."
+        )
     device = torch.device("cuda", local_rank)
     torch.cuda.set_device(device)
     return device

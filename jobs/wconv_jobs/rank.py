@@ -14,18 +14,24 @@ from wconv_jobs.distributed import World, world_of_ranks
 from wconv_jobs.errors import JobError, TrainingDiverged
 from wconv_jobs.spec import TrialSpec
 from wconv_jobs.training import train
+from wconv_kernels import DensityError, SiteError
+
+AGENT_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals that terminals and SLURM send to every process; only the agent decides what they mean.
+"""
 
 
-def main(address: str, spec_json: str) -> None:
+def main(address: Path, spec_json: bytes) -> None:
     """Train as the rank that the environment names, and tell the agent how it ended.
 
     Args:
         address: path of the agent's Unix socket.
         spec_json: a `TrialSpec`.
     """
-    # The terminal sends Ctrl-C to every process; only the agent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    link = AgentLink(Path(address), int(os.environ["RANK"]))
+    for number in AGENT_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    rank = int(os.environ["RANK"])
+    link = AgentLink(address, rank)
     try:
         spec = TrialSpec.model_validate_json(spec_json)
         torch.set_num_threads(spec.threads_per_rank)
@@ -41,14 +47,16 @@ def main(address: str, spec_json: str) -> None:
                     )
                 )
     except Exception as error:
-        link.send(describe(error, int(os.environ["RANK"])))
         traceback.print_exc()
-        # A plain exit: the launcher needs only the status, the agent has the rest.
-        sys.exit(1)
+        sys.stdout.flush()  # the process ends without its usual clean-up
+        link.break_off(describe(error, rank))
 
 
 def describe(error: Exception, rank: int) -> Broken:
-    """Return what the agent needs to know about an exception."""
+    """Return what the agent needs to know about an exception.
+
+    Final are those that depend on the order alone, not on the machine or the moment.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     return Broken(
         rank=rank,
@@ -56,7 +64,7 @@ def describe(error: Exception, rank: int) -> Broken:
         message=str(error),
         where=f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown",
         traceback="".join(traceback.format_exception(error)),
-        final=isinstance(error, TrainingDiverged | JobError),
+        final=isinstance(error, TrainingDiverged | JobError | DensityError | SiteError),
     )
 
 

@@ -1,0 +1,36 @@
+"""A process that trains a trial as an agent does: python -m tests.jobs.agent_double HOW FOLDER.
+
+HOW is "train", or "hang": never answer a report, so that rank 0 waits for the agent and rank 1
+waits for rank 0 in a collective.
+"""
+
+import sys
+import threading
+from pathlib import Path
+
+from tests.jobs.trials import classification
+from wconv_jobs.channel import Report, Verdict
+from wconv_jobs.ranks import run_ranks
+
+
+def main(how: str, folder: Path) -> None:
+    """Print "reported" with each report, and the ending."""
+
+    def on_report(_: Report) -> Verdict:
+        print("reported", flush=True)
+        if how == "hang":
+            threading.Event().wait()
+        return Verdict.CONTINUE
+
+    result = run_ranks(
+        classification(folder / "trial", epochs=1),
+        ranks=2,
+        log_folder=folder / "logs",
+        on_report=on_report,
+        on_tick=lambda: True,
+    )
+    print(result.kind, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

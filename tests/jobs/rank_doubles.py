@@ -1,0 +1,94 @@
+"""What a rank does in place of `wconv_jobs.rank.main`, by the tests that need it to misbehave."""
+
+import json
+import os
+import warnings
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from wconv_jobs import rank, training
+from wconv_jobs.channel import AgentLink, Finished
+from wconv_jobs.data import load_data
+from wconv_jobs.distributed import World, world_of_ranks
+from wconv_jobs.evaluation import evaluate
+from wconv_jobs.models import build_model
+from wconv_jobs.spec import TrialSpec
+from wconv_jobs.task import Part, Task
+
+
+def _number() -> int:
+    return int(os.environ["RANK"])
+
+
+def raises_on_rank_1(address: Path, spec_json: bytes) -> None:
+    """Validates on rank 0, which waits for rank 1, and raises on rank 1."""
+
+    def raising(model: nn.Module, task: Task, part: Part, world: World) -> dict[str, float]:
+        if world.rank == 1:
+            raise RuntimeError("rank 1 does not like its pictures")
+        return evaluate(model, task, part, world)
+
+    training.evaluate = raising  # type: ignore[attr-defined]
+    rank.main(address, spec_json)
+
+
+def ends_on_rank_1(address: Path, spec_json: bytes) -> None:
+    """Ends rank 1 as a library would that calls exit()."""
+
+    def ending(model: nn.Module, task: Task, part: Part, world: World) -> dict[str, float]:
+        if world.rank == 1:
+            os._exit(3)
+        return evaluate(model, task, part, world)
+
+    training.evaluate = ending  # type: ignore[attr-defined]
+    rank.main(address, spec_json)
+
+
+def ends_after_the_result(address: Path, spec_json: bytes) -> None:
+    """Breaks on the way out, after all is said."""
+    rank.main(address, spec_json)
+    if _number() == 1:
+        os._exit(3)
+
+
+def talks(address: Path, spec_json: bytes) -> None:
+    """Prints and warns before it trains."""
+    print(f"rank {_number()} prints")
+    warnings.warn(f"rank {_number()} warns", stacklevel=1)
+    rank.main(address, spec_json)
+
+
+def notes_buffers(address: Path, spec_json: bytes) -> None:
+    """Writes the BatchNorm buffers of each rank as they are at its first validation."""
+    folder = TrialSpec.model_validate_json(spec_json).checkpoint_folder
+
+    def noting(model: nn.Module, task: Task, part: Part, world: World) -> dict[str, float]:
+        path = folder / f"buffers-{world.rank}.pt"
+        if not path.exists():
+            folder.mkdir(exist_ok=True)
+            torch.save(dict(model.named_buffers()), path)
+        return evaluate(model, task, part, world)
+
+    training.evaluate = noting  # type: ignore[attr-defined]
+    rank.main(address, spec_json)
+
+
+def evaluates(address: Path, spec_json: bytes) -> None:
+    """Writes what each rank takes for the metrics of an untrained network."""
+    spec = TrialSpec.model_validate_json(spec_json)
+    link = AgentLink(address, _number())
+    with world_of_ranks() as world:
+        task, model = task_and_network(spec)
+        metrics = evaluate(model, task, "validation", world)
+        (spec.checkpoint_folder / f"metrics-{world.rank}.json").write_text(json.dumps(metrics))
+        if world.rank == 0:
+            link.send(Finished(ending="complete", epoch=0, metrics=metrics, provenance={}))
+
+
+def task_and_network(spec: TrialSpec) -> tuple[Task, nn.Module]:
+    """The data of a trial and its network with the weights of seed 0."""
+    torch.manual_seed(0)
+    task = load_data(spec.data.name, seed=0, **spec.data.options)
+    return task, build_model(spec.model.name, **spec.model.options).double()

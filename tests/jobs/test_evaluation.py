@@ -1,0 +1,83 @@
+"""Evaluation: every item counts once, on any number of ranks."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.jobs import rank_doubles
+from tests.jobs.trials import Recorder, classification, denoising
+from wconv_jobs import rank
+from wconv_jobs.channel import Finished
+from wconv_jobs.data import load_data
+from wconv_jobs.distributed import World
+from wconv_jobs.evaluation import evaluate, evaluate_input
+from wconv_jobs.ranks import run_ranks
+from wconv_jobs.training import LONE_PROCESS
+
+
+def test_the_accuracy_is_that_of_a_count_by_hand(tmp_path: Path) -> None:
+    task, model = rank_doubles.task_and_network(classification(tmp_path))
+    model.eval()
+    items = task.items("validation")
+    with torch.no_grad():
+        hits = sum(
+            int(model(item.input_CHW[None].double()).argmax()) == int(item.target)
+            for item in items
+        )
+
+    model.train()
+    metrics = evaluate(model, task, "validation", LONE_PROCESS)
+
+    assert len(items) == 21
+    assert metrics == {"accuracy": hits / 21}
+    assert not model.training
+
+
+def test_an_evaluation_changes_neither_weights_nor_buffers(tmp_path: Path) -> None:
+    task, model = rank_doubles.task_and_network(classification(tmp_path))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+
+    evaluate(model, task, "validation", LONE_PROCESS)
+
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_unprocessed_input_has_the_psnr_of_its_noise(tmp_path: Path) -> None:
+    # MSE of noise with sigma = 25 / 255: PSNR = 20 log10(255 / 25) = 20.17 dB.
+    task = load_data("photographs", seed=0, **denoising(tmp_path).data.options)
+
+    metrics = evaluate_input(task, "test", LONE_PROCESS)
+
+    assert metrics["psnr_db"] == pytest.approx(20.172, abs=0.02)
+
+
+@pytest.mark.slow
+def test_an_odd_number_of_items_on_two_ranks_is_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = classification(tmp_path)
+    task, model = rank_doubles.task_and_network(spec)
+    alone = evaluate(model, task, "validation", LONE_PROCESS)
+    monkeypatch.setattr(rank, "main", rank_doubles.evaluates)
+
+    result = run_ranks(
+        spec, ranks=2, log_folder=tmp_path / "logs", on_report=Recorder(), on_tick=lambda: True
+    )
+
+    assert isinstance(result, Finished)
+    assert result.metrics == alone
+    assert json.loads((tmp_path / "metrics-1.json").read_text()) == alone
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_gpu_finds_the_accuracy_of_the_cpu(tmp_path: Path) -> None:
+    task, model = rank_doubles.task_and_network(classification(tmp_path))
+    expected = evaluate(model, task, "validation", LONE_PROCESS)
+    world = World(rank=0, size=1, device=torch.device("cuda", 0))
+
+    metrics = evaluate(model.cuda(), task, "validation", world)
+
+    assert metrics == expected
