@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from wconv_jobs.errors import JobError
 from wconv_jobs.spec import TrialSpec
 
 FILE_NAME = "checkpoint.pt"
+_TEMPORARY = f".{FILE_NAME}."
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ def save(spec: TrialSpec, state: TrainingState, reports: list[Report]) -> None:
     """
     folder = spec.checkpoint_folder
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{FILE_NAME}.{os.getpid()}"
+    # Unique, since the attempt before may not know yet that it has lost the trial.
+    temporary = folder / f"{_TEMPORARY}{secrets.token_hex(4)}"
     content = {
         "trial": _digest(spec),
         "model": state.model.state_dict(),
@@ -58,31 +61,46 @@ def save(spec: TrialSpec, state: TrainingState, reports: list[Report]) -> None:
     _sync_folder(folder)
 
 
-def load(spec: TrialSpec, state: TrainingState, device: torch.device) -> list[Report]:
+def load(spec: TrialSpec, state: TrainingState) -> list[Report]:
     """Restore `state` in place and return the reports so far; nothing to restore gives [].
+
+    What an attempt left behind that was killed while it wrote a checkpoint is removed.
 
     Raises:
         JobError: the file cannot be read, or belongs to a trial with another specification.
     """
+    for leftover in spec.checkpoint_folder.glob(f"{_TEMPORARY}*"):
+        leftover.unlink(missing_ok=True)
     path = spec.checkpoint_folder / FILE_NAME
     if not path.exists():
         return []
     try:
-        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        # On the CPU: the states below move what belongs to the model's device, and nothing else.
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        trial = content["trial"]
     except Exception as error:
+        # Without the text: torch's ends with advice on how to execute what it refused to.
         raise JobError(
-            f"{path}: the checkpoint cannot be read ({type(error).__name__}: {error}). "
-            "Delete it to train this trial from the start."
+            f"{path}: the checkpoint cannot be read ({type(error).__name__}). {_HINT}"
         ) from error
-    if content["trial"] != _digest(spec):
+    if trial != _digest(spec):
         raise JobError(
             f"{path}: the checkpoint belongs to a trial with another model, data, recipe, density "
-            "or seed. Delete it to train this trial from the start."
+            f"or seed. {_HINT}"
         )
-    state.model.load_state_dict(content["model"])
-    state.optimizer.load_state_dict(content["optimizer"])
-    state.scheduler.load_state_dict(content["scheduler"])
-    return [Report.model_validate(report) for report in content["reports"]]
+    try:
+        state.model.load_state_dict(content["model"])
+        state.optimizer.load_state_dict(content["optimizer"])
+        state.scheduler.load_state_dict(content["scheduler"])
+        return [Report.model_validate(report) for report in content["reports"]]
+    except Exception as error:
+        raise JobError(
+            f"{path}: the checkpoint was written by another version of the program "
+            f"({type(error).__name__}: {error}). {_HINT}"
+        ) from error
+
+
+_HINT = "Delete it to train this trial from the start."
 
 
 def _digest(spec: TrialSpec) -> str:

@@ -62,7 +62,7 @@ def train(
         JobError: data, model or checkpoint cannot be used; the message says why.
     """
     run = _Run(spec, world)
-    reports = checkpoint.load(spec, run.state, world.device)
+    reports = checkpoint.load(spec, run.state)
     if reports:
         verdict = run.agree(report, reports)
         if verdict is not Verdict.CONTINUE:
