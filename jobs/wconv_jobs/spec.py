@@ -51,12 +51,15 @@ class SgdSpec(Spec):
         return self
 
 
+_Beta = Annotated[FiniteFloat, Field(ge=0, lt=1)]
+
+
 class AdamSpec(Spec):
     """torch.optim.Adam, or torch.optim.AdamW with decoupled weight decay."""
 
     name: Literal["adam", "adamw"]
     lr: Annotated[FiniteFloat, Field(gt=0)]
-    betas: tuple[FiniteFloat, FiniteFloat] = Field(default=(0.9, 0.999), strict=False)
+    betas: tuple[_Beta, _Beta] = Field(default=(0.9, 0.999), strict=False)
     eps: Annotated[FiniteFloat, Field(gt=0)] = 1e-8
     weight_decay: Annotated[FiniteFloat, Field(ge=0)] = 0.0
 
@@ -83,6 +86,12 @@ class RecipeSpec(Spec):
     amp: Literal["none", "bfloat16"] = "none"
     """Autocast of forward and loss."""
 
+    @model_validator(mode="after")
+    def _amp_needs_float32(self) -> Self:
+        if self.amp != "none" and self.dtype != "float32":
+            raise ValueError(f"amp: {self.amp} needs dtype: float32, it leaves others as they are")
+        return self
+
 
 class TrialSpec(Spec):
     """Everything a rank needs to train one trial; nothing in it names a study or a database."""
@@ -90,7 +99,7 @@ class TrialSpec(Spec):
     model: ModelSpec
     data: DataSpec
     recipe: RecipeSpec
-    density: tuple[FiniteFloat, ...] = Field(strict=False)
+    density: tuple[FiniteFloat, ...] = Field(strict=False, min_length=1)
     """Coefficients, outermost first; all ones is plain convolution."""
     study_seed: Annotated[int, Field(ge=0)]
     replicate: Annotated[int, Field(ge=0)] = 0
