@@ -49,8 +49,12 @@ def train(
 
     After each epoch the checkpoint is written, rank 0 reports, and all ranks together obey the
     verdict. The report that the checkpoint ends with is sent once more when a run resumes, since
-    its attempt may have been killed between the two; the receiver knows it by its epoch. A run
-    that is interrupted and resumed ends with the same numbers as one that is not.
+    its attempt may have been killed between the two; the receiver knows it by its epoch.
+
+    A run that is interrupted and resumed ends with the same numbers as one that is not: bitwise
+    on one or two CPU ranks, up to rounding on more, where DistributedDataParallel reorders its
+    buckets after the first step of a process and with them the sums, and on GPUs, whose kernels
+    are not deterministic.
 
     Args:
         spec: what to train.

@@ -242,20 +242,21 @@ def test_a_rank_that_breaks_after_the_result_does_not_spoil_it(
 def test_signals_for_the_whole_job_leave_ranks_and_fork_server_to_the_agent(
     tmp_path: Path,
 ) -> None:
-    _finished(_run(classification(tmp_path / "first", epochs=1), Recorder()))
-    server = fork_server_of(os.getpid())
-    assert server is not None
+    signalled = []
 
     def signal_all(report: Report) -> Verdict:
+        server = fork_server_of(os.getpid())
+        assert server is not None
+        signalled.append(server)
         for pid in (server, *ranks_of(os.getpid())):
             for number in rank.AGENT_SIGNALS:
                 os.kill(pid, number)
         return Verdict.CONTINUE
 
-    result = _finished(_run(classification(tmp_path / "second"), signal_all))
+    result = _finished(_run(classification(tmp_path / "trial"), signal_all))
 
     assert result.ending == "complete"
-    assert fork_server_of(os.getpid()) == server
+    assert signalled == [fork_server_of(os.getpid())] * 3
 
 
 def test_a_fork_server_that_has_died_is_replaced_for_the_next_trial(tmp_path: Path) -> None:
@@ -332,9 +333,8 @@ def _agent(how: str, folder: Path, root: Path, **env: str) -> Iterator[subproces
         yield agent
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_ranks_end_with_their_agent_also_while_they_hang_in_a_collective(
-    tmp_path: Path, pytestconfig: pytest.Config, number: signal.Signals
+    tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     with _agent("hang", tmp_path, pytestconfig.rootpath) as agent:
         assert agent.stdout is not None
@@ -342,7 +342,7 @@ def test_ranks_end_with_their_agent_also_while_they_hang_in_a_collective(
         left = [*ranks_of(agent.pid), fork_server_of(agent.pid)]
         assert len(left) == 3
 
-        agent.send_signal(number)
+        agent.kill()
 
         agent.wait(20)
         wait_until(lambda: not any(is_alive(pid) for pid in left if pid is not None), 10)

@@ -41,7 +41,7 @@ def denoising(
 
 
 def classification(folder: Path, density: tuple[float, ...] = (0.7,), **recipe: Any) -> TrialSpec:
-    """Three steps of SGD an epoch on four patches each; 21 patches to validate."""
+    """Three steps of SGD an epoch on four patches each; 47 patches to validate."""
     defaults = {
         "optimizer": SgdSpec(name="sgd", lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
         "epochs": 3,
@@ -51,7 +51,7 @@ def classification(folder: Path, density: tuple[float, ...] = (0.7,), **recipe: 
     }
     return TrialSpec(
         model=ModelSpec(name="tiny", options={"num_classes": 4}),
-        data=DataSpec(name="textures", options={"patch_px": 88, "patches_per_class": 3}),
+        data=DataSpec(name="textures", options={"patch_px": 52, "patches_per_class": 3}),
         recipe=RecipeSpec(**{**defaults, **recipe}),
         density=density,
         study_seed=5,
