@@ -1,6 +1,7 @@
 """The studies of a storage: created once, extended, stopped and resumed."""
 
 import json
+import warnings
 from importlib.metadata import version
 
 import optuna
@@ -177,7 +178,10 @@ def _create_in_optuna(storage: Storage, config: StudyConfig) -> None:
             load_if_exists=True,
         )
         if not study.metric_names:
-            study.set_metric_names([config.objective.metric])
+            with warnings.catch_warnings():
+                # Experimental, says Optuna; without it the dashboard calls the metric "Objective".
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names([config.objective.metric])
     finally:
         optuna.logging.set_verbosity(verbosity)
         client.remove_session()

@@ -1,37 +1,15 @@
-"""A study small enough to be trained for real in seconds, and the command line run for real."""
+"""Fixtures of the orchestrator's tests."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.sweep.tiny import TINY, StudyFile, Sweep
 from wconv_sweep.storage import Storage, choose_url, create_storage
 from wconv_sweep.study_config import StudyConfig
-
-TINY: dict[str, Any] = {
-    "schema": 1,
-    "study": "tiny",
-    "kernel_size": 3,
-    "model": {"name": "dncnn", "options": {"depth": 3, "width": 4, "norm": "none"}},
-    "data": {"name": "photographs", "options": {"crop_px": 16, "crops_per_epoch": 16}},
-    "recipe": {
-        "optimizer": {"name": "adam", "lr": 0.003},
-        "epochs": 2,
-        "batch": 8,
-        "dtype": "float64",
-    },
-    "objective": {"metric": "psnr_db", "direction": "maximize"},
-    "search": {"bounds": [[0.5, 1.5]], "sampler": {"name": "random"}},
-    "budget": {"trials": 3},
-    "trial": {"ranks": 1},
-}
-
-StudyFile = Callable[..., Path]
 
 
 @pytest.fixture
@@ -56,37 +34,6 @@ def storage(tmp_path: Path) -> Iterator[Storage]:
     created = create_storage(choose_url(None, tmp_path, environment={}))
     yield created
     created.close()
-
-
-class Sweep:
-    """The installed command, run in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._environment = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in ("WCONV_SWEEP_STORAGE", "OPTUNA_STORAGE")
-        } | {"COLUMNS": "200"}
-
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start the command in a process group of its own, like a shell does."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "wconv_sweep", *arguments],
-            cwd=self.folder,
-            env=self._environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-
-    def run(self, *arguments: str, status: int = 0) -> str:
-        """Run the command to its end and return what it printed."""
-        with self.start(*arguments) as process:
-            output, errors = process.communicate(timeout=300)
-        assert process.returncode == status, (output, errors)
-        return output if status == 0 else errors
 
 
 @pytest.fixture

@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
+from tests.sweep.tiny import TINY, StudyFile
 from wconv_sweep.cluster_profile import load_profile
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.resources import shipped
 from wconv_sweep.study_config import check_data, config_of, load_study
-
-from .conftest import TINY, StudyFile
 
 
 def problems_of(path: Path) -> tuple[str, ...]:
@@ -78,8 +77,14 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
         ({"study": "../escape"}, "study: string should match pattern"),
         ({"schema": 2}, "schema: input should be 1 (it is 2)"),
         ({"model": {"name": "dncn"}}, "model: unknown name 'dncn'; did you mean 'dncnn'?"),
-        ({"model": {"name": "dncnn", "options": {"widht": 8}}}, "model: dncnn: unknown option 'widht'; did you mean 'width'?"),
-        ({"data": {"name": "photograps"}}, "data: unknown name 'photograps'; did you mean 'photographs'?"),
+        (
+            {"model": {"name": "dncnn", "options": {"widht": 8}}},
+            "model: dncnn: unknown option 'widht'; did you mean 'width'?",
+        ),
+        (
+            {"data": {"name": "photograps"}},
+            "data: unknown name 'photograps'; did you mean 'photographs'?",
+        ),
         ({"objective": {"metric": "psnr", "direction": "maximize"}}, "psnr_db"),
     ],
 )
@@ -94,17 +99,13 @@ def test_a_wrong_value_is_refused_with_its_key_and_the_remedy(
 
 
 def test_problems_of_different_sections_are_named_together(study_file: StudyFile) -> None:
-    problems = problems_of(
-        study_file(kernel_size=5, trial={"ranks": 3}, model={"name": "dncn"})
-    )
+    problems = problems_of(study_file(kernel_size=5, trial={"ranks": 3}, model={"name": "dncn"}))
 
     assert len(problems) == 3
 
 
 def test_a_metric_that_the_data_does_not_give_is_refused(study_file: StudyFile) -> None:
-    (problem,) = problems_of(
-        study_file(objective={"metric": "accuracy", "direction": "maximize"})
-    )
+    (problem,) = problems_of(study_file(objective={"metric": "accuracy", "direction": "maximize"}))
 
     assert "objective.metric: is accuracy, but data 'photographs' gives psnr_db, nrmse." in problem
 

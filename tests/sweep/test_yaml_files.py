@@ -51,8 +51,7 @@ def test_an_unknown_key_inside_a_choice_names_the_nearest_key_of_that_choice(
     (problem,) = problems_of(tmp_path, RECIPE.replace("lr:", "lr: 1, weight_decai:"))
 
     assert problem == (
-        "recipe.yaml:1: optimizer.weight_decai: is not a known key. "
-        "Did you mean 'weight_decay'?"
+        "recipe.yaml:1: optimizer.weight_decai: is not a known key. Did you mean 'weight_decay'?"
     )
 
 
@@ -67,9 +66,7 @@ def test_an_unknown_choice_names_the_known_ones(tmp_path: Path) -> None:
 def test_a_key_given_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
     (problem,) = problems_of(tmp_path, RECIPE + "epochs: 6\n")
 
-    assert problem == (
-        "recipe.yaml:4: epochs: is given twice, first in line 2. Remove one."
-    )
+    assert problem == ("recipe.yaml:4: epochs: is given twice, first in line 2. Remove one.")
 
 
 def test_a_text_that_is_not_yaml_is_refused_with_its_line(tmp_path: Path) -> None:

@@ -1,0 +1,264 @@
+"""What the command line says to good and to bad input."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sweep.tiny import StudyFile, Sweep
+from wconv_sweep import cli
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, str, str]:
+    """Run the command in this process and return exit status, stdout and stderr."""
+    monkeypatch.setattr(sys, "argv", ["wconv-sweep", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    output, errors = capsys.readouterr()
+    return int(exit_.value.code or 0), output, errors
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "an empty folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("WCONV_SWEEP_STORAGE", raising=False)
+    monkeypatch.delenv("OPTUNA_STORAGE", raising=False)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["launch", "--cluster", "local", "--study", "quikstart"],
+            "--study quikstart: no study of this name is shipped. Did you mean 'quickstart'?",
+        ),
+        (
+            ["launch", "--cluster", "locl", "--study", "quickstart"],
+            "--cluster locl: no cluster of this name is shipped. Did you mean 'local'?",
+        ),
+        (
+            ["launch", "--cluster", "local", "--study", "mine.yaml"],
+            "--study mine.yaml: there is no such file",
+        ),
+        (
+            ["launch", "--cluster", "local", "--study", "quickstart", "--storage", "nonsense"],
+            "--storage: is not a database URL.",
+        ),
+        (
+            [
+                "launch",
+                "--cluster",
+                "local",
+                "--study",
+                "quickstart",
+                "--storage",
+                "sqlite:////proc/none/sweep.db",
+            ],
+            "/proc/none/sweep.db: cannot be created: No such file or directory",
+        ),
+        (["status"], "there is no storage yet. Run `wconv-sweep launch` first"),
+        (["export"], "there is no storage yet. Run `wconv-sweep launch` first"),
+        (["resume", "--study", "quickstart"], "there is no storage yet."),
+        (["stop", "--study", "quickstart"], "there is no storage yet."),
+        (["dashboard"], "there is no storage yet."),
+    ],
+)
+def test_a_wrong_name_gets_one_line_status_2_and_nothing_is_written(
+    empty_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    status, output, errors = run(monkeypatch, capsys, *arguments)
+
+    assert status == 2
+    assert message in errors
+    assert errors.startswith("wconv-sweep: ")
+    assert errors.count("\n") == 1
+    assert output == ""
+    assert list(empty_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"budget": {"trials": 0}}, "budget.trials: input should be greater than or equal to 1"),
+        ({"kernel_size": 5}, "search.bounds: has 1 bound, but kernel_size 5 takes 2"),
+        (
+            {"data": {"name": "image_folder", "options": {"folder": "/nowhere/images"}}},
+            "/nowhere/images",
+        ),
+        (
+            {"data": {"name": "image_folder", "options": {"folder": "images"}}},
+            "images: is relative, but jobs do not start in this folder.",
+        ),
+        ({"recipe": 5}, "recipe: input should be a valid dictionary"),
+    ],
+)
+def test_a_wrong_study_file_gets_one_line_status_2_and_nothing_is_written(
+    empty_folder: Path,
+    study_file: StudyFile,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    sections: dict[str, Any],
+    message: str,
+) -> None:
+    path = str(study_file(**sections))
+
+    status, _, errors = run(monkeypatch, capsys, "launch", "--cluster", "local", "--study", path)
+
+    assert status == 2
+    assert message in errors
+    assert errors.count("\n") == 1
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_malformed_yaml_gets_one_line_with_its_place(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = empty_folder / "mine.yaml"
+    path.write_text("schema: 1\nstudy: [mine\n")
+
+    status, _, errors = run(
+        monkeypatch, capsys, "launch", "--cluster", "local", "--study", "mine.yaml"
+    )
+
+    assert status == 2
+    assert errors.startswith("wconv-sweep: mine.yaml:3: is not valid YAML: ")
+    assert list(empty_folder.iterdir()) == [path]
+
+
+def test_an_unreadable_image_folder_is_refused(
+    empty_folder: Path,
+    study_file: StudyFile,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images = empty_folder / "images"
+    images.mkdir()
+    (images / "photo.png").write_bytes(b"no image")
+    for name in ("b.png", "c.png"):
+        (images / name).write_bytes(b"no image")
+    path = study_file(data={"name": "image_folder", "options": {"folder": str(images)}})
+
+    status, _, errors = run(
+        monkeypatch, capsys, "launch", "--cluster", "local", "--study", str(path)
+    )
+
+    assert status == 2
+    assert str(images / "photo.png") in errors
+    assert not (empty_folder / "wconv_runs").exists()
+
+
+def test_a_wrong_option_gets_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, errors = run(monkeypatch, capsys, "launch", "--studdy", "quickstart")
+
+    assert status == 2
+    assert "No such option: --studdy" in errors
+
+
+def test_a_dry_run_shows_everything_and_writes_nothing(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+
+    status, output, _ = run(
+        monkeypatch, capsys, "launch", "--cluster", "local", "--study", "quickstart", "--dry-run"
+    )
+
+    assert status == 0
+    for expected in (
+        "dncnn depth=5 width=16 norm=none",
+        "plain (1)",
+        "12 trials of 5 epochs, 2 ranks each",
+        f"sqlite:///{empty_folder}/wconv_runs/sweep.db",
+        f"-m submitit.core._submit '{empty_folder}/wconv_runs/quickstart/pilots'",
+        "Nothing was written or started (--dry-run).",
+    ):
+        assert expected in output
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_a_dry_run_can_be_read_by_a_script(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["launch", "--cluster", "local", "--study", "quickstart", "--dry-run", "--json"]
+
+    status, output, _ = run(monkeypatch, capsys, *arguments)
+
+    plan = json.loads(output)
+    assert status == 0
+    assert plan["config"]["budget"]["trials"] == 12
+    assert plan["profile"]["cluster"] == "local"
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_the_version_is_that_of_the_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, output, _ = run(monkeypatch, capsys, "--version")
+
+    assert status == 0
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", output)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["launch", "--help"], ["status"], ["status", "--json"]]
+)
+def test_help_and_status_load_neither_torch_nor_optuna(
+    sweep: Sweep, study_file: StudyFile, arguments: list[str]
+) -> None:
+    from wconv_sweep.storage import choose_url, create_storage
+    from wconv_sweep.studies import create_or_extend
+    from wconv_sweep.study_config import load_study
+
+    storage = create_storage(choose_url(None, sweep.folder / "wconv_runs", {}))
+    create_or_extend(storage, load_study(str(study_file())))
+    storage.close()
+    code = (
+        "import sys\n"
+        "from wconv_sweep.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        "print('LOADED', sorted({'torch', 'optuna', 'submitit'} & sys.modules.keys()))\n"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=sweep.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert ended.stdout.splitlines()[-1] == "LOADED []"
+
+
+def test_launch_does_not_load_torch(sweep: Sweep) -> None:
+    code = (
+        "import sys\n"
+        "from wconv_sweep.launch import plan_launch\n"
+        "from wconv_sweep.storage import choose_url\n"
+        "from pathlib import Path\n"
+        "runs = Path('runs')\n"
+        "plan_launch('quickstart', 'local', choose_url(None, runs, {}), runs)\n"
+        "print('torch' in sys.modules)\n"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=sweep.folder, capture_output=True, text=True, check=True
+    )
+
+    assert ended.stdout == "False\n"

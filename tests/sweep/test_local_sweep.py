@@ -1,0 +1,339 @@
+"""Whole studies on this machine: real pilots, real ranks, and everything that can go wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.sweep.tiny import TINY, StudyFile, Sweep
+from wconv_sweep.console import status_json
+from wconv_sweep.errors import StorageError
+from wconv_sweep.status import read_status, study_names
+from wconv_sweep.storage import choose_url, open_storage
+
+pytestmark = pytest.mark.slow
+
+LONG = {
+    "recipe": {
+        "optimizer": {"name": "adam", "lr": 0.003},
+        "epochs": 10,
+        "batch": 8,
+        "dtype": "float64",
+    },
+    "data": {"name": "photographs", "options": {"crop_px": 32, "crops_per_epoch": 128}},
+}
+
+
+def launch(path: Path, *more: str) -> list[str]:
+    return ["launch", "--cluster", "local", "--study", str(path), *more]
+
+
+def status_of(sweep: Sweep) -> dict[str, Any]:
+    (status,) = json.loads(sweep.run("status", "--study", "tiny", "--json"))
+    assert isinstance(status, dict)
+    return status
+
+
+def await_status(sweep: Sweep, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Look at the study until it is as wanted."""
+    url = choose_url(None, sweep.folder / "wconv_runs", {})
+    status: dict[str, Any] = {}
+    for _ in until(deadline_s=120):
+        # Not before the study is written: the tables come first.
+        if "tiny" in known_studies(sweep):
+            storage = open_storage(url)
+            status = status_json(read_status(storage, "tiny"))
+            storage.close()
+            if reached(status):
+                return status
+    raise AssertionError(status)
+
+
+def known_studies(sweep: Sweep) -> list[str]:
+    try:
+        storage = open_storage(choose_url(None, sweep.folder / "wconv_runs", {}))
+    except StorageError:
+        return []
+    names = study_names(storage)
+    storage.close()
+    return names
+
+
+def until(deadline_s: float) -> Iterator[None]:
+    """Let a loop look at something again and again until the deadline."""
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        yield
+        threading.Event().wait(0.05)
+
+
+def training(status: dict[str, Any]) -> bool:
+    """Tell whether a search trial is in its middle."""
+    return any(row["epoch"] >= 1 and row["trial"] >= 1 for row in status["running"])
+
+
+def processes_of(sweep: Sweep, pattern: str) -> list[int]:
+    """Return the processes of the sweep's folder whose command line holds a pattern."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                command = (folder / "cmdline").read_bytes().decode().replace("\0", " ")
+                inside = (folder / "cwd").resolve() == sweep.folder.resolve()
+            except OSError:
+                continue
+            if inside and pattern in command:
+                found.append(int(folder.name))
+    return found
+
+
+def agent_of(sweep: Sweep) -> int:
+    (agent,) = processes_of(sweep, "submitit.core._submit")
+    return agent
+
+
+def assert_all_gone(sweep: Sweep) -> None:
+    """Wait until no process of the sweep is left."""
+    for _ in until(deadline_s=60):
+        if not processes_of(sweep, "python"):
+            return
+    raise AssertionError(processes_of(sweep, "python"))
+
+
+def results_of(sweep: Sweep) -> list[tuple[Any, ...]]:
+    """Return what the study measured, bit for bit."""
+    entry = json.loads(sweep.run("export", "--format", "json"))[0]
+    return [
+        (entry[name]["trial"], entry[name]["density"], entry[name]["metrics"])
+        for name in ("best", "plain")
+    ]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
+    """What the long study measures when nothing happens to it."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY | LONG, sort_keys=False), "utf-8")
+    sweep = Sweep(folder)
+    sweep.run(*launch(path))
+    return results_of(sweep)
+
+
+def assert_finished_like(sweep: Sweep, undisturbed: list[tuple[Any, ...]]) -> None:
+    status = status_of(sweep)
+    assert (status["state"], status["ended"], status["slots"]["complete"]) == ("complete", 3, 3)
+    assert results_of(sweep) == undisturbed
+    assert optuna_states(sweep) == ["COMPLETE"] * 3
+    assert_all_gone(sweep)
+
+
+def optuna_states(sweep: Sweep) -> list[str]:
+    code = (
+        "import optuna\n"
+        "optuna.logging.set_verbosity(optuna.logging.ERROR)\n"
+        "study = optuna.load_study(study_name='tiny', storage='sqlite:///wconv_runs/sweep.db')\n"
+        "print(*(trial.state.name for trial in study.trials))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=sweep.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return ended.stdout.split()
+
+
+def test_a_launch_runs_to_the_result_and_a_second_one_only_shows_it(
+    sweep: Sweep, study_file: StudyFile
+) -> None:
+    path = study_file(trial={"ranks": 2}, fixed={"paper": [0.8]})
+
+    first = sweep.run(*launch(path))
+    second = sweep.run(*launch(path))
+
+    for output in (first, second):
+        assert "[3/3] trial 2" in output
+        for row in ("best density", "plain baseline", "noisy input", "20.16 dB", "best - plain"):
+            assert row in output
+        assert "wconv-sweep export --study tiny" in output
+    assert "trial 0 (plain), density (1), epoch 2/2, PSNR" in first
+    assert "trial 1 (paper), density (0.8), epoch 2/2, PSNR" in first
+    assert optuna_states(sweep) == ["COMPLETE"] * 3
+    assert_all_gone(sweep)
+
+
+def test_a_classifier_is_searched_like_a_denoiser(sweep: Sweep, study_file: StudyFile) -> None:
+    path = study_file(
+        model={"name": "tiny", "options": {"num_classes": 4}},
+        data={"name": "textures", "options": {"patches_per_class": 16}},
+        objective={"metric": "accuracy", "direction": "maximize"},
+        trial={"ranks": 2},
+    )
+
+    output = sweep.run(*launch(path))
+
+    entry = json.loads(sweep.run("export", "--format", "json"))[0]
+    assert "accuracy on the test part" in output
+    assert 0 <= entry["best"]["metrics"]["test_accuracy"] <= 1
+    assert entry["plain"]["density"] == [1.0]
+
+
+def test_the_export_holds_what_a_reader_needs(sweep: Sweep, study_file: StudyFile) -> None:
+    sweep.run(*launch(study_file()))
+
+    (entry,) = yaml.safe_load(sweep.run("export"))
+
+    assert entry == json.loads(sweep.run("export", "--format", "json"))[0]
+    assert entry["architecture"] == "dncnn"
+    assert entry["trials"] == {"complete": 3}
+    best, plain = entry["best"], entry["plain"]
+    assert entry["density"] == best["density"]
+    assert entry["difference"]["validation"] == best["validation"] - plain["validation"]
+    assert entry["claim"] == "best observed single run; not confirmed on fresh seeds"
+    assert set(entry["provenance"]) >= {"wconv_sweep", "config_sha256", "torch", "device"}
+
+
+def test_ctrl_c_leaves_a_study_that_resume_finishes(
+    sweep: Sweep, study_file: StudyFile, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    process = sweep.start(*launch(study_file(**LONG)))
+    await_status(sweep, training)
+
+    # Ctrl-C in a terminal reaches every process of the group.
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=120)
+
+    assert process.returncode == 130, errors
+    assert "Go on with: wconv-sweep resume --study tiny" in output
+    assert_all_gone(sweep)
+    stopped = status_of(sweep)
+    assert (stopped["state"], stopped["running"]) == ("stopped", [])
+    assert stopped["ended"] < 3
+    sweep.run("resume", "--study", "tiny")
+    assert_finished_like(sweep, undisturbed)
+
+
+def test_stop_ends_trials_at_a_checkpoint_and_launch_goes_on(
+    sweep: Sweep, study_file: StudyFile, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    path = study_file(**LONG)
+    sweep.run(*launch(path, "--detach"))
+    await_status(sweep, training)
+
+    sweep.run("stop", "--study", "tiny")
+    assert_all_gone(sweep)
+
+    assert status_of(sweep)["state"] == "stopped"
+    sweep.run(*launch(path))
+    assert_finished_like(sweep, undisturbed)
+
+
+def test_a_killed_agent_takes_its_ranks_along_and_resume_continues_its_trial(
+    sweep: Sweep, study_file: StudyFile, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    sweep.run(*launch(study_file(**LONG), "--detach"))
+    before = await_status(sweep, training)
+
+    os.kill(agent_of(sweep), signal.SIGKILL)
+    assert_all_gone(sweep)
+    sweep.run("resume", "--study", "tiny")
+
+    assert before["running"][0]["attempt"] == 1
+    assert_finished_like(sweep, undisturbed)
+
+
+def test_a_second_launch_beside_a_running_one_starts_no_second_pilot(
+    sweep: Sweep, study_file: StudyFile, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    path = study_file(**LONG)
+    sweep.run(*launch(path, "--detach"))
+    await_status(sweep, training)
+    agent = agent_of(sweep)
+
+    output = sweep.run(*launch(path))
+
+    assert "best density" in output
+    assert not processes_of(sweep, str(agent))
+    assert_finished_like(sweep, undisturbed)
+
+
+def test_a_terminal_that_closes_does_not_end_the_study(
+    sweep: Sweep, study_file: StudyFile, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    process = sweep.start(*launch(study_file(**LONG)))
+    await_status(sweep, training)
+
+    os.killpg(process.pid, signal.SIGHUP)
+    process.communicate(timeout=60)
+
+    await_status(sweep, lambda status: bool(status["state"] == "complete"))
+    assert_finished_like(sweep, undisturbed)
+
+
+def test_a_larger_budget_continues_a_finished_study(sweep: Sweep, study_file: StudyFile) -> None:
+    sweep.run(*launch(study_file()))
+    before = results_of(sweep)[1]
+
+    sweep.run(*launch(study_file(budget={"trials": 4})))
+
+    assert status_of(sweep)["slots"]["complete"] == 4
+    assert results_of(sweep)[1] == before
+
+
+def test_another_search_space_under_the_same_name_is_refused(
+    sweep: Sweep, study_file: StudyFile
+) -> None:
+    sweep.run(*launch(study_file()))
+    before = status_of(sweep)
+
+    other = study_file(search={"bounds": [[0.1, 1.0]], "sampler": {"name": "random"}})
+    errors = sweep.run(*launch(other), status=2)
+
+    assert "search.bounds was [[0.5, 1.5]], is now [[0.1, 1.0]]" in errors
+    assert errors.count("\n") == 1
+    assert status_of(sweep) == before
+
+
+def test_a_study_whose_trials_all_break_stops_itself_and_says_why(
+    sweep: Sweep, study_file: StudyFile
+) -> None:
+    # A classifier's loss on images: every trial ends with the same exception.
+    path = study_file(model={"name": "tiny", "options": {"num_classes": 4}}, budget={"trials": 20})
+
+    errors = sweep.run(*launch(path), status=1)
+
+    status = status_of(sweep)
+    assert "was stopped by its circuit breaker: 3 equal failures: " in errors
+    assert status["state"] == "broken"
+    (failure,) = status["failures"]
+    assert failure["count"] == 3
+    assert "Traceback" in failure["traceback"]
+    assert "Traceback" in sweep.run("status", "--study", "tiny")
+    assert_all_gone(sweep)
+
+
+def test_a_diverged_trial_fails_with_its_reason_and_the_study_goes_on(
+    sweep: Sweep, study_file: StudyFile
+) -> None:
+    path = study_file(
+        fixed={"absurd": [1e200]},
+        recipe={"optimizer": {"name": "sgd", "lr": 0.01}, "epochs": 2, "batch": 8},
+    )
+
+    output = sweep.run(*launch(path))
+
+    status = status_of(sweep)
+    assert "2 trials complete, 1 failed" in output
+    assert status["slots"]["failed"] == 1
+    assert status["failures"][0]["error"] == "TrainingDiverged"
