@@ -1,0 +1,238 @@
+"""The documentation is true: commands parse, keys and errors exist, the site builds."""
+
+import ast
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+import pytest
+import typer
+import yaml
+from pydantic import BaseModel
+from typer.testing import CliRunner
+
+from wconv_jobs import catalog
+from wconv_sweep.cli import app
+from wconv_sweep.cluster_profile import ClusterProfile
+from wconv_sweep.study_config import StudyConfig, check_study
+from wconv_sweep.yaml_files import read_document, validate
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+PAGES += [path for path in [ROOT / "README.md"] if path.exists()]
+_SHELLS = ("bash", "console", "sh", "shell")
+_BLOCK = re.compile(r"```(\w*)[^\n]*\n(.*?)```", re.DOTALL)
+
+
+def _load_hook() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("reference", DOCS / "hooks" / "reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+HOOK = _load_hook()
+
+
+def _commands_in_blocks() -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        for language, content in _BLOCK.findall(page.read_text("utf-8")):
+            for line in content.splitlines() if language in _SHELLS else ():
+                command = line.strip().removeprefix("$ ")
+                if command.startswith("wconv-sweep "):
+                    # What a shell would take for itself: comments, pipes and redirections.
+                    yield page.name, re.split(r"\s[#|>]", command)[0]
+
+
+def _commands_in_text() -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        text = _BLOCK.sub("", page.read_text("utf-8"))
+        for command in re.findall(r"`(wconv-sweep [^`]+)`", text):
+            yield page.name, command
+
+
+@pytest.mark.parametrize(("page", "command"), sorted(set(_commands_in_blocks())))
+def test_every_command_in_a_block_can_be_typed_as_it_stands(page: str, command: str) -> None:
+    words = shlex.split(command)[1:]
+    group = typer.main.get_command(app)
+    verbs = getattr(group, "commands", {})
+    if words[0].startswith("-"):
+        assert CliRunner().invoke(app, words).exit_code == 0
+        return
+
+    assert words[0] in verbs, f"{page}: {command}"
+    verbs[words[0]].make_context(words[0], words[1:])  # raises what the user would read
+
+
+@pytest.mark.parametrize(("page", "command"), sorted(set(_commands_in_text())))
+def test_every_command_in_a_sentence_has_a_verb_and_options_that_exist(
+    page: str, command: str
+) -> None:
+    outcome = CliRunner().invoke(app, [*shlex.split(command)[1:], "--help"])
+
+    assert outcome.exit_code == 0, f"{page}: {command}: {outcome.output}"
+
+
+def test_every_verb_is_shown() -> None:
+    shown = {command.split()[1] for _, command in _commands_in_blocks()}
+
+    assert shown >= set(getattr(typer.main.get_command(app), "commands", {}))
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys of a file, by another way than the hook's."""
+    for name, field in model.model_fields.items():
+        key = f"{prefix}{field.alias or name}"
+        yield key
+        for inner in _models_in(field.annotation):
+            yield from _keys(inner, f"{key}.")
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in getattr(annotation, "__args__", ()):
+        yield from _models_in(inner)
+
+
+@pytest.mark.parametrize(
+    ("page", "request_line", "model"),
+    [
+        ("studies.md", "<!-- keys: study -->", StudyConfig),
+        ("clusters.md", "<!-- keys: cluster -->", ClusterProfile),
+    ],
+)
+def test_every_key_has_a_row_with_a_meaning(
+    page: str, request_line: str, model: type[BaseModel]
+) -> None:
+    assert request_line in (DOCS / page).read_text("utf-8").splitlines()
+
+    rows = list(HOOK.keys(model))
+
+    assert {row[0] for row in rows} == set(_keys(model))
+    assert [row[0] for row in rows if not row[3]] == []
+
+
+@pytest.mark.parametrize("kind", ["models", "data"])
+def test_every_option_has_a_row_with_a_meaning(kind: Literal["models", "data"]) -> None:
+    assert f"<!-- options: {kind} -->" in (DOCS / "studies.md").read_text("utf-8").splitlines()
+
+    for name in catalog.names(kind):
+        assert all(row[3] for row in HOOK.options(kind, name)), name
+
+
+def _yaml_examples(first_key: str) -> list[tuple[str, str]]:
+    return [
+        (page.name, content)
+        for page in PAGES
+        for language, content in _BLOCK.findall(page.read_text("utf-8"))
+        if language == "yaml" and content.startswith("schema:") and f"\n{first_key}:" in content
+    ]
+
+
+def test_the_study_files_shown_are_valid(tmp_path: Path) -> None:
+    examples = _yaml_examples("study")
+    path = tmp_path / "shown.yaml"
+
+    for page, content in examples:
+        path.write_text(content, "utf-8")
+        check_study(read_document(path, page))
+
+    assert len(examples) >= 2
+
+
+def test_the_cluster_profiles_shown_are_valid(tmp_path: Path) -> None:
+    examples = _yaml_examples("cluster")
+    path = tmp_path / "shown.yaml"
+
+    for page, content in examples:
+        path.write_text(content, "utf-8")
+        validate(read_document(path, page), ClusterProfile)
+
+    assert len(examples) >= 1
+
+
+def _texts_of_the_code() -> str:
+    """Return all string constants, with `…` for what is filled in."""
+    texts = []
+    for folder in ("wconv_sweep", "jobs", "kernels"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    texts.append(node.value)
+                elif isinstance(node, ast.JoinedStr):
+                    parts = (
+                        part.value if isinstance(part, ast.Constant) else "…"
+                        for part in node.values
+                    )
+                    texts.append("".join(str(part) for part in parts))
+    return "\n".join(texts)
+
+
+def test_every_error_that_is_explained_exists_in_the_code() -> None:
+    code = _texts_of_the_code()
+    headings = re.findall(r"^### (.*`.*)$", (DOCS / "failures.md").read_text("utf-8"), re.M)
+    messages = [message for heading in headings for message in re.findall(r"`([^`]+)`", heading)]
+
+    # What comes before the first colon is often added where the message is printed.
+    prefix = re.compile(r"^(\w+Error|\w+Diverged|RankDied|\w+\.\w+): ")
+    shown = [prefix.sub("", message) for message in messages]
+    fragments = {part.strip(" :") for text in shown for part in text.split("…")}
+    missing = sorted(part for part in fragments if len(part) > 3 and part not in code)
+
+    assert len(messages) > 30
+    assert missing == []
+
+
+def test_links_between_files_of_the_repository_exist() -> None:
+    broken = [
+        f"{page.name}: {target}"
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8"))
+        if "://" not in target and not (page.parent / target).exists()
+    ]
+
+    assert broken == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"]
+
+    def paths(node: object) -> Iterator[str]:
+        if isinstance(node, str):
+            yield node
+        elif isinstance(node, list | dict):
+            for inner in node if isinstance(node, list) else node.values():
+                yield from paths(inner)
+
+    pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+    assert set(paths(navigation)) == pages
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(
+    tmp_path: Path,
+) -> None:
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+    assert built.returncode == 0, built.stderr
+    for page in tmp_path.rglob("*.html"):
+        html = page.read_text("utf-8")
+        loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]+=\"?https?:[^>]+>", html)
+        assert loaded == [], page
+        assert "<!-- keys" not in html
+        assert "<!-- options" not in html
