@@ -1,1 +1,1 @@
-"""Cluster profiles that ship with wconv-sweep (package data; `wconv_sweep.resources` finds them)."""
+"""Cluster profiles that ship with wconv-sweep; `wconv_sweep.resources` finds them."""

@@ -1,1 +1,1 @@
-"""Study files that ship with wconv-sweep (package data; `wconv_sweep.resources` finds them)."""
+"""Study files that ship with wconv-sweep; `wconv_sweep.resources` finds them."""

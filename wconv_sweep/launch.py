@@ -88,7 +88,7 @@ def resume(study: str, cluster: str, storage_url: URL, runs: Path) -> Launched:
 
 
 def follow(launched: Launched, on_status: Callable[[StudyStatus], None]) -> StudyStatus:
-    """Show a study's progress until it ends or its pilots do, and return how it stands.
+    """Show a study's progress until its pilots have ended, and return how it stands.
 
     Raises:
         SweepFailed: it ended without a result, or the pilots ended before the study.
@@ -98,9 +98,7 @@ def follow(launched: Launched, on_status: Callable[[StudyStatus], None]) -> Stud
         idle = launched.pilots.all_ended()
         status = read_status(launched.storage, launched.study)
         on_status(status)
-        if status.complete or (
-            idle and not (status.running and status.state is StudyState.ACTIVE)
-        ):
+        if idle:
             break
         time.sleep(POLL_S)
     _check_result(status, launched.pilots)
@@ -118,7 +116,7 @@ def stop_and_wait(launched: Launched, on_status: Callable[[StudyStatus], None]) 
 def _start(storage: Storage, study: str, folder: RunFolder, profile: ClusterProfile) -> Launched:
     studies.reopen(storage, study)
     if read_status(storage, study).complete:
-        return Launched(storage, study, Pilots({}))
+        return Launched(storage, study, Pilots(folder, count=0, started={}))
     return Launched(storage, study, start_pilots(study, storage, folder, profile))
 
 

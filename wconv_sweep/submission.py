@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from submitit import Job, LocalExecutor
 
@@ -18,18 +19,22 @@ from wconv_sweep.storage import Storage
 
 @dataclass(frozen=True)
 class Pilots:
-    """The pilots that one command has started."""
+    """The pilots of a study, those that this command has started among them."""
 
-    jobs: dict[int, "Job[None]"]
-    """By number of the pilot."""
+    folder: RunFolder
+    count: int
+    started: dict[int, "Job[None]"]
+    """By number of the pilot; the others were at work."""
 
     def all_ended(self) -> bool:
         """Tell whether none of them is at work any more."""
-        return all(job.done() for job in self.jobs.values())
+        return all(job.done() for job in self.started.values()) and not any(
+            is_running(self.folder, number) for number in range(self.count)
+        )
 
     def logs(self) -> list[str]:
-        """Return the files that they log to."""
-        return [str(job.paths.stderr) for job in self.jobs.values()]
+        """Return the files that the started ones log to."""
+        return [str(job.paths.stderr) for job in self.started.values()]
 
 
 def pilot_command(folder: RunFolder) -> str:
@@ -50,7 +55,7 @@ def start_pilots(
         signal_delay_s=int(profile.grace_s),
     )
     jobs: dict[int, Job[None]] = {}
-    with _for_pilots():
+    with _detached(folder.pilots / "submitit.log"):
         for number in missing:
             order = PilotOrder(
                 study=study,
@@ -64,12 +69,16 @@ def start_pilots(
             path = folder.pilots / f"pilot_{number}.json"
             path.write_text(order.model_dump_json(indent=2) + "\n", "utf-8")
             jobs[number] = executor.submit(run_pilot, str(path))
-    return Pilots(jobs)
+    return Pilots(folder, profile.pilots, jobs)
 
 
 @contextmanager
-def _for_pilots() -> Iterator[None]:
-    """Give the processes started inside what they need beyond this command's own environment."""
+def _detached(log: Path) -> Iterator[None]:
+    """Let the processes started inside outlive this command, its terminal and its pipes.
+
+    Args:
+        log: gets what they print outside of their own logs.
+    """
     # submitit starts jobs with `python -m`, which puts the current folder first on sys.path: a job
     # started in a checkout would mix its packages with the installed ones.
     before = os.environ.get("PYTHONSAFEPATH")
@@ -80,11 +89,21 @@ def _for_pilots() -> Iterator[None]:
     handlers = {
         number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)
     }
+    # Whoever reads this command's output through a pipe would wait until the pilots end, too.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(number) for number in (0, 1, 2)]
+    with open(os.devnull, "rb") as nothing, log.open("ab") as file:
+        for number, replacement in enumerate((nothing, file, file)):
+            os.dup2(replacement.fileno(), number)
     try:
         yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        for number, original in enumerate(saved):
+            os.dup2(original, number)
+            os.close(original)
+        for signal_number, handler in handlers.items():
+            signal.signal(signal_number, handler)
         if before is None:
             del os.environ["PYTHONSAFEPATH"]
         else:

@@ -40,8 +40,7 @@ def test_nothing_is_wrong_with_the_defaults_written_out() -> None:
         ),
         (
             {"zzz": 8},
-            "dncnn: unknown option 'zzz'; "
-            "known: channels, depth, kernel_size, norm, width.",
+            "dncnn: unknown option 'zzz'; known: channels, depth, kernel_size, norm, width.",
         ),
         (
             {"depth": True},
@@ -127,8 +126,7 @@ def test_a_number_that_is_not_finite_is_refused(value: float) -> None:
     problems = check_options("data", "photographs", {"noise_sigma": value})
 
     assert problems == [
-        f"photographs: option 'noise_sigma' is {value!r}, "
-        "but input should be a finite number."
+        f"photographs: option 'noise_sigma' is {value!r}, but input should be a finite number."
     ]
 
 

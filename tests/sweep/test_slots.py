@@ -120,6 +120,20 @@ def test_interruptions_are_free(slots: SlotTable, storage: Storage) -> None:
     assert read_status(storage, "tiny").failures == []
 
 
+def test_a_pruned_slot_ends_with_the_value_of_its_last_epoch(
+    slots: SlotTable, storage: Storage
+) -> None:
+    claim = claimed(slots)
+    slots.report(claim, 1, 27.5, {})
+
+    slots.prune(claim)
+
+    row = read_status(storage, "tiny").trials[0]
+    assert (row.state, row.value) == (SlotState.PRUNED, 27.5)
+    (trial,) = optuna_trials(storage)
+    assert (trial.state, trial.value) == (optuna.trial.TrialState.PRUNED, 27.5)
+
+
 def test_a_zombie_changes_nothing(
     slots: SlotTable, storage: Storage, tiny_config: StudyConfig
 ) -> None:
