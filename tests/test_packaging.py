@@ -71,7 +71,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_installed_wheel_runs_the_quickstart_from_an_empty_folder(
     installed: Path, tmp_path: Path
 ) -> None:
-    command = [installed / "wconv-sweep", "launch", "--cluster", "local", "--study", "quickstart"]
+    program = str(installed / "wconv-sweep")
+    command = [program, "launch", "--cluster", "local", "--study", "quickstart"]
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
 
     ended = subprocess.run(
@@ -93,4 +94,4 @@ def test_the_installed_packages_bring_their_type_information(installed: Path) ->
         "    assert files(package).joinpath('py.typed').is_file(), package\n"
     )
 
-    subprocess.run([installed / "python", "-c", code], check=True)
+    subprocess.run([str(installed / "python"), "-c", code], check=True)

@@ -4,6 +4,7 @@ import fcntl
 import logging
 import os
 import platform
+import shutil
 import signal
 import threading
 import time
@@ -100,8 +101,7 @@ class _Agent:
         logger.info(event("pilot started", study=order.study, owner=self._owner, freed=freed))
         self._training_ends_s = time.time() + order.walltime_s - order.grace_s
         self._stop = threading.Event()
-        self._stop_since = 0.0
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+        for number in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(number, self._on_signal)
 
     def work(self) -> None:
@@ -130,6 +130,9 @@ class _Agent:
         logger.info(
             event("trial started", trial=claim.trial, attempt=claim.attempt, density=density)
         )
+        if claim.attempt == 1:
+            # What lies there belongs to a study that was deleted, or was lost in a power cut.
+            shutil.rmtree(self._folder.trial(claim.trial), ignore_errors=True)
         following = _Following(self, claim)
         try:
             result: Finished | Broken = run_ranks(
@@ -192,24 +195,19 @@ class _Agent:
         )
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        self.request_stop(signal.Signals(number).name)
-
-    def request_stop(self, why: str) -> None:
-        """Let the running trial end at its next checkpoint, and claim nothing more."""
-        if not self.stopping:
-            self._stop_since = time.monotonic()
+        if not self._stop.is_set():
             self._stop.set()
-            logger.info(event("stopping", why=why, grace_s=self._order.grace_s))
+            logger.info(event("stopping", signal=signal.Signals(number).name))
 
     @property
     def stopping(self) -> bool:
-        """Whether the running trial should end at its next checkpoint."""
+        """Whether a signal has asked the pilot to end."""
         return self._stop.is_set()
 
     @property
-    def out_of_patience(self) -> bool:
-        """Whether the running trial has had its time to reach a checkpoint."""
-        return self.stopping and time.monotonic() - self._stop_since > self._order.grace_s
+    def grace_s(self) -> float:
+        """Time that a trial gets to reach a checkpoint when it is asked to stop."""
+        return self._order.grace_s
 
     @property
     def slots(self) -> SlotTable:
@@ -234,6 +232,8 @@ class _Following:
         self._agent, self._claim = agent, claim
         self._epoch = claim.epoch
         self._renewed = time.monotonic()
+        self._state = StudyState.ACTIVE
+        self._stop_since: float | None = None
 
     def on_report(self, report: Report) -> Verdict:
         # A resumed trial repeats the report that its checkpoint ends with.
@@ -242,17 +242,25 @@ class _Following:
             state = self._agent.slots.report(self._claim, report.epoch, value, report.metrics)
             self._epoch = report.epoch
             self._note(state)
-        return Verdict.STOP if self._agent.stopping else Verdict.CONTINUE
+        return Verdict.STOP if self._stopping() else Verdict.CONTINUE
 
     def on_tick(self) -> bool:
         if time.monotonic() - self._renewed >= self._agent.heartbeat_s:
             self._note(self._agent.slots.heartbeat(self._claim))
-        return not self._agent.out_of_patience
+        if not self._stopping():
+            self._stop_since = None
+            return True
+        if self._stop_since is None:
+            self._stop_since = time.monotonic()
+            logger.info(event("stopping at the next checkpoint", study=self._state))
+        return time.monotonic() - self._stop_since <= self._agent.grace_s
+
+    def _stopping(self) -> bool:
+        return self._agent.stopping or self._state is not StudyState.ACTIVE
 
     def _note(self, state: StudyState) -> None:
         self._renewed = time.monotonic()
-        if state is not StudyState.ACTIVE:
-            self._agent.request_stop(f"study is {state}")
+        self._state = state
 
 
 @contextmanager

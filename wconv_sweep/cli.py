@@ -196,7 +196,9 @@ def export_command(
 
 @app.command("dashboard")
 def dashboard_command(
-    port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")
+    ] = 8080,
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
@@ -225,12 +227,19 @@ def _follow(
 
     from wconv_sweep import console
     from wconv_sweep.launch import follow, stop_and_wait
+    from wconv_sweep.status import read_status
 
     study = launched.study
     out = Console(stderr=True, highlight=False) if as_json else console.console()
     if detach:
+        status = read_status(launched.storage, study)
+        if as_json:
+            console.print_json(console.status_json(status))
+            return
+        started = len(launched.pilots.started)
+        what = "nothing left to do" if status.complete else f"{started} pilot(s) started"
         out.print(
-            f"{study}: started. Follow it with: {_command('status', storage, runs, study)}",
+            f"{study}: {what}. Look at it with: {_command('status', storage, runs, study)}",
             markup=False,
             soft_wrap=True,
         )

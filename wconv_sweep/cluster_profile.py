@@ -20,8 +20,8 @@ class ClusterProfile(Spec):
     """`local` starts pilots as processes of this machine."""
     pilots: Annotated[int, Field(ge=1)]
     """Pilots that work on a study at the same time."""
-    gpus_per_node: Annotated[int, Field(ge=0)]
-    """GPUs that a pilot may use; 0 trains on the CPU."""
+    gpus_per_pilot: Annotated[int, Field(ge=0)]
+    """GPUs of each pilot, which shares them with no other; 0 trains on the CPU."""
     walltime_min: Annotated[int, Field(ge=1)]
     """Time limit of a pilot, minutes; trials checkpoint and stop before it."""
     lease_s: Annotated[FiniteFloat, Field(gt=0)] = 60.0

@@ -23,8 +23,9 @@ _NAMES = {"psnr_db": "PSNR", "nrmse": "NRMSE", "accuracy": "accuracy"}
 
 
 def console() -> Console:
-    """Return the console for results: plain text where stdout is no terminal."""
-    return Console(highlight=False, soft_wrap=False)
+    """Return the console for results: plain text in unbroken lines where stdout is no terminal."""
+    out = Console(highlight=False)
+    return out if out.is_terminal else Console(highlight=False, width=10_000)
 
 
 def print_json(value: object) -> None:
@@ -52,6 +53,9 @@ def progress(out: Console) -> Iterator[Callable[[StudyStatus], None]]:
 def status_view(status: StudyStatus) -> Group:
     """Return what `status` and the progress display show of one study."""
     parts: list[Any] = [_headline(status), _bar(status)]
+    if status.word == "stalled":
+        command = f"wconv-sweep resume --study {status.study}"
+        parts.append(Text(f"no agent has been heard of for a while; go on with: {command}", "red"))
     if status.reason:
         parts.append(Text(f"stopped by the circuit breaker: {status.reason}", style="red"))
     if status.running:
@@ -72,7 +76,7 @@ def print_status(out: Console, statuses: Sequence[StudyStatus]) -> None:
         out.print(status_view(status))
         for failure in status.failures:
             if failure.traceback:
-                out.print(Text(failure.traceback.rstrip()), style="dim")
+                out.print(Text(failure.traceback.rstrip()), style="dim", soft_wrap=True)
 
 
 def status_json(status: StudyStatus) -> dict[str, Any]:
@@ -105,10 +109,8 @@ def status_json(status: StudyStatus) -> dict[str, Any]:
 
 def print_plan(out: Console, plan: "Plan") -> None:
     """Print what a launch would do."""
-    table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in _plan_rows(plan).items():
-        table.add_row(f"{name}:", Text(value))
-    out.print(table)
+        out.print(f"{name + ':':<14} {value}".rstrip(), markup=False, soft_wrap=True)
     out.print("Nothing was written or started (--dry-run).")
 
 
@@ -131,10 +133,17 @@ def print_result(out: Console, status: StudyStatus, next_commands: Sequence[str]
     out.print()
     out.print(_result_table(status, result))
     counts = status.counts
+    if result.best is result.plain:
+        verdict = "No density tried beat plain convolution on the validation part."
+    else:
+        verdict = (
+            f"The best was chosen on the validation part "
+            f"({_amount(metric, result.difference, signed=True)} over plain convolution there); "
+            "it is one run of one seed, so part of its lead may be luck."
+        )
     out.print(
-        f"{counts[SlotState.COMPLETE]} trials complete, {counts[SlotState.FAILED]} failed. The "
-        f"best was chosen on the validation part ({_amount(metric, result.best.value)}); it is "
-        "one run of one seed, so part of its lead may be luck.",
+        f"{counts[SlotState.COMPLETE]} trials complete, {counts[SlotState.FAILED]} failed. "
+        f"{verdict}",
         soft_wrap=True,
     )
     out.print("\nNext:")
@@ -163,7 +172,10 @@ class _ChangePrinter:
 
 
 def _headline(status: StudyStatus) -> Text:
-    counts = ", ".join(f"{number} {state}" for state, number in status.counts.items() if number)
+    words = {SlotState.LEASED: "running"}
+    counts = ", ".join(
+        f"{number} {words.get(state, state)}" for state, number in status.counts.items() if number
+    )
     return Text(f"{status.study}: {status.word} ({counts})", style="bold")
 
 
@@ -215,8 +227,10 @@ def _trial_line(status: StudyStatus, row: TrialRow) -> str:
 
 def _best_line(status: StudyStatus, result: StudyResult) -> Text:
     metric = status.config.objective.metric
-    text = f"best so far: {_density(result.best.density)} {_amount(metric, result.best.value)}"
-    if result.plain is not None:
+    name = "plain convolution " if result.best is result.plain else ""
+    density = _density(result.best.density)
+    text = f"best so far: {name}{density} {_amount(metric, result.best.value)}"
+    if result.plain is not None and result.plain is not result.best:
         text += (
             f", plain convolution {_amount(metric, result.plain.value)}, difference "
             f"{_amount(metric, result.difference, signed=True)} (one seed, not confirmed)"
@@ -231,11 +245,12 @@ def _result_table(status: StudyStatus, result: StudyResult) -> Table:
     table.add_column("density", justify="right")
     table.add_column(_title(metric), justify="right")
     tested = f"test_{metric}"
-    table.add_row(
-        "best density",
-        _density(result.best.density),
-        _amount(metric, result.best.metrics.get(tested)),
-    )
+    if result.best is not result.plain:
+        table.add_row(
+            "best density",
+            _density(result.best.density),
+            _amount(metric, result.best.metrics.get(tested)),
+        )
     if result.plain is not None:
         plain = result.plain
         table.add_row(
@@ -245,7 +260,7 @@ def _result_table(status: StudyStatus, result: StudyResult) -> Table:
     if unprocessed is not None:
         table.add_row("noisy input", "", _amount(metric, unprocessed))
     difference = result.test_difference(metric)
-    if difference is not None:
+    if difference is not None and result.best is not result.plain:
         table.add_row("best - plain", "", _amount(metric, difference, signed=True))
     return table
 
@@ -254,6 +269,7 @@ def _plan_rows(plan: "Plan") -> dict[str, str]:
     config, profile = plan.config, plan.profile
     bounds = ", ".join(f"[{low:g}, {high:g}]" for low, high in config.search.bounds)
     fixed = [f"{name} {_density(point)}" for name, point in config.fixed_points().items()]
+    gpus = f"{profile.gpus_per_pilot} GPU(s)" if profile.gpus_per_pilot else "no GPU"
     return {
         "study": config.study,
         "network": f"{config.model.name} {_options(config.model.options)}",
@@ -263,8 +279,8 @@ def _plan_rows(plan: "Plan") -> dict[str, str]:
         "fixed points": ", ".join(fixed),
         "budget": f"{config.budget.trials} trials of {config.recipe.epochs} epochs, "
         f"{config.trial.ranks} ranks each",
-        "cluster": f"{profile.cluster}: {profile.pilots} pilot(s), {profile.gpus_per_node} GPUs "
-        f"each, at most {profile.walltime_min} min",
+        "cluster": f"{profile.cluster}: {profile.pilots} pilot(s) with {gpus} each, at most "
+        f"{profile.walltime_min} min",
         "storage": plan.storage_url.render_as_string(hide_password=True),
         "run folder": str(plan.folder.path),
         "pilot": plan.pilot_command,

@@ -50,7 +50,7 @@ def _entry(status: StudyStatus, result: StudyResult) -> dict[str, Any]:
         "kernel_size": config.kernel_size,
         "density": list(result.best.density or ()),
         "claim": CLAIM,
-        "objective": {"metric": metric, "direction": config.objective.direction},
+        "objective": {"metric": metric, "direction": config.direction},
         "best": _trial(result.best),
         "plain": _trial(result.plain) if result.plain else None,
         "difference": {

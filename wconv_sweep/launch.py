@@ -9,7 +9,7 @@ from sqlalchemy import URL
 
 from wconv_sweep import studies
 from wconv_sweep.cluster_profile import ClusterProfile, load_profile
-from wconv_sweep.errors import SweepFailed
+from wconv_sweep.errors import ConfigurationError, SweepFailed
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.status import StudyStatus, read_status
 from wconv_sweep.storage import Storage, create_storage, open_storage
@@ -43,6 +43,8 @@ class Launched:
     storage: Storage
     study: str
     pilots: Pilots
+    start_pilots: Callable[[], Pilots]
+    """Starts the pilots that are not at work (any more)."""
 
 
 def plan_launch(study: str, cluster: str, storage_url: URL, runs: Path) -> Plan:
@@ -55,6 +57,7 @@ def plan_launch(study: str, cluster: str, storage_url: URL, runs: Path) -> Plan:
     """
     config, profile = load_study(study), load_profile(cluster)
     check_data(config)
+    _check_gpus(config, profile)
     if Path(storage_url.database or "").exists():
         storage = open_storage(storage_url)
         try:
@@ -93,15 +96,21 @@ def follow(launched: Launched, on_status: Callable[[StudyStatus], None]) -> Stud
     Raises:
         SweepFailed: it ended without a result, or the pilots ended before the study.
     """
+    pilots = launched.pilots
     while True:
         # In this order: what a pilot writes before it ends is in the status that follows.
-        idle = launched.pilots.all_ended()
+        idle = pilots.all_ended()
         status = read_status(launched.storage, launched.study)
         on_status(status)
-        if idle:
+        if idle and not pilots.started and status.state is StudyState.ACTIVE:
+            if status.complete:
+                break
+            # All pilots were those of an earlier command, about to stop.
+            pilots = launched.start_pilots()
+        elif idle:
             break
         time.sleep(POLL_S)
-    _check_result(status, launched.pilots)
+    _check_result(status, pilots)
     return status
 
 
@@ -113,11 +122,24 @@ def stop_and_wait(launched: Launched, on_status: Callable[[StudyStatus], None]) 
         time.sleep(POLL_S)
 
 
+def _check_gpus(config: StudyConfig, profile: ClusterProfile) -> None:
+    if 0 < profile.gpus_per_pilot < config.trial.ranks:
+        raise ConfigurationError(
+            f"study {config.study}: trial.ranks is {config.trial.ranks}, but a pilot on cluster "
+            f"{profile.cluster} has {profile.gpus_per_pilot} GPU(s), one for each rank. Lower "
+            "trial.ranks, or raise gpus_per_pilot in the profile."
+        )
+
+
 def _start(storage: Storage, study: str, folder: RunFolder, profile: ClusterProfile) -> Launched:
     studies.reopen(storage, study)
+
+    def start() -> Pilots:
+        return start_pilots(study, storage, folder, profile)
+
     if read_status(storage, study).complete:
-        return Launched(storage, study, Pilots(folder, count=0, started={}))
-    return Launched(storage, study, start_pilots(study, storage, folder, profile))
+        return Launched(storage, study, Pilots(folder, count=0, started={}), start)
+    return Launched(storage, study, start(), start)
 
 
 def _check_result(status: StudyStatus, pilots: Pilots) -> None:
@@ -134,7 +156,7 @@ def _check_result(status: StudyStatus, pilots: Pilots) -> None:
         )
     if not status.complete and status.state is StudyState.ACTIVE:
         raise SweepFailed(
-            f"the pilots of study {status.study} ended before the study. Their logs: "
-            f"{', '.join(pilots.logs()) or 'none'}. "
+            f"the pilots of study {status.study} ended before the study: their time was up, or "
+            f"they were killed. Their logs: {', '.join(pilots.logs())}. "
             f"`wconv-sweep resume --study {status.study}` goes on."
         )

@@ -26,6 +26,8 @@ class TrialRow:
     reason: str | None
     started_at: float | None
     ended_at: float | None
+    lease_until: float | None
+    """When the agent that holds the slot will count as dead, on the database's clock."""
 
 
 @dataclass(frozen=True)

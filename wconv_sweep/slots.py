@@ -180,7 +180,9 @@ class SlotTable:
         """Count a broken attempt; return FAILED when it was the last, OPEN when it is tried again.
 
         The same failure `budget.breaker_failures` times breaks the study. A diverged training says
-        something about its density, not about the study, unless nothing has completed yet.
+        something about its density, not about the study, unless nothing has completed yet. Any
+        other failure that a repetition cannot mend, such as images that are gone, breaks the study
+        at once and leaves the slot open: each further trial would only fail in the same way.
         """
         budget = self._config.budget
         with self._storage.write() as connection:
@@ -197,7 +199,8 @@ class SlotTable:
             )
             self._maybe_break_study(connection, failure)
             broken = connection.scalar(select(SLOTS.c.broken).where(SLOTS.c.slot == claim.slot))
-            if not failure.final and (broken or 0) < budget.max_attempts:
+            diverged = failure.error == DIVERGED
+            if _is_hopeless(failure) or (not diverged and (broken or 0) < budget.max_attempts):
                 self._set_open(connection, claim.slot)
                 return SlotState.OPEN
             connection.execute(
@@ -330,7 +333,6 @@ class SlotTable:
         )
 
     def _maybe_break_study(self, connection: Connection, failure: Broken) -> None:
-        limit = self._config.budget.breaker_failures
         if failure.error == DIVERGED and self._count(
             connection, SLOTS.c.state == SlotState.COMPLETE
         ):
@@ -347,10 +349,11 @@ class SlotTable:
                 ATTEMPTS.c.place == failure.where,
             )
         )
+        limit = 1 if _is_hopeless(failure) else self._config.budget.breaker_failures
         if study.state == StudyState.ACTIVE and (equal or 0) >= limit:
-            reason = (
-                f"{equal} equal failures: {failure.error} at {failure.where}: {failure.message}"
-            )
+            what = f"{equal} equal failures" if equal and equal > 1 else "a failure"
+            message = failure.message.rstrip(".")
+            reason = f"{what}: {failure.error} at {failure.where}: {message}"
             connection.execute(
                 update(STUDIES)
                 .where(STUDIES.c.study == self._study)
@@ -363,3 +366,8 @@ class SlotTable:
     def _count(self, connection: Connection, condition: object) -> int:
         statement = select(func.count()).where(SLOTS.c.study == self._study, condition)  # type: ignore[arg-type]
         return connection.scalar(statement) or 0
+
+
+def _is_hopeless(failure: Broken) -> bool:
+    """Tell whether all trials of the study would break in this way, however often tried."""
+    return failure.final and failure.error != DIVERGED

@@ -81,9 +81,15 @@ class StudyStatus:
 
     @property
     def word(self) -> str:
-        """The state in one word: complete, broken, stopped, stopping, running, waiting."""
+        """The state in one word.
+
+        complete, broken, stopped, stopping, running, stalled (every agent has fallen silent) or
+        waiting (nobody is at work).
+        """
         if self.complete:
             return "complete"
+        if self.running and all((row.lease_until or 0.0) < self.now_s for row in self.running):
+            return "stalled"
         if self.state is StudyState.STOPPED and self.running:
             return "stopping"
         if self.state is not StudyState.ACTIVE:
@@ -93,7 +99,7 @@ class StudyStatus:
     @property
     def result(self) -> StudyResult | None:
         """The best density so far."""
-        return best_of(self.trials, self.config.objective.direction)
+        return best_of(self.trials, self.config.direction)
 
     @property
     def seconds_left(self) -> float | None:
@@ -166,6 +172,7 @@ def read_status(storage: Storage, study: str) -> StudyStatus:
                 reason=slot.reason,
                 started_at=slot.started_at,
                 ended_at=slot.ended_at,
+                lease_until=slot.lease_until,
             )
             for slot in slots
         ],
@@ -192,6 +199,11 @@ def study_names(storage: Storage) -> list[str]:
 def unknown_study(connection: Connection, storage: Storage, study: str) -> StudyError:
     """Return the error that the storage holds no such study."""
     known = ", ".join(connection.scalars(select(STUDIES.c.study))) or "none"
+    if study.endswith((".yaml", ".yml")):
+        return StudyError(
+            f"--study {study}: takes the name of a study that was launched, not its file. "
+            f"{storage.name} holds: {known}."
+        )
     return StudyError(
         f"--study {study}: {storage.name} holds no such study. It holds: {known}. "
         f"Run `wconv-sweep launch --study {study}` first, or name another storage with --storage "

@@ -174,7 +174,7 @@ def _create_in_optuna(storage: Storage, config: StudyConfig) -> None:
         study = optuna.create_study(
             study_name=config.study,
             storage=client,
-            direction=config.objective.direction,
+            direction=config.direction,
             load_if_exists=True,
         )
         if not study.metric_names:

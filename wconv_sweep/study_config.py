@@ -25,8 +25,8 @@ class ObjectiveSpec(Spec):
     """What the search optimises."""
 
     metric: str
-    """Metric of the validation part, a module of `wconv_jobs.metrics`."""
-    direction: Literal["maximize", "minimize"]
+    """Metric of the validation part, a module of `wconv_jobs.metrics`, which says whether more is
+    better."""
 
 
 class SamplerSpec(Spec):
@@ -104,6 +104,11 @@ class StudyConfig(Spec):
         """Return the definition as plain data, with defaults filled in."""
         return self.model_dump(mode="json", by_alias=True)
 
+    @property
+    def direction(self) -> Literal["maximize", "minimize"]:
+        """Whether more or less of the objective is better."""
+        return catalog.metric_goal(self.objective.metric)
+
     def fixed_points(self) -> dict[str, tuple[float, ...]]:
         """Return the densities that are trained in any case, the plain baseline first."""
         ones = (1.0,) * len(self.search.bounds)
@@ -167,7 +172,7 @@ def _problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
     for name, point in config.fixed.items():
         if name == PLAIN:
             problems.append((("fixed", name), "is always part of a study. Remove it."))
-        if size % 2 and len(point) != count:
+        elif size % 2 and len(point) != count:
             problems.append(
                 (
                     ("fixed", name),
@@ -179,14 +184,17 @@ def _problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
     problems += [(("model",), text) for text in named]
     named = catalog.check_options("data", config.data.name, config.data.options)
     problems += [(("data",), text) for text in named]
-    of_model = config.model.options.get("kernel_size", size)
-    if of_model != size:
-        problems.append(
-            (
-                ("model", "options", "kernel_size"),
-                f"is {of_model}, but the study searches for kernel_size {size}.",
+    if config.model.name in catalog.names("models"):
+        default = catalog.default_of("models", config.model.name, "kernel_size")
+        of_model = config.model.options.get("kernel_size", default)
+        if size % 2 and of_model not in (size, None):
+            problems.append(
+                (
+                    ("model", "options", "kernel_size"),
+                    f"is {of_model}, but the density is for kernel_size {size}: no convolution "
+                    "would have it. Set both to the same.",
+                )
             )
-        )
     if config.data.name in catalog.names("data"):
         given = catalog.data_metrics(config.data.name)
         if config.objective.metric not in given:

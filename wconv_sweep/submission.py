@@ -51,7 +51,7 @@ def start_pilots(
     executor = LocalExecutor(folder.pilots)
     executor.update_parameters(
         timeout_min=profile.walltime_min,
-        gpus_per_node=profile.gpus_per_node,
+        gpus_per_node=profile.gpus_per_pilot,
         signal_delay_s=int(profile.grace_s),
     )
     jobs: dict[int, Job[None]] = {}
@@ -68,6 +68,8 @@ def start_pilots(
             )
             path = folder.pilots / f"pilot_{number}.json"
             path.write_text(order.model_dump_json(indent=2) + "\n", "utf-8")
+            gpus = profile.gpus_per_pilot
+            executor.update_parameters(visible_gpus=range(number * gpus, (number + 1) * gpus))
             jobs[number] = executor.submit(run_pilot, str(path))
     return Pilots(folder, profile.pilots, jobs)
 

@@ -129,6 +129,8 @@ def _describe(document: Document, model: type[BaseModel], details: ErrorDetails)
     if kind == "missing":
         return document.problem(location, "is required, but missing")
     text = details["msg"].removeprefix("Value error, ")
+    if kind == "string_pattern_mismatch":
+        text = "takes letters, digits, _ and - alone, and begins with a letter or digit"
     if isinstance(value, str | int | float | bool | list | tuple | None) and location:
         text = f"{text} (it is {value!r})"
     return document.problem(location, text[0].lower() + text[1:] if text[1:2].islower() else text)

@@ -40,7 +40,6 @@ _MEANINGS = {
     "recipe.optimizer.weight_decay": "Decoupled for `adamw`, added to the gradient otherwise.",
     "recipe.epochs": "Each ends with a validation, a report and a checkpoint.",
     "recipe.label_smoothing": "For classification; denoising takes 0 only.",
-    "objective.direction": "Whether more is better.",
     "search.sampler.name": "Tree-structured Parzen estimator, Gaussian process, or random.",
 }
 _REQUEST = re.compile(r"^<!-- (keys|options): (study|cluster|models|data) -->$", re.MULTILINE)

@@ -59,11 +59,24 @@ def check_data(name: str, options: Mapping[str, object]) -> list[str]:
 
 def data_metrics(name: str) -> tuple[str, ...]:
     """Return the names of the metrics that a known data set gives."""
-    for node in _tree("data", name).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "METRICS":
-            metrics: tuple[str, ...] = ast.literal_eval(node.value)
-            return metrics
-    raise TypeError(f"wconv_jobs.data.{name} has no literal METRICS")
+    metrics: tuple[str, ...] = _literal("data", name, "METRICS")
+    return metrics
+
+
+def metric_goal(name: str) -> Literal["maximize", "minimize"]:
+    """Return whether more or less of a known metric is better."""
+    goal: Literal["maximize", "minimize"] = _literal("metrics", name, "GOAL")
+    return goal
+
+
+def default_of(kind: Kind, name: str, option: str) -> object:
+    """Return the default of an option; None when a known name has no such option."""
+    builder = _builder(kind, name)
+    for argument, default in zip(builder.args.kwonlyargs, builder.args.kw_defaults, strict=True):
+        if argument.arg == option and default is not None:
+            value: object = ast.literal_eval(default)
+            return value
+    return None
 
 
 @dataclass(frozen=True)
@@ -133,11 +146,23 @@ def _function(tree: ast.Module, name: str) -> ast.FunctionDef | None:
     return next((function for function in functions if function.name == name), None)
 
 
-@cache
-def _options(kind: Kind, name: str) -> dict[str, _Option]:
+def _literal(kind: Kind, name: str, constant: str) -> Any:
+    for node in _tree(kind, name).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == constant:
+            return ast.literal_eval(node.value)
+    raise TypeError(f"wconv_jobs.{kind}.{name} has no literal {constant}")
+
+
+def _builder(kind: Kind, name: str) -> ast.FunctionDef:
     builder = _function(_tree(kind, name), _BUILDERS[kind])
     if builder is None:
         raise TypeError(f"wconv_jobs.{kind}.{name} has no function {_BUILDERS[kind]!r}")
+    return builder
+
+
+@cache
+def _options(kind: Kind, name: str) -> dict[str, _Option]:
+    builder = _builder(kind, name)
     arguments = zip(builder.args.kwonlyargs, builder.args.kw_defaults, strict=True)
     return {
         argument.arg: _Option(_adapter(argument, f"{kind}.{name}"), required=default is None)

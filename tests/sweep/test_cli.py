@@ -93,7 +93,10 @@ def test_a_wrong_name_gets_one_line_status_2_and_nothing_is_written(
     ("sections", "message"),
     [
         ({"budget": {"trials": 0}}, "budget.trials: input should be greater than or equal to 1"),
-        ({"kernel_size": 5}, "search.bounds: has 1 bound, but kernel_size 5 takes 2"),
+        (
+            {"search": {"bounds": [[0.5, 1], [0.5, 1.5]], "sampler": {"name": "tpe"}}},
+            "search.bounds: has 2 bounds, but kernel_size 3 takes 1",
+        ),
         (
             {"data": {"name": "image_folder", "options": {"folder": "/nowhere/images"}}},
             "/nowhere/images",

@@ -177,7 +177,7 @@ def test_a_classifier_is_searched_like_a_denoiser(sweep: Sweep, study_file: Stud
     path = study_file(
         model={"name": "tiny", "options": {"num_classes": 4}},
         data={"name": "textures", "options": {"patches_per_class": 16}},
-        objective={"metric": "accuracy", "direction": "maximize"},
+        objective={"metric": "accuracy"},
         trial={"ranks": 2},
     )
 
@@ -323,11 +323,36 @@ def test_a_study_whose_trials_all_break_stops_itself_and_says_why(
     assert_all_gone(sweep)
 
 
+def test_files_left_by_a_deleted_storage_do_not_disturb_a_new_study(
+    sweep: Sweep, study_file: StudyFile
+) -> None:
+    sweep.run(*launch(study_file()))
+    for file in (sweep.folder / "wconv_runs").glob("sweep.db*"):
+        file.unlink()
+
+    output = sweep.run(*launch(study_file(seed=1)))
+
+    assert "3 trials complete, 0 failed" in output
+
+
+def test_a_resume_while_the_pilot_is_still_stopping_goes_on(
+    sweep: Sweep, study_file: StudyFile, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    sweep.run(*launch(study_file(**LONG), "--detach"))
+    await_status(sweep, training)
+
+    os.kill(agent_of(sweep), signal.SIGTERM)
+    output = sweep.run("resume", "--study", "tiny")
+
+    assert "best density" in output
+    assert_finished_like(sweep, undisturbed)
+
+
 def test_a_diverged_trial_fails_with_its_reason_and_the_study_goes_on(
     sweep: Sweep, study_file: StudyFile
 ) -> None:
     path = study_file(
-        fixed={"absurd": [1e200]},
+        fixed={"absurd": [1e7]},
         recipe={"optimizer": {"name": "sgd", "lr": 0.01}, "epochs": 2, "batch": 8},
     )
 

@@ -203,6 +203,17 @@ def test_what_would_end_the_same_way_is_not_tried_again(slots: SlotTable) -> Non
     assert state is SlotState.FAILED
 
 
+def test_a_failure_that_no_repetition_mends_stops_the_study_and_costs_no_slot(
+    slots: SlotTable, storage: Storage
+) -> None:
+    state = slots.break_(claimed(slots), failure("JobError", final=True))
+
+    status = read_status(storage, "tiny")
+    assert state is SlotState.OPEN
+    assert (status.state, status.ended) == (StudyState.BROKEN, 0)
+    assert status.reason == "a failure: JobError at net.py:7: no"
+
+
 def test_equal_failures_stop_the_study_until_it_is_resumed(
     slots: SlotTable, storage: Storage
 ) -> None:

@@ -31,6 +31,7 @@ def test_every_shipped_profile_is_valid_and_named_like_its_file(name: str) -> No
 def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> None:
     path = study_file(
         kernel_size=5,
+        model={"name": "dncnn", "options": {"kernel_size": 5}},
         search={"bounds": [[0.05, 1], [0.5, 1.5]], "sampler": {"name": "tpe"}},
         fixed={"paper": [0.1, 0.9]},
     )
@@ -44,9 +45,16 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
     ("sections", "expected"),
     [
         (
-            {"kernel_size": 5},
+            {"kernel_size": 5, "model": {"name": "dncnn", "options": {"kernel_size": 5}}},
             "search.bounds: has 1 bound, but kernel_size 5 takes 2 (one [low, high] per ring, "
             "outermost first). Give 2, or set kernel_size: 3.",
+        ),
+        (
+            {
+                "kernel_size": 5,
+                "search": {"bounds": [[0.1, 1.0], [0.5, 1.5]], "sampler": {"name": "tpe"}},
+            },
+            "model.options.kernel_size: is 3, but the density is for kernel_size 5",
         ),
         ({"kernel_size": 4}, "kernel_size: must be odd (it is 4)"),
         (
@@ -72,9 +80,13 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
         ),
         (
             {"model": {"name": "dncnn", "options": {"kernel_size": 5}}},
-            "model.options.kernel_size: is 5, but the study searches for kernel_size 3.",
+            "model.options.kernel_size: is 5, but the density is for kernel_size 3",
         ),
-        ({"study": "../escape"}, "study: string should match pattern"),
+        (
+            {"study": "../escape"},
+            "study: takes letters, digits, _ and - alone, and begins with a letter or digit (it is "
+            "'../escape')",
+        ),
         ({"schema": 2}, "schema: input should be 1 (it is 2)"),
         ({"model": {"name": "dncn"}}, "model: unknown name 'dncn'; did you mean 'dncnn'?"),
         (
@@ -85,7 +97,7 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
             {"data": {"name": "photograps"}},
             "data: unknown name 'photograps'; did you mean 'photographs'?",
         ),
-        ({"objective": {"metric": "psnr", "direction": "maximize"}}, "psnr_db"),
+        ({"objective": {"metric": "psnr"}}, "psnr_db"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_key_and_the_remedy(
@@ -105,7 +117,7 @@ def test_problems_of_different_sections_are_named_together(study_file: StudyFile
 
 
 def test_a_metric_that_the_data_does_not_give_is_refused(study_file: StudyFile) -> None:
-    (problem,) = problems_of(study_file(objective={"metric": "accuracy", "direction": "maximize"}))
+    (problem,) = problems_of(study_file(objective={"metric": "accuracy"}))
 
     assert "objective.metric: is accuracy, but data 'photographs' gives psnr_db, nrmse." in problem
 

@@ -19,7 +19,7 @@ TINY: dict[str, Any] = {
         "batch": 8,
         "dtype": "float64",
     },
-    "objective": {"metric": "psnr_db", "direction": "maximize"},
+    "objective": {"metric": "psnr_db"},
     "search": {"bounds": [[0.5, 1.5]], "sampler": {"name": "random"}},
     "budget": {"trials": 3},
     "trial": {"ranks": 1},

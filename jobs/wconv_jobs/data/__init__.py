@@ -3,7 +3,8 @@
 A module holds a function `load` whose keyword arguments other than `seed`, with their annotations
 and defaults, are the data set's options, and the names of its metrics as a literal `METRICS`. One
 that reads the user's files has a function `check`, too, called on login nodes (see
-`wconv_jobs.catalog.check_data`). Adding a data set takes one module and its test. Importing this package does not import torch.
+`wconv_jobs.catalog.check_data`). Adding a data set takes one module and its test. Importing this
+package does not import torch.
 """
 
 import importlib

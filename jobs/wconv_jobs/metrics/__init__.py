@@ -1,11 +1,12 @@
-"""The metrics by name: one module per metric, with a function `build`.
+"""The metrics by name: one module per metric, with a function `build`, and a literal `GOAL`
+that says whether more is better: "maximize" or "minimize".
 
 A metric gathers sums on each rank, which are added over the ranks before the value is computed:
 the value is that of all samples together, however unevenly they are split.
 """
 
 import importlib
-from typing import Literal, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
@@ -14,8 +15,6 @@ from wconv_jobs.catalog import checked_options
 
 class Metric(Protocol):
     """A value over many samples. Use: update for each batch, add the states, compute."""
-
-    goal: Literal["maximize", "minimize"]
 
     def update(self, output: Tensor, target: Tensor) -> None:
         """Take in a batch, on any device and in any floating point type.

@@ -1,7 +1,6 @@
 """The mean of one value per sample, the form that all metrics so far share."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,10 +14,7 @@ class MeanOverSamples:
     State: (sum of the values, number of samples).
     """
 
-    def __init__(
-        self, values: Callable[[Tensor, Tensor], Tensor], goal: Literal["maximize", "minimize"]
-    ) -> None:
-        self.goal = goal
+    def __init__(self, values: Callable[[Tensor, Tensor], Tensor]) -> None:
         self._values = values
         self._sum: Tensor | None = None
         self._samples = 0

@@ -7,6 +7,7 @@ from wconv_jobs.metrics import Metric
 from wconv_jobs.metrics._mean import MeanOverSamples
 
 # Shape letters: B batch, K classes.
+GOAL = "maximize"
 
 
 def build() -> Metric:
@@ -15,7 +16,7 @@ def build() -> Metric:
     Outputs have the shape (B, K), targets are class numbers of the shape (B,). Of equal logits,
     PyTorch's argmax decides. Counts are integers, hence exact.
     """
-    return MeanOverSamples(_hits, goal="maximize")
+    return MeanOverSamples(_hits)
 
 
 def _hits(logits_BK: Tensor, class_B: Tensor) -> Tensor:

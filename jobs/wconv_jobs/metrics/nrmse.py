@@ -8,6 +8,7 @@ from wconv_jobs.metrics._images import mse
 from wconv_jobs.metrics._mean import MeanOverSamples
 
 # Shape letters: B batch, C channels, H height, W width.
+GOAL = "minimize"
 
 
 def build() -> Metric:
@@ -16,7 +17,7 @@ def build() -> Metric:
     Extremes and MSE are over all channels. The NRMSE of an output that equals its target is 0; of
     any other output for a target of a single colour value, infinite.
     """
-    return MeanOverSamples(_nrmse, goal="minimize")
+    return MeanOverSamples(_nrmse)
 
 
 def _nrmse(output_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from wconv_jobs.metrics._images import mse
 from wconv_jobs.metrics._mean import MeanOverSamples
 
 # Shape letters: B batch, C channels, H height, W width.
+GOAL = "maximize"
 
 
 def build() -> Metric:
@@ -14,7 +15,7 @@ def build() -> Metric:
 
     It is infinite as soon as one output equals its target.
     """
-    return MeanOverSamples(_psnr_db, goal="maximize")
+    return MeanOverSamples(_psnr_db)
 
 
 def _psnr_db(output_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
