@@ -147,6 +147,9 @@ class _Agent:
             logger.info(event("trial aborted", trial=claim.trial))
             return
         self._finish(claim, result)
+        if isinstance(result, Finished) and result.ending == "stopped" and not following.stopping:
+            # The ranks themselves saw that another epoch would not end in time.
+            self._stop.set()
 
     def _propose(self, claim: Claim) -> tuple[float, ...]:
         density = propose(self._config, self._optuna, claim.trial_id, claim.slot)
@@ -201,7 +204,7 @@ class _Agent:
 
     @property
     def stopping(self) -> bool:
-        """Whether a signal has asked the pilot to end."""
+        """Whether the pilot ends after its trial: on a signal, or because its time is up."""
         return self._stop.is_set()
 
     @property
@@ -242,12 +245,12 @@ class _Following:
             state = self._agent.slots.report(self._claim, report.epoch, value, report.metrics)
             self._epoch = report.epoch
             self._note(state)
-        return Verdict.STOP if self._stopping() else Verdict.CONTINUE
+        return Verdict.STOP if self.stopping else Verdict.CONTINUE
 
     def on_tick(self) -> bool:
         if time.monotonic() - self._renewed >= self._agent.heartbeat_s:
             self._note(self._agent.slots.heartbeat(self._claim))
-        if not self._stopping():
+        if not self.stopping:
             self._stop_since = None
             return True
         if self._stop_since is None:
@@ -255,7 +258,9 @@ class _Following:
             logger.info(event("stopping at the next checkpoint", study=self._state))
         return time.monotonic() - self._stop_since <= self._agent.grace_s
 
-    def _stopping(self) -> bool:
+    @property
+    def stopping(self) -> bool:
+        """Whether the trial was asked to end at its next checkpoint."""
         return self._agent.stopping or self._state is not StudyState.ACTIVE
 
     def _note(self, state: StudyState) -> None:

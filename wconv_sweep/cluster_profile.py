@@ -1,8 +1,8 @@
 """A cluster profile: the facts of the machine that a study runs on."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field, FiniteFloat, model_validator
 
 from wconv_jobs.spec import Spec
 from wconv_sweep import resources
@@ -27,7 +27,17 @@ class ClusterProfile(Spec):
     lease_s: Annotated[FiniteFloat, Field(gt=0)] = 60.0
     """Silence after which an agent's slot is given to another, seconds."""
     grace_s: Annotated[FiniteFloat, Field(ge=0)] = 120.0
-    """Time that a trial gets to reach its next checkpoint when it is asked to stop, seconds."""
+    """Time that a trial gets to reach its next checkpoint when it is asked to stop, seconds; the
+    last part of the walltime is kept free for it."""
+
+    @model_validator(mode="after")
+    def _grace_fits_into_the_walltime(self) -> Self:
+        if self.grace_s >= 60 * self.walltime_min:
+            raise ValueError(
+                f"grace_s ({self.grace_s:g} s) leaves nothing of walltime_min "
+                f"({self.walltime_min} min) to train in"
+            )
+        return self
 
 
 def load_profile(wanted: str) -> ClusterProfile:

@@ -348,6 +348,26 @@ def test_a_resume_while_the_pilot_is_still_stopping_goes_on(
     assert_finished_like(sweep, undisturbed)
 
 
+def test_a_pilot_ends_before_its_time_is_up_and_leaves_a_checkpoint(
+    sweep: Sweep, study_file: StudyFile
+) -> None:
+    profile = sweep.folder / "short.yaml"
+    facts: dict[str, object] = {"schema": 1, "cluster": "short", "launcher": "local", "pilots": 1}
+    limits = {"gpus_per_pilot": 0, "walltime_min": 1, "grace_s": 50}
+    profile.write_text(yaml.safe_dump(facts | limits), "utf-8")
+    path = study_file(recipe=LONG["recipe"] | {"epochs": 5000})
+
+    errors = sweep.run("launch", "--cluster", str(profile), "--study", str(path), status=1)
+
+    status = status_of(sweep)
+    assert "ended before the study: their time was up" in errors
+    assert status["slots"]["open"] == 3
+    assert (sweep.folder / "wconv_runs/tiny/trial_00000/checkpoint.pt").exists()
+    # One attempt: what has no time for an epoch is not begun again.
+    assert not (sweep.folder / "wconv_runs/tiny/trial_00000/attempt_2").exists()
+    assert_all_gone(sweep)
+
+
 def test_a_diverged_trial_fails_with_its_reason_and_the_study_goes_on(
     sweep: Sweep, study_file: StudyFile
 ) -> None:

@@ -28,6 +28,17 @@ def test_every_shipped_profile_is_valid_and_named_like_its_file(name: str) -> No
     assert load_profile(name).cluster == name
 
 
+def test_a_profile_without_time_to_train_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "{schema: 1, cluster: mine, launcher: local, pilots: 1, gpus_per_pilot: 0,\n"
+        " walltime_min: 2}\n"
+    )
+
+    with pytest.raises(ConfigurationError, match=r"grace_s \(120 s\) leaves nothing of walltime"):
+        load_profile(str(path))
+
+
 def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> None:
     path = study_file(
         kernel_size=5,
@@ -84,8 +95,8 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
         ),
         (
             {"study": "../escape"},
-            "study: takes letters, digits, _ and - alone, and begins with a letter or digit (it is "
-            "'../escape')",
+            "study: takes letters, digits, _ and - alone, and begins with a letter or digit "
+            "(it is '../escape')",
         ),
         ({"schema": 2}, "schema: input should be 1 (it is 2)"),
         ({"model": {"name": "dncn"}}, "model: unknown name 'dncn'; did you mean 'dncnn'?"),
