@@ -5,6 +5,7 @@ Exit status: 0 done, 1 the sweep failed, 2 wrong usage or configuration, 130 int
 
 import contextlib
 import shlex
+import shutil
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -267,11 +268,20 @@ def _follow(
 
 def _command(verb: str, storage: str | None, runs: Path, study: str | None) -> str:
     """Return the command for the same storage and study, to be copied."""
-    words = ["wconv-sweep", verb]
+    words = [_program(), verb]
     words += ["--study", study] if study else []
     words += ["--storage", storage] if storage else []
     words += ["--runs", str(runs)] if runs != DEFAULT_RUNS else []
     return shlex.join(words)
+
+
+def _program() -> str:
+    """Return how this command was called, or its bare name where that finds it."""
+    found = shutil.which("wconv-sweep")
+    called = sys.argv[0]
+    if Path(called).name != "wconv-sweep" or (found and Path(found).samefile(called)):
+        return "wconv-sweep"
+    return called
 
 
 def main() -> None:

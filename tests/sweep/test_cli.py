@@ -265,3 +265,20 @@ def test_launch_does_not_load_torch(sweep: Sweep) -> None:
     )
 
     assert ended.stdout == "False\n"
+
+
+def test_the_commands_to_run_next_can_be_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "wconv-sweep"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [str(program)])
+
+    monkeypatch.setenv("PATH", "/nowhere")
+    off_the_path = cli._command("status", None, Path("my runs"), "tiny")
+    monkeypatch.setenv("PATH", str(program.parent))
+    on_the_path = cli._command("export", "sqlite:////a.db", Path("wconv_runs"), None)
+
+    assert off_the_path == f"{program} status --study tiny --runs 'my runs'"
+    assert on_the_path == "wconv-sweep export --storage sqlite:////a.db"
