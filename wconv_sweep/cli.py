@@ -214,7 +214,11 @@ def dashboard_command(
 
     opened = open_storage(choose_url(storage, runs))
     try:
-        serve(opened, port, lambda page: print(f"Optuna dashboard: {page} (Ctrl-C ends it)"))
+        serve(
+            opened,
+            port,
+            lambda page: print(f"Optuna dashboard: {page} (Ctrl-C ends it)", flush=True),
+        )
     except KeyboardInterrupt:
         print()
     finally:

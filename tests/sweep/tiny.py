@@ -36,7 +36,7 @@ class Sweep:
         self._environment = {
             name: value
             for name, value in os.environ.items()
-            if name not in ("WCONV_SWEEP_STORAGE", "OPTUNA_STORAGE")
+            if name not in ("WCONV_SWEEP_STORAGE", "OPTUNA_STORAGE", "PYTHONUNBUFFERED")
         } | {"COLUMNS": "200"}
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":

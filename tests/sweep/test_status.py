@@ -1,0 +1,183 @@
+"""What status and export say of a study, in numbers that can be checked by hand."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import update
+
+from wconv_sweep.console import status_json, status_view
+from wconv_sweep.errors import StudyError
+from wconv_sweep.export import export, render
+from wconv_sweep.results import TrialRow, best_of
+from wconv_sweep.search_space import distributions_of
+from wconv_sweep.slots import Claim, SlotTable
+from wconv_sweep.status import read_status
+from wconv_sweep.storage import Storage
+from wconv_sweep.studies import create_or_extend, stop
+from wconv_sweep.study_config import StudyConfig
+from wconv_sweep.tables import SLOTS, SlotState
+
+Train = Callable[[float], None]
+
+
+@pytest.fixture
+def slots(storage: Storage, tiny_config: StudyConfig) -> SlotTable:
+    create_or_extend(storage, tiny_config)
+    return SlotTable(storage, tiny_config, lease_s=60)
+
+
+@pytest.fixture
+def train(slots: SlotTable, tiny_config: StudyConfig) -> Train:
+    """Complete the next slot with a value on the validation part, and 1 less on the test part."""
+
+    def complete(value: float) -> None:
+        claim = slots.claim("node/pilot-0/1")
+        assert isinstance(claim, Claim)
+        if claim.density is None:
+            slots.set_density(claim, (0.75,), distributions_of(tiny_config))
+        slots.report(claim, 1, value - 0.5, {"psnr_db": value - 0.5})
+        slots.report(claim, 2, value, {"psnr_db": value})
+        slots.complete(claim, {"test_psnr_db": value - 1}, {"torch": "2"})
+
+    return complete
+
+
+def text_of(storage: Storage) -> str:
+    from rich.console import Console
+
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(status_view(read_status(storage, "tiny")))
+    return captured.get()
+
+
+def row(value: float | None, position: int, label: str | None = None) -> TrialRow:
+    return TrialRow(
+        position=position,
+        stage="search",
+        label=label,
+        state=SlotState.COMPLETE,
+        density=(0.5,),
+        trial=position,
+        attempt=1,
+        epoch=2,
+        value=value,
+        metrics={},
+        provenance={},
+        reason=None,
+        started_at=0.0,
+        ended_at=1.0,
+        lease_until=None,
+    )
+
+
+def test_the_difference_is_that_of_the_best_to_the_plain_baseline(
+    train: Train, storage: Storage
+) -> None:
+    for value in (28.0, 29.5, 29.0):
+        train(value)
+
+    status = status_json(read_status(storage, "tiny"))
+
+    assert status["state"] == "complete"
+    assert (status["best"]["value"], status["plain"]["value"]) == (29.5, 28.0)
+    assert status["difference"] == 1.5
+    assert "best so far: (0.75) 29.50 dB, plain convolution 28.00 dB, difference +1.50 dB" in (
+        text_of(storage)
+    )
+
+
+def test_a_best_that_is_plain_convolution_is_called_so(train: Train, storage: Storage) -> None:
+    for value in (29.0, 28.0):
+        train(value)
+
+    text = text_of(storage)
+
+    assert "best so far: plain convolution (1) 29.00 dB\n" in text
+    assert "difference" not in text
+
+
+def test_less_is_better_where_the_metric_says_so() -> None:
+    rows = [row(0.3, 0), row(0.1, 1), row(0.2, 2)]
+
+    smallest, largest = best_of(rows, "minimize"), best_of(rows, "maximize")
+
+    assert smallest is not None
+    assert largest is not None
+    assert (smallest.best.position, largest.best.position) == (1, 0)
+
+
+def test_of_equal_values_the_earlier_trial_is_the_best() -> None:
+    for direction in ("minimize", "maximize"):
+        result = best_of([row(0.5, 0), row(0.5, 1)], direction)
+
+        assert result is not None
+        assert result.best.position == 0
+
+
+def test_a_study_waits_runs_stalls_stops_and_completes(
+    slots: SlotTable, train: Train, storage: Storage
+) -> None:
+    words = [read_status(storage, "tiny").word]
+    claim = slots.claim("node/pilot-0/1")
+    assert isinstance(claim, Claim)
+    words.append(read_status(storage, "tiny").word)
+    with storage.write() as connection:
+        connection.execute(update(SLOTS).where(SLOTS.c.slot == claim.slot).values(lease_until=1.0))
+    words.append(read_status(storage, "tiny").word)
+    assert "no agent has been heard of for a while" in text_of(storage)
+    slots.heartbeat(claim)
+    stop(storage, "tiny")
+    words.append(read_status(storage, "tiny").word)
+    slots.interrupt(claim, "stopped")
+    words.append(read_status(storage, "tiny").word)
+
+    assert words == ["waiting", "running", "stalled", "stopping", "stopped"]
+
+
+def test_the_time_left_follows_from_the_epochs_so_far(
+    slots: SlotTable, train: Train, storage: Storage
+) -> None:
+    train(28.0)
+    with storage.write() as connection:
+        # Two epochs in ten seconds; two trials of two epochs each are left.
+        connection.execute(
+            update(SLOTS).where(SLOTS.c.position == 0).values(started_at=100.0, ended_at=110.0)
+        )
+
+    assert read_status(storage, "tiny").seconds_left == 20.0
+
+
+def test_the_export_of_a_study_without_a_result_says_so(
+    slots: SlotTable, storage: Storage
+) -> None:
+    with pytest.raises(StudyError, match=r"study tiny: no trial has completed yet"):
+        export(storage, "tiny")
+    with pytest.raises(StudyError, match=r"no trial has completed yet"):
+        export(storage, None)
+    with pytest.raises(
+        StudyError, match=r"--study other: .* holds no such study\. It holds: tiny"
+    ):
+        export(storage, "other")
+
+
+def test_a_file_name_in_place_of_a_study_is_explained(slots: SlotTable, storage: Storage) -> None:
+    with pytest.raises(StudyError, match=r"takes the name of a study that was launched, not its"):
+        read_status(storage, "tiny.yaml")
+
+
+def test_the_export_is_the_same_each_time_and_in_both_formats(
+    train: Train, storage: Storage
+) -> None:
+    import yaml
+
+    for value in (28.0, 29.5, 29.0):
+        train(value)
+
+    entries = export(storage, None)
+
+    assert render(entries, "yaml") == render(export(storage, "tiny"), "yaml")
+    assert yaml.safe_load(render(entries, "yaml")) == json.loads(render(entries, "json"))
+    assert entries[0]["density"] == [0.75]
+    assert entries[0]["difference"] == {"validation": 1.5, "test": 1.5}
