@@ -124,7 +124,7 @@ def resume_command(
     from wconv_sweep.launch import resume
     from wconv_sweep.storage import choose_url
 
-    launched = resume(study, cluster, choose_url(storage, runs), runs)
+    launched = resume(study, cluster, choose_url(storage, runs))
     _follow(launched, storage, runs, detach=detach, as_json=as_json)
 
 

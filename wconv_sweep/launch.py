@@ -58,13 +58,15 @@ def plan_launch(study: str, cluster: str, storage_url: URL, runs: Path) -> Plan:
     config, profile = load_study(study), load_profile(cluster)
     check_data(config)
     _check_gpus(config, profile)
+    folder = RunFolder.of(runs, config.study)
     if Path(storage_url.database or "").exists():
         storage = open_storage(storage_url)
         try:
-            studies.check_same(storage, config)
+            if studies.check_same(storage, config):
+                folder = studies.run_folder(storage, config.study)
         finally:
             storage.close()
-    return Plan(config, profile, storage_url, RunFolder.of(runs, config.study))
+    return Plan(config, profile, storage_url, folder)
 
 
 def launch(plan: Plan) -> Launched:
@@ -74,11 +76,11 @@ def launch(plan: Plan) -> Launched:
     study that was stopped go on.
     """
     storage = create_storage(plan.storage_url)
-    studies.create_or_extend(storage, plan.config)
-    return _start(storage, plan.config.study, plan.folder, plan.profile)
+    studies.create_or_extend(storage, plan.config, plan.folder)
+    return _start(storage, plan.config.study, plan.profile)
 
 
-def resume(study: str, cluster: str, storage_url: URL, runs: Path) -> Launched:
+def resume(study: str, cluster: str, storage_url: URL) -> Launched:
     """Let a study go on that was stopped, interrupted or broken.
 
     Raises:
@@ -86,8 +88,7 @@ def resume(study: str, cluster: str, storage_url: URL, runs: Path) -> Launched:
     """
     profile = load_profile(cluster)
     storage = open_storage(storage_url)
-    studies.load_config(storage, study)
-    return _start(storage, study, RunFolder.of(runs, study), profile)
+    return _start(storage, study, profile)
 
 
 def follow(launched: Launched, on_status: Callable[[StudyStatus], None]) -> StudyStatus:
@@ -131,7 +132,8 @@ def _check_gpus(config: StudyConfig, profile: ClusterProfile) -> None:
         )
 
 
-def _start(storage: Storage, study: str, folder: RunFolder, profile: ClusterProfile) -> Launched:
+def _start(storage: Storage, study: str, profile: ClusterProfile) -> Launched:
+    folder = studies.run_folder(storage, study)
     studies.reopen(storage, study)
 
     def start() -> Pilots:

@@ -62,6 +62,11 @@ class Storage:
         with self._engine.begin() as connection:
             yield connection
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the database file."""
+        return _path(self.url).parent
+
     def now(self) -> ColumnElement[float]:
         """Return the database's clock, seconds since 1970, as an SQL expression."""
         return literal_column("((julianday('now') - 2440587.5) * 86400.0)", Float)

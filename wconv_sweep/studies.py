@@ -1,6 +1,7 @@
 """The studies of a storage: created once, extended, stopped and resumed."""
 
 import json
+import os
 import warnings
 from importlib.metadata import version
 
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from wconv_sweep import trial_rows
 from wconv_sweep.errors import StudyError
+from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.status import unknown_study
 from wconv_sweep.storage import Storage
 from wconv_sweep.study_config import StudyConfig, config_of
@@ -40,11 +42,25 @@ def load_config(storage: Storage, study: str) -> StudyConfig:
     return config_of(content)
 
 
-def create_or_extend(storage: Storage, config: StudyConfig) -> bool:
+def run_folder(storage: Storage, study: str) -> RunFolder:
+    """Return the folder that a study was created with."""
+    with storage.read() as connection:
+        stored = connection.scalar(select(STUDIES.c.run_folder).where(STUDIES.c.study == study))
+        if stored is None:
+            raise unknown_study(connection, storage, study)
+    return RunFolder((storage.folder / stored).resolve())
+
+
+def create_or_extend(storage: Storage, config: StudyConfig, folder: RunFolder) -> bool:
     """Bring a study with its slots into being; return False when it was there.
 
     One effect, however often and by however many processes it is called. A study that exists may
     be launched again with a larger budget, which adds slots.
+
+    Args:
+        storage: gets the study.
+        config: its definition.
+        folder: of a new study; one that exists keeps its own.
 
     Raises:
         StudyError: a study of this name exists with another definition.
@@ -64,6 +80,7 @@ def create_or_extend(storage: Storage, config: StudyConfig) -> bool:
                 optuna_study_id=optuna_study_id,
                 config=_as_text(config),
                 version=version("wconv-sweep"),
+                run_folder=os.path.relpath(folder.path, storage.folder),
                 state=StudyState.ACTIVE,
                 breaker_from=0,
                 created_at=storage.now(),
@@ -77,12 +94,17 @@ def create_or_extend(storage: Storage, config: StudyConfig) -> bool:
     return True
 
 
-def check_same(storage: Storage, config: StudyConfig) -> None:
-    """Raise `StudyError` when a study of this name exists with another definition."""
+def check_same(storage: Storage, config: StudyConfig) -> bool:
+    """Return whether the study exists.
+
+    Raises:
+        StudyError: it does, with another definition.
+    """
     with storage.read() as connection:
         existing = _existing(connection, config.study)
     if existing is not None:
         _refuse_differences(storage, config, existing)
+    return existing is not None
 
 
 def stop(storage: Storage, study: str) -> None:

@@ -74,6 +74,9 @@ STUDIES = Table(
     Column("optuna_study_id", Integer, nullable=False),
     Column("config", Text, nullable=False),  # the definition as JSON, defaults filled in
     Column("version", String(50), nullable=False),  # of wconv-sweep, that made the study
+    # One folder for good, whatever --runs says later: pilots in another one would neither see the
+    # locks nor the checkpoints. Relative to the database's folder, so that both may be moved.
+    Column("run_folder", Text, nullable=False),
     Column("state", String(10), nullable=False),
     Column("reason", Text),
     # Attempts up to this one do not count for the circuit breaker: `resume` closes it again.

@@ -223,12 +223,14 @@ def test_the_version_is_that_of_the_package(
 def test_help_and_status_load_neither_torch_nor_optuna(
     sweep: Sweep, study_file: StudyFile, arguments: list[str]
 ) -> None:
+    from wconv_sweep.run_folder import RunFolder
     from wconv_sweep.storage import choose_url, create_storage
     from wconv_sweep.studies import create_or_extend
     from wconv_sweep.study_config import load_study
 
     storage = create_storage(choose_url(None, sweep.folder / "wconv_runs", {}))
-    create_or_extend(storage, load_study(str(study_file())))
+    folder = RunFolder.of(storage.folder, "tiny")
+    create_or_extend(storage, load_study(str(study_file())), folder)
     storage.close()
     code = (
         "import sys\n"

@@ -11,6 +11,7 @@ import pytest
 from tests.sweep.tiny import Sweep
 from wconv_sweep.dashboard import serve
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import Claim, SlotTable
 from wconv_sweep.storage import Storage, choose_url, create_storage
 from wconv_sweep.studies import create_or_extend
@@ -19,7 +20,7 @@ from wconv_sweep.study_config import StudyConfig
 
 def write_study(runs: Path, config: StudyConfig) -> None:
     storage = create_storage(choose_url(None, runs, {}))
-    create_or_extend(storage, config)
+    create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"))
     slots = SlotTable(storage, config, lease_s=60)
     claim = slots.claim("node/pilot-0/1")
     assert isinstance(claim, Claim)

@@ -7,6 +7,7 @@ from optuna.storages import BaseStorage, get_storage
 
 from tests.sweep.tiny import TINY
 from wconv_sweep import studies
+from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.search_space import distributions_of, propose
 from wconv_sweep.slots import Claim, SlotTable
 from wconv_sweep.storage import Storage
@@ -40,7 +41,7 @@ def search(
     storage: Storage, optuna_storage: BaseStorage, config: StudyConfig
 ) -> list[tuple[float, ...]]:
     """Run the study with a response whose best density is (0.3, 0.9)."""
-    studies.create_or_extend(storage, config)
+    studies.create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"))
     slots = SlotTable(storage, config, lease_s=60)
     proposed = []
     while isinstance(claim := slots.claim("node/pilot-0/1"), Claim):

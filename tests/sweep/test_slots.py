@@ -18,6 +18,7 @@ from tests.sweep.tiny import TINY
 from wconv_jobs.channel import Broken
 from wconv_sweep import studies
 from wconv_sweep.errors import StudyError
+from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.search_space import distributions_of
 from wconv_sweep.slots import Claim, LeaseLost, NoSlot, SlotTable
 from wconv_sweep.status import read_status
@@ -30,7 +31,7 @@ LEASE_S = 60.0
 
 @pytest.fixture
 def slots(storage: Storage, tiny_config: StudyConfig) -> SlotTable:
-    studies.create_or_extend(storage, tiny_config)
+    studies.create_or_extend(storage, tiny_config, RunFolder.of(storage.folder, "tiny"))
     return SlotTable(storage, tiny_config, lease_s=LEASE_S)
 
 
@@ -243,7 +244,7 @@ def test_diverging_densities_stop_a_study_only_when_nothing_has_completed(
     slots: SlotTable, storage: Storage
 ) -> None:
     config = StudyConfig.model_validate(TINY | {"budget": {"trials": 9}})
-    studies.create_or_extend(storage, config)
+    studies.create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"))
     train(slots, config, claimed(slots), 28.0)
 
     for _ in range(4):
@@ -262,10 +263,29 @@ def test_a_stopped_study_gives_out_no_slots(slots: SlotTable, storage: Storage) 
 
 
 def test_launching_twice_adds_nothing(storage: Storage, tiny_config: StudyConfig) -> None:
-    made = [studies.create_or_extend(storage, tiny_config) for _ in range(2)]
+    folder = RunFolder.of(storage.folder, "tiny")
+
+    made = [studies.create_or_extend(storage, tiny_config, folder) for _ in range(2)]
 
     assert made == [True, False]
     assert read_status(storage, "tiny").budget == 3
+
+
+def test_a_study_keeps_its_run_folder_and_may_be_moved_with_it(
+    storage: Storage, tiny_config: StudyConfig, tmp_path: Path
+) -> None:
+    studies.create_or_extend(storage, tiny_config, RunFolder.of(storage.folder, "tiny"))
+    studies.create_or_extend(storage, tiny_config, RunFolder.of(tmp_path / "other", "tiny"))
+    kept = studies.run_folder(storage, "tiny").path
+    storage.close()
+    moved = tmp_path.with_name(tmp_path.name + "_moved")
+    tmp_path.rename(moved)
+
+    reopened = open_storage(choose_url(None, moved, {}))
+
+    assert kept == tmp_path / "tiny"
+    assert studies.run_folder(reopened, "tiny").path == moved / "tiny"
+    reopened.close()
 
 
 def test_a_larger_budget_adds_slots(
@@ -273,7 +293,7 @@ def test_a_larger_budget_adds_slots(
 ) -> None:
     larger = StudyConfig.model_validate(TINY | {"budget": {"trials": 5}})
 
-    studies.create_or_extend(storage, larger)
+    studies.create_or_extend(storage, larger, RunFolder.of(storage.folder, "tiny"))
 
     assert [row.position for row in read_status(storage, "tiny").trials] == [0, 1, 2, 3, 4]
     assert studies.load_config(storage, "tiny").budget.trials == 5
@@ -296,7 +316,7 @@ def test_another_definition_under_the_same_name_is_refused(
     other = StudyConfig.model_validate(TINY | sections)
 
     with pytest.raises(StudyError) as caught:
-        studies.create_or_extend(storage, other)
+        studies.create_or_extend(storage, other, RunFolder.of(storage.folder, "tiny"))
 
     assert difference in str(caught.value)
     assert read_status(storage, "tiny").budget == 3
@@ -312,7 +332,7 @@ def test_a_study_that_optuna_made_is_not_taken_over(
     client.engine.dispose()
 
     with pytest.raises(StudyError, match=r"1 trials that wconv-sweep did not make"):
-        studies.create_or_extend(storage, tiny_config)
+        studies.create_or_extend(storage, tiny_config, RunFolder.of(storage.folder, "tiny"))
 
 
 @pytest.mark.slow
@@ -320,7 +340,7 @@ def test_workers_killed_in_the_middle_of_anything_end_exactly_the_budget(tmp_pat
     config = StudyConfig.model_validate(TINY | {"budget": {"trials": 24}})
     url = choose_url(None, tmp_path, {})
     storage = create_storage(url)
-    studies.create_or_extend(storage, config)
+    studies.create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"))
     context = multiprocessing.get_context("spawn")
     random_ = random.Random(0)
 

@@ -10,6 +10,7 @@ from wconv_sweep.console import status_json, status_view
 from wconv_sweep.errors import StudyError
 from wconv_sweep.export import export, render
 from wconv_sweep.results import TrialRow, best_of
+from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.search_space import distributions_of
 from wconv_sweep.slots import Claim, SlotTable
 from wconv_sweep.status import read_status
@@ -23,7 +24,7 @@ Train = Callable[[float], None]
 
 @pytest.fixture
 def slots(storage: Storage, tiny_config: StudyConfig) -> SlotTable:
-    create_or_extend(storage, tiny_config)
+    create_or_extend(storage, tiny_config, RunFolder.of(storage.folder, "tiny"))
     return SlotTable(storage, tiny_config, lease_s=60)
 
 
