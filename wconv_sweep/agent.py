@@ -1,16 +1,15 @@
 """The agent: the process of a pilot that claims slots and starts the ranks of their trials."""
 
+import contextlib
 import fcntl
 import logging
 import os
 import platform
-import shutil
 import signal
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -81,7 +80,8 @@ def is_running(folder: RunFolder, pilot: int) -> bool:
         return False
     with path.open("r") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Shared: two commands that look at the same time do not take each other for a pilot.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
     return False
@@ -121,6 +121,14 @@ class _Agent:
             self._attempt(claim)
         except LeaseLost as error:
             logger.warning(event("lease lost, trial ended", lease=error))
+        except Exception as error:
+            # Counted, with its traceback. If it escaped, every next pilot would claim the slot,
+            # end in the same way, and nobody would see why. A storage that is the cause raises
+            # here again, and ends the pilot.
+            logger.exception(event("agent failed", trial=claim.trial))
+            from wconv_jobs.rank import describe  # loads torch, see below
+
+            self._slots.break_(claim, describe(error, rank=0))
 
     def _attempt(self, claim: Claim) -> None:
         # Imported here: it loads torch, which no command on a login node should wait for.
@@ -130,9 +138,6 @@ class _Agent:
         logger.info(
             event("trial started", trial=claim.trial, attempt=claim.attempt, density=density)
         )
-        if claim.attempt == 1:
-            # What lies there belongs to a study that was deleted, or was lost in a power cut.
-            shutil.rmtree(self._folder.trial(claim.trial), ignore_errors=True)
         following = _Following(self, claim)
         try:
             result: Finished | Broken = run_ranks(
@@ -152,7 +157,7 @@ class _Agent:
             self._stop.set()
 
     def _propose(self, claim: Claim) -> tuple[float, ...]:
-        density = propose(self._config, self._optuna, claim.trial_id, claim.slot)
+        density = propose(self._config, self._optuna, claim.trial_id, claim.position)
         self._slots.set_density(claim, density, distributions_of(self._config))
         return density
 
@@ -172,6 +177,11 @@ class _Agent:
 
     def _finish(self, claim: Claim, result: Finished | Broken) -> None:
         if isinstance(result, Broken):
+            if result.error == "CheckpointError":
+                # The next attempt trains from the start, to the same numbers.
+                unusable = self._folder.trial(claim.trial) / "checkpoint.pt"
+                with contextlib.suppress(FileNotFoundError):
+                    unusable.rename(unusable.with_suffix(".unusable"))
             state = self._slots.break_(claim, result)
             logger.error(
                 event(
@@ -268,7 +278,7 @@ class _Following:
         self._state = state
 
 
-@contextmanager
+@contextlib.contextmanager
 def _pilot_lock(order: PilotOrder) -> Iterator[bool]:
     path = _lock_path(RunFolder(order.run_folder), order.pilot)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -41,6 +41,13 @@ MaybeStudyName = Annotated[
 Cluster = Annotated[
     str, typer.Option(help="A shipped cluster profile by name, or a file ending in .yaml.")
 ]
+MaybeCluster = Annotated[
+    str | None,
+    typer.Option("--cluster", help="As for launch; without it, that of the last launch."),
+]
+Detach = Annotated[
+    bool, typer.Option("--detach", help="Return once the pilots have been started.")
+]
 StorageUrl = Annotated[
     str | None,
     typer.Option(
@@ -78,9 +85,7 @@ def launch_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
     ] = False,
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Return once the pilots have been started.")
-    ] = False,
+    detach: Detach = False,
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
@@ -109,10 +114,8 @@ def launch_command(
 @app.command("resume")
 def resume_command(
     study: StudyName,
-    cluster: Cluster = "local",
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Return once the pilots have been started.")
-    ] = False,
+    cluster: MaybeCluster = None,
+    detach: Detach = False,
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,

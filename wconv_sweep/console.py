@@ -136,10 +136,14 @@ def print_result(out: Console, status: StudyStatus, next_commands: Sequence[str]
     if result.best is result.plain:
         verdict = "No density tried beat plain convolution on the validation part."
     else:
+        against = (
+            "the plain baseline failed"
+            if result.difference is None
+            else f"{_amount(metric, result.difference, signed=True)} against plain convolution"
+        )
         verdict = (
-            f"The best was chosen on the validation part "
-            f"({_amount(metric, result.difference, signed=True)} over plain convolution there); "
-            "it is one run of one seed, so part of its lead may be luck."
+            f"The best was chosen on the validation part ({against}); it is one run of one seed, "
+            "so part of its lead may be luck."
         )
     out.print(
         f"{counts[SlotState.COMPLETE]} trials complete, {counts[SlotState.FAILED]} failed. "

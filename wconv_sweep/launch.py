@@ -29,6 +29,8 @@ class Plan:
     profile: ClusterProfile
     storage_url: URL
     folder: RunFolder
+    cluster: str
+    """The profile, by name or by absolute path."""
 
     @property
     def pilot_command(self) -> str:
@@ -58,15 +60,17 @@ def plan_launch(study: str, cluster: str, storage_url: URL, runs: Path) -> Plan:
     config, profile = load_study(study), load_profile(cluster)
     check_data(config)
     _check_gpus(config, profile)
-    folder = RunFolder.of(runs, config.study)
+    folder, uid = RunFolder.of(runs, config.study), None
     if Path(storage_url.database or "").exists():
         storage = open_storage(storage_url)
         try:
             if studies.check_same(storage, config):
-                folder = studies.run_folder(storage, config.study)
+                place = studies.place_of(storage, config.study)
+                folder, uid = place.folder, place.uid
         finally:
             storage.close()
-    return Plan(config, profile, storage_url, folder)
+    folder.check_free(uid)
+    return Plan(config, profile, storage_url, folder, _lasting_name(cluster))
 
 
 def launch(plan: Plan) -> Launched:
@@ -76,18 +80,31 @@ def launch(plan: Plan) -> Launched:
     study that was stopped go on.
     """
     storage = create_storage(plan.storage_url)
-    studies.create_or_extend(storage, plan.config, plan.folder)
+    plan.folder.create()
+    studies.create_or_extend(storage, plan.config, plan.folder, plan.cluster)
+    studies.set_cluster(storage, plan.config.study, plan.cluster)
     return _start(storage, plan.config.study, plan.profile)
 
 
-def resume(study: str, cluster: str, storage_url: URL) -> Launched:
+def resume(study: str, cluster: str | None, storage_url: URL) -> Launched:
     """Let a study go on that was stopped, interrupted or broken.
 
+    Args:
+        study: its name.
+        cluster: profile by name or path; None takes the one of the last launch.
+        storage_url: holds the study.
+
     Raises:
+        ConfigurationError: profile or data cannot be used.
         StudyError: the storage holds no such study.
     """
-    profile = load_profile(cluster)
     storage = open_storage(storage_url)
+    config, place = studies.load_config(storage, study), studies.place_of(storage, study)
+    profile = load_profile(cluster or place.cluster)
+    check_data(config)
+    _check_gpus(config, profile)
+    place.folder.check_free(place.uid)
+    place.folder.create()
     return _start(storage, study, profile)
 
 
@@ -123,6 +140,12 @@ def stop_and_wait(launched: Launched, on_status: Callable[[StudyStatus], None]) 
         time.sleep(POLL_S)
 
 
+def _lasting_name(cluster: str) -> str:
+    """Return a profile's name, or the path of its file that holds in every folder."""
+    path = Path(cluster).expanduser()
+    return str(path.resolve()) if path.is_file() else cluster
+
+
 def _check_gpus(config: StudyConfig, profile: ClusterProfile) -> None:
     if 0 < profile.gpus_per_pilot < config.trial.ranks:
         raise ConfigurationError(
@@ -133,7 +156,9 @@ def _check_gpus(config: StudyConfig, profile: ClusterProfile) -> None:
 
 
 def _start(storage: Storage, study: str, profile: ClusterProfile) -> Launched:
-    folder = studies.run_folder(storage, study)
+    place = studies.place_of(storage, study)
+    folder = place.folder
+    folder.mark(place.uid)
     studies.reopen(storage, study)
 
     def start() -> Pilots:

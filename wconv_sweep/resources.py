@@ -25,7 +25,10 @@ def find(package: str, what: str, wanted: str) -> tuple[Path, str]:
         ConfigurationError: there is no such name or file.
     """
     if wanted.endswith((".yaml", ".yml")):
-        path = Path(wanted).expanduser()
+        try:
+            path = Path(wanted).expanduser()
+        except RuntimeError as error:
+            raise ConfigurationError(f"--{what} {wanted}: there is no such user") from error
         if not path.is_file():
             raise ConfigurationError(f"--{what} {wanted}: there is no such file")
         return path, wanted

@@ -24,8 +24,6 @@ class TrialRow:
     metrics: dict[str, float]
     provenance: dict[str, str]
     reason: str | None
-    started_at: float | None
-    ended_at: float | None
     lease_until: float | None
     """When the agent that holds the slot will count as dead, on the database's clock."""
 
@@ -36,7 +34,6 @@ class StudyResult:
 
     best: TrialRow
     plain: TrialRow | None
-    completed: int
 
     @property
     def difference(self) -> float | None:
@@ -64,7 +61,7 @@ def best_of(trials: Sequence[TrialRow], direction: str) -> StudyResult | None:
     sign = 1 if direction == "maximize" else -1
     best = max(completed, key=lambda row: (sign * (row.value or 0.0), -row.position))
     plain = next((row for row in completed if row.label == PLAIN), None)
-    return StudyResult(best, plain, len(completed))
+    return StudyResult(best, plain)
 
 
 def _difference(value: float | None, other: float | None) -> float | None:

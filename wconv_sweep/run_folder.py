@@ -1,9 +1,13 @@
 """Where a study's files lie: checkpoints, logs and pilots, one folder a study."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from wconv_sweep.errors import ConfigurationError
+
 DEFAULT_RUNS = Path("wconv_runs")
+_OWNER = "study_id"
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,37 @@ class RunFolder:
     @classmethod
     def of(cls, runs: Path, study: str) -> "RunFolder":
         """Return the folder of a study."""
-        return cls(runs.absolute() / study)
+        return cls(runs.resolve() / study)
+
+    def check_free(self, uid: str | None) -> None:
+        """Raise `ConfigurationError` when the folder cannot be, or is not that of study `uid`.
+
+        Args:
+            uid: of the study; None for one that is still to be created.
+        """
+        nearest = next(path for path in (self.path, *self.path.parents) if path.exists())
+        if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+            raise ConfigurationError(
+                f"{self.path}: cannot be created, because {nearest} is no folder that you may "
+                "write to. Choose another one with --runs."
+            )
+        try:
+            owner = (self.path / _OWNER).read_text("utf-8").strip()
+        except FileNotFoundError:
+            return
+        if owner != uid:
+            raise ConfigurationError(
+                f"{self.path}: holds the files of a study in another storage, or in one that was "
+                "deleted. Remove this folder, or choose another one with --runs."
+            )
+
+    def create(self) -> None:
+        """Create the folder, which `check_free` has found possible."""
+        self.pilots.mkdir(parents=True, exist_ok=True)
+
+    def mark(self, uid: str) -> None:
+        """Write down which study the folder belongs to."""
+        (self.path / _OWNER).write_text(f"{uid}\n", "utf-8")
 
     @property
     def pilots(self) -> Path:

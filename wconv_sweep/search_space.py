@@ -18,20 +18,20 @@ def distributions_of(config: StudyConfig) -> dict[str, FloatDistribution]:
 
 
 def propose(
-    config: StudyConfig, storage: BaseStorage, trial_id: int, slot: int
+    config: StudyConfig, storage: BaseStorage, trial_id: int, position: int
 ) -> tuple[float, ...]:
     """Return the density that the study's sampler proposes for a running trial.
 
-    The sampler's seed depends on the study and the slot: a study worked on by one pilot proposes
-    the same densities each time it is run.
+    The sampler's seed depends on the study and the slot's place in it: a study worked on by one
+    pilot proposes the same densities each time it is run, whatever else the storage holds.
 
     Args:
         config: the study's definition.
         storage: Optuna's client; its cache should live as long as the agent.
         trial_id: the trial, which has no parameters yet.
-        slot: number of the slot.
+        position: place of the slot in its study.
     """
-    sampler = _sampler(config, derive_seed(config.seed, "sampler", slot) % 2**32)
+    sampler = _sampler(config, derive_seed(config.seed, "sampler", position) % 2**32)
     # A study object of its own per proposal: Optuna keeps the trials it has read in the object
     # until its own `ask` is called.
     study = load_study(study_name=config.study, storage=storage, sampler=sampler)

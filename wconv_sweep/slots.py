@@ -13,6 +13,7 @@ given away changes nothing and gets `LeaseLost`.
 
 import enum
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -54,6 +55,8 @@ class Claim:
     """A worker's right to one slot."""
 
     slot: int
+    position: int
+    """Place of the slot in its study, from 0."""
     attempt: int
     owner: str
     trial_id: int
@@ -130,7 +133,7 @@ class SlotTable:
         """Record an epoch that has not been recorded yet, and renew the lease."""
         with self._storage.write() as connection:
             self._fenced(
-                connection, claim, epoch=epoch, value=value, metrics=json.dumps(dict(metrics))
+                connection, claim, epoch=epoch, value=value, metrics=json.dumps(_finite(metrics))
             )
             trial_rows.add_intermediate_value(connection, claim.trial_id, epoch, value)
             return StudyState(self._study_row(connection).state)
@@ -141,7 +144,7 @@ class SlotTable:
         """End the slot with the value of its last epoch."""
         with self._storage.write() as connection:
             row = self._end(connection, claim, SlotState.COMPLETE, AttemptOutcome.COMPLETE)
-            metrics = json.loads(row.metrics or "{}") | dict(test_metrics)
+            metrics = json.loads(row.metrics or "{}") | _finite(test_metrics)
             connection.execute(
                 update(SLOTS)
                 .where(SLOTS.c.slot == claim.slot)
@@ -179,14 +182,16 @@ class SlotTable:
     def break_(self, claim: Claim, failure: Broken) -> SlotState:
         """Count a broken attempt; return FAILED when it was the last, OPEN when it is tried again.
 
-        The same failure `budget.breaker_failures` times breaks the study. A diverged training says
+        The same failure `budget.breaker_failures` times breaks the study; once a trial has
+        completed, in as many slots. A diverged training says
         something about its density, not about the study, unless nothing has completed yet. Any
         other failure that a repetition cannot mend, such as images that are gone, breaks the study
         at once and leaves the slot open: each further trial would only fail in the same way.
         """
         budget = self._config.budget
         with self._storage.write() as connection:
-            self._fenced(connection, claim, broken=SLOTS.c.broken + 1)
+            counted = 0 if _is_hopeless(failure) else 1
+            self._fenced(connection, claim, broken=SLOTS.c.broken + counted)
             self._close_attempt(
                 connection,
                 claim.slot,
@@ -257,6 +262,7 @@ class SlotTable:
         )
         return Claim(
             slot=row.slot,
+            position=row.position,
             attempt=attempt,
             owner=owner,
             trial_id=trial_id,
@@ -333,13 +339,14 @@ class SlotTable:
         )
 
     def _maybe_break_study(self, connection: Connection, failure: Broken) -> None:
-        if failure.error == DIVERGED and self._count(
-            connection, SLOTS.c.state == SlotState.COMPLETE
-        ):
+        completed = self._count(connection, SLOTS.c.state == SlotState.COMPLETE)
+        if failure.error == DIVERGED and completed:
             return
         study = self._study_row(connection)
+        # Once the study has shown that it works, one bad slot must not stop it.
+        what = ATTEMPTS.c.slot.distinct() if completed else ATTEMPTS.c.id
         equal = connection.scalar(
-            select(func.count())
+            select(func.count(what))
             .select_from(ATTEMPTS.join(SLOTS))
             .where(
                 SLOTS.c.study == self._study,
@@ -351,9 +358,9 @@ class SlotTable:
         )
         limit = 1 if _is_hopeless(failure) else self._config.budget.breaker_failures
         if study.state == StudyState.ACTIVE and (equal or 0) >= limit:
-            what = f"{equal} equal failures" if equal and equal > 1 else "a failure"
+            number = f"{equal} equal failures" if equal and equal > 1 else "a failure"
             message = failure.message.rstrip(".")
-            reason = f"{what}: {failure.error} at {failure.where}: {message}"
+            reason = f"{number}: {failure.error} at {failure.where}: {message}"
             connection.execute(
                 update(STUDIES)
                 .where(STUDIES.c.study == self._study)
@@ -371,3 +378,8 @@ class SlotTable:
 def _is_hopeless(failure: Broken) -> bool:
     """Tell whether all trials of the study would break in this way, however often tried."""
     return failure.final and failure.error != DIVERGED
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Leave out what JSON cannot hold; a metric that is missing is not defined for these data."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -45,6 +45,8 @@ class StudyStatus:
     """Why the circuit breaker stopped the study."""
     trials: list[TrialRow]
     failures: list[Failure]
+    spent_s: float
+    """Time of all attempts together, pauses left out."""
     now_s: float
     """The database's clock."""
 
@@ -105,18 +107,14 @@ class StudyStatus:
     def seconds_left(self) -> float | None:
         """Estimate until the budget has ended, at the present number of running trials.
 
-        From the mean time of an epoch in all trials that have finished one; None before that.
+        From the mean time of an epoch so far; None before the first.
         """
-        epochs = self.config.recipe.epochs
-        spent_s, done = 0.0, 0
-        for row in self.trials:
-            if row.started_at is not None and row.epoch:
-                spent_s += (row.ended_at or self.now_s) - row.started_at
-                done += row.epoch
+        done = sum(row.epoch for row in self.trials)
         if not done:
             return None
+        epochs = self.config.recipe.epochs
         left = sum(epochs - row.epoch for row in self.trials if row.state not in ENDED)
-        return spent_s / done * left / max(1, len(self.running))
+        return self.spent_s / done * left / max(1, len(self.running))
 
 
 def read_status(storage: Storage, study: str) -> StudyStatus:
@@ -150,7 +148,13 @@ def read_status(storage: Storage, study: str) -> StudyStatus:
                 select(ATTEMPTS).where(ATTEMPTS.c.id.in_([group.first for group in broken]))
             )
         }
-        now_s = connection.scalar(select(storage.now()))
+        now = storage.now()
+        spent_s = connection.scalar(
+            select(func.sum(func.coalesce(ATTEMPTS.c.ended_at, now) - ATTEMPTS.c.started_at))
+            .select_from(ATTEMPTS.join(SLOTS))
+            .where(SLOTS.c.study == study)
+        )
+        now_s = connection.scalar(select(now))
     return StudyStatus(
         config=config_of(row.config),
         version=row.version,
@@ -170,8 +174,6 @@ def read_status(storage: Storage, study: str) -> StudyStatus:
                 metrics=json.loads(slot.metrics or "{}"),
                 provenance=json.loads(slot.provenance or "{}"),
                 reason=slot.reason,
-                started_at=slot.started_at,
-                ended_at=slot.ended_at,
                 lease_until=slot.lease_until,
             )
             for slot in slots
@@ -186,6 +188,7 @@ def read_status(storage: Storage, study: str) -> StudyStatus:
             )
             for group in broken
         ],
+        spent_s=spent_s or 0.0,
         now_s=now_s or 0.0,
     )
 

@@ -65,7 +65,7 @@ class Storage:
     @property
     def folder(self) -> Path:
         """The folder of the database file."""
-        return _path(self.url).parent
+        return _path(self.url).parent.resolve()
 
     def now(self) -> ColumnElement[float]:
         """Return the database's clock, seconds since 1970, as an SQL expression."""

@@ -2,7 +2,9 @@
 
 import json
 import os
+import uuid
 import warnings
+from dataclasses import dataclass
 from importlib.metadata import version
 
 import optuna
@@ -42,16 +44,39 @@ def load_config(storage: Storage, study: str) -> StudyConfig:
     return config_of(content)
 
 
-def run_folder(storage: Storage, study: str) -> RunFolder:
-    """Return the folder that a study was created with."""
+@dataclass(frozen=True)
+class Place:
+    """Where a study's files lie and its pilots run."""
+
+    folder: RunFolder
+    uid: str
+    cluster: str
+    """Profile of the last launch: a name, or the path of a file."""
+
+
+def place_of(storage: Storage, study: str) -> Place:
+    """Return the place of a study.
+
+    Raises:
+        StudyError: the storage holds no such study.
+    """
     with storage.read() as connection:
-        stored = connection.scalar(select(STUDIES.c.run_folder).where(STUDIES.c.study == study))
-        if stored is None:
+        row = connection.execute(select(STUDIES).where(STUDIES.c.study == study)).one_or_none()
+        if row is None:
             raise unknown_study(connection, storage, study)
-    return RunFolder((storage.folder / stored).resolve())
+    folder = RunFolder((storage.folder / row.run_folder).resolve())
+    return Place(folder, row.uid, row.cluster)
 
 
-def create_or_extend(storage: Storage, config: StudyConfig, folder: RunFolder) -> bool:
+def set_cluster(storage: Storage, study: str, cluster: str) -> None:
+    """Let `resume` use this profile from now on."""
+    with storage.write() as connection:
+        connection.execute(update(STUDIES).where(STUDIES.c.study == study).values(cluster=cluster))
+
+
+def create_or_extend(
+    storage: Storage, config: StudyConfig, folder: RunFolder, cluster: str = "local"
+) -> bool:
     """Bring a study with its slots into being; return False when it was there.
 
     One effect, however often and by however many processes it is called. A study that exists may
@@ -61,6 +86,7 @@ def create_or_extend(storage: Storage, config: StudyConfig, folder: RunFolder) -
         storage: gets the study.
         config: its definition.
         folder: of a new study; one that exists keeps its own.
+        cluster: profile of a new study, by name or path.
 
     Raises:
         StudyError: a study of this name exists with another definition.
@@ -81,6 +107,8 @@ def create_or_extend(storage: Storage, config: StudyConfig, folder: RunFolder) -
                 config=_as_text(config),
                 version=version("wconv-sweep"),
                 run_folder=os.path.relpath(folder.path, storage.folder),
+                uid=uuid.uuid4().hex,
+                cluster=cluster,
                 state=StudyState.ACTIVE,
                 breaker_from=0,
                 created_at=storage.now(),

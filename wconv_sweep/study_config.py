@@ -55,7 +55,7 @@ class SearchSpec(Spec):
 class BudgetSpec(Spec):
     """How much is spent."""
 
-    trials: Annotated[int, Field(ge=1)]
+    trials: Annotated[int, Field(ge=1, le=100_000)]
     """Slots of the study, fixed points included."""
     max_attempts: Annotated[int, Field(ge=1)] = 3
     """Broken attempts after which a slot fails; interruptions are free."""

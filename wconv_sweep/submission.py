@@ -46,7 +46,6 @@ def start_pilots(
     study: str, storage: Storage, folder: RunFolder, profile: ClusterProfile
 ) -> Pilots:
     """Start the pilots of a study that are not at work, so that `profile.pilots` are."""
-    folder.pilots.mkdir(parents=True, exist_ok=True)
     missing = [number for number in range(profile.pilots) if not is_running(folder, number)]
     executor = LocalExecutor(folder.pilots)
     executor.update_parameters(
@@ -91,22 +90,33 @@ def _detached(log: Path) -> Iterator[None]:
     handlers = {
         number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)
     }
-    # Whoever reads this command's output through a pipe would wait until the pilots end, too.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = [os.dup(number) for number in (0, 1, 2)]
-    with open(os.devnull, "rb") as nothing, log.open("ab") as file:
-        for number, replacement in enumerate((nothing, file, file)):
-            os.dup2(replacement.fileno(), number)
     try:
-        yield
+        with _output_to(log):
+            yield
     finally:
-        for number, original in enumerate(saved):
-            os.dup2(original, number)
-            os.close(original)
         for signal_number, handler in handlers.items():
             signal.signal(signal_number, handler)
         if before is None:
             del os.environ["PYTHONSAFEPATH"]
         else:
             os.environ["PYTHONSAFEPATH"] = before
+
+
+@contextmanager
+def _output_to(log: Path) -> Iterator[None]:
+    """Give the processes started inside an output of their own.
+
+    Whoever reads this command's output through a pipe would wait until the pilots end, too.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(number) for number in (0, 1, 2)]
+    try:
+        with open(os.devnull, "rb") as nothing, log.open("ab") as file:
+            for number, replacement in enumerate((nothing, file, file)):
+                os.dup2(replacement.fileno(), number)
+        yield
+    finally:
+        for number, original in enumerate(saved):
+            os.dup2(original, number)
+            os.close(original)

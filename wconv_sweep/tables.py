@@ -77,6 +77,9 @@ STUDIES = Table(
     # One folder for good, whatever --runs says later: pilots in another one would neither see the
     # locks nor the checkpoints. Relative to the database's folder, so that both may be moved.
     Column("run_folder", Text, nullable=False),
+    # Stands in the run folder, too, so that no two storages share one.
+    Column("uid", String(32), nullable=False),
+    Column("cluster", Text, nullable=False),  # of the last launch: a name, or the path of a file
     Column("state", String(10), nullable=False),
     Column("reason", Text),
     # Attempts up to this one do not count for the circuit breaker: `resume` closes it again.

@@ -54,8 +54,8 @@ def read_document(path: Path, name: str) -> Document:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is not UTF-8 text"
         raise ConfigurationError(f"{name}: cannot be read: {reason}") from error
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         lines: dict[Location, int] = {}
         if isinstance(node, yaml.MappingNode):
@@ -65,10 +65,10 @@ def read_document(path: Path, name: str) -> Document:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigurationError(f"{name}{line}: is not valid YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{name}: is not valid YAML: {error}") from error
-    finally:
-        loader.dispose()
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        # Beyond PyYAML's own: dates that do not exist, keys that are lists, endless anchors.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigurationError(f"{name}: is not valid YAML: {reason}") from error
     if not isinstance(content, dict):
         raise ConfigurationError(f"{name}: must hold `key: value` lines at its top level")
     return Document(name, content, lines)
@@ -83,8 +83,21 @@ def validate(document: Document, model: type[_Model]) -> _Model:
     try:
         return model.model_validate(document.content)
     except ValidationError as error:
-        problems = [_describe(document, model, details) for details in error.errors()]
-        raise ConfigurationError(problems) from error
+        problems: dict[Location, str] = {}
+        for details in error.errors():
+            # A value that fits no alternative gives one error for each of them.
+            location = _without_tags(document, details["loc"])
+            problem = _describe(document, model, details, location)
+            problems[location] = (
+                problem
+                if location not in problems
+                else document.problem(
+                    location,
+                    f"takes true or false, a number, a text, or a list of them (it is "
+                    f"{details['input']!r})",
+                )
+            )
+        raise ConfigurationError(list(problems.values())) from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -118,8 +131,9 @@ def _collect_lines(
             _collect_lines(value, (*location, index), lines, name)
 
 
-def _describe(document: Document, model: type[BaseModel], details: ErrorDetails) -> str:
-    location = _without_tags(document, details["loc"])
+def _describe(
+    document: Document, model: type[BaseModel], details: ErrorDetails, location: Location
+) -> str:
     kind, value = details["type"], details["input"]
     if kind == "extra_forbidden":
         known = _known_keys(model, details["loc"][:-1])
@@ -139,10 +153,18 @@ def _describe(document: Document, model: type[BaseModel], details: ErrorDetails)
 def _without_tags(document: Document, location: Location) -> Location:
     """Drop what pydantic adds to a location beyond the keys of the file: the tags of unions."""
     kept: Location = ()
-    for index, part in enumerate(location):
-        if (*kept, part) in document.lines or index == len(location) - 1:
+    for part in location:
+        if (*kept, part) in document.lines:
             kept = (*kept, part)
-    return kept
+    # The last part of a missing key is no tag, and not in the file either.
+    is_key = isinstance(_at(document.content, kept), dict) and kept[-1:] != location[-1:]
+    return (*kept, location[-1]) if is_key else kept
+
+
+def _at(content: Any, location: Location) -> Any:
+    for part in location:
+        content = content[part]
+    return content
 
 
 def _known_keys(model: type[BaseModel], location: Location) -> list[str]:

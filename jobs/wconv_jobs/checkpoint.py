@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from wconv_jobs.channel import Report
-from wconv_jobs.errors import JobError
+from wconv_jobs.errors import CheckpointError
 from wconv_jobs.spec import TrialSpec
 
 FILE_NAME = "checkpoint.pt"
@@ -67,7 +67,7 @@ def load(spec: TrialSpec, state: TrainingState) -> list[Report]:
     What an attempt left behind that was killed while it wrote a checkpoint is removed.
 
     Raises:
-        JobError: the file cannot be read, or belongs to a trial with another specification.
+        CheckpointError: the file cannot be read, or belongs to a trial with another specification.
     """
     for leftover in spec.checkpoint_folder.glob(f"{_TEMPORARY}*"):
         leftover.unlink(missing_ok=True)
@@ -80,11 +80,11 @@ def load(spec: TrialSpec, state: TrainingState) -> list[Report]:
         trial = content["trial"]
     except Exception as error:
         # Without the text: torch's ends with advice on how to execute what it refused to.
-        raise JobError(
+        raise CheckpointError(
             f"{path}: the checkpoint cannot be read ({type(error).__name__}). {_HINT}"
         ) from error
     if trial != _digest(spec):
-        raise JobError(
+        raise CheckpointError(
             f"{path}: the checkpoint belongs to a trial with another model, data, recipe, density "
             f"or seed. {_HINT}"
         )
@@ -94,7 +94,7 @@ def load(spec: TrialSpec, state: TrainingState) -> list[Report]:
         state.scheduler.load_state_dict(content["scheduler"])
         return [Report.model_validate(report) for report in content["reports"]]
     except Exception as error:
-        raise JobError(
+        raise CheckpointError(
             f"{path}: the checkpoint was written by another version of the program "
             f"({type(error).__name__}: {error}). {_HINT}"
         ) from error

@@ -46,9 +46,10 @@ def list_images(folder: Path) -> list[Path]:
             for path in folder.iterdir()
             if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
+        reason = getattr(error, "strerror", None) or error
         raise JobError(
-            f"{folder}: cannot list this folder of images ({error.strerror}). "
+            f"{folder}: cannot list this folder of images ({reason}). "
             "Name an existing folder that you may read."
         ) from error
     if not found:

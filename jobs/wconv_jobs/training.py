@@ -16,7 +16,7 @@ from wconv_jobs import checkpoint
 from wconv_jobs.channel import Report, Verdict
 from wconv_jobs.data import load_data
 from wconv_jobs.distributed import World
-from wconv_jobs.errors import JobError, TrainingDiverged
+from wconv_jobs.errors import CheckpointError, JobError, TrainingDiverged
 from wconv_jobs.evaluation import evaluate, evaluate_input
 from wconv_jobs.initialisation import initialise
 from wconv_jobs.models import build_model
@@ -63,10 +63,14 @@ def train(
 
     Raises:
         TrainingDiverged: loss or a metric is not finite.
-        JobError: data, model or checkpoint cannot be used; the message says why.
+        JobError: data or model cannot be used; the message says why.
+        CheckpointError: the checkpoint cannot be used.
     """
     run = _Run(spec, world)
     reports = checkpoint.load(spec, run.state)
+    if world.from_rank_0(len(reports)) != len(reports):
+        # Each rank reads the file by itself; one that was replaced in between would go unnoticed.
+        raise CheckpointError("the ranks have read checkpoints of different epochs")
     if reports:
         verdict = run.agree(report, reports)
         if verdict is not Verdict.CONTINUE:
@@ -77,7 +81,7 @@ def train(
         metrics = {"train_loss": run.train_epoch(epoch)} | evaluate(
             run.model, run.task, "validation", world
         )
-        _check_finite(metrics, epoch)
+        _check_finite(metrics, run.task.metrics[0], epoch)
         reports = [
             *reports,
             Report(epoch=epoch + 1, metrics=metrics, epoch_s=time.monotonic() - started),
@@ -187,9 +191,10 @@ def _schedule(recipe: RecipeSpec, steps: int) -> Callable[[int], float]:
     return lambda step: 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def _check_finite(metrics: dict[str, float], epoch: int) -> None:
+def _check_finite(metrics: dict[str, float], main: str, epoch: int) -> None:
     for name, value in metrics.items():
-        if not math.isfinite(value):
+        # A secondary metric may be infinite by definition, as NRMSE is for an image of one colour.
+        if math.isnan(value) or (math.isinf(value) and name in ("train_loss", main)):
             raise TrainingDiverged(f"{name} is {value} after epoch {epoch + 1}")
 
 

@@ -13,7 +13,7 @@ import torch
 
 from tests.jobs.trials import Recorder, denoising, same_state, saved
 from wconv_jobs.channel import Verdict
-from wconv_jobs.errors import JobError
+from wconv_jobs.errors import CheckpointError
 from wconv_jobs.training import train
 
 
@@ -93,7 +93,7 @@ def test_a_checkpoint_is_replaced_by_a_rename(
 def test_the_checkpoint_of_another_trial_is_refused(tmp_path: Path) -> None:
     _stopped_after_1(tmp_path)
 
-    with pytest.raises(JobError, match=r"belongs to a trial with another .*density.* Delete it"):
+    with pytest.raises(CheckpointError, match=r"to a trial with another .*density.* Delete it"):
         train(denoising(tmp_path, density=(0.8,)), Recorder())
 
 
@@ -124,7 +124,7 @@ def test_a_checkpoint_is_never_executed(tmp_path: Path, form: str) -> None:
     else:
         path.write_bytes(pickle.dumps(content))
 
-    with pytest.raises(JobError, match="cannot be read") as refused:
+    with pytest.raises(CheckpointError, match="cannot be read") as refused:
         train(denoising(tmp_path), Recorder())
 
     assert not executed.exists()
@@ -139,7 +139,7 @@ def test_an_unreadable_checkpoint_is_refused_and_the_message_says_what_to_delete
     _stopped_after_1(tmp_path)
     path.write_bytes(path.read_bytes()[:1000] if content is None else content)
 
-    with pytest.raises(JobError) as refused:
+    with pytest.raises(CheckpointError) as refused:
         train(denoising(tmp_path), Recorder())
 
     assert str(path) in str(refused.value)
@@ -149,7 +149,7 @@ def test_an_unreadable_checkpoint_is_refused_and_the_message_says_what_to_delete
 def test_a_file_that_holds_something_else_is_refused(tmp_path: Path) -> None:
     torch.save({"layers.0.weight": torch.zeros(3)}, tmp_path / "checkpoint.pt")
 
-    with pytest.raises(JobError, match=r"cannot be read \(KeyError\)"):
+    with pytest.raises(CheckpointError, match=r"cannot be read \(KeyError\)"):
         train(denoising(tmp_path), Recorder())
 
 
@@ -159,5 +159,5 @@ def test_a_checkpoint_that_no_longer_fits_the_program_is_refused(tmp_path: Path)
     del content["model"]["layers.0.weight"]
     torch.save(content, tmp_path / "checkpoint.pt")
 
-    with pytest.raises(JobError, match="was written by another version of the program"):
+    with pytest.raises(CheckpointError, match="was written by another version of the program"):
         train(denoising(tmp_path), Recorder())

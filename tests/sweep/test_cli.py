@@ -65,6 +65,14 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             ],
             "/proc/none/sweep.db: cannot be created: No such file or directory",
         ),
+        (
+            ["launch", "--cluster", "local", "--study", "quickstart", "--runs", "/dev/null/x"],
+            "/dev/null/x/quickstart: cannot be created, because /dev/null is no folder",
+        ),
+        (
+            ["launch", "--cluster", "local", "--study", "~nosuchuser/mine.yaml"],
+            "--study ~nosuchuser/mine.yaml: there is no such user",
+        ),
         (["status"], "there is no storage yet. Run `wconv-sweep launch` first"),
         (["export"], "there is no storage yet. Run `wconv-sweep launch` first"),
         (["resume", "--study", "quickstart"], "there is no storage yet."),

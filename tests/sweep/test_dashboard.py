@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -45,6 +46,10 @@ def test_the_dashboard_shows_the_study_with_its_trials(
         (summary,) = studies["study_summaries"]
         url = f"{found[1]}api/studies/{summary['study_id']}?after=0"
         study = json.load(urllib.request.urlopen(url))
+        deletion = urllib.request.Request(found[1] + "api/studies/1", method="DELETE")
+        with pytest.raises(urllib.error.HTTPError, match="405") as refused:
+            urllib.request.urlopen(deletion)
+        refused.value.close()
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
 

@@ -347,16 +347,76 @@ def test_a_study_whose_trials_would_all_break_stops_itself_and_says_why(
     assert_all_gone(sweep)
 
 
-def test_files_left_by_a_deleted_storage_do_not_disturb_a_new_study(
+def test_files_left_by_a_deleted_storage_are_not_mixed_with_a_new_study(
     sweep: Sweep, study_file: StudyFile
 ) -> None:
-    sweep.run(*launch(study_file()))
+    path = study_file()
+    sweep.run(*launch(path))
+    checkpoint = sweep.folder / "wconv_runs/tiny/trial_00000/checkpoint.pt"
+    before = checkpoint.read_bytes()
     for file in (sweep.folder / "wconv_runs").glob("sweep.db*"):
         file.unlink()
 
-    output = sweep.run(*launch(study_file(seed=1)))
+    errors = sweep.run(*launch(path), status=2)
 
-    assert "3 trials complete, 0 failed" in output
+    assert "wconv_runs/tiny: holds the files of a study in another storage" in errors
+    assert errors.count("\n") == 1
+    assert checkpoint.read_bytes() == before
+    assert known_studies(sweep) == []
+
+
+def test_an_unusable_checkpoint_costs_an_attempt_and_is_set_aside(
+    sweep: Sweep, study_file: StudyFile, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    sweep.run(*launch(study_file(**LONG), "--detach"))
+    trial = await_status(sweep, training)["running"][0]["trial"]
+    sweep.run("stop", "--study", "tiny")
+    assert_all_gone(sweep)
+    folder = sweep.folder / f"wconv_runs/tiny/trial_{trial:05d}"
+    (folder / "checkpoint.pt").write_bytes(b"damaged")
+
+    sweep.run("resume", "--study", "tiny")
+
+    (failure,) = status_of(sweep)["failures"]
+    assert (failure["error"], failure["count"]) == ("CheckpointError", 1)
+    assert (folder / "checkpoint.unusable").read_bytes() == b"damaged"
+    assert_finished_like(sweep, undisturbed)
+
+
+def test_an_agent_that_cannot_work_says_why_instead_of_dying(
+    sweep: Sweep, study_file: StudyFile
+) -> None:
+    # A file lies where the agent wants to make the folder of its second trial.
+    (sweep.folder / "wconv_runs/tiny").mkdir(parents=True)
+    (sweep.folder / "wconv_runs/tiny/trial_00001").write_text("in the way")
+
+    output = sweep.run(*launch(study_file()))
+
+    status = status_of(sweep)
+    assert "2 trials complete, 1 failed" in output
+    assert [(each["error"], each["count"]) for each in status["failures"]] == [
+        ("NotADirectoryError", 3)
+    ]
+
+
+def test_resume_runs_on_the_cluster_of_the_last_launch(
+    sweep: Sweep, study_file: StudyFile
+) -> None:
+    profile = sweep.folder / "two.yaml"
+    facts = "schema: 1\ncluster: two\nlauncher: local\npilots: 2\ngpus_per_pilot: 0\n"
+    profile.write_text(f"{facts}walltime_min: 60\n", "utf-8")
+    path = study_file(**LONG)
+    sweep.run("launch", "--cluster", "two.yaml", "--study", str(path), "--detach")
+    await_status(sweep, training)
+    sweep.run("stop", "--study", "tiny")
+    assert_all_gone(sweep)
+
+    sweep.run("resume", "--study", "tiny", "--detach")
+
+    await_status(sweep, lambda status: bool(status["state"] == "complete"))
+    orders = sorted(each.name for each in (sweep.folder / "wconv_runs/tiny/pilots").glob("*.json"))
+    assert orders == ["pilot_0.json", "pilot_1.json"]
+    assert_all_gone(sweep)
 
 
 def test_a_resume_while_the_pilot_is_still_stopping_goes_on(

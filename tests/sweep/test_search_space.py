@@ -1,6 +1,7 @@
 """Densities are proposed by Optuna's samplers, the same ones for the same study."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from optuna.storages import BaseStorage, get_storage
@@ -10,7 +11,7 @@ from wconv_sweep import studies
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.search_space import distributions_of, propose
 from wconv_sweep.slots import Claim, SlotTable
-from wconv_sweep.storage import Storage
+from wconv_sweep.storage import Storage, choose_url, create_storage
 from wconv_sweep.study_config import StudyConfig
 
 
@@ -47,8 +48,7 @@ def search(
     while isinstance(claim := slots.claim("node/pilot-0/1"), Claim):
         density = claim.density
         if density is None:
-            # The position of the slot in its study, whatever other studies the storage holds.
-            density = propose(config, optuna_storage, claim.trial_id, claim.trial)
+            density = propose(config, optuna_storage, claim.trial_id, claim.position)
             slots.set_density(claim, density, distributions_of(config))
             proposed.append(density)
         value = -((density[0] - 0.3) ** 2) - (density[1] - 0.9) ** 2
@@ -79,6 +79,23 @@ def test_every_sampler_proposes_within_the_bounds_and_the_same_each_time(
     assert len(set(first)) == 7
     assert all(0.05 <= outer <= 1.0 and 0.5 <= inner <= 1.5 for outer, inner in first)
     assert again == first
+
+
+def test_other_studies_of_the_storage_change_no_proposal(
+    storage: Storage, optuna_storage: BaseStorage, tmp_path: Path
+) -> None:
+    config = study_of("random", "alone")
+    other = create_storage(choose_url(None, tmp_path / "other", {}))
+    client = studies.optuna_client(other)
+    search(storage, optuna_storage, study_of("tpe", "before"))
+
+    beside = search(storage, optuna_storage, config)
+    alone = search(other, get_storage(client), config)
+
+    client.remove_session()
+    client.engine.dispose()
+    other.close()
+    assert beside == alone
 
 
 def test_a_sampler_with_a_model_learns_from_the_trials(

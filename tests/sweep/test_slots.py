@@ -1,6 +1,7 @@
 """The budget: every slot is claimed by one worker at a time and ends exactly once."""
 
 import itertools
+import math
 import multiprocessing
 import os
 import random
@@ -210,8 +211,10 @@ def test_a_failure_that_no_repetition_mends_stops_the_study_and_costs_no_slot(
     state = slots.break_(claimed(slots), failure("JobError", final=True))
 
     status = read_status(storage, "tiny")
+    with storage.read() as connection:
+        counted = connection.scalar(select(SLOTS.c.broken).where(SLOTS.c.position == 0))
     assert state is SlotState.OPEN
-    assert (status.state, status.ended) == (StudyState.BROKEN, 0)
+    assert (status.state, status.ended, counted) == (StudyState.BROKEN, 0, 0)
     assert status.reason == "a failure: JobError at net.py:7: no"
 
 
@@ -231,6 +234,30 @@ def test_equal_failures_stop_the_study_until_it_is_resumed(
     assert [(each.count, each.traceback) for each in broken.failures] == [(3, "tb")]
     assert claim_when_broken is NoSlot.END
     assert isinstance(claim_when_resumed, Claim)
+
+
+def test_one_bad_slot_does_not_stop_a_study_that_has_shown_that_it_works(
+    slots: SlotTable, storage: Storage, tiny_config: StudyConfig
+) -> None:
+    train(slots, tiny_config, claimed(slots), 28.0)
+
+    states = [slots.break_(claimed(slots), failure()) for _ in range(3)]
+
+    assert states == [SlotState.OPEN, SlotState.OPEN, SlotState.FAILED]
+    assert read_status(storage, "tiny").state is StudyState.ACTIVE
+
+
+def test_a_metric_without_a_value_is_left_out(
+    slots: SlotTable, storage: Storage, tiny_config: StudyConfig
+) -> None:
+    claim = claimed(slots)
+    slots.report(claim, 1, 28.0, {"psnr_db": 28.0, "nrmse": math.inf})
+    slots.complete(claim, {"test_nrmse": math.nan, "test_psnr_db": 27.0}, {})
+
+    assert read_status(storage, "tiny").trials[0].metrics == {
+        "psnr_db": 28.0,
+        "test_psnr_db": 27.0,
+    }
 
 
 def test_different_failures_do_not_stop_the_study(slots: SlotTable, storage: Storage) -> None:
@@ -276,7 +303,7 @@ def test_a_study_keeps_its_run_folder_and_may_be_moved_with_it(
 ) -> None:
     studies.create_or_extend(storage, tiny_config, RunFolder.of(storage.folder, "tiny"))
     studies.create_or_extend(storage, tiny_config, RunFolder.of(tmp_path / "other", "tiny"))
-    kept = studies.run_folder(storage, "tiny").path
+    kept = studies.place_of(storage, "tiny").folder.path
     storage.close()
     moved = tmp_path.with_name(tmp_path.name + "_moved")
     tmp_path.rename(moved)
@@ -284,7 +311,7 @@ def test_a_study_keeps_its_run_folder_and_may_be_moved_with_it(
     reopened = open_storage(choose_url(None, moved, {}))
 
     assert kept == tmp_path / "tiny"
-    assert studies.run_folder(reopened, "tiny").path == moved / "tiny"
+    assert studies.place_of(reopened, "tiny").folder.path == moved / "tiny"
     reopened.close()
 
 

@@ -17,7 +17,7 @@ from wconv_sweep.status import read_status
 from wconv_sweep.storage import Storage
 from wconv_sweep.studies import create_or_extend, stop
 from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import SLOTS, SlotState
+from wconv_sweep.tables import ATTEMPTS, SLOTS, SlotState
 
 Train = Callable[[float], None]
 
@@ -67,8 +67,6 @@ def row(value: float | None, position: int, label: str | None = None) -> TrialRo
         metrics={},
         provenance={},
         reason=None,
-        started_at=0.0,
-        ended_at=1.0,
         lease_until=None,
     )
 
@@ -143,9 +141,7 @@ def test_the_time_left_follows_from_the_epochs_so_far(
     train(28.0)
     with storage.write() as connection:
         # Two epochs in ten seconds; two trials of two epochs each are left.
-        connection.execute(
-            update(SLOTS).where(SLOTS.c.position == 0).values(started_at=100.0, ended_at=110.0)
-        )
+        connection.execute(update(ATTEMPTS).values(started_at=100.0, ended_at=110.0))
 
     assert read_status(storage, "tiny").seconds_left == 20.0
 

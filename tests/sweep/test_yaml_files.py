@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wconv_jobs.spec import RecipeSpec
+from wconv_jobs.spec import ModelSpec, RecipeSpec
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.yaml_files import read_document, validate
 
@@ -86,6 +86,37 @@ def test_a_file_without_keys_is_refused(tmp_path: Path, text: str) -> None:
     (problem,) = problems_of(tmp_path, text)
 
     assert problem == "recipe.yaml: must hold `key: value` lines at its top level"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "epochs: \x07\n",
+        "? [a, b]\n: 1\n",
+        "epochs: &a [*a]\n",
+        "epochs: " + "[" * 3000 + "]" * 3000 + "\n",
+        "epochs: 2026-13-45\n",
+    ],
+    ids=["control character", "list as key", "endless anchor", "deep nesting", "no such date"],
+)
+def test_strange_yaml_gets_a_line_and_no_traceback(tmp_path: Path, text: str) -> None:
+    (problem, *_) = problems_of(tmp_path, text)
+
+    assert problem.startswith("recipe.yaml")
+    assert "\n" not in problem
+
+
+def test_a_value_of_a_wrong_kind_gets_one_problem(tmp_path: Path) -> None:
+    path = tmp_path / "model.yaml"
+    path.write_text("name: dncnn\noptions: {depth: 2026-01-01}\n")
+
+    with pytest.raises(ConfigurationError) as caught:
+        validate(read_document(path, "model.yaml"), ModelSpec)
+
+    (problem,) = caught.value.problems
+    assert problem.startswith(
+        "model.yaml:2: options.depth: takes true or false, a number, a text,"
+    )
 
 
 def test_a_binary_file_is_refused_by_its_name(tmp_path: Path) -> None:

@@ -75,7 +75,10 @@ def check(*, folder: str, crop_px: int = 48, **_: object) -> list[str]:
 
 
 def _split(root: str) -> dict[str, list[Path]]:
-    folder = Path(root).expanduser()
+    try:
+        folder = Path(root).expanduser()
+    except RuntimeError as error:
+        raise JobError(f"{root}: there is no such user. Write an absolute path.") from error
     if not folder.is_absolute():
         raise JobError(
             f"{root}: is relative, but jobs do not start in this folder. "
