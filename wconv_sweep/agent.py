@@ -126,9 +126,7 @@ class _Agent:
             # end in the same way, and nobody would see why. A storage that is the cause raises
             # here again, and ends the pilot.
             logger.exception(event("agent failed", trial=claim.trial))
-            from wconv_jobs.rank import describe  # loads torch, see below
-
-            self._slots.break_(claim, describe(error, rank=0))
+            self._slots.break_(claim, Broken.of(error, rank=0))
 
     def _attempt(self, claim: Claim) -> None:
         # Imported here: it loads torch, which no command on a login node should wait for.

@@ -3,8 +3,9 @@
 import json
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from wconv_sweep.errors import StudyError
 from wconv_sweep.results import StudyResult, TrialRow, best_of
@@ -124,9 +125,7 @@ def read_status(storage: Storage, study: str) -> StudyStatus:
         StudyError: the storage holds no such study.
     """
     with storage.read() as connection:
-        row = connection.execute(select(STUDIES).where(STUDIES.c.study == study)).one_or_none()
-        if row is None:
-            raise unknown_study(connection, storage, study)
+        row = study_row(connection, storage, study)
         slots = connection.execute(
             select(SLOTS).where(SLOTS.c.study == study).order_by(SLOTS.c.position)
         ).all()
@@ -199,15 +198,22 @@ def study_names(storage: Storage) -> list[str]:
         return list(connection.scalars(select(STUDIES.c.study).order_by(STUDIES.c.created_at)))
 
 
-def unknown_study(connection: Connection, storage: Storage, study: str) -> StudyError:
-    """Return the error that the storage holds no such study."""
+def study_row(connection: Connection, storage: Storage, study: str) -> Row[Any]:
+    """Return a study's row of the table of studies.
+
+    Raises:
+        StudyError: the storage holds no such study.
+    """
+    row = connection.execute(select(STUDIES).where(STUDIES.c.study == study)).one_or_none()
+    if row is not None:
+        return row
     known = ", ".join(connection.scalars(select(STUDIES.c.study))) or "none"
     if study.endswith((".yaml", ".yml")):
-        return StudyError(
+        raise StudyError(
             f"--study {study}: takes the name of a study that was launched, not its file. "
             f"{storage.name} holds: {known}."
         )
-    return StudyError(
+    raise StudyError(
         f"--study {study}: {storage.name} holds no such study. It holds: {known}. "
         f"Run `wconv-sweep launch --study {study}` first, or name another storage with --storage "
         "or --runs."

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from wconv_sweep import trial_rows
 from wconv_sweep.errors import StudyError
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.status import unknown_study
+from wconv_sweep.status import study_row
 from wconv_sweep.storage import Storage
 from wconv_sweep.study_config import StudyConfig, config_of
 from wconv_sweep.tables import ATTEMPTS, SLOTS, STUDIES, SlotState, Stage, StudyState
@@ -38,10 +38,7 @@ def load_config(storage: Storage, study: str) -> StudyConfig:
         StudyError: the storage holds no such study.
     """
     with storage.read() as connection:
-        content = connection.scalar(select(STUDIES.c.config).where(STUDIES.c.study == study))
-        if content is None:
-            raise unknown_study(connection, storage, study)
-    return config_of(content)
+        return config_of(study_row(connection, storage, study).config)
 
 
 @dataclass(frozen=True)
@@ -61,9 +58,7 @@ def place_of(storage: Storage, study: str) -> Place:
         StudyError: the storage holds no such study.
     """
     with storage.read() as connection:
-        row = connection.execute(select(STUDIES).where(STUDIES.c.study == study)).one_or_none()
-        if row is None:
-            raise unknown_study(connection, storage, study)
+        row = study_row(connection, storage, study)
     folder = RunFolder((storage.folder / row.run_folder).resolve())
     return Place(folder, row.uid, row.cluster)
 

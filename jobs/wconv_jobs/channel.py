@@ -11,8 +11,9 @@ import os
 import queue
 import socket
 import threading
+import traceback
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -83,6 +84,19 @@ class Broken(Message):
     traceback: str
     final: bool = False
     """True when a repetition is certain to end the same way, as with a diverged training."""
+
+    @classmethod
+    def of(cls, error: Exception, rank: int, *, final: bool = False) -> Self:
+        """Return an exception as a message."""
+        frames = traceback.extract_tb(error.__traceback__)
+        return cls(
+            rank=rank,
+            error=type(error).__name__,
+            message=str(error),
+            where=f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown",
+            traceback="".join(traceback.format_exception(error)),
+            final=final,
+        )
 
 
 AnyMessage = Annotated[Hello | Report | Finished | Broken, Field(discriminator="kind")]

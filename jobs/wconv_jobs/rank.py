@@ -53,19 +53,12 @@ def main(address: Path, spec_json: bytes) -> None:
 
 
 def describe(error: Exception, rank: int) -> Broken:
-    """Return what the agent needs to know about an exception.
+    """Return what the agent needs to know about an exception of a rank.
 
     Final are those that depend on the order alone, not on the machine or the moment.
     """
-    frames = traceback.extract_tb(error.__traceback__)
-    return Broken(
-        rank=rank,
-        error=type(error).__name__,
-        message=str(error),
-        where=f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown",
-        traceback="".join(traceback.format_exception(error)),
-        final=isinstance(error, TrainingDiverged | JobError | DensityError | SiteError),
-    )
+    final = isinstance(error, TrainingDiverged | JobError | DensityError | SiteError)
+    return Broken.of(error, rank, final=final)
 
 
 def _provenance(world: World) -> dict[str, str]:
