@@ -25,7 +25,7 @@ lint: .venv/.for-tests
 	$(BIN)/lint-imports
 
 docs: .venv/.for-tests
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 # Speed is measured, never asserted: prints ratios of variants timed side by side.
 bench: .venv/.for-tests
