@@ -18,7 +18,8 @@ from pydantic import Field
 from sqlalchemy import make_url
 
 from wconv_jobs.channel import Broken, Finished, Report, Verdict
-from wconv_jobs.spec import Spec, TrialSpec
+from wconv_jobs.errors import CheckpointError
+from wconv_jobs.spec import CHECKPOINT_FILE, Spec, TrialSpec
 from wconv_sweep.log import configure_agent_logging, event
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.search_space import distributions_of, propose
@@ -106,7 +107,7 @@ class _Agent:
 
     def work(self) -> None:
         """Claim and train until there is nothing left to claim."""
-        while not self.stopping and time.time() < self._training_ends_s:
+        while not self._stop.is_set() and time.time() < self._training_ends_s:
             claim = self._slots.claim(self._owner)
             if claim is NoSlot.END:
                 break
@@ -114,7 +115,7 @@ class _Agent:
                 self._train(claim)
             else:
                 self._stop.wait(WAIT_S)
-        logger.info(event("pilot ended", stopped=self.stopping))
+        logger.info(event("pilot ended", stopped=self._stop.is_set()))
 
     def _train(self, claim: Claim) -> None:
         try:
@@ -126,7 +127,8 @@ class _Agent:
             # end in the same way, and nobody would see why. A storage that is the cause raises
             # here again, and ends the pilot.
             logger.exception(event("agent failed", trial=claim.trial))
-            self._slots.break_(claim, Broken.of(error, rank=0))
+            with contextlib.suppress(LeaseLost):
+                self._slots.break_(claim, Broken.of(error, rank=0))
 
     def _attempt(self, claim: Claim) -> None:
         # Imported here: it loads torch, which no command on a login node should wait for.
@@ -136,7 +138,7 @@ class _Agent:
         logger.info(
             event("trial started", trial=claim.trial, attempt=claim.attempt, density=density)
         )
-        following = _Following(self, claim)
+        following = _Following(self._slots, claim, self._config, self._order, self._stop)
         try:
             result: Finished | Broken = run_ranks(
                 self._spec(claim, density),
@@ -175,9 +177,9 @@ class _Agent:
 
     def _finish(self, claim: Claim, result: Finished | Broken) -> None:
         if isinstance(result, Broken):
-            if result.error == "CheckpointError":
+            if result.error == CheckpointError.__name__:
                 # The next attempt trains from the start, to the same numbers.
-                unusable = self._folder.trial(claim.trial) / "checkpoint.pt"
+                unusable = self._folder.trial(claim.trial) / CHECKPOINT_FILE
                 with contextlib.suppress(FileNotFoundError):
                     unusable.rename(unusable.with_suffix(".unusable"))
             state = self._slots.break_(claim, result)
@@ -210,37 +212,24 @@ class _Agent:
             self._stop.set()
             logger.info(event("stopping", signal=signal.Signals(number).name))
 
-    @property
-    def stopping(self) -> bool:
-        """Whether the pilot ends after its trial: on a signal, or because its time is up."""
-        return self._stop.is_set()
-
-    @property
-    def grace_s(self) -> float:
-        """Time that a trial gets to reach a checkpoint when it is asked to stop."""
-        return self._order.grace_s
-
-    @property
-    def slots(self) -> SlotTable:
-        """The study's slots."""
-        return self._slots
-
-    @property
-    def config(self) -> StudyConfig:
-        """The study's definition."""
-        return self._config
-
-    @property
-    def heartbeat_s(self) -> float:
-        """Time between two renewals of a lease; several may fail before it runs out."""
-        return self._order.lease_s / 6
-
 
 class _Following:
     """What an agent does while the ranks of a claim train."""
 
-    def __init__(self, agent: _Agent, claim: Claim) -> None:
-        self._agent, self._claim = agent, claim
+    def __init__(
+        self,
+        slots: SlotTable,
+        claim: Claim,
+        config: StudyConfig,
+        order: PilotOrder,
+        pilot_ends: threading.Event,
+    ) -> None:
+        self._slots, self._claim = slots, claim
+        self._metric = config.objective.metric
+        # Several renewals may fail before the lease runs out.
+        self._heartbeat_s = order.lease_s / 6
+        self._grace_s = order.grace_s
+        self._pilot_ends = pilot_ends
         self._epoch = claim.epoch
         self._renewed = time.monotonic()
         self._state = StudyState.ACTIVE
@@ -249,27 +238,27 @@ class _Following:
     def on_report(self, report: Report) -> Verdict:
         # A resumed trial repeats the report that its checkpoint ends with.
         if report.epoch > self._epoch:
-            value = report.metrics[self._agent.config.objective.metric]
-            state = self._agent.slots.report(self._claim, report.epoch, value, report.metrics)
+            value = report.metrics[self._metric]
+            state = self._slots.report(self._claim, report.epoch, value, report.metrics)
             self._epoch = report.epoch
             self._note(state)
         return Verdict.STOP if self.stopping else Verdict.CONTINUE
 
     def on_tick(self) -> bool:
-        if time.monotonic() - self._renewed >= self._agent.heartbeat_s:
-            self._note(self._agent.slots.heartbeat(self._claim))
+        if time.monotonic() - self._renewed >= self._heartbeat_s:
+            self._note(self._slots.heartbeat(self._claim))
         if not self.stopping:
             self._stop_since = None
             return True
         if self._stop_since is None:
             self._stop_since = time.monotonic()
             logger.info(event("stopping at the next checkpoint", study=self._state))
-        return time.monotonic() - self._stop_since <= self._agent.grace_s
+        return time.monotonic() - self._stop_since <= self._grace_s
 
     @property
     def stopping(self) -> bool:
         """Whether the trial was asked to end at its next checkpoint."""
-        return self._agent.stopping or self._state is not StudyState.ACTIVE
+        return self._pilot_ends.is_set() or self._state is not StudyState.ACTIVE
 
     def _note(self, state: StudyState) -> None:
         self._renewed = time.monotonic()

@@ -80,9 +80,7 @@ def launch(plan: Plan) -> Launched:
     study that was stopped go on.
     """
     storage = create_storage(plan.storage_url)
-    plan.folder.create()
     studies.create_or_extend(storage, plan.config, plan.folder, plan.cluster)
-    studies.set_cluster(storage, plan.config.study, plan.cluster)
     return _start(storage, plan.config.study, plan.profile)
 
 
@@ -104,7 +102,6 @@ def resume(study: str, cluster: str | None, storage_url: URL) -> Launched:
     check_data(config)
     _check_gpus(config, profile)
     place.folder.check_free(place.uid)
-    place.folder.create()
     return _start(storage, study, profile)
 
 
@@ -142,8 +139,8 @@ def stop_and_wait(launched: Launched, on_status: Callable[[StudyStatus], None]) 
 
 def _lasting_name(cluster: str) -> str:
     """Return a profile's name, or the path of its file that holds in every folder."""
-    path = Path(cluster).expanduser()
-    return str(path.resolve()) if path.is_file() else cluster
+    is_file = cluster.endswith((".yaml", ".yml"))
+    return str(Path(cluster).expanduser().resolve()) if is_file else cluster
 
 
 def _check_gpus(config: StudyConfig, profile: ClusterProfile) -> None:
@@ -158,7 +155,7 @@ def _check_gpus(config: StudyConfig, profile: ClusterProfile) -> None:
 def _start(storage: Storage, study: str, profile: ClusterProfile) -> Launched:
     place = studies.place_of(storage, study)
     folder = place.folder
-    folder.mark(place.uid)
+    folder.create(place.uid)
     studies.reopen(storage, study)
 
     def start() -> Pilots:

@@ -43,12 +43,9 @@ class RunFolder:
                 "deleted. Remove this folder, or choose another one with --runs."
             )
 
-    def create(self) -> None:
-        """Create the folder, which `check_free` has found possible."""
+    def create(self, uid: str) -> None:
+        """Create the folder, which `check_free` has found possible, with the mark of its study."""
         self.pilots.mkdir(parents=True, exist_ok=True)
-
-    def mark(self, uid: str) -> None:
-        """Write down which study the folder belongs to."""
         (self.path / _OWNER).write_text(f"{uid}\n", "utf-8")
 
     @property

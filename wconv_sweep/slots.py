@@ -22,6 +22,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, Row, func, select, update
 
 from wconv_jobs.channel import Broken
+from wconv_jobs.errors import TrainingDiverged
 from wconv_sweep import trial_rows
 from wconv_sweep.search_space import distributions_of
 from wconv_sweep.storage import Storage
@@ -36,7 +37,7 @@ from wconv_sweep.tables import (
     StudyState,
 )
 
-DIVERGED = "TrainingDiverged"
+DIVERGED = TrainingDiverged.__name__
 
 
 class LeaseLost(Exception):
@@ -216,7 +217,6 @@ class SlotTable:
                     reason=f"{failure.error}: {failure.message}",
                     owner=None,
                     lease_until=None,
-                    ended_at=self._storage.now(),
                 )
             )
             reason = {"failed": f"{failure.error}: {failure.message}"}
@@ -248,7 +248,6 @@ class SlotTable:
                 lease_until=now + self._lease_s,
                 trial_id=trial_id,
                 trial=trial,
-                started_at=func.coalesce(SLOTS.c.started_at, now),
             )
         )
         connection.execute(
@@ -292,7 +291,7 @@ class SlotTable:
     def _end(
         self, connection: Connection, claim: Claim, state: SlotState, outcome: AttemptOutcome
     ) -> Row[tuple[object, ...]]:
-        self._fenced(connection, claim, state=state, ended_at=self._storage.now())
+        self._fenced(connection, claim, state=state)
         connection.execute(
             update(SLOTS).where(SLOTS.c.slot == claim.slot).values(owner=None, lease_until=None)
         )

@@ -63,14 +63,8 @@ def place_of(storage: Storage, study: str) -> Place:
     return Place(folder, row.uid, row.cluster)
 
 
-def set_cluster(storage: Storage, study: str, cluster: str) -> None:
-    """Let `resume` use this profile from now on."""
-    with storage.write() as connection:
-        connection.execute(update(STUDIES).where(STUDIES.c.study == study).values(cluster=cluster))
-
-
 def create_or_extend(
-    storage: Storage, config: StudyConfig, folder: RunFolder, cluster: str = "local"
+    storage: Storage, config: StudyConfig, folder: RunFolder, cluster: str
 ) -> bool:
     """Bring a study with its slots into being; return False when it was there.
 
@@ -81,7 +75,7 @@ def create_or_extend(
         storage: gets the study.
         config: its definition.
         folder: of a new study; one that exists keeps its own.
-        cluster: profile of a new study, by name or path.
+        cluster: profile that `resume` uses from now on, by name or path.
 
     Raises:
         StudyError: a study of this name exists with another definition.
@@ -92,7 +86,7 @@ def create_or_extend(
         existing = _existing(connection, config.study)
         if existing is not None:
             _refuse_differences(storage, config, existing)
-            _extend(connection, storage, config, existing)
+            _extend(connection, config, existing, cluster)
             return False
         optuna_study_id = _optuna_study_id(connection, config.study)
         connection.execute(
@@ -175,14 +169,14 @@ def _refuse_differences(storage: Storage, config: StudyConfig, existing: StudyCo
 
 
 def _extend(
-    connection: Connection, storage: Storage, config: StudyConfig, existing: StudyConfig
+    connection: Connection, config: StudyConfig, existing: StudyConfig, cluster: str
 ) -> None:
-    if config == existing:
-        return
     for position in range(existing.budget.trials, config.budget.trials):
         _add_slot(connection, config, position, Stage.SEARCH, None, None)
     connection.execute(
-        update(STUDIES).where(STUDIES.c.study == config.study).values(config=_as_text(config))
+        update(STUDIES)
+        .where(STUDIES.c.study == config.study)
+        .values(config=_as_text(config), cluster=cluster)
     )
 
 

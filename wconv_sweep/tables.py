@@ -109,8 +109,6 @@ SLOTS = Table(
     Column("metrics", Text),  # JSON object: validation after that epoch, test once complete
     Column("provenance", Text),  # JSON object, once complete
     Column("reason", Text),  # why it failed
-    Column("started_at", Float),
-    Column("ended_at", Float),
     UniqueConstraint("study", "position"),
     Index("wconv_slots_by_state", "study", "state", "position"),
 )

@@ -14,10 +14,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from wconv_jobs.channel import Report
 from wconv_jobs.errors import CheckpointError
-from wconv_jobs.spec import TrialSpec
+from wconv_jobs.spec import CHECKPOINT_FILE, TrialSpec
 
-FILE_NAME = "checkpoint.pt"
-_TEMPORARY = f".{FILE_NAME}."
+_TEMPORARY = f".{CHECKPOINT_FILE}."
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def save(spec: TrialSpec, state: TrainingState, reports: list[Report]) -> None:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(folder / FILE_NAME)
+        temporary.replace(folder / CHECKPOINT_FILE)
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(folder)
@@ -71,7 +70,7 @@ def load(spec: TrialSpec, state: TrainingState) -> list[Report]:
     """
     for leftover in spec.checkpoint_folder.glob(f"{_TEMPORARY}*"):
         leftover.unlink(missing_ok=True)
-    path = spec.checkpoint_folder / FILE_NAME
+    path = spec.checkpoint_folder / CHECKPOINT_FILE
     if not path.exists():
         return []
     try:

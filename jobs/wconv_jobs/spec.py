@@ -8,6 +8,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
+CHECKPOINT_FILE = "checkpoint.pt"
+"""Name of a trial's checkpoint in its `checkpoint_folder`."""
+
 Option = bool | int | FiniteFloat | str | list[bool | int | FiniteFloat | str]
 
 

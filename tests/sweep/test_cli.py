@@ -238,7 +238,7 @@ def test_help_and_status_load_neither_torch_nor_optuna(
 
     storage = create_storage(choose_url(None, sweep.folder / "wconv_runs", {}))
     folder = RunFolder.of(storage.folder, "tiny")
-    create_or_extend(storage, load_study(str(study_file())), folder)
+    create_or_extend(storage, load_study(str(study_file())), folder, "local")
     storage.close()
     code = (
         "import sys\n"
@@ -292,3 +292,21 @@ def test_the_commands_to_run_next_can_be_copied(
 
     assert off_the_path == f"{program} status --study tiny --runs 'my runs'"
     assert on_the_path == "wconv-sweep export --storage sqlite:////a.db"
+
+
+def test_a_file_that_is_called_like_a_cluster_is_not_taken_for_it(empty_folder: Path) -> None:
+    from wconv_sweep.launch import plan_launch
+    from wconv_sweep.storage import choose_url
+
+    (empty_folder / "local").write_text("no profile")
+    (empty_folder / "mine.yaml").write_text(
+        "{schema: 1, cluster: mine, launcher: local, pilots: 1, gpus_per_pilot: 0,\n"
+        " walltime_min: 60}\n"
+    )
+    runs = empty_folder / "runs"
+
+    by_name = plan_launch("quickstart", "local", choose_url(None, runs, {}), runs)
+    by_file = plan_launch("quickstart", "mine.yaml", choose_url(None, runs, {}), runs)
+
+    assert by_name.cluster == "local"
+    assert by_file.cluster == str(empty_folder / "mine.yaml")

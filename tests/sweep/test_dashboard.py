@@ -21,7 +21,7 @@ from wconv_sweep.study_config import StudyConfig
 
 def write_study(runs: Path, config: StudyConfig) -> None:
     storage = create_storage(choose_url(None, runs, {}))
-    create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"))
+    create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"), "local")
     slots = SlotTable(storage, config, lease_s=60)
     claim = slots.claim("node/pilot-0/1")
     assert isinstance(claim, Claim)

@@ -42,7 +42,7 @@ def search(
     storage: Storage, optuna_storage: BaseStorage, config: StudyConfig
 ) -> list[tuple[float, ...]]:
     """Run the study with a response whose best density is (0.3, 0.9)."""
-    studies.create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"))
+    studies.create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"), "local")
     slots = SlotTable(storage, config, lease_s=60)
     proposed = []
     while isinstance(claim := slots.claim("node/pilot-0/1"), Claim):

@@ -32,7 +32,7 @@ LEASE_S = 60.0
 
 @pytest.fixture
 def slots(storage: Storage, tiny_config: StudyConfig) -> SlotTable:
-    studies.create_or_extend(storage, tiny_config, RunFolder.of(storage.folder, "tiny"))
+    studies.create_or_extend(storage, tiny_config, RunFolder.of(storage.folder, "tiny"), "local")
     return SlotTable(storage, tiny_config, lease_s=LEASE_S)
 
 
@@ -271,7 +271,7 @@ def test_diverging_densities_stop_a_study_only_when_nothing_has_completed(
     slots: SlotTable, storage: Storage
 ) -> None:
     config = StudyConfig.model_validate(TINY | {"budget": {"trials": 9}})
-    studies.create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"))
+    studies.create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"), "local")
     train(slots, config, claimed(slots), 28.0)
 
     for _ in range(4):
@@ -292,7 +292,7 @@ def test_a_stopped_study_gives_out_no_slots(slots: SlotTable, storage: Storage) 
 def test_launching_twice_adds_nothing(storage: Storage, tiny_config: StudyConfig) -> None:
     folder = RunFolder.of(storage.folder, "tiny")
 
-    made = [studies.create_or_extend(storage, tiny_config, folder) for _ in range(2)]
+    made = [studies.create_or_extend(storage, tiny_config, folder, "local") for _ in range(2)]
 
     assert made == [True, False]
     assert read_status(storage, "tiny").budget == 3
@@ -301,8 +301,10 @@ def test_launching_twice_adds_nothing(storage: Storage, tiny_config: StudyConfig
 def test_a_study_keeps_its_run_folder_and_may_be_moved_with_it(
     storage: Storage, tiny_config: StudyConfig, tmp_path: Path
 ) -> None:
-    studies.create_or_extend(storage, tiny_config, RunFolder.of(storage.folder, "tiny"))
-    studies.create_or_extend(storage, tiny_config, RunFolder.of(tmp_path / "other", "tiny"))
+    studies.create_or_extend(storage, tiny_config, RunFolder.of(storage.folder, "tiny"), "local")
+    studies.create_or_extend(
+        storage, tiny_config, RunFolder.of(tmp_path / "other", "tiny"), "local"
+    )
     kept = studies.place_of(storage, "tiny").folder.path
     storage.close()
     moved = tmp_path.with_name(tmp_path.name + "_moved")
@@ -320,7 +322,7 @@ def test_a_larger_budget_adds_slots(
 ) -> None:
     larger = StudyConfig.model_validate(TINY | {"budget": {"trials": 5}})
 
-    studies.create_or_extend(storage, larger, RunFolder.of(storage.folder, "tiny"))
+    studies.create_or_extend(storage, larger, RunFolder.of(storage.folder, "tiny"), "local")
 
     assert [row.position for row in read_status(storage, "tiny").trials] == [0, 1, 2, 3, 4]
     assert studies.load_config(storage, "tiny").budget.trials == 5
@@ -343,7 +345,7 @@ def test_another_definition_under_the_same_name_is_refused(
     other = StudyConfig.model_validate(TINY | sections)
 
     with pytest.raises(StudyError) as caught:
-        studies.create_or_extend(storage, other, RunFolder.of(storage.folder, "tiny"))
+        studies.create_or_extend(storage, other, RunFolder.of(storage.folder, "tiny"), "local")
 
     assert difference in str(caught.value)
     assert read_status(storage, "tiny").budget == 3
@@ -359,7 +361,9 @@ def test_a_study_that_optuna_made_is_not_taken_over(
     client.engine.dispose()
 
     with pytest.raises(StudyError, match=r"1 trials that wconv-sweep did not make"):
-        studies.create_or_extend(storage, tiny_config, RunFolder.of(storage.folder, "tiny"))
+        studies.create_or_extend(
+            storage, tiny_config, RunFolder.of(storage.folder, "tiny"), "local"
+        )
 
 
 @pytest.mark.slow
@@ -367,7 +371,7 @@ def test_workers_killed_in_the_middle_of_anything_end_exactly_the_budget(tmp_pat
     config = StudyConfig.model_validate(TINY | {"budget": {"trials": 24}})
     url = choose_url(None, tmp_path, {})
     storage = create_storage(url)
-    studies.create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"))
+    studies.create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"), "local")
     context = multiprocessing.get_context("spawn")
     random_ = random.Random(0)
 

@@ -24,7 +24,7 @@ Train = Callable[[float], None]
 
 @pytest.fixture
 def slots(storage: Storage, tiny_config: StudyConfig) -> SlotTable:
-    create_or_extend(storage, tiny_config, RunFolder.of(storage.folder, "tiny"))
+    create_or_extend(storage, tiny_config, RunFolder.of(storage.folder, "tiny"), "local")
     return SlotTable(storage, tiny_config, lease_s=60)
 
 
