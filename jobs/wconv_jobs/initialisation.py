@@ -19,11 +19,11 @@ Scheme = Literal["pytorch", "kaiming", "paper"]
 
 @runtime_checkable
 class ResidualDenoiser(Protocol):
-    """A model that returns its input minus what it computes."""
+    """A model that returns its input minus, or plus, what it computes."""
 
     @property
     def residual_output(self) -> nn.Module:
-        """The last layer, whose output is subtracted from the input."""
+        """The last layer, whose output is subtracted from the input, or added to it."""
 
 
 @torch.no_grad()

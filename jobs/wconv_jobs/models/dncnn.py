@@ -5,6 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+# A smoke run trains it with these.
+SMOKE: dict[str, object] = {"depth": 4, "width": 8}
+
 # Shape letters: B batch, C channels, H height, W width.
 
 

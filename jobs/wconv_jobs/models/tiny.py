@@ -5,6 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import nn
 
+# The network is small enough for a smoke run as it is.
+SMOKE: dict[str, object] = {}
+
 
 def build(
     *,
