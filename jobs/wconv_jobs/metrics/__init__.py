@@ -1,16 +1,24 @@
 """The metrics by name: one module per metric, with a function `build`, and a literal `GOAL`
 that says whether more is better: "maximize" or "minimize".
 
+A builder has no options. One that needs the number of classes has an argument `classes`, which
+`build_metric` hands on.
+
 A metric gathers sums on each rank, which are added over the ranks before the value is computed:
 the value is that of all samples together, however unevenly they are split.
 """
 
 import importlib
+import inspect
 from typing import Protocol
 
 from torch import Tensor
 
 from wconv_jobs.catalog import checked_options
+from wconv_jobs.errors import JobError
+from wconv_jobs.metrics._confusion import ConfusionMatrix
+
+__all__ = ["ConfusionMatrix", "Metric", "build_metric"]
 
 
 class Metric(Protocol):
@@ -20,25 +28,41 @@ class Metric(Protocol):
         """Take in a batch, on any device and in any floating point type.
 
         Raises:
-            JobError: the shapes of output and target do not belong together.
+            JobError: the shapes of output and target do not belong together, or the metric is not
+                defined for them.
         """
 
     def state(self) -> Tensor:
         """Return the sums so far: a float64 vector on the CPU, to be added over the ranks.
 
         The states of one metric have the same length on all ranks, also before any update.
+
+        Raises:
+            JobError: a target was no class number of the task.
         """
 
     def compute(self, state: Tensor) -> float:
         """Return the value of a sum of states; NaN when no sample was taken in."""
 
 
-def build_metric(name: str) -> Metric:
+def build_metric(name: str, *, classes: int | None = None) -> Metric:
     """Return a new metric that has taken in no sample.
 
+    Args:
+        name: a module of this package.
+        classes: number of classes of the task; None when there are none. Metrics that do not count
+            by class ignore it.
+
     Raises:
-        JobError: an unknown name.
+        JobError: an unknown name, or a metric that counts by class for a task without classes.
     """
     checked_options("metrics", name, {})
-    metric: Metric = importlib.import_module(f"{__name__}.{name}").build()
+    build = importlib.import_module(f"{__name__}.{name}").build
+    needs_classes = "classes" in inspect.signature(build).parameters
+    if needs_classes and classes is None:
+        raise JobError(
+            f"{name} counts by class, but the task has no classes. Use it with a classification "
+            "data set."
+        )
+    metric: Metric = build(classes=classes) if needs_classes else build()
     return metric
