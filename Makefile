@@ -30,6 +30,7 @@ docs: .venv/.for-tests
 # Speed is measured, never asserted: prints ratios of variants timed side by side.
 bench: .venv/.for-tests
 	$(BIN)/python tests/benchmarks/step_time.py
+	$(BIN)/python tests/benchmarks/data_path.py
 
 clean:
 	rm -rf .venv build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -18,6 +18,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from wconv_jobs.errors import JobError
+from wconv_jobs.kinds import TaskKind
+from wconv_jobs.prepared import Progress
 
 Kind = Literal["models", "data", "metrics"]
 
@@ -45,22 +47,68 @@ def checked_options(kind: Kind, name: str, options: Mapping[str, object]) -> dic
     return values
 
 
-def check_data(name: str, options: Mapping[str, object]) -> list[str]:
+def check_data(name: str, options: Mapping[str, object], *, thorough: bool = False) -> list[str]:
     """Return one sentence per problem with a data set's options or with the files they name.
 
-    A data set that reads the user's files says so with a function `check(**options)` that returns
-    problems; its module must not import torch at the top.
+    Args:
+        name: the data set.
+        options: its options.
+        thorough: read the files from end to end, sums and all; otherwise only what a training run
+            would stumble over and what takes seconds at the most.
     """
     values, problems = _check("data", name, options)
-    if not problems and _function(_tree("data", name), "check") is not None:
-        problems = importlib.import_module(f"wconv_jobs.data.{name}").check(**values)
+    if not problems and reads_files(name):
+        problems = _module_of_data(name).check(thorough=thorough, **values)
     return [str(problem) for problem in problems]
 
 
-def data_metrics(name: str) -> tuple[str, ...]:
-    """Return the names of the metrics that a known data set gives."""
-    metrics: tuple[str, ...] = _literal("data", name, "METRICS")
-    return metrics
+def prepare_data(name: str, options: Mapping[str, object], on_progress: Progress) -> None:
+    """Bring a data set into the form that training reads, unless it is; one effect, safe at once.
+
+    Raises:
+        JobError: an option is wrong, or the files cannot be used.
+    """
+    values = checked_options("data", name, options)
+    if _function(_tree("data", name), "prepare") is not None:
+        _module_of_data(name).prepare(on_progress=on_progress, **values)
+
+
+def generate_data(name: str, folder: Path) -> None:
+    """Write small made-up data in the file format of a data set that reads files.
+
+    The same folder gets the same files, whoever asks and however often.
+    """
+    _module_of_data(name).generate(folder)
+
+
+def reads_files(name: str) -> bool:
+    """Tell whether a known data set reads the user's files, in its option `folder`."""
+    return _function(_tree("data", name), "check") is not None
+
+
+def sample_shape(name: str, options: Mapping[str, object]) -> tuple[int, int, int]:
+    """Return (channels, height, width) of one training sample.
+
+    Raises:
+        JobError: an option is wrong.
+    """
+    shape: tuple[int, int, int] = _module_of_data(name).sample_shape(
+        **checked_options("data", name, options)
+    )
+    return shape
+
+
+def data_kind(name: str) -> TaskKind:
+    """Return the kind of task of a known data set."""
+    kind: TaskKind = _literal("data", name, "KIND")
+    return kind
+
+
+def smoke_options(kind: Kind, name: str) -> dict[str, Any]:
+    """Return the options with which a known model or data set is small enough for a smoke run."""
+    # As a file would hold them: lists instead of tuples.
+    options: dict[str, Any] = json.loads(json.dumps(_literal(kind, name, "SMOKE")))
+    return options
 
 
 def metric_goal(name: str) -> Literal["maximize", "minimize"]:
@@ -79,6 +127,11 @@ def default_of(kind: Kind, name: str, option: str) -> object:
     return None
 
 
+def has_option(kind: Kind, name: str, option: str) -> bool:
+    """Tell whether a known name takes an option."""
+    return option in _options(kind, name)
+
+
 @dataclass(frozen=True)
 class _Option:
     adapter: TypeAdapter[Any]
@@ -86,8 +139,8 @@ class _Option:
 
 
 _BUILDERS: dict[Kind, str] = {"models": "build", "data": "load", "metrics": "build"}
-# The loading code passes the seed; no study does.
-_NOT_OPTIONS = {"seed"}
+# The loading code passes them; no study does.
+_NOT_OPTIONS = {"seed", "device"}
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 _TYPES = {t.__name__: t for t in (bool, float, int, list, str, tuple)} | {
     "Annotated": Annotated,
@@ -146,10 +199,16 @@ def _function(tree: ast.Module, name: str) -> ast.FunctionDef | None:
     return next((function for function in functions if function.name == name), None)
 
 
+def _module_of_data(name: str) -> Any:
+    return importlib.import_module(f"wconv_jobs.data.{name}")
+
+
 def _literal(kind: Kind, name: str, constant: str) -> Any:
     for node in _tree(kind, name).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == constant:
-            return ast.literal_eval(node.value)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+            if ast.unparse(target) == constant:
+                return ast.literal_eval(node.value)
     raise TypeError(f"wconv_jobs.{kind}.{name} has no literal {constant}")
 
 

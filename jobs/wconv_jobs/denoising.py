@@ -1,96 +1,122 @@
 """Denoising as a task: clean pictures, random crops of them, and Gaussian noise that is seeded."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import overload
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from wconv_jobs.errors import JobError
-from wconv_jobs.images import Picture, require_size
-from wconv_jobs.seeding import generator
-from wconv_jobs.task import EvaluationItem, Part
+from wconv_jobs.images import SCORED_PX, shortened, size_problem
+from wconv_jobs.kinds import KINDS
+from wconv_jobs.pictures import Crops, PictureStore
+from wconv_jobs.random_streams import below, normal, normal_at, streams
+from wconv_jobs.task import Part
 
-# Shape letters: B batch, C channels, H height, W width, S samples of an epoch.
+# Shape letters: B batch, C channels, H height, W width, P training pictures.
+
+Noise = Literal["fresh", "fixed"]
 
 
 class DenoisingTask:
     """Additive white Gaussian noise on 8-bit RGB pictures, a `wconv_jobs.task.Task`.
 
-    target = picture in [0, 1];  input = target + (noise_sigma / 255) * N(0, 1), not clipped;
-    loss = mean squared error. Training samples are square crops at random places, each with noise
-    of its own; validation and test items are whole pictures.
+    target = picture in [0, 1];  input = target + (noise_sigma / 255) * N(0, 1);
+    loss = mean squared error. Training samples are square crops at random places; validation and
+    test items are whole pictures, one in a batch.
 
-    The crops of an epoch are drawn from (seed, "crop", epoch), the noise of a sample from
-    (seed, "train noise", epoch, sample), that of an item from (seed, "validation noise", name) or
-    (seed, "test noise", name). Tensors are float32 on the CPU.
+    The crop of a sample is drawn from (seed, "crop", epoch, sample), its noise from (seed, "train
+    noise", epoch, sample), that of an item from (seed, "validation noise", name) or (seed, "test
+    noise", name). Fixed noise is drawn from (seed, "fixed noise", picture) and the place in the
+    picture instead: wherever a crop lies, it shows the same noisy picture.
     """
 
+    metrics: tuple[str, ...] = KINDS["denoising"].metrics
+    classes: int | None = None
     input_is_estimate: bool = True
 
     def __init__(
         self,
         *,
-        train: Sequence[Picture],
-        validation: Sequence[Picture],
-        test: Sequence[Picture],
+        store: PictureStore,
+        parts: Mapping[Literal["train", "validation", "test"], range],
         seed: int,
+        device: torch.device | str,
         noise_sigma: float,
         crop_px: int,
         crops_per_epoch: int,
-        metrics: tuple[str, ...],
+        noise: Noise = "fresh",
+        clip: bool = False,
+        flips: bool = False,
     ) -> None:
-        """Take the decoded pictures, which stay in memory at 3 bytes per pixel.
+        """Take the pictures.
 
         Args:
-            train: at least as large as the crops.
-            validation: of any size.
-            test: of any size.
+            store: the pictures of all parts.
+            parts: numbers of the pictures of each part.
             seed: see the class.
+            device: of the batches.
             noise_sigma: standard deviation of the noise, grey levels of 255.
             crop_px: width and height of the training crops, pixels.
             crops_per_epoch: training samples in an epoch; each picture is as likely as any other.
-            metrics: see `wconv_jobs.task.Task`.
+            noise: of the training: fresh for each sample, or fixed, see the class.
+            clip: cut inputs to [0, 1], as an 8-bit camera would; then the noise is no longer
+                Gaussian in dark and in bright places.
+            flips: show each training crop in one of the 8 symmetries of a square at random.
 
         Raises:
-            JobError: a training picture is smaller than the crops.
+            JobError: a training picture is smaller than the crops, or another one too small to be
+                scored.
         """
-        for picture in train:
-            require_size(picture, crop_px)
         self.epoch_samples: int = crops_per_epoch
-        self.metrics = metrics
-        self._train = train
-        self._parts: dict[Part, Sequence[Picture]] = {"validation": validation, "test": test}
+        self._store = store
+        self._parts = parts
         self._seed = seed
+        self._device = torch.device(device)
         self._noise_std = noise_sigma / 255
         self._crop_px = crop_px
-        self._crops: _Crops | None = None
+        self._fixed = noise == "fixed"
+        self._clip = clip
+        self._flips = flips
+        self._require_sizes()
+        self._train_P = torch.tensor(parts["train"], device=store.device)
 
     def train_batch(self, epoch: int, samples: range) -> tuple[Tensor, Tensor]:
         """Return noisy and clean crops, both (B, 3, crop_px, crop_px)."""
-        crops = self._crops_of(epoch)
-        px = self._crop_px
-        target_BCHW = torch.empty(len(samples), 3, px, px)
-        noise_BCHW = torch.empty_like(target_BCHW)
-        for index, sample in enumerate(samples):
-            picture, top, left = crops.picture_S[sample], crops.top_S[sample], crops.left_S[sample]
-            crop_HWC = self._train[picture].pixels_HWC[top : top + px, left : left + px]
-            target_BCHW[index] = torch.tensor(crop_HWC).permute(2, 0, 1)
-            noise_BCHW[index].normal_(
-                generator=generator(self._seed, "train noise", epoch, sample)
+        crops = self._draw(epoch, self._numbers(samples, self._store.device))
+        target_BCHW = self._unit(self._store.crops(crops))
+        if self._fixed:
+            stream_B = streams(self._seed, "fixed noise", samples=crops.picture_B)
+            # The pictures may be in the host's memory, but noise is made where it is used.
+            places = crops.to(self._device).elements()
+            noise_BN = normal_at(stream_B.to(self._device), places.flatten(1))
+        else:
+            stream_B = streams(
+                self._seed, "train noise", epoch, samples=self._numbers(samples, self._device)
             )
-        target_BCHW /= 255
-        return target_BCHW + self._noise_std * noise_BCHW, target_BCHW
+            noise_BN = normal(stream_B, target_BCHW[0].numel())
+        return self._noisy(target_BCHW, noise_BN), target_BCHW
 
-    def items(self, part: Part) -> Sequence[EvaluationItem]:
-        """Return the whole pictures of a part; an item is made each time it is asked for.
+    def names(self, part: Part) -> Sequence[str]:
+        """Return the names of the pictures of a part."""
+        return [self._store.names[number] for number in self._parts[part]]
 
-        A large data set's float32 copies would take 24 bytes per pixel.
+    def evaluation_batches(self, part: Part, items: range) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield whole pictures, noisy and clean, both (1, 3, H, W): their sizes differ.
+
+        They are made on the way; a large data set's float32 copies would take 24 bytes per pixel.
         """
-        return _NoisyPictures(self._parts[part], self._noise_std, self._seed, f"{part} noise")
+        for item in items:
+            number = self._parts[part][item]
+            target_BCHW = self._unit(self._store.picture(number).permute(2, 0, 1)[None])
+            stream_B = streams(
+                self._seed,
+                f"{part} noise",
+                self._store.names[number],
+                samples=torch.zeros(1, dtype=torch.int64, device=self._device),
+            )
+            yield self._noisy(target_BCHW, normal(stream_B, target_BCHW.numel())), target_BCHW
 
     def loss(self, output: Tensor, target: Tensor, *, label_smoothing: float) -> Tensor:
         """Return the mean squared error over all images, channels and pixels.
@@ -110,61 +136,52 @@ class DenoisingTask:
             )
         return F.mse_loss(output, target)
 
-    def _crops_of(self, epoch: int) -> "_Crops":
-        if self._crops is None or self._crops.epoch != epoch:
-            self._crops = _draw_crops(
-                self._train, self._crop_px, self.epoch_samples, self._seed, epoch
-            )
-        return self._crops
+    def _require_sizes(self) -> None:
+        problems = []
+        for part, numbers in self._parts.items():
+            cropped = part == "train"
+            for number in numbers:
+                problem = size_problem(
+                    self._store.names[number],
+                    *self._store.sizes_px[number],
+                    min_px=self._crop_px if cropped else SCORED_PX,
+                    use="cropped" if cropped else "scored",
+                )
+                problems += [problem] if problem else []
+        if problems:
+            raise JobError("\n".join(shortened(problems)))
 
-
-@dataclass(frozen=True)
-class _Crops:
-    """Where the crops of one epoch lie: picture number, first row and first column of each."""
-
-    epoch: int
-    picture_S: list[int]
-    top_S: list[int]
-    left_S: list[int]
-
-
-def _draw_crops(
-    pictures: Sequence[Picture], crop_px: int, crops: int, seed: int, epoch: int
-) -> _Crops:
-    drawn = generator(seed, "crop", epoch)
-    sizes = np.array([picture.pixels_HWC.shape[:2] for picture in pictures])
-    places = torch.from_numpy(sizes - crop_px + 1)
-    picture_S = torch.randint(len(pictures), (crops,), generator=drawn)
-    # The remainder of a number this large is uniform to within 2**-40.
-    top_S = torch.randint(2**62, (crops,), generator=drawn) % places[picture_S, 0]
-    left_S = torch.randint(2**62, (crops,), generator=drawn) % places[picture_S, 1]
-    return _Crops(epoch, picture_S.tolist(), top_S.tolist(), left_S.tolist())
-
-
-class _NoisyPictures(Sequence[EvaluationItem]):
-    def __init__(
-        self, pictures: Sequence[Picture], noise_std: float, seed: int, role: str
-    ) -> None:
-        self._pictures = pictures
-        self._noise_std = noise_std
-        self._seed = seed
-        self._role = role
-
-    def __len__(self) -> int:
-        return len(self._pictures)
-
-    @overload
-    def __getitem__(self, index: int) -> EvaluationItem: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[EvaluationItem]: ...
-
-    def __getitem__(self, index: int | slice) -> EvaluationItem | Sequence[EvaluationItem]:
-        if isinstance(index, slice):
-            return _NoisyPictures(self._pictures[index], self._noise_std, self._seed, self._role)
-        picture = self._pictures[index]
-        clean_CHW = torch.tensor(picture.pixels_HWC).permute(2, 0, 1).contiguous() / 255
-        noise_CHW = torch.empty_like(clean_CHW).normal_(
-            generator=generator(self._seed, self._role, picture.name)
+    def _draw(self, epoch: int, sample_B: Tensor) -> Crops:
+        stream_B = streams(self._seed, "crop", epoch, samples=sample_B)
+        pictures_B1 = torch.full_like(sample_B, len(self._train_P))[:, None]
+        picture_B = self._train_P[below(stream_B, pictures_B1)[:, 0]]
+        height_B, width_B = self._store.height_P[picture_B], self._store.width_P[picture_B]
+        # The first number of the stream chose the picture.
+        limit_B4 = torch.stack(
+            [
+                pictures_B1[:, 0],
+                height_B - self._crop_px + 1,
+                width_B - self._crop_px + 1,
+                torch.full_like(sample_B, 8 if self._flips else 1),
+            ],
+            dim=1,
         )
-        return EvaluationItem(picture.name, clean_CHW + self._noise_std * noise_CHW, clean_CHW)
+        _, top_B, left_B, turn_B = below(stream_B, limit_B4).unbind(1)
+        return Crops(self._crop_px, picture_B, width_B, top_B, left_B, turn_B)
+
+    def _unit(self, pixels_BCHW: Tensor) -> Tensor:
+        """Return bytes as float32 in [0, 1] on the device of the task."""
+        if self._device.type == "cuda" and pixels_BCHW.device.type == "cpu":
+            pixels_BCHW = pixels_BCHW.pin_memory()
+        moved_BCHW = pixels_BCHW.to(self._device, non_blocking=True)
+        unit_BCHW = moved_BCHW.to(torch.float32, memory_format=torch.contiguous_format)
+        # A product, because a GPU divides by a number with other bits than a CPU; 255 gives 1.
+        return unit_BCHW.mul_(1 / 255)
+
+    def _noisy(self, target_BCHW: Tensor, noise_BN: Tensor) -> Tensor:
+        noisy_BCHW = target_BCHW.add(noise_BN.reshape(target_BCHW.shape), alpha=self._noise_std)
+        return noisy_BCHW.clamp_(0, 1) if self._clip else noisy_BCHW
+
+    @staticmethod
+    def _numbers(samples: range, device: torch.device) -> Tensor:
+        return torch.arange(samples.start, samples.stop, samples.step, device=device)

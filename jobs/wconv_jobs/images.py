@@ -2,12 +2,18 @@
 
 Files are read by Pillow's decoders for a few common formats and never executed or unpickled. A
 picture that is not 8 bits per channel is refused instead of being cut down to 8 bits in silence.
+Pictures of different sizes are kept in one flat array, each (H, W, 3), one after the other.
 """
 
+import os
+import threading
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import accumulate
 from pathlib import Path
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +23,9 @@ from wconv_jobs.errors import JobError
 
 # Shape letters: H height, W width, C channels.
 
+Result = TypeVar("Result")
+Use = Literal["cropped", "scored"]
+
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Files with other suffixes, and hidden ones, are taken for notes beside the pictures."""
 
@@ -24,14 +33,15 @@ MAX_PX = 80_000_000
 """Pictures with more pixels are refused before they are decoded: 240 MB each, or a file made to
 exhaust the memory. It lies below the 89 million at which Pillow begins to warn."""
 
+SCORED_PX = 11
+"""Smallest width and height of a picture that can be scored: the window of SSIM."""
 
-@dataclass(frozen=True)
-class Picture:
-    """A decoded picture."""
+SOME_PX = 200_000_000
+"""As many pixels are decoded in some seconds; a login node is no place for decoding more."""
 
-    name: str
-    pixels_HWC: NDArray[np.uint8]
-    """Red, green and blue from 0 to 255, shape (H, W, 3)."""
+THREADS = 8
+"""Most threads that decode at once; Pillow decodes outside the interpreter lock, and a login node
+is there for others, too."""
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -85,62 +95,133 @@ def decode(path: Path) -> NDArray[np.uint8]:
     return np.asarray(rgb, dtype=np.uint8)
 
 
+def size_of(path: Path) -> tuple[int, int]:
+    """Return height and width of a file's picture, pixels, from its header alone.
+
+    Raises:
+        JobError: the header says already what `decode` would refuse.
+    """
+    with _opened(path) as image:
+        return image.height, image.width
+
+
+def flat_offsets(sizes_px: Sequence[tuple[int, int]]) -> list[int]:
+    """Return where each picture starts in a flat array of RGB pictures, and where the last ends.
+
+    Args:
+        sizes_px: height and width of each.
+    """
+    return [0, *accumulate(3 * height * width for height, width in sizes_px)]
+
+
+def in_threads(work: Callable[[int], Result], count: int) -> Iterator[Result | JobError]:
+    """Yield work(0), ..., work(count - 1) in this order, or the error of each.
+
+    The threads are ahead of the reader by a few results, and no more are kept.
+
+    Args:
+        work: decodes a picture and does something with it; is called from several threads.
+        count: see above.
+    """
+
+    def attempt(number: int) -> Result | JobError:
+        try:
+            return work(number)
+        except JobError as error:
+            return error
+
+    threads = max(1, min(THREADS, len(os.sched_getaffinity(0)), count))
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: deque[Future[Result | JobError]] = deque()
+        for number in range(count):
+            ahead.append(pool.submit(attempt, number))
+            if len(ahead) > 2 * threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
 def check_images(
-    paths: Sequence[Path], *, min_px: int, decode_px: int = 200_000_000, shown: int = 10
+    paths: Sequence[Path],
+    *,
+    min_px: int,
+    use: Use = "cropped",
+    decode_px: int | None = SOME_PX,
+    shown: int = 10,
 ) -> list[str]:
     """Return one sentence per problem with pictures, at most `shown` and a last one for the rest.
 
     Args:
         paths: the files.
         min_px: smallest width and height allowed, pixels.
+        use: what asks for it, see `size_problem`.
         decode_px: the headers of all files are read; the pictures are decoded, too, until this
-            many pixels have been (some seconds), for a login node is no place for decoding a
-            large data set.
+            many pixels have been. None decodes all.
         shown: see above.
     """
-    problems = []
-    for path in paths:
+    problems: dict[int, str] = {}
+    decoded: list[int] = []
+    left_px = decode_px
+    for number, path in enumerate(paths):
         try:
-            with _opened(path) as image:
-                width, height = image.size
-            if min(width, height) < min_px:
-                problems.append(_too_small(path, width, height, min_px))
-            if decode_px > 0:
-                decode(path)
-                decode_px -= width * height
+            height, width = size_of(path)
         except JobError as error:
-            problems.append(str(error))
-    if len(problems) > shown:
-        return [*problems[:shown], f"{len(problems) - shown} more images have problems."]
-    return problems
+            problems[number] = str(error)
+            continue
+        problem = size_problem(path, height, width, min_px, use)
+        if problem:
+            problems[number] = problem
+        if left_px is None or left_px > 0:
+            decoded.append(number)
+            left_px = None if left_px is None else left_px - height * width
+
+    def try_out(place: int) -> None:  # the pixels are not kept
+        decode(paths[decoded[place]])
+
+    for number, outcome in zip(decoded, in_threads(try_out, len(decoded)), strict=True):
+        if isinstance(outcome, JobError):
+            problems[number] = str(outcome)
+    return shortened([problems[number] for number in sorted(problems)], shown)
 
 
-def require_size(picture: Picture, min_px: int) -> None:
-    """Refuse a picture that is too small.
+def size_problem(
+    where: object, height: int, width: int, min_px: int, use: Use = "cropped"
+) -> str | None:
+    """Return what is wrong with a picture's size, None when nothing is.
 
-    Raises:
-        JobError: its width or height is below `min_px` pixels.
+    Args:
+        where: its name or path.
+        height: pixels.
+        width: pixels.
+        min_px: smallest width and height allowed, pixels.
+        use: crops of `min_px` are cut out of it, or it is scored as a whole.
     """
-    height, width, _ = picture.pixels_HWC.shape
-    if min(width, height) < min_px:
-        raise JobError(_too_small(picture.name, width, height, min_px))
+    if min(height, width) >= min_px:
+        return None
+    reason = {
+        "cropped": f"smaller than the crops of {min_px} x {min_px}. Lower crop_px or remove",
+        "scored": f"too small to be scored, which takes {min_px} x {min_px}. Remove",
+    }
+    return f"{where}: is {width} x {height} pixels, {reason[use]} this image."
 
 
-def _too_small(where: object, width: int, height: int, min_px: int) -> str:
-    return (
-        f"{where}: is {width} x {height} pixels, smaller than the crops of {min_px} x {min_px}. "
-        "Lower crop_px or remove this image."
-    )
+def shortened(problems: Sequence[str], shown: int = 10) -> list[str]:
+    """Return the first problems, and a sentence that counts the others."""
+    if len(problems) <= shown:
+        return list(problems)
+    return [*problems[:shown], f"{len(problems) - shown} more images have problems."]
 
 
 # Pillow's names of the formats behind SUFFIXES.
 _FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 _MODES_8_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
+# The warning filters belong to the process, and two threads at once would mix them up.
+_FILTERS = threading.Lock()
 
 
 def _opened(path: Path) -> Image.Image:
     try:
-        with warnings.catch_warnings():
+        with _FILTERS, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(path, formats=_FORMATS)
     except UnidentifiedImageError as error:

@@ -1,7 +1,6 @@
 """What a data set offers to the training loop."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
 
 from torch import Tensor
@@ -11,17 +10,6 @@ from torch import Tensor
 Part = Literal["validation", "test"]
 
 
-@dataclass(frozen=True)
-class EvaluationItem:
-    """One input of the validation or test part, with what the network should make of it."""
-
-    name: str
-    """Stable name of the item, e.g. the photograph's."""
-    input_CHW: Tensor
-    target: Tensor
-    """(C, H, W) for denoising, a scalar class number for classification."""
-
-
 class Task(Protocol):
     """A data set together with the loss and the metrics that belong to it.
 
@@ -29,12 +17,17 @@ class Task(Protocol):
     of the rank, the number of ranks, the density, or what was drawn before: trials with different
     densities see the same crops and the same noise in the same order, and a resumed run sees what
     the interrupted one would have seen.
+
+    Batches lie on the device handed to `load`, and are float32 where they are not class numbers.
     """
 
     epoch_samples: int
     """Number of training samples in one epoch, over all ranks."""
     metrics: tuple[str, ...]
-    """Names of the metrics (modules of `wconv_jobs.metrics`), the main one first."""
+    """Names of the metrics (modules of `wconv_jobs.metrics`) that are computed in any case, see
+    `wconv_jobs.kinds`."""
+    classes: int | None
+    """Number of classes; None when there are none."""
     input_is_estimate: bool
     """True when the input itself can be scored like an output, as in denoising."""
 
@@ -47,8 +40,19 @@ class Task(Protocol):
                 asks for its share of the batch.
         """
 
-    def items(self, part: Part) -> Sequence[EvaluationItem]:
-        """Return the fixed items of a part, in a fixed order; noise included."""
+    def names(self, part: Part) -> Sequence[str]:
+        """Return the name of each item of a part, e.g. the photograph's, in a fixed order."""
+
+    def evaluation_batches(self, part: Part, items: range) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield inputs (B, C, H, W) and targets of some items of a part, in their order.
+
+        The items are fixed, noise included; how many of them one batch holds is the task's choice.
+        Targets are (B, C, H, W) for denoising and class numbers (B,) for classification.
+
+        Args:
+            part: validation or test.
+            items: item numbers, a part of range(len(names(part))); a rank asks for its share.
+        """
 
     def loss(self, output: Tensor, target: Tensor, *, label_smoothing: float) -> Tensor:
-        """Return the scalar training loss, the mean over the batch."""
+        """Return the scalar loss, the mean over the samples of the batch."""

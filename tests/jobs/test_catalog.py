@@ -7,21 +7,65 @@ from pathlib import Path
 import pytest
 
 from wconv_jobs import catalog
-from wconv_jobs.catalog import Kind, check_data, check_options, checked_options, names
+from wconv_jobs.catalog import (
+    Kind,
+    check_data,
+    check_options,
+    checked_options,
+    names,
+    reads_files,
+    smoke_options,
+)
 from wconv_jobs.data import load_data
 from wconv_jobs.errors import JobError
+from wconv_jobs.kinds import KINDS
+
+MODELS = (
+    "cgnet",
+    "dncnn",
+    "efficientnet_b0",
+    "gac_snn",
+    "gmlp",
+    "lenet",
+    "mobilenetv2",
+    "nafnet",
+    "nin",
+    "resnet56",
+    "tiny",
+    "vgg16",
+)
+DATA = (
+    "cifar100",
+    "class_folder",
+    "div2k",
+    "image_folder",
+    "photographs",
+    "textures",
+)
+METRICS = (
+    "accuracy",
+    "fsim",
+    "fsimc",
+    "macro_f1",
+    "nrmse",
+    "psnr_db",
+    "ssim",
+    "uiq",
+    "uiq_global",
+)
 
 
 def test_the_names_are_the_public_modules() -> None:
-    assert names("models") == ("dncnn", "tiny")
-    assert names("data") == ("image_folder", "photographs", "textures")
-    assert names("metrics") == ("accuracy", "nrmse", "psnr_db")
+    assert names("models") == MODELS
+    assert names("data") == DATA
+    assert names("metrics") == METRICS
 
 
 @pytest.mark.parametrize("kind", ["models", "data", "metrics"])
 def test_the_signature_of_every_module_can_be_read(kind: Kind) -> None:
     for name in names(kind):
-        assert check_options(kind, name, {"folder": "x"} if name == "image_folder" else {}) == []
+        folder = {"folder": "x"} if kind == "data" and reads_files(name) else {}
+        assert check_options(kind, name, folder) == []
 
 
 def test_nothing_is_wrong_with_the_defaults_written_out() -> None:
@@ -82,19 +126,18 @@ def test_a_wrong_option_is_named_with_what_is_right(
 @pytest.mark.parametrize(
     ("kind", "name", "problem"),
     [
-        ("models", "DnCNN2", "unknown name 'DnCNN2'; known: dncnn, tiny."),
+        ("models", "DnCNN2", f"unknown name 'DnCNN2'; known: {', '.join(MODELS)}."),
         (
             "data",
             "photos",
-            "unknown name 'photos'; did you mean 'photographs'? "
-            "known: image_folder, photographs, textures.",
+            f"unknown name 'photos'; did you mean 'photographs'? known: {', '.join(DATA)}.",
         ),
         (
             "metrics",
             "_mean",
-            "unknown name '_mean'; known: accuracy, nrmse, psnr_db.",
+            f"unknown name '_mean'; known: {', '.join(METRICS)}.",
         ),
-        ("models", "../errors", "unknown name '../errors'; known: dncnn, tiny."),
+        ("models", "../errors", f"unknown name '../errors'; known: {', '.join(MODELS)}."),
     ],
 )
 def test_an_unknown_name_is_named_with_the_known_ones(kind: Kind, name: str, problem: str) -> None:
@@ -201,4 +244,22 @@ def test_a_data_set_without_files_of_the_user_has_only_its_options_checked() -> 
 
 @pytest.mark.parametrize("name", ["photographs", "textures"])
 def test_the_metrics_of_a_data_set_are_known_without_loading_it(name: str) -> None:
-    assert catalog.data_metrics(name) == load_data(name, seed=0).metrics
+    facts = KINDS[catalog.data_kind(name)]
+
+    assert facts.metrics == load_data(name, seed=0).metrics
+
+
+@pytest.mark.parametrize("kind", ["models", "data"])
+def test_every_model_and_data_set_has_options_for_a_smoke_run(kind: Kind) -> None:
+    for name in names(kind):
+        folder = {"folder": "x"} if kind == "data" and reads_files(name) else {}
+        assert check_options(kind, name, smoke_options(kind, name) | folder) == []
+
+
+def test_the_shape_of_a_sample_is_known_without_the_data() -> None:
+    shape = catalog.sample_shape("div2k", {"folder": "/nowhere", "crop_px": 96})
+
+    assert shape == (3, 96, 96)
+    assert catalog.sample_shape("textures", {"channels": 1}) == (1, 32, 32)
+    with pytest.raises(JobError, match="option 'crop_px' is 0"):
+        catalog.sample_shape("div2k", {"folder": "/nowhere", "crop_px": 0})

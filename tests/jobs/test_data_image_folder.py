@@ -1,31 +1,39 @@
 """The user's own images: split, loaded, and checked before anything is launched."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from PIL import Image
+from torch import Tensor
 
-from wconv_jobs.catalog import check_data
+from wconv_jobs.catalog import (
+    check_data,
+    default_of,
+    generate_data,
+    sample_shape,
+    smoke_options,
+)
 from wconv_jobs.data import load_data
 from wconv_jobs.errors import JobError
 from wconv_jobs.task import Part
 
 
-def _images(folder: Path, names: list[str], size: tuple[int, int] = (12, 10)) -> None:
+def _images(folder: Path, names: list[str], size: tuple[int, int] = (12, 11)) -> None:
     folder.mkdir(exist_ok=True)
     for number, name in enumerate(names):
         Image.new("RGB", size, (number, 0, 0)).save(folder / name)
 
 
 def _names(folder: Path, part: Part) -> list[str]:
-    task = load_data("image_folder", seed=0, folder=str(folder), crop_px=8)
-    return [item.name for item in task.items(part)]
+    return list(load_data("image_folder", seed=0, folder=str(folder), crop_px=8).names(part))
 
 
 def test_the_three_folders_are_the_three_parts(tmp_path: Path) -> None:
     _images(tmp_path / "train", ["a.png"])
     _images(tmp_path / "validation", ["b.png", "c.png"])
-    _images(tmp_path / "test", ["d.png"], size=(4, 4))
+    _images(tmp_path / "test", ["d.png"], size=(11, 11))
 
     assert check_data("image_folder", {"folder": str(tmp_path), "crop_px": 8}) == []
     assert _names(tmp_path, "validation") == ["b.png", "c.png"]
@@ -126,10 +134,77 @@ def test_the_home_folder_may_be_abbreviated(
 
 
 def test_wrong_options_are_named_before_the_folder_is_looked_at() -> None:
-    problems = check_data("image_folder", {"folder": "/nowhere", "noise": 3})
+    problems = check_data("image_folder", {"folder": "/nowhere", "noise_sigm": 3})
 
     assert len(problems) == 1
-    assert problems[0].startswith("image_folder: unknown option 'noise'; did you mean")
+    assert problems[0].startswith("image_folder: unknown option 'noise_sigm'; did you mean")
+
+
+def test_evaluated_images_that_are_too_small_for_the_metrics_are_named(tmp_path: Path) -> None:
+    for part in ("train", "validation", "test"):
+        _images(tmp_path / part, [f"{part}.png"], size=(12, 10))
+
+    problems = check_data("image_folder", {"folder": str(tmp_path), "crop_px": 8})
+
+    assert [problem.split(": is 12 x 10 pixels, ")[0] for problem in problems] == [
+        f"{tmp_path}/validation/validation.png",
+        f"{tmp_path}/test/test.png",
+    ]
+    with pytest.raises(JobError, match=r"test\.png: is 12 x 10 pixels, too small to be scored"):
+        load_data("image_folder", seed=0, folder=str(tmp_path), crop_px=8)
+
+
+def test_the_options_reach_the_task(tmp_path: Path) -> None:
+    _images(tmp_path, ["a.png", "b.png", "c.png"])
+    options: dict[str, Any] = {"folder": str(tmp_path), "crop_px": 11, "noise_sigma": 100.0}
+
+    def noise(**more: Any) -> Tensor:
+        task = load_data("image_folder", seed=0, **options, **more)
+        noisy_BCHW, target_BCHW = task.train_batch(0, range(40))
+        return noisy_BCHW - target_BCHW
+
+    assert len(torch.unique(noise(), dim=0)) == 40
+    # One picture of 12 x 11 pixels has two places for such a crop.
+    assert len(torch.unique(noise(noise="fixed").round(decimals=5), dim=0)) == 2
+    assert len(torch.unique(noise(noise="fixed", flips=True).round(decimals=5), dim=0)) > 8
+    # Black pictures
+    assert noise(clip=True).min() == 0
+
+
+def test_made_up_images_can_be_trained_with_the_options_of_a_smoke_run(tmp_path: Path) -> None:
+    generate_data("image_folder", tmp_path)
+    options = {**smoke_options("data", "image_folder"), "folder": str(tmp_path)}
+
+    assert check_data("image_folder", options, thorough=True) == []
+    task = load_data("image_folder", seed=0, **options)
+    batch, _ = task.train_batch(0, range(16))
+    assert task.epoch_samples == 16
+    assert batch.shape == (16, *sample_shape("image_folder", options))
+    assert len(task.names("validation")) == len(task.names("test")) == 2
+
+
+def test_made_up_images_are_the_same_whoever_makes_them_and_leave_files_alone(
+    tmp_path: Path,
+) -> None:
+    generate_data("image_folder", tmp_path / "one")
+    (tmp_path / "other" / "train").mkdir(parents=True)
+    (tmp_path / "other" / "train" / "train_0.png").write_text("mine")
+
+    generate_data("image_folder", tmp_path / "other")
+    generate_data("image_folder", tmp_path / "other")
+
+    one, other = (
+        {path.name: path.read_bytes() for path in (tmp_path / folder).rglob("*") if path.is_file()}
+        for folder in ("one", "other")
+    )
+    assert len(one) == len(set(one.values())) == 10
+    assert other == one | {"train_0.png": b"mine"}
+
+
+def test_the_shape_of_a_sample_follows_the_default_of_load() -> None:
+    assert sample_shape("image_folder", {"folder": "/nowhere"}) == (3, 48, 48)
+    assert default_of("data", "image_folder", "crop_px") == 48
+    assert sample_shape("image_folder", {"folder": "/nowhere", "crop_px": 9}) == (3, 9, 9)
 
 
 def test_a_relative_folder_is_refused_with_the_absolute_one(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import warnings
 import zlib
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from wconv_jobs import images
 from wconv_jobs.errors import JobError
-from wconv_jobs.images import check_images, decode, list_images
+from wconv_jobs.images import check_images, decode, flat_offsets, in_threads, list_images, size_of
 
 # Shape letters: H height, W width, C channels.
 
@@ -231,3 +232,72 @@ def test_the_check_stops_decoding_after_so_many_pixels(tmp_path: Path) -> None:
 
     assert len(check_images(paths, min_px=1, decode_px=64 * 64 + 1)) == 1
     assert check_images(paths, min_px=1, decode_px=64 * 64) == []
+
+
+def test_the_check_decodes_everything_when_it_is_asked_to(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(
+        tmp_path / "a.png"
+    )
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:5000])
+
+    (problem,) = check_images([tmp_path / "a.png"], min_px=1, decode_px=None)
+
+    assert problem.startswith(f"{tmp_path}/a.png: cannot be decoded")
+
+
+def test_the_check_names_images_that_are_too_small_to_be_scored(tmp_path: Path) -> None:
+    Image.new("RGB", (30, 10)).save(tmp_path / "a.png")
+
+    assert check_images([tmp_path / "a.png"], min_px=11, use="scored") == [
+        f"{tmp_path}/a.png: is 30 x 10 pixels, too small to be scored, which takes 11 x 11. "
+        "Remove this image."
+    ]
+
+
+def test_the_size_is_read_from_the_header_alone(tmp_path: Path) -> None:
+    drawn = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    Image.fromarray(drawn).save(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:3000])
+
+    assert size_of(tmp_path / "a.png") == (40, 60)
+
+
+def test_offsets_are_those_of_pictures_one_after_the_other() -> None:
+    # 3 * 2 * 5 = 30 and 3 * 1 * 4 = 12
+    assert flat_offsets([(2, 5), (1, 4)]) == [0, 30, 42]
+
+
+def test_threads_keep_the_order_and_hand_over_every_error() -> None:
+    def work(number: int) -> int:
+        if number % 3 == 0:
+            raise JobError(f"number {number}")
+        return number
+
+    outcomes = list(in_threads(work, 7))
+
+    assert [str(outcome) for outcome in outcomes] == [
+        "number 0", "1", "2", "number 3", "4", "5", "number 6",
+    ]  # fmt: skip
+
+
+def test_threads_are_ahead_of_the_reader_by_a_few_results_alone() -> None:
+    begun = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        return number
+
+    results = in_threads(work, 1000)
+
+    assert next(results) == 0
+    assert len(begun) <= 2 * images.THREADS + 1
+    assert list(results) == list(range(1, 1000))
+
+
+def test_threads_leave_the_warning_filters_as_they_were(tmp_path: Path) -> None:
+    Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
+    before = list(warnings.filters)
+
+    list(in_threads(lambda _: decode(tmp_path / "a.png"), 200))
+
+    assert list(warnings.filters) == before

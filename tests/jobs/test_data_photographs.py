@@ -5,10 +5,11 @@ import socket
 import pytest
 import torch
 
-from wconv_jobs.catalog import names
+from wconv_jobs.catalog import default_of, names, sample_shape, smoke_options
 from wconv_jobs.data import load_data, photographs
 from wconv_jobs.errors import JobError
 from wconv_jobs.metrics import build_metric
+from wconv_jobs.task import Part
 
 
 def test_train_validation_and_test_photographs_are_disjoint() -> None:
@@ -36,12 +37,13 @@ def test_the_photographs_need_no_network(monkeypatch: pytest.MonkeyPatch) -> Non
 
     task = load_data("photographs", seed=0)
 
+    parts: tuple[Part, Part] = ("validation", "test")
     shapes = [
-        (item.name, *item.target.shape)
-        for part in ("validation", "test")
-        for item in task.items(part)
+        (*task.names(part), *target_BCHW.shape)
+        for part in parts
+        for _, target_BCHW in task.evaluation_batches(part, range(1))
     ]
-    assert shapes == [("chelsea", 3, 300, 451), ("astronaut", 3, 512, 512)]
+    assert shapes == [("chelsea", 1, 3, 300, 451), ("astronaut", 1, 3, 512, 512)]
 
 
 def test_the_options_reach_the_task() -> None:
@@ -57,10 +59,10 @@ def test_the_options_reach_the_task() -> None:
 
 def test_the_noisy_input_is_an_estimate_of_about_20_db() -> None:
     task = load_data("photographs", seed=0)
-    item = task.items("test")[0]
     psnr_db = build_metric("psnr_db")
 
-    psnr_db.update(item.input_CHW[None], item.target[None])
+    for noisy_BCHW, target_BCHW in task.evaluation_batches("test", range(1)):
+        psnr_db.update(noisy_BCHW, target_BCHW)
 
     # 20 log10(255 / 25) = 20.17
     assert task.input_is_estimate
@@ -77,7 +79,16 @@ def test_crops_as_large_as_the_smallest_photograph_are_the_limit() -> None:
 
 
 def test_another_seed_gives_other_noise() -> None:
-    one, other = (load_data("photographs", seed=seed).items("validation")[0] for seed in (0, 1))
+    one, other = (
+        next(iter(load_data("photographs", seed=seed).evaluation_batches("validation", range(1))))
+        for seed in (0, 1)
+    )
 
-    assert torch.equal(one.target, other.target)
-    assert not torch.equal(one.input_CHW, other.input_CHW)
+    assert torch.equal(one[1], other[1])
+    assert not torch.equal(one[0], other[0])
+
+
+def test_the_shape_of_a_sample_follows_the_default_of_load() -> None:
+    assert sample_shape("photographs", {}) == (3, 48, 48)
+    assert default_of("data", "photographs", "crop_px") == 48
+    assert sample_shape("photographs", smoke_options("data", "photographs")) == (3, 64, 64)

@@ -1,10 +1,21 @@
 """The data sets by name: one module per data set.
 
-A module holds a function `load` whose keyword arguments other than `seed`, with their annotations
-and defaults, are the data set's options, and the names of its metrics as a literal `METRICS`. One
-that reads the user's files has a function `check`, too, called on login nodes (see
-`wconv_jobs.catalog.check_data`). Adding a data set takes one module and its test. Importing this
-package does not import torch.
+A module holds
+
+* a function `load`, whose keyword arguments other than `seed` and `device`, with their annotations
+  and defaults, are the data set's options;
+* a literal `KIND`, see `wconv_jobs.kinds`, and a literal `SMOKE`, the options of a smoke run;
+* a function `sample_shape(**options)`, (channels, height, width) of a training sample.
+
+One that reads the user's files in a folder, its option `folder`, has as well
+
+* a function `check(*, thorough, **options)`, which returns one sentence per problem;
+* a function `generate(folder)`, which writes small made-up data in its file format;
+* where training does not read the files as they are, a function `prepare(*, on_progress,
+  **options)`, see `wconv_jobs.prepared`.
+
+These are called on login nodes: such a module does not import torch at the top. Adding a data set
+takes one module and its test. Importing this package does not import torch.
 """
 
 import importlib
@@ -13,15 +24,20 @@ from typing import TYPE_CHECKING
 from wconv_jobs.catalog import checked_options
 
 if TYPE_CHECKING:
+    import torch
+
     from wconv_jobs.task import Task
 
 
-def load_data(name: str, *, seed: int, **options: object) -> "Task":
+def load_data(
+    name: str, *, seed: int, device: "torch.device | str" = "cpu", **options: object
+) -> "Task":
     """Return a data set with its loss and metrics.
 
     Args:
         name: a module of this package.
         seed: source of every random choice, see `wconv_jobs.task.Task`.
+        device: of the batches; the data themselves lie there, too, when they fit.
         options: keyword arguments of its `load`; those left out take their defaults.
 
     Raises:
@@ -29,5 +45,7 @@ def load_data(name: str, *, seed: int, **options: object) -> "Task":
             files that cannot be used.
     """
     checked = checked_options("data", name, options)
-    task: Task = importlib.import_module(f"{__name__}.{name}").load(seed=seed, **checked)
+    task: Task = importlib.import_module(f"{__name__}.{name}").load(
+        seed=seed, device=device, **checked
+    )
     return task

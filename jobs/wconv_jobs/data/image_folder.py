@@ -1,36 +1,43 @@
-"""Denoising of the user's own images.
-
-Importing this module does not import torch: a login node checks the folder before it submits.
-"""
+"""Denoising of the user's own images."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from wconv_jobs.errors import JobError
-from wconv_jobs.images import Picture, check_images, decode, list_images
+from wconv_jobs.images import SCORED_PX, SOME_PX, check_images, list_images
+from wconv_jobs.made_up import write_pictures
+from wconv_jobs.paths import absolute_folder
 
 if TYPE_CHECKING:
+    import torch
+
     from wconv_jobs.task import Task
 
-PARTS = ("train", "validation", "test")
+KIND = "denoising"
+SMOKE = {"crop_px": 64, "crops_per_epoch": 16}
 
-METRICS = ("psnr_db", "nrmse")
+PARTS = ("train", "validation", "test")
 
 
 def load(
     *,
     seed: int,
+    device: "torch.device | str",
     folder: str,
     noise_sigma: Annotated[float, Field(gt=0, le=255)] = 25.0,
     crop_px: Annotated[int, Field(ge=1)] = 48,
     crops_per_epoch: Annotated[int, Field(ge=1)] = 800,
+    noise: Literal["fresh", "fixed"] = "fresh",
+    clip: bool = False,
+    flips: bool = False,
 ) -> "Task":
     """Return the task; all images are decoded and kept in memory, 3 bytes per pixel and rank.
 
     Args:
         seed: source of crops and noise; not of the split.
+        device: of the batches.
         folder: holds the folders train, validation and test with the images; or at least 3 images,
             of which, in the order of their names, the last tenth is for the test, the tenth before
             it for validation (at least one each), and the rest for training. Neighbours in a
@@ -39,51 +46,74 @@ def load(
         noise_sigma: standard deviation of the noise, grey levels of 255.
         crop_px: width and height of the training crops, pixels.
         crops_per_epoch: training samples in an epoch.
+        noise: of the training: fresh for each crop, or fixed, one noisy version of each image.
+        clip: cut the noisy images to [0, 1].
+        flips: show each training crop in one of the 8 symmetries of a square at random.
 
     Raises:
         JobError: the folder or an image cannot be used, see `wconv_jobs.images`.
     """
-    from wconv_jobs.denoising import DenoisingTask  # imports torch, see the top
+    # Here, because a login node checks the folder and has no use for torch.
+    from wconv_jobs.denoising import DenoisingTask
+    from wconv_jobs.pictures import PictureStore
 
-    parts = {
-        part: [Picture(path.name, decode(path)) for path in paths]
-        for part, paths in _split(folder).items()
-    }
+    split = _split(folder)
+    paths = [path for part in PARTS for path in split[part]]
+    trained = len(split["train"])
+    tested = trained + len(split["validation"])
     return DenoisingTask(
-        train=parts["train"],
-        validation=parts["validation"],
-        test=parts["test"],
+        store=PictureStore.decoded(paths, [path.name for path in paths], device),
+        parts={
+            "train": range(trained),
+            "validation": range(trained, tested),
+            "test": range(tested, len(paths)),
+        },
         seed=seed,
+        device=device,
         noise_sigma=noise_sigma,
         crop_px=crop_px,
         crops_per_epoch=crops_per_epoch,
-        metrics=METRICS,
+        noise=noise,
+        clip=clip,
+        flips=flips,
     )
 
 
-def check(*, folder: str, crop_px: int = 48, **_: object) -> list[str]:
+def sample_shape(*, crop_px: int = 48, **_: object) -> tuple[int, int, int]:
+    """Return (channels, height, width) of a training crop; takes the options of `load`."""
+    return 3, crop_px, crop_px
+
+
+def check(*, thorough: bool, folder: str, crop_px: int = 48, **_: object) -> list[str]:
     """Return one sentence per problem with the folder and its images; takes the options of `load`.
 
     The crops' size is asked of the training images alone.
+
+    Args:
+        thorough: decode all images; otherwise as many as take some seconds.
+        folder: see `load`.
+        crop_px: see `load`.
     """
     try:
-        paths = _split(folder)
+        split = _split(folder)
     except JobError as error:
         return [str(error)]
-    evaluated = [*paths["validation"], *paths["test"]]
-    return check_images(paths["train"], min_px=crop_px) + check_images(evaluated, min_px=1)
+    decode_px = None if thorough else SOME_PX
+    evaluated = [*split["validation"], *split["test"]]
+    return [
+        *check_images(split["train"], min_px=crop_px, decode_px=decode_px),
+        *check_images(evaluated, min_px=SCORED_PX, use="scored", decode_px=decode_px),
+    ]
+
+
+def generate(folder: Path) -> None:
+    """Write made-up images: 6 for training, 2 for validation and 2 for the test."""
+    for part, count in zip(PARTS, (6, 2, 2), strict=True):
+        write_pictures(folder / part, [f"{part}_{number}.png" for number in range(count)])
 
 
 def _split(root: str) -> dict[str, list[Path]]:
-    try:
-        folder = Path(root).expanduser()
-    except RuntimeError as error:
-        raise JobError(f"{root}: there is no such user. Write an absolute path.") from error
-    if not folder.is_absolute():
-        raise JobError(
-            f"{root}: is relative, but jobs do not start in this folder. "
-            f"Write {folder.absolute()}."
-        )
+    folder = absolute_folder(root)
     there = [part for part in PARTS if (folder / part).is_dir()]
     if there:
         missing = [part for part in PARTS if part not in there]

@@ -14,32 +14,36 @@ Only photographs in the public domain or under CC0 are used. Licences are those 
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from wconv_jobs.denoising import DenoisingTask
-from wconv_jobs.images import Picture, decode
-from wconv_jobs.task import Task
+if TYPE_CHECKING:
+    import torch
+
+    from wconv_jobs.task import Task
+
+KIND = "denoising"
+SMOKE = {"crop_px": 64, "crops_per_epoch": 16}
 
 TRAIN = ("coffee.png", "rocket.jpg", "hubble_deep_field.jpg", "retina.jpg")
 VALIDATION = ("chelsea.png",)
 TEST = ("astronaut.png",)
 
-METRICS = ("psnr_db", "nrmse")
-
 
 def load(
     *,
     seed: int,
+    device: "torch.device | str",
     noise_sigma: Annotated[float, Field(gt=0, le=255)] = 25.0,
     crop_px: Annotated[int, Field(ge=1, le=400)] = 48,
     crops_per_epoch: Annotated[int, Field(ge=1)] = 800,
-) -> Task:
+) -> "Task":
     """Return the task.
 
     Args:
         seed: source of crops and noise.
+        device: of the batches.
         noise_sigma: standard deviation of the noise, grey levels of 255.
         crop_px: width and height of the training crops, pixels; the smallest photograph has 400.
         crops_per_epoch: training samples in an epoch.
@@ -47,19 +51,29 @@ def load(
     Raises:
         JobError: the installed scikit-image lacks a photograph.
     """
+    # Here, because a login node asks for the shape of a sample and has no use for torch.
+    from wconv_jobs.denoising import DenoisingTask
+    from wconv_jobs.pictures import PictureStore
+
+    # The files themselves, because the functions of skimage.data may go to the network.
+    folder = Path(str(files("skimage"))) / "data"
+    paths = [folder / name for name in (*TRAIN, *VALIDATION, *TEST)]
+    last = len(TRAIN) + len(VALIDATION)
     return DenoisingTask(
-        train=_pictures(TRAIN),
-        validation=_pictures(VALIDATION),
-        test=_pictures(TEST),
+        store=PictureStore.decoded(paths, [path.stem for path in paths], device),
+        parts={
+            "train": range(len(TRAIN)),
+            "validation": range(len(TRAIN), last),
+            "test": range(last, len(paths)),
+        },
         seed=seed,
+        device=device,
         noise_sigma=noise_sigma,
         crop_px=crop_px,
         crops_per_epoch=crops_per_epoch,
-        metrics=METRICS,
     )
 
 
-def _pictures(file_names: tuple[str, ...]) -> list[Picture]:
-    # The files themselves, because the functions of skimage.data may go to the network.
-    folder = Path(str(files("skimage"))) / "data"
-    return [Picture(Path(name).stem, decode(folder / name)) for name in file_names]
+def sample_shape(*, crop_px: int = 48, **_: object) -> tuple[int, int, int]:
+    """Return (channels, height, width) of a training crop; takes the options of `load`."""
+    return 3, crop_px, crop_px

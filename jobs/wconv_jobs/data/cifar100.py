@@ -1,0 +1,278 @@
+"""CIFAR-100: 60,000 photographs of 32 x 32 pixels in 100 classes (Krizhevsky 2009).
+
+Importing this module does not import torch: a login node checks and prepares the data.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from wconv_jobs import cifar_files
+from wconv_jobs.errors import JobError
+from wconv_jobs.paths import absolute_folder
+from wconv_jobs.prepared import Progress, make_once, read_index, write_file
+from wconv_jobs.prepared_arrays import (
+    find_damage,
+    mapped_array,
+    not_prepared,
+    prepared_index,
+    write_array,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from wconv_jobs.task import Task
+
+# Shape letters: N images, C channels, H height, W width, K classes.
+
+KIND = "classification"
+SMOKE = {"verify": False, "validation_images": 100, "cache_folder": ""}
+
+# Of the grey levels in [0, 1] of the 50,000 training images.
+MEAN = (0.5071, 0.4865, 0.4409)
+STD = (0.2673, 0.2564, 0.2762)
+
+
+def load(
+    *,
+    seed: int,
+    device: "torch.device | str",
+    folder: str,
+    cache_folder: str = "",
+    validation_images: Annotated[int, Field(ge=1)] = 5000,
+    split_seed: Annotated[int, Field(ge=0)] = 0,
+    flip: bool = True,
+    pad_px: Annotated[int, Field(ge=0, le=16)] = 0,
+    verify: bool = True,
+) -> "Task":
+    """Return the task; images are mapped from the prepared files, 3 kB each.
+
+    Args:
+        seed: source of order and augmentation; not of the split.
+        device: of the batches.
+        folder: holds cifar-100-python or cifar-100-binary, as unpacked from the archives, or is
+            one of them. An absolute path, or one that starts with ~.
+        cache_folder: gets the prepared data, 185 MB; prepared in `folder` when empty.
+        validation_images: training images kept back for the validation, as many of each class.
+        split_seed: chooses them; the same for all trials, or their validations would differ.
+        flip: flip training images left and right with probability 1/2.
+        pad_px: surround training images with so many pixels of the mean colour, and cut them back
+            to 32 x 32 at a random place.
+        verify: take nothing but the published files. Otherwise a part of the data set is taken,
+            too.
+
+    Raises:
+        JobError: the data are not prepared or cannot be used.
+    """
+    import torch  # here, see the top
+
+    from wconv_jobs.classification import ClassificationTask, ImagePart, standardised
+
+    prepared = _prepared_folder(folder, cache_folder)
+    index = prepared_index(prepared)
+    _require_verified(prepared, index, verify)
+    train_NCHW, train_class_N, test_NCHW, test_class_N = (
+        torch.from_numpy(mapped_array(prepared / name)) for name in _ARRAYS
+    )
+    rest_S, kept_S = _split(train_class_N.numpy(), validation_images, split_seed)
+    test_S = torch.arange(len(test_class_N))
+    return ClassificationTask(
+        train=ImagePart(train_NCHW, train_class_N, torch.from_numpy(rest_S)),
+        validation=ImagePart(
+            train_NCHW,
+            train_class_N,
+            torch.from_numpy(kept_S),
+            [f"train {number}" for number in kept_S.tolist()],
+        ),
+        test=ImagePart(
+            test_NCHW, test_class_N, test_S, [f"test {number}" for number in test_S.tolist()]
+        ),
+        classes=len(index["class_names"]),
+        normalise=standardised(MEAN, STD, device),
+        seed=seed,
+        device=device,
+        flip_across=flip,
+        pad_px=pad_px,
+    )
+
+
+def sample_shape(**_: object) -> tuple[int, int, int]:
+    """Return (channels, height, width) of an image; takes the options of `load`."""
+    return 3, 32, 32
+
+
+def check(
+    *,
+    thorough: bool,
+    folder: str,
+    cache_folder: str = "",
+    validation_images: int = 5000,
+    verify: bool = True,
+    **_: object,
+) -> list[str]:
+    """Return one sentence per problem; takes the options of `load`.
+
+    Prepared data suffice, the files that they were made of may be gone.
+
+    Args:
+        thorough: look at the sums of the prepared data, and of the files where they are.
+        folder: see `load`.
+        cache_folder: see `load`.
+        validation_images: see `load`.
+        verify: see `load`.
+    """
+    try:
+        prepared = _prepared_folder(folder, cache_folder)
+        index = read_index(prepared)
+        source = _source(folder, gone=index is not None)
+        problems = []
+        if source and (thorough or index is None):
+            problems = cifar_files.check_files(source, verify=verify, thorough=thorough)
+        if index is None:
+            return problems or [not_prepared(prepared)]
+    except JobError as error:
+        return [str(error)]
+    try:
+        _require_verified(prepared, index, verify)
+        arrays = [mapped_array(prepared / name) for name in _ARRAYS]
+        _require_rest(len(arrays[0]), validation_images)
+        if thorough:
+            problems += find_damage(prepared, index["sha256"])
+    except JobError as error:
+        problems.append(str(error))
+    return problems
+
+
+def prepare(
+    *,
+    on_progress: Progress,
+    folder: str,
+    cache_folder: str = "",
+    verify: bool = True,
+    **_: object,
+) -> None:
+    """Write the images as arrays that every rank maps; takes the options of `load`.
+
+    Raises:
+        JobError: the files cannot be used, or the space does not suffice.
+    """
+    prepared = _prepared_folder(folder, cache_folder)
+    index = read_index(prepared)
+    if index is not None:
+        _require_verified(prepared, index, verify)
+        return
+    source = cifar_files.find(absolute_folder(folder))
+    images, provenance = cifar_files.read(source, verify=verify)
+    arrays: list[NDArray[Any]] = [
+        images.train_NCHW,
+        images.train_class_N,
+        images.test_NCHW,
+        images.test_class_N,
+    ]
+
+    def write(unfinished: Path) -> dict[str, Any]:
+        sums = {}
+        for done, (name, array) in enumerate(zip(_ARRAYS, arrays, strict=True), start=1):
+            sums[name] = write_array(unfinished / name, [array], array.shape, array.dtype.type)
+            on_progress(done, len(_ARRAYS))
+        return {
+            "form": source.form,
+            "files": provenance,
+            "verified": verify,
+            "class_names": images.class_names,
+            "sha256": sums,
+        }
+
+    make_once(prepared, write, size_bytes=sum(array.nbytes for array in arrays))
+
+
+def generate(folder: Path) -> None:
+    """Write made-up data in the Python form: 100 classes that differ in colour and stripes.
+
+    There are 3 training images and 1 test image of each class.
+    """
+    drawn = np.random.RandomState(0)  # whose numbers do not change with the version of numpy
+    place = folder / "cifar-100-python"
+    for part, per_class in (("train", 3), ("test", 1)):
+        classes = list(range(cifar_files.CLASSES)) * per_class
+        pixels = np.stack([_made_up(number, drawn).reshape(-1) for number in classes])
+        write_file(place / part, cifar_files.python_images(pixels, classes, part))
+    fine = [f"made_up_{number:02}" for number in range(cifar_files.CLASSES)]
+    coarse = [f"made_up_group_{number:02}" for number in range(20)]
+    write_file(place / "meta", cifar_files.python_names(fine, coarse))
+
+
+# The version rises with every change of the format, so that old data are never misread.
+_PREPARED = "cifar100-v1"
+
+_ARRAYS = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy")
+
+
+def _prepared_folder(folder: str, cache_folder: str) -> Path:
+    root = absolute_folder(cache_folder) if cache_folder else absolute_folder(folder) / "prepared"
+    return root / _PREPARED
+
+
+def _source(folder: str, *, gone: bool) -> cifar_files.Source | None:
+    """Return the files, or None when there are none and they may be gone."""
+    try:
+        return cifar_files.find(absolute_folder(folder))
+    except JobError:
+        if not gone:
+            raise
+        return None
+
+
+def _require_verified(prepared: Path, index: dict[str, Any], verify: bool) -> None:
+    if verify and not index["verified"]:
+        raise JobError(
+            f"{prepared}: was prepared with verify: false. Delete it and prepare the data again, "
+            "or set data.options.verify to false."
+        )
+
+
+def _require_rest(train_images: int, validation_images: int) -> None:
+    if validation_images >= train_images:
+        raise JobError(
+            f"validation_images is {validation_images:,}, but there are {train_images:,} training "
+            "images, of which some must be left. Lower data.options.validation_images."
+        )
+
+
+def _split(
+    class_N: NDArray[np.int64], validation_images: int, split_seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the numbers of the images for training and for validation, each in rising order.
+
+    Each class gives its part of the validation images to within one, and of its images those with
+    the lowest random numbers, which are our own: the split is the same with any version.
+    """
+    import torch  # here, see the top
+
+    from wconv_jobs.random_streams import streams
+
+    images = len(class_N)
+    _require_rest(images, validation_images)
+    of_class_K = np.bincount(class_N)
+    kept_K, remainder_K = np.divmod(of_class_K * validation_images, images)
+    first_K = np.argsort(-remainder_K, kind="stable")
+    kept_K[first_K[: validation_images - kept_K.sum()]] += 1
+    number_N = streams("validation split", split_seed, samples=torch.arange(images)).numpy()
+    order_N = np.lexsort((number_N, class_N))
+    start_K = np.cumsum(of_class_K) - of_class_K
+    rank_N = np.arange(images) - start_K[class_N[order_N]]
+    kept_N = rank_N < kept_K[class_N[order_N]]
+    return np.sort(order_N[~kept_N]), np.sort(order_N[kept_N])
+
+
+def _made_up(number: int, drawn: np.random.RandomState) -> NDArray[np.uint8]:
+    """Return an image (3, 32, 32) of a class: its colour, its stripes, and noise."""
+    colour_C = 60 + 34 * np.array([number % 5, number // 5 % 5, number // 25])
+    stripes_W = 20 * np.sin(np.arange(32) * (1 + number % 7) / 4)
+    noise_CHW = drawn.normal(0, 15, (3, 32, 32))
+    image_CHW = colour_C[:, None, None] + stripes_W + noise_CHW
+    return np.asarray(np.clip(image_CHW, 0, 255), np.uint8)
