@@ -66,7 +66,7 @@ class Finished(Message):
     ending: Literal["complete", "pruned", "stopped"]
     epoch: int
     metrics: dict[str, float]
-    """For a complete trial, metrics of the test part, named `test_...` and `input_...`."""
+    """Of a complete trial: see `wconv_jobs.training.TrainingResult`; and its `epoch_s`."""
     provenance: dict[str, str]
     """Versions and hardware that produced the result."""
 

@@ -3,12 +3,12 @@
 import hashlib
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -31,6 +31,8 @@ class TrainingState:
     """Holds the effective weights V; the raw weights W travel in the optimizer's state."""
     optimizer: Optimizer
     scheduler: LRScheduler
+    best: dict[str, Tensor] = field(default_factory=dict)
+    """The state_dict of the best epoch, where early stopping asks for it."""
 
 
 def save(spec: TrialSpec, state: TrainingState, reports: list[Report]) -> None:
@@ -47,6 +49,7 @@ def save(spec: TrialSpec, state: TrainingState, reports: list[Report]) -> None:
         "model": state.model.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "scheduler": state.scheduler.state_dict(),
+        "best": state.best,
         "reports": [report.model_dump() for report in reports],
     }
     try:
@@ -91,6 +94,8 @@ def load(spec: TrialSpec, state: TrainingState) -> list[Report]:
         state.model.load_state_dict(content["model"])
         state.optimizer.load_state_dict(content["optimizer"])
         state.scheduler.load_state_dict(content["scheduler"])
+        device = next(state.model.parameters()).device
+        state.best.update({name: value.to(device) for name, value in content["best"].items()})
         return [Report.model_validate(report) for report in content["reports"]]
     except Exception as error:
         raise CheckpointError(

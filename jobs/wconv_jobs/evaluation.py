@@ -1,37 +1,75 @@
 """Metrics of a network over the validation or test part, reduced exactly over the ranks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from wconv_jobs.distributed import World
-from wconv_jobs.metrics import build_metric
+from wconv_jobs.metrics import ConfusionMatrix, build_metric
 from wconv_jobs.task import Part, Task
 
+LOSS = "loss"
+"""Name of the mean loss over a part, without label smoothing; early stopping looks at it."""
 
-def evaluate(model: nn.Module, task: Task, part: Part, world: World) -> dict[str, float]:
-    """Return the task's metrics of `model` on `part`, the same on every rank."""
-    reference = next(model.parameters())
+
+def evaluate(
+    model: nn.Module,
+    task: Task,
+    part: Part,
+    world: World,
+    further: Sequence[str] = (),
+    confusion: ConfusionMatrix | None = None,
+) -> dict[str, float]:
+    """Return the loss and the task's metrics of `model` on `part`, the same on every rank.
+
+    Args:
+        model: is put into evaluation mode.
+        task: the data.
+        part: of the data.
+        world: the ranks that share the work.
+        further: metrics beside those of the task.
+        confusion: takes in what this rank sees.
+    """
+    dtype = next(model.parameters()).dtype
     model.eval()
-    return _score(
-        lambda x: model(x.to(device=reference.device, dtype=reference.dtype)), task, part, world
-    )
+    names = [*task.metrics, *further]
+    return _score(lambda x: model(x.to(dtype)), task, part, world, names, confusion)
 
 
-def evaluate_input(task: Task, part: Part, world: World) -> dict[str, float]:
-    """Return the task's metrics of the unprocessed input, e.g. of the noisy image."""
-    return _score(lambda x: x.to(world.device), task, part, world)
+def evaluate_input(
+    task: Task, part: Part, world: World, further: Sequence[str] = ()
+) -> dict[str, float]:
+    """Return loss and metrics of the unprocessed input, e.g. of the noisy image."""
+    return _score(lambda x: x, task, part, world, [*task.metrics, *further])
 
 
 def _score(
-    network: Callable[[Tensor], Tensor], task: Task, part: Part, world: World
+    network: Callable[[Tensor], Tensor],
+    task: Task,
+    part: Part,
+    world: World,
+    names: Sequence[str],
+    confusion: ConfusionMatrix | None = None,
 ) -> dict[str, float]:
-    metrics = {name: build_metric(name) for name in task.metrics}
+    metrics = {name: build_metric(name, classes=task.classes) for name in names}
+    loss_sum = torch.zeros(2, dtype=torch.float64, device=world.device)
+    # Every item on exactly one rank: no padding, so nothing is counted twice.
+    items = range(len(task.names(part)))[world.rank :: world.size]
     with torch.inference_mode():
-        # Every item on exactly one rank: no padding, so nothing is counted twice.
-        for item in task.items(part)[world.rank :: world.size]:
-            output = network(item.input_CHW.unsqueeze(0))
+        for inputs, targets in task.evaluation_batches(part, items):
+            outputs = network(inputs)
+            loss = task.loss(outputs, _like(targets, outputs), label_smoothing=0.0)
+            loss_sum[0] += loss.double() * len(outputs)
+            loss_sum[1] += len(outputs)
             for metric in metrics.values():
-                metric.update(output, item.target.unsqueeze(0).to(output.device))
-    return {name: metric.compute(world.sum(metric.state())) for name, metric in metrics.items()}
+                metric.update(outputs, targets)
+            if confusion is not None:
+                confusion.update(outputs, targets)
+    total, samples = world.sum(loss_sum).tolist()
+    values = {name: metric.compute(world.sum(metric.state())) for name, metric in metrics.items()}
+    return values | {LOSS: total / samples if samples else float("nan")}
+
+
+def _like(targets: Tensor, outputs: Tensor) -> Tensor:
+    return targets.to(outputs.dtype) if targets.is_floating_point() else targets

@@ -42,7 +42,7 @@ def main(address: Path, spec_json: bytes) -> None:
                     Finished(
                         ending=result.ending,
                         epoch=len(result.reports),
-                        metrics=result.test_metrics,
+                        metrics=result.metrics | {"epoch_s": result.epoch_s},
                         provenance=_provenance(world),
                     )
                 )

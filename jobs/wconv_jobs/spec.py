@@ -11,6 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 CHECKPOINT_FILE = "checkpoint.pt"
 """Name of a trial's checkpoint in its `checkpoint_folder`."""
 
+CONFUSION_FILE = "test_confusion.csv"
+"""Name of a classifier's confusion matrix in that folder: a line for each class, with the number
+of its test samples that were taken for each class."""
+
 Option = bool | int | FiniteFloat | str | list[bool | int | FiniteFloat | str]
 
 
@@ -70,24 +74,47 @@ class AdamSpec(Spec):
 OptimizerSpec = Annotated[SgdSpec | AdamSpec, Field(discriminator="name")]
 
 
+class EarlyStoppingSpec(Spec):
+    """Training ends when the validation loss no longer falls, and the weights of the epoch with
+    the lowest loss are tested."""
+
+    patience: Annotated[int, Field(ge=1)]
+    """Epochs without a new lowest loss after which training ends."""
+    min_delta: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    """By how much a loss must lie below the lowest one to count."""
+
+
+Preset = Literal["paper", "tuned"]
+
+
 class RecipeSpec(Spec):
     """How a network is trained."""
 
+    preset: Preset | None = None
+    """Recipe that keys left out are taken from; null: from the defaults below."""
     optimizer: OptimizerSpec
     schedule: Literal["constant", "cosine"] = "cosine"
     """Learning rate over the run, set once per optimizer step; cosine ends at 0."""
     epochs: Annotated[int, Field(ge=1)]
     batch: Annotated[int, Field(ge=1)]
     """Samples per optimizer step, summed over all ranks of the trial."""
+    batch_norm_over: Literal["batch", "rank"] = "batch"
+    """Whose samples BatchNorm takes its statistics from: those of all ranks, so that the result
+    does not depend on their number, or of each rank for itself, which saves the communication."""
     init: Literal["pytorch", "kaiming", "paper"] = "kaiming"
     """Initial weights, the same for every density: see `wconv_jobs.initialisation`."""
     clip_grad_norm: Annotated[FiniteFloat, Field(gt=0)] | None = None
     """Upper bound of the gradient's global norm; null does not clip."""
+    early_stopping: EarlyStoppingSpec | None = None
+    """Null trains all epochs and tests the weights of the last one."""
     label_smoothing: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.0
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of parameters and data."""
     amp: Literal["none", "bfloat16"] = "none"
     """Autocast of forward and loss."""
+    test_metrics: list[str] = Field(default_factory=list)
+    """Metrics of the test part beside those of every epoch, for they take long: uiq, uiq_global,
+    fsim, fsimc."""
 
     @model_validator(mode="after")
     def _amp_needs_float32(self) -> Self:

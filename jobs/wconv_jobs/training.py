@@ -1,13 +1,16 @@
 """The epoch loop: trains one trial, alone or as one of several ranks."""
 
+import copy
 import math
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -16,12 +19,15 @@ from wconv_jobs import checkpoint
 from wconv_jobs.channel import Report, Verdict
 from wconv_jobs.data import load_data
 from wconv_jobs.distributed import World
+from wconv_jobs.early_stopping import best_epoch, is_over
 from wconv_jobs.errors import CheckpointError, JobError, TrainingDiverged
-from wconv_jobs.evaluation import evaluate, evaluate_input
+from wconv_jobs.evaluation import LOSS, evaluate, evaluate_input
 from wconv_jobs.initialisation import initialise
+from wconv_jobs.metrics import ConfusionMatrix
 from wconv_jobs.models import build_model
+from wconv_jobs.rank_invariance import share_batch_norm, share_dropout
 from wconv_jobs.seeding import derive_seed
-from wconv_jobs.spec import OptimizerSpec, RecipeSpec, TrialSpec
+from wconv_jobs.spec import CONFUSION_FILE, OptimizerSpec, RecipeSpec, TrialSpec
 from wconv_jobs.task import Task
 from wconv_kernels import DensityEngine
 
@@ -38,8 +44,15 @@ class TrainingResult:
     ending: Literal["complete", "pruned", "stopped"]
     reports: list[Report]
     """One per finished epoch, those of earlier attempts included."""
-    test_metrics: dict[str, float] = field(default_factory=dict)
-    """Of a complete run: `test_<metric>`, and `input_<metric>` for the unprocessed test input."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Of a complete run: those of the report of the epoch whose weights were tested, their
+    `test_<metric>`, `input_<metric>` of the unprocessed test input, `lr` after the last epoch,
+    `best_epoch` and `stopped_epoch`."""
+
+    @property
+    def epoch_s(self) -> float:
+        """Median wall time of an epoch, validation included, seconds."""
+        return statistics.median(report.epoch_s for report in self.reports)
 
 
 def train(
@@ -49,7 +62,9 @@ def train(
 
     After each epoch the checkpoint is written, rank 0 reports, and all ranks together obey the
     verdict. The report that the checkpoint ends with is sent once more when a run resumes, since
-    its attempt may have been killed between the two; the receiver knows it by its epoch.
+    its attempt may have been killed between the two; the receiver knows it by its epoch. What is
+    tested in the end are the weights of the last epoch or, with early stopping, those of the epoch
+    with the lowest validation loss.
 
     A run that is interrupted and resumed ends with the same numbers as one that is not: bitwise
     on one or two CPU ranks, up to rounding on more, where DistributedDataParallel reorders its
@@ -66,7 +81,7 @@ def train(
         JobError: data or model cannot be used; the message says why.
         CheckpointError: the checkpoint cannot be used.
     """
-    run = _Run(spec, world)
+    run, rule = _Run(spec, world), spec.recipe.early_stopping
     reports = checkpoint.load(spec, run.state)
     if world.from_rank_0(len(reports)) != len(reports):
         # Each rank reads the file by itself; one that was replaced in between would go unnoticed.
@@ -75,28 +90,29 @@ def train(
         verdict = run.agree(report, reports)
         if verdict is not Verdict.CONTINUE:
             return _ended_early(verdict, reports)
-    while len(reports) < spec.recipe.epochs:
+    while len(reports) < spec.recipe.epochs and not is_over(losses(reports), rule):
         started = time.monotonic()
         epoch = len(reports)
-        metrics = {"train_loss": run.train_epoch(epoch)} | evaluate(
-            run.model, run.task, "validation", world
-        )
+        metrics = {"train_loss": run.train_epoch(epoch), "lr": run.lr}
+        metrics |= evaluate(run.model, run.task, "validation", world)
         _check_finite(metrics, run.task.metrics[0], epoch)
         reports = [
             *reports,
             Report(epoch=epoch + 1, metrics=metrics, epoch_s=time.monotonic() - started),
         ]
+        if rule is not None and best_epoch(losses(reports), rule) == len(reports):
+            run.state.best.update(copy.deepcopy(run.model.state_dict()))
         if world.rank == 0:
             checkpoint.save(spec, run.state, reports)
         verdict = run.agree(report, reports)
         if verdict is not Verdict.CONTINUE:
             return _ended_early(verdict, reports)
-    test = evaluate(run.model, run.task, "test", world)
-    test_metrics = {f"test_{name}": value for name, value in test.items()}
-    if run.task.input_is_estimate:
-        unprocessed = evaluate_input(run.task, "test", world)
-        test_metrics |= {f"input_{name}": value for name, value in unprocessed.items()}
-    return TrainingResult("complete", reports, test_metrics)
+    return TrainingResult("complete", reports, run.test(reports))
+
+
+def losses(reports: Sequence[Report]) -> list[float]:
+    """Return the validation loss of each epoch."""
+    return [report.metrics[LOSS] for report in reports]
 
 
 class _Run:
@@ -106,10 +122,15 @@ class _Run:
         recipe = spec.recipe
         self.spec, self.world = spec, world
         self.seed = derive_seed(spec.study_seed, spec.replicate)
-        self.task: Task = load_data(spec.data.name, seed=self.seed, **spec.data.options)
+        self.task: Task = load_data(
+            spec.data.name, seed=self.seed, device=world.device, **spec.data.options
+        )
         self.steps = self._steps_per_epoch()
         self.model = build_model(spec.model.name, **spec.model.options)
         initialise(self.model, recipe.init, derive_seed(self.seed, "init"))
+        self.model = share_dropout(self.model, world)
+        if recipe.batch_norm_over == "batch":
+            self.model = share_batch_norm(self.model, world)
         self.model.to(device=world.device, dtype=_DTYPES[recipe.dtype])
         engine = DensityEngine(self.model, spec.density)
         self.module: nn.Module = self.model
@@ -123,14 +144,13 @@ class _Run:
     def train_epoch(self, epoch: int) -> float:
         """Train one epoch and return its mean loss over all ranks."""
         recipe, device = self.spec.recipe, self.world.device
-        # Dropout and the like: the same in an interrupted run, different from rank to rank.
-        torch.manual_seed(derive_seed(self.seed, "model", epoch, self.world.rank))
+        # Dropout: the same in an interrupted run, and on all ranks, see `share_dropout`.
+        torch.manual_seed(derive_seed(self.seed, "model", epoch))
         self.module.train()
         loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         for step in range(self.steps):
             inputs, targets = self.task.train_batch(epoch, self.world.share(recipe.batch, step))
-            inputs = inputs.to(device=device, dtype=_DTYPES[recipe.dtype])
-            targets = targets.to(device)
+            inputs = inputs.to(_DTYPES[recipe.dtype])
             if targets.is_floating_point():
                 targets = targets.to(_DTYPES[recipe.dtype])
             with torch.autocast(device.type, torch.bfloat16, enabled=recipe.amp == "bfloat16"):
@@ -146,12 +166,42 @@ class _Run:
         self.world.equalise_buffers(self.model)
         return float(self.world.sum(loss_sum)) / (self.steps * self.world.size)
 
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return float(self.state.scheduler.get_last_lr()[0])
+
+    def test(self, reports: list[Report]) -> dict[str, float]:
+        """Return the metrics of a complete run, see `TrainingResult`."""
+        recipe, task, world = self.spec.recipe, self.task, self.world
+        best = best_epoch(losses(reports), recipe.early_stopping)
+        if self.state.best:
+            self.model.load_state_dict(self.state.best)
+        confusion = None if task.classes is None else ConfusionMatrix(task.classes)
+        test = evaluate(self.model, task, "test", world, recipe.test_metrics, confusion)
+        if confusion is not None:
+            matrix_KK = confusion.matrix(world.sum(confusion.state()))
+            if world.rank == 0:
+                _write_matrix(matrix_KK, self.spec.checkpoint_folder / CONFUSION_FILE)
+        metrics = reports[best - 1].metrics | _prefixed("test", test)
+        if task.input_is_estimate:
+            unprocessed = evaluate_input(task, "test", world, recipe.test_metrics)
+            metrics |= _prefixed("input", unprocessed)
+        return metrics | {
+            "lr": reports[-1].metrics["lr"],
+            "best_epoch": best,
+            "stopped_epoch": len(reports),
+        }
+
     def agree(self, report: Callable[[Report], Verdict], reports: list[Report]) -> Verdict:
         """Send rank 0's last report and return the verdict that every rank obeys."""
         verdict = Verdict.CONTINUE
         if self.world.rank == 0:
             verdict = report(reports[-1])
-            unfinished = len(reports) < self.spec.recipe.epochs
+            recipe = self.spec.recipe
+            unfinished = len(reports) < recipe.epochs and not is_over(
+                losses(reports), recipe.early_stopping
+            )
             if verdict is Verdict.CONTINUE and unfinished and self._out_of_time(reports):
                 verdict = Verdict.STOP
         return _VERDICTS[self.world.from_rank_0(_VERDICTS.index(verdict))]
@@ -194,8 +244,19 @@ def _schedule(recipe: RecipeSpec, steps: int) -> Callable[[int], float]:
 def _check_finite(metrics: dict[str, float], main: str, epoch: int) -> None:
     for name, value in metrics.items():
         # A secondary metric may be infinite by definition, as NRMSE is for an image of one colour.
-        if math.isnan(value) or (math.isinf(value) and name in ("train_loss", main)):
+        if math.isnan(value) or (math.isinf(value) and name in ("train_loss", LOSS, main)):
             raise TrainingDiverged(f"{name} is {value} after epoch {epoch + 1}")
+
+
+def _write_matrix(matrix_KK: Tensor, path: Path) -> None:
+    lines = [",".join(map(str, row)) for row in matrix_KK.tolist()]
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text("\n".join(lines) + "\n", "utf-8")
+    unfinished.replace(path)
+
+
+def _prefixed(prefix: str, metrics: dict[str, float]) -> dict[str, float]:
+    return {f"{prefix}_{name}": value for name, value in metrics.items()}
 
 
 def _ended_early(verdict: Verdict, reports: list[Report]) -> TrainingResult:

@@ -4,6 +4,7 @@ import json
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,24 +26,28 @@ def _number() -> int:
 def raises_on_rank_1(address: Path, spec_json: bytes) -> None:
     """Validates on rank 0, which waits for rank 1, and raises on rank 1."""
 
-    def raising(model: nn.Module, task: Task, part: Part, world: World) -> dict[str, float]:
+    def raising(
+        model: nn.Module, task: Task, part: Part, world: World, *more: Any
+    ) -> dict[str, float]:
         if world.rank == 1:
             raise RuntimeError("rank 1 does not like its pictures")
-        return evaluate(model, task, part, world)
+        return evaluate(model, task, part, world, *more)
 
-    training.evaluate = raising  # type: ignore[attr-defined]
+    training.evaluate = raising  # type: ignore[attr-defined,assignment]
     rank.main(address, spec_json)
 
 
 def ends_on_rank_1(address: Path, spec_json: bytes) -> None:
     """Ends rank 1 as a library would that calls exit()."""
 
-    def ending(model: nn.Module, task: Task, part: Part, world: World) -> dict[str, float]:
+    def ending(
+        model: nn.Module, task: Task, part: Part, world: World, *more: Any
+    ) -> dict[str, float]:
         if world.rank == 1:
             os._exit(3)
-        return evaluate(model, task, part, world)
+        return evaluate(model, task, part, world, *more)
 
-    training.evaluate = ending  # type: ignore[attr-defined]
+    training.evaluate = ending  # type: ignore[attr-defined,assignment]
     rank.main(address, spec_json)
 
 
@@ -64,14 +69,16 @@ def notes_buffers(address: Path, spec_json: bytes) -> None:
     """Writes the BatchNorm buffers of each rank as they are at its first validation."""
     folder = TrialSpec.model_validate_json(spec_json).checkpoint_folder
 
-    def noting(model: nn.Module, task: Task, part: Part, world: World) -> dict[str, float]:
+    def noting(
+        model: nn.Module, task: Task, part: Part, world: World, *more: Any
+    ) -> dict[str, float]:
         path = folder / f"buffers-{world.rank}.pt"
         if not path.exists():
             folder.mkdir(exist_ok=True)
             torch.save(dict(model.named_buffers()), path)
-        return evaluate(model, task, part, world)
+        return evaluate(model, task, part, world, *more)
 
-    training.evaluate = noting  # type: ignore[attr-defined]
+    training.evaluate = noting  # type: ignore[attr-defined,assignment]
     rank.main(address, spec_json)
 
 
@@ -87,8 +94,8 @@ def evaluates(address: Path, spec_json: bytes) -> None:
             link.send(Finished(ending="complete", epoch=0, metrics=metrics, provenance={}))
 
 
-def task_and_network(spec: TrialSpec) -> tuple[Task, nn.Module]:
+def task_and_network(spec: TrialSpec, device: str = "cpu") -> tuple[Task, nn.Module]:
     """The data of a trial and its network with the weights of seed 0."""
     torch.manual_seed(0)
-    task = load_data(spec.data.name, seed=0, **spec.data.options)
-    return task, build_model(spec.model.name, **spec.model.options).double()
+    task = load_data(spec.data.name, seed=0, device=device, **spec.data.options)
+    return task, build_model(spec.model.name, **spec.model.options).double().to(device)

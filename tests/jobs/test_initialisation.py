@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from wconv_jobs.catalog import names
+from wconv_jobs.catalog import names, smoke_options
 from wconv_jobs.initialisation import Scheme, initialise
 from wconv_jobs.models import build_model
 
@@ -27,9 +27,9 @@ def _assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) 
 @pytest.mark.parametrize("name", names("models"))
 def test_the_seed_decides_every_weight_of_every_model(name: str, scheme: Scheme) -> None:
     torch.manual_seed(0)
-    one = build_model(name)
+    one = build_model(name, **smoke_options("models", name))
     torch.manual_seed(1)
-    other = build_model(name)
+    other = build_model(name, **smoke_options("models", name))
 
     initialise(one, scheme, seed=7)
     initialise(other, scheme, seed=7)

@@ -1,0 +1,135 @@
+"""What a network costs, found on torch's meta device: no weights, no data, no GPU, no time."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils.flop_counter import FlopCounterMode
+
+from wconv_jobs.models import build_model
+from wconv_jobs.spec import ModelSpec, RecipeSpec
+from wconv_kernels import sites
+
+# Shape letters: B batch, C channels, H height, W width.
+
+_BATCH = 2
+"""Samples in the trial batch: BatchNorm refuses a single one."""
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """Sizes and costs of a network for samples of one shape."""
+
+    sites: int
+    """Convolutions on which the density acts."""
+    kernels: dict[str, int]
+    """Number of convolutions by the size of their kernel, e.g. {"3x3": 55}."""
+    parameters: int
+    """Trainable ones."""
+    weighted_parameters: int
+    """Those that the density multiplies."""
+    macs: int
+    """Multiply-accumulates of the forward pass of one sample: convolutions and matrix products."""
+    weighted_macs: int
+    """Those of the sites."""
+    activation_bytes: int
+    """What the backward pass of one sample needs to keep, in float32."""
+
+
+def inspect_network(
+    spec: ModelSpec, kernel_size: int, shape_CHW: tuple[int, int, int]
+) -> NetworkFacts:
+    """Return the facts of a network.
+
+    Args:
+        spec: the network.
+        kernel_size: of the density.
+        shape_CHW: of one training sample.
+
+    Raises:
+        JobError: the network cannot be built with its options, or does not take such samples.
+        SiteError: no convolution has the kernel size.
+    """
+    with torch.device("meta"):
+        model = build_model(spec.name, **spec.options).train()
+        inputs_BCHW = torch.empty(_BATCH, *shape_CHW)
+    found = sites(model, (1.0,) * (kernel_size // 2))
+    convolutions = {
+        id(layer): layer
+        for layer in model.modules()
+        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+    }
+    weighted_macs = 0
+
+    def count(layer: nn.Module, _: object, output_BCHW: Tensor) -> None:
+        nonlocal weighted_macs
+        assert isinstance(layer.weight, Tensor)
+        weighted_macs += output_BCHW.numel() * math.prod(layer.weight.shape[1:])
+
+    hooks = [layer.register_forward_hook(count) for layer in set(found.values())]
+    kept = _Kept(model)
+    with FlopCounterMode(display=False) as flops, saved_tensors_hooks(kept.pack, kept.unpack):
+        model(inputs_BCHW)
+    for hook in hooks:
+        hook.remove()
+    return NetworkFacts(
+        sites=len(found),
+        kernels=dict(
+            Counter("x".join(map(str, layer.kernel_size)) for layer in convolutions.values())
+        ),
+        parameters=_size(model.parameters()),
+        weighted_parameters=_size({layer.weight for layer in found.values()}),
+        macs=flops.get_total_flops() // 2 // _BATCH,
+        weighted_macs=weighted_macs // _BATCH,
+        activation_bytes=kept.total_bytes // _BATCH,
+    )
+
+
+def memory_bytes(facts: NetworkFacts, recipe: RecipeSpec, ranks: int) -> int:
+    """Return an estimate of what training takes of each rank's GPU.
+
+    Weights, gradients (twice with several ranks, which exchange a copy), the optimizer's state,
+    the raw weights of the sites, the best epoch's weights where early stopping keeps them, and the
+    activations of the rank's share of the batch, taken in full precision also with `amp`. CUDA's
+    own few hundred MB, the workspace of its kernels and data that live on the GPU come on top.
+    """
+    item_bytes = 8 if recipe.dtype == "float64" else 4
+    optimizer = recipe.optimizer
+    states = 2 if optimizer.name != "sgd" else int(optimizer.momentum > 0)
+    copies = 2 + states + (ranks > 1) + (recipe.early_stopping is not None)
+    weights = item_bytes * (copies * facts.parameters + facts.weighted_parameters)
+    return weights + facts.activation_bytes * (item_bytes // 4) * (recipe.batch // ranks)
+
+
+class _Kept:
+    """Counts the memory of tensors that autograd keeps, parameters and shared memory left out."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._seen = {_reference(parameter) for parameter in model.parameters()}
+        self._tensors: list[Tensor] = []  # alive, so that no storage is taken for another
+        self.total_bytes = 0
+
+    def pack(self, tensor: Tensor) -> Tensor:
+        reference = _reference(tensor)
+        if reference not in self._seen:
+            self._seen.add(reference)
+            self._tensors.append(tensor)
+            self.total_bytes += tensor.untyped_storage().nbytes()
+        return tensor
+
+    @staticmethod
+    def unpack(tensor: Tensor) -> Tensor:
+        return tensor
+
+
+def _reference(tensor: Tensor) -> StorageWeakRef:
+    return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+
+
+def _size(parameters: Iterable[Tensor]) -> int:
+    return sum(parameter.numel() for parameter in parameters if parameter.requires_grad)

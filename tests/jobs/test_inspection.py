@@ -1,0 +1,87 @@
+"""The costs of a network, against a count by hand and a real training step."""
+
+import pytest
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
+from wconv_jobs.errors import JobError
+from wconv_jobs.inspection import inspect_network, memory_bytes
+from wconv_jobs.models import build_model
+from wconv_jobs.spec import AdamSpec, EarlyStoppingSpec, ModelSpec, RecipeSpec, SgdSpec
+from wconv_kernels import SiteError
+
+DNCNN = ModelSpec(name="dncnn", options={"depth": 3, "width": 2, "norm": "none"})
+
+
+def test_the_facts_of_a_small_network_are_those_counted_by_hand() -> None:
+    facts = inspect_network(DNCNN, 3, (3, 5, 7))
+
+    # Convolutions 3 -> 2, 2 -> 2 and 2 -> 3 with 9 taps each, and biases.
+    weights = 9 * (6 + 4 + 6)
+    assert (facts.sites, facts.kernels) == (3, {"3x3": 3})
+    assert facts.parameters == weights + 2 + 2 + 3
+    assert facts.weighted_parameters == weights
+    assert facts.macs == facts.weighted_macs == weights * 5 * 7
+
+
+def test_convolutions_of_other_sizes_and_linear_layers_count_as_work_but_not_as_sites() -> None:
+    facts = inspect_network(ModelSpec(name="nin"), 3, (3, 32, 32))
+
+    assert facts.kernels == {"3x3": 3, "1x1": 6}
+    assert facts.macs == pytest.approx(138.7e6, rel=1e-3)
+    assert facts.weighted_macs / facts.macs == pytest.approx(0.5, abs=0.005)
+
+
+def test_the_activations_are_those_that_a_real_step_keeps() -> None:
+    facts = inspect_network(DNCNN, 3, (3, 8, 8))
+    model = build_model("dncnn", **DNCNN.options)
+    own = {parameter.data_ptr() for parameter in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.data_ptr()] = tensor
+        return tensor
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = model(torch.zeros(4, 3, 8, 8))
+
+    assert output.requires_grad
+    total = sum(tensor.nbytes for pointer, tensor in kept.items() if pointer not in own)
+    assert facts.activation_bytes == total / 4
+
+
+def _recipe(**values: object) -> RecipeSpec:
+    defaults: dict[str, object] = {
+        "optimizer": AdamSpec(name="adam", lr=0.1),
+        "epochs": 1,
+        "batch": 8,
+    }
+    return RecipeSpec.model_validate(defaults | values)
+
+
+def test_the_memory_counts_weights_gradients_states_and_activations() -> None:
+    facts = inspect_network(DNCNN, 3, (3, 8, 8))
+    all_bytes, raw_bytes = 4 * facts.parameters, 4 * facts.weighted_parameters
+    batch_bytes = 8 * facts.activation_bytes
+
+    adam = memory_bytes(facts, _recipe(), 1)
+    sgd = memory_bytes(facts, _recipe(optimizer=SgdSpec(name="sgd", lr=0.1)), 1)
+    momentum = SgdSpec(name="sgd", lr=0.1, momentum=0.9)
+    stopping = EarlyStoppingSpec(patience=1)
+
+    assert adam == 4 * all_bytes + raw_bytes + batch_bytes
+    assert sgd == 2 * all_bytes + raw_bytes + batch_bytes
+    assert memory_bytes(facts, _recipe(optimizer=momentum), 1) == sgd + all_bytes
+    assert memory_bytes(facts, _recipe(early_stopping=stopping), 1) == adam + all_bytes
+    assert memory_bytes(facts, _recipe(dtype="float64"), 1) == 2 * adam
+    assert memory_bytes(facts, _recipe(), 2) == adam + all_bytes - batch_bytes // 2
+
+
+def test_a_density_without_a_convolution_is_refused() -> None:
+    with pytest.raises(SiteError, match="kernel size 5 finds no convolution"):
+        inspect_network(DNCNN, 5, (3, 8, 8))
+
+
+def test_a_sample_that_the_network_does_not_take_is_refused() -> None:
+    with pytest.raises(JobError):
+        inspect_network(ModelSpec(name="cgnet", options={"width": 8}), 3, (3, 32, 32))
