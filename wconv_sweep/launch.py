@@ -1,7 +1,7 @@
 """Launches, follows and resumes studies."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +9,17 @@ from sqlalchemy import URL
 
 from wconv_sweep import studies
 from wconv_sweep.cluster_profile import ClusterProfile, load_profile
+from wconv_sweep.data_files import check_data, make_smoke_data
 from wconv_sweep.errors import ConfigurationError, SweepFailed
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.status import StudyStatus, read_status
 from wconv_sweep.storage import Storage, create_storage, open_storage
-from wconv_sweep.study_config import StudyConfig, check_data, load_study
+from wconv_sweep.study_config import StudyConfig, load_study, locate_data
 from wconv_sweep.submission import Pilots, pilot_command, start_pilots
 from wconv_sweep.tables import StudyState
+
+SMOKE_DATA = "smoke_data"
+"""Folder of made-up data in the folder of all runs."""
 
 POLL_S = 0.5
 """Time between two looks at a study that is being followed, seconds."""
@@ -31,6 +35,8 @@ class Plan:
     folder: RunFolder
     cluster: str
     """The profile, by name or by absolute path."""
+    smoke: bool = False
+    """Whether the study is shrunk and trains on made-up data."""
 
     @property
     def pilot_command(self) -> str:
@@ -49,16 +55,35 @@ class Launched:
     """Starts the pilots that are not at work (any more)."""
 
 
-def plan_launch(study: str, cluster: str, storage_url: URL, runs: Path) -> Plan:
+def plan_launch(
+    study: str,
+    cluster: str,
+    storage_url: URL,
+    runs: Path,
+    *,
+    settings: Sequence[str] = (),
+    smoke: bool = False,
+) -> Plan:
     """Check the study, the cluster, the user's data and the storage; write nothing.
+
+    Args:
+        study: by shipped name, or the path of a file.
+        cluster: the profile, likewise.
+        storage_url: of the database.
+        runs: folder of all runs.
+        settings: changes of single keys of the study, see `wconv_sweep.settings`.
+        smoke: shrink the study, see `wconv_sweep.smoke`.
 
     Raises:
         ConfigurationError: a file has problems; all of them are named.
         StorageError: the storage exists and cannot be used.
         StudyError: the storage holds another study of this name.
     """
-    config, profile = load_study(study), load_profile(cluster)
-    check_data(config)
+    smoke_folder = runs / SMOKE_DATA if smoke else None
+    config = locate_data(load_study(study, settings=settings, smoke_folder=smoke_folder))
+    profile = load_profile(cluster)
+    if not smoke:
+        check_data(config)
     _check_gpus(config, profile)
     folder, uid = RunFolder.of(runs, config.study), None
     if Path(storage_url.database or "").exists():
@@ -70,7 +95,7 @@ def plan_launch(study: str, cluster: str, storage_url: URL, runs: Path) -> Plan:
         finally:
             storage.close()
     folder.check_free(uid)
-    return Plan(config, profile, storage_url, folder, _lasting_name(cluster))
+    return Plan(config, profile, storage_url, folder, _lasting_name(cluster), smoke)
 
 
 def launch(plan: Plan) -> Launched:
@@ -79,6 +104,8 @@ def launch(plan: Plan) -> Launched:
     A second call adds what the first left out, and never doubles a slot or a pilot. It also lets a
     study that was stopped go on.
     """
+    if plan.smoke:
+        make_smoke_data(plan.config)
     storage = create_storage(plan.storage_url)
     studies.create_or_extend(storage, plan.config, plan.folder, plan.cluster)
     return _start(storage, plan.config.study, plan.profile)

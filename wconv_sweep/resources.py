@@ -7,9 +7,9 @@ from pathlib import Path
 from wconv_sweep.errors import ConfigurationError
 
 
-def shipped(package: str) -> dict[str, Path]:
-    """Return the YAML files of a data package by name."""
-    folder = Path(str(files(package)))
+def shipped(package: str, folder_name: str = "") -> dict[str, Path]:
+    """Return the YAML files of a data package, or of a folder in it, by name."""
+    folder = Path(str(files(package))) / folder_name
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 

@@ -140,19 +140,28 @@ class SlotTable:
             return StudyState(self._study_row(connection).state)
 
     def complete(
-        self, claim: Claim, test_metrics: Mapping[str, float], provenance: Mapping[str, str]
+        self, claim: Claim, metrics: Mapping[str, float], provenance: Mapping[str, str]
     ) -> None:
-        """End the slot with the value of its last epoch."""
+        """End the slot with the metrics of the whole run.
+
+        Its value is the objective among them: that of the weights that were tested, which with
+        early stopping are not those of the last epoch.
+        """
         with self._storage.write() as connection:
             row = self._end(connection, claim, SlotState.COMPLETE, AttemptOutcome.COMPLETE)
-            metrics = json.loads(row.metrics or "{}") | _finite(test_metrics)
+            merged = json.loads(row.metrics or "{}") | _finite(metrics)
+            value = merged.get(self._config.objective.metric, row.value)
             connection.execute(
                 update(SLOTS)
                 .where(SLOTS.c.slot == claim.slot)
-                .values(metrics=json.dumps(metrics), provenance=json.dumps(dict(provenance)))
+                .values(
+                    value=value,
+                    metrics=json.dumps(merged),
+                    provenance=json.dumps(dict(provenance)),
+                )
             )
-            trial_rows.set_user_attributes(connection, claim.trial_id, metrics | dict(provenance))
-            trial_rows.finish_trial(connection, claim.trial_id, TrialState.COMPLETE, row.value)
+            trial_rows.set_user_attributes(connection, claim.trial_id, merged | dict(provenance))
+            trial_rows.finish_trial(connection, claim.trial_id, TrialState.COMPLETE, value)
 
     def prune(self, claim: Claim) -> None:
         """End the slot as pruned, with the value of its last epoch."""

@@ -2,20 +2,30 @@
 
 import hashlib
 import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from string import Template
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
 from wconv_jobs import catalog
+from wconv_jobs.kinds import KINDS
 from wconv_jobs.spec import DataSpec, ModelSpec, RecipeSpec, Spec
 from wconv_sweep import resources
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.recipes import fill_in_recipe
+from wconv_sweep.settings import apply_settings
+from wconv_sweep.smoke import shrink
 from wconv_sweep.yaml_files import Document, read_document, validate
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
 """Names become folders, job names and table keys: letters, digits, _ and - alone."""
 
 Bound = Annotated[tuple[FiniteFloat, FiniteFloat], Field(strict=False)]
+
+_FOLDERS = {"folder", "cache_folder"}
 
 PLAIN = "plain"
 """Label of the plain baseline, the density of ones, which every study trains first."""
@@ -115,22 +125,33 @@ class StudyConfig(Spec):
         return {PLAIN: ones} | {name: tuple(point) for name, point in self.fixed.items()}
 
 
-def load_study(wanted: str) -> StudyConfig:
+def load_study(
+    wanted: str, *, settings: Sequence[str] = (), smoke_folder: Path | None = None
+) -> StudyConfig:
     """Return a study by shipped name or by the path of a file.
+
+    Args:
+        wanted: name or path.
+        settings: changes of single keys, see `wconv_sweep.settings`.
+        smoke_folder: shrinks the study first, see `wconv_sweep.smoke`; gets made-up data.
 
     Raises:
         ConfigurationError: it does not exist or is wrong; every problem is named.
     """
     path, name = resources.find("wconv_studies", "study", wanted)
-    return check_study(read_document(path, name))
+    document = read_document(path, name)
+    if smoke_folder is not None:
+        document = shrink(document, smoke_folder)
+    return check_study(apply_settings(document, StudyConfig, settings))
 
 
 def check_study(document: Document) -> StudyConfig:
-    """Return the study that a document defines.
+    """Return the study that a document defines, with its recipe filled in.
 
     Raises:
         ConfigurationError: with every problem found.
     """
+    document = fill_in_recipe(document)
     config = validate(document, StudyConfig)
     problems = [document.problem(location, text) for location, text in _problems(config)]
     if problems:
@@ -138,15 +159,40 @@ def check_study(document: Document) -> StudyConfig:
     return config
 
 
-def check_data(config: StudyConfig) -> None:
-    """Look at the files that the study's data name.
+def locate_data(config: StudyConfig, environment: Mapping[str, str] = os.environ) -> StudyConfig:
+    """Return the study with the environment variables in its data's folders filled in.
+
+    Jobs may start with another environment, so the paths of a launched study are written out.
+
+    Args:
+        config: the study.
+        environment: where `$WCONV_SWEEP_DATA` in `folder: $WCONV_SWEEP_DATA` is looked up.
 
     Raises:
-        ConfigurationError: they cannot be used.
+        ConfigurationError: a variable is not set.
     """
-    problems = catalog.check_data(config.data.name, config.data.options)
+    options = dict(config.data.options)
+    problems = []
+    for option in _FOLDERS & options.keys():
+        text = str(options[option])
+        try:
+            options[option] = Template(text).substitute(environment)
+        except KeyError as error:
+            variable = error.args[0]
+            problems.append(
+                f"study {config.study}: data.options.{option} is {text}, but {variable} is not "
+                f"set. Write `export {variable}=FOLDER` with the folder of your data, or use "
+                f"--set data.options.{option}=FOLDER."
+            )
+        except ValueError:
+            problems.append(
+                f"study {config.study}: data.options.{option} is {text}, which holds a $ that "
+                "names no variable. Write $$ for a $ of its own."
+            )
     if problems:
-        raise ConfigurationError([f"study {config.study}: data: {text}" for text in problems])
+        raise ConfigurationError(sorted(problems))
+    data = config.data.model_copy(update={"options": options})
+    return config.model_copy(update={"data": data})
 
 
 def config_of(content: str) -> StudyConfig:
@@ -196,15 +242,25 @@ def _problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
                 )
             )
     if config.data.name in catalog.names("data"):
-        given = catalog.data_metrics(config.data.name)
-        if config.objective.metric not in given:
+        kind = catalog.data_kind(config.data.name)
+        facts = KINDS[kind]
+        if config.objective.metric not in facts.metrics:
             problems.append(
                 (
                     ("objective", "metric"),
                     f"is {config.objective.metric}, but data '{config.data.name}' gives "
-                    f"{', '.join(given)}.",
+                    f"{', '.join(facts.metrics)}.",
                 )
             )
+        for metric in config.recipe.test_metrics:
+            if metric not in facts.further_metrics:
+                further = ", ".join(facts.further_metrics) or "no further metrics"
+                problems.append(
+                    (
+                        ("recipe", "test_metrics"),
+                        f"has {metric}, but {kind} takes {further}.",
+                    )
+                )
     fixed = len(config.fixed_points())
     if config.budget.trials < fixed:
         problems.append(

@@ -3,7 +3,9 @@
 import difflib
 import re
 import typing
-from dataclasses import dataclass
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +28,38 @@ class Document:
     """How messages call the file."""
     content: dict[str, Any]
     lines: dict[Location, int]
+    origins: dict[Location, str] = field(default_factory=dict)
+    """What gave a value that is not in the file, e.g. `--set epochs=1`."""
+
+    def with_value(self, location: Location, value: object, origin: str) -> "Document":
+        """Return a document with another value at a place, and all that is around it.
+
+        Args:
+            location: of the key; mappings on the way to it are made where they are missing.
+            value: plain data.
+            origin: how messages call what gave it.
+        """
+        content = deepcopy(self.content)
+        mapping: dict[Any, Any] = content
+        for part in location[:-1]:
+            inner = mapping.get(part)
+            if not isinstance(inner, dict):
+                inner = mapping[part] = {}
+            mapping = inner
+        mapping[location[-1]] = deepcopy(value)
+        kept = {at: line for at, line in self.lines.items() if at[: len(location)] != location}
+        around = {location[:end]: 1 for end in range(1, len(location))}
+        inside = {(*location, *inner): 1 for inner in _locations(value)}
+        return Document(
+            self.name, content, around | kept | inside, self.origins | {location: origin}
+        )
+
+    def get(self, location: Location) -> object:
+        """Return the value at a place; None when there is none."""
+        value: Any = self.content
+        for part in location:
+            value = value.get(part) if isinstance(value, dict) else None
+        return value
 
     def line(self, location: Location) -> int:
         """Return the line of a key, or of the nearest key around it."""
@@ -36,6 +70,9 @@ class Document:
     def problem(self, location: Location, text: str) -> str:
         """Return one line that says where in the file what is wrong."""
         key = ".".join(str(part) for part in location)
+        for end in range(len(location), 0, -1):
+            if location[:end] in self.origins:
+                return f"{self.origins[location[:end]]}: {key}: {text}"
         return f"{self.name}:{self.line(location)}: {f'{key}: ' if key else ''}{text}"
 
 
@@ -100,6 +137,31 @@ def validate(document: Document, model: type[_Model]) -> _Model:
         raise ConfigurationError(list(problems.values())) from error
 
 
+def keys_of(model: type[BaseModel]) -> Iterator[Location]:
+    """Yield the place of every key that a file of this model may hold."""
+    for name, info in model.model_fields.items():
+        key = info.alias or name
+        yield (key,)
+        for inner in _models_in(info.annotation):
+            for location in keys_of(inner):
+                yield (key, *location)
+
+
+def parse_value(text: str) -> Any:
+    """Return the value that a text has in a YAML file.
+
+    Raises:
+        ValueError: it is not valid YAML.
+    """
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"is not valid YAML: {' '.join(str(error).split())}") from error
+    finally:
+        loader.dispose()
+
+
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, with the numbers of YAML 1.2: 1e-3 is a number, not a text."""
 
@@ -110,6 +172,15 @@ _Loader.add_implicit_resolver(
     re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
     list("-+0123456789."),
 )
+
+
+def _locations(value: object) -> Iterator[Location]:
+    """Yield the place of a value and of all that is inside it."""
+    yield ()
+    inside = value.items() if isinstance(value, dict) else ()
+    for key, inner in enumerate(value) if isinstance(value, list) else inside:
+        for location in _locations(inner):
+            yield (key, *location)
 
 
 def _collect_lines(

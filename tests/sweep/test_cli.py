@@ -9,29 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.sweep.tiny import StudyFile, Sweep
+from tests.sweep.tiny import StudyFile, Sweep, run
 from wconv_sweep import cli
-
-
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
-) -> tuple[int, str, str]:
-    """Run the command in this process and return exit status, stdout and stderr."""
-    monkeypatch.setattr(sys, "argv", ["wconv-sweep", *arguments])
-    with pytest.raises(SystemExit) as exit_:
-        cli.main()
-    output, errors = capsys.readouterr()
-    return int(exit_.value.code or 0), output, errors
-
-
-@pytest.fixture
-def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "an empty folder"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("WCONV_SWEEP_STORAGE", raising=False)
-    monkeypatch.delenv("OPTUNA_STORAGE", raising=False)
-    return folder
 
 
 @pytest.mark.parametrize(

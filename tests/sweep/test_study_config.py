@@ -7,9 +7,10 @@ import pytest
 
 from tests.sweep.tiny import TINY, StudyFile
 from wconv_sweep.cluster_profile import load_profile
+from wconv_sweep.data_files import check_data
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.resources import shipped
-from wconv_sweep.study_config import check_data, config_of, load_study
+from wconv_sweep.study_config import config_of, load_study, locate_data
 
 
 def problems_of(path: Path) -> tuple[str, ...]:
@@ -130,7 +131,10 @@ def test_problems_of_different_sections_are_named_together(study_file: StudyFile
 def test_a_metric_that_the_data_does_not_give_is_refused(study_file: StudyFile) -> None:
     (problem,) = problems_of(study_file(objective={"metric": "accuracy"}))
 
-    assert "objective.metric: is accuracy, but data 'photographs' gives psnr_db, nrmse." in problem
+    assert (
+        "objective.metric: is accuracy, but data 'photographs' gives psnr_db, nrmse, ssim."
+        in problem
+    )
 
 
 def test_an_image_folder_that_cannot_be_used_is_refused(
@@ -158,3 +162,40 @@ def test_a_definition_survives_the_storage_exactly() -> None:
 
     assert config_of(study.model_dump_json(by_alias=True)) == study
     assert TINY["study"] == "tiny"
+
+
+# Where the data lie -----------------------------------------------------------------------------
+
+
+def _with_folder(study_file: StudyFile, folder: str) -> Path:
+    return study_file(data={"name": "image_folder", "options": {"folder": folder}})
+
+
+@pytest.mark.parametrize("folder", ["$MY_DATA/pictures", "${MY_DATA}/pictures"])
+def test_a_variable_in_a_data_folder_is_written_out(study_file: StudyFile, folder: str) -> None:
+    config = load_study(str(_with_folder(study_file, folder)))
+
+    located = locate_data(config, {"MY_DATA": "/scratch/me"})
+
+    assert located.data.options["folder"] == "/scratch/me/pictures"
+    assert config.data.options["folder"] == folder
+
+
+def test_a_variable_that_is_not_set_is_named_with_two_ways_out(study_file: StudyFile) -> None:
+    config = load_study(str(_with_folder(study_file, "$WCONV_SWEEP_DATA")))
+
+    with pytest.raises(ConfigurationError) as caught:
+        locate_data(config, {})
+
+    assert str(caught.value) == (
+        "study tiny: data.options.folder is $WCONV_SWEEP_DATA, but WCONV_SWEEP_DATA is not set. "
+        "Write `export WCONV_SWEEP_DATA=FOLDER` with the folder of your data, or use "
+        "--set data.options.folder=FOLDER."
+    )
+
+
+def test_a_dollar_that_names_nothing_is_refused(study_file: StudyFile) -> None:
+    config = load_study(str(_with_folder(study_file, "/data/5$")))
+
+    with pytest.raises(ConfigurationError, match=r"holds a \$ that names no variable. Write \$\$"):
+        locate_data(config, {})

@@ -7,6 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from wconv_sweep import cli
+
 TINY: dict[str, Any] = {
     "schema": 1,
     "study": "tiny",
@@ -57,3 +61,14 @@ class Sweep:
             output, errors = process.communicate(timeout=300)
         assert process.returncode == status, (output, errors)
         return output if status == 0 else errors
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, str, str]:
+    """Run the command in this process and return exit status, stdout and stderr."""
+    monkeypatch.setattr(sys, "argv", ["wconv-sweep", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    output, errors = capsys.readouterr()
+    return int(exit_.value.code or 0), output, errors

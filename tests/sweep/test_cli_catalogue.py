@@ -1,0 +1,195 @@
+"""`studies` and `data`: what is known before a study is launched."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.sweep.tiny import StudyFile, run
+from wconv_jobs.catalog import generate_data
+from wconv_sweep.resources import shipped
+
+Monkey = pytest.MonkeyPatch
+Capture = pytest.CaptureFixture[str]
+
+
+def test_all_shipped_studies_are_listed(monkeypatch: Monkey, capsys: Capture) -> None:
+    status, output, errors = run(monkeypatch, capsys, "studies", "list")
+
+    lines = {line.split()[0]: line.split()[1:] for line in output.splitlines()[1:]}
+    assert (status, errors) == (0, "")
+    assert lines.keys() == set(shipped("wconv_studies"))
+    assert lines["dncnn_5x5"] == ["dncnn", "5x5", "div2k", "tuned", "62"]
+    assert lines["quickstart"] == ["dncnn", "3x3", "photographs", "own", "12"]
+
+
+def test_the_list_can_be_read_by_a_script(monkeypatch: Monkey, capsys: Capture) -> None:
+    _, output, _ = run(monkeypatch, capsys, "studies", "list", "--json")
+
+    assert {config["study"] for config in json.loads(output)} == set(shipped("wconv_studies"))
+
+
+def test_a_study_is_shown_with_its_costs(monkeypatch: Monkey, capsys: Capture) -> None:
+    status, output, _ = run(monkeypatch, capsys, "studies", "show", "dncnn_5x5")
+
+    shown = dict(line.split(":", 1) for line in output.splitlines())
+    assert status == 0
+    assert shown["sites"].strip() == "17 of 5x5; all convolutions: 17 5x5"
+    assert "1,548,547, of which the density multiplies 99.8 %" in shown["parameters"]
+    assert "25.32 G for a sample of 3 x 128 x 128, 100.0 % of them in sites" in shown["MACs"]
+    assert "folder=$WCONV_SWEEP_DATA" in shown["data"]
+    assert "tuned: adam, lr 0.001, cosine, batch 16, 100 epochs" in shown["recipe"]
+    assert "plain (1, 1), paper (0.1, 0.9)" in shown["fixed points"]
+    assert "62 trials on 4 rank(s) each" in shown["budget"]
+    assert "per GPU" in shown["memory"]
+
+
+def test_a_study_is_shown_with_settings_and_for_scripts(
+    monkeypatch: Monkey, capsys: Capture
+) -> None:
+    _, output, _ = run(
+        monkeypatch, capsys, "studies", "show", "resnet56_3x3", "--set", "batch=64", "--json"
+    )
+
+    facts = json.loads(output)
+    assert facts["config"]["recipe"]["batch"] == 64
+    assert facts["network"]["parameters"] == 858_868
+    assert facts["network"]["sites"] == 55
+    assert facts["sample_shape"] == [3, 32, 32]
+
+
+@pytest.mark.slow
+def test_all_shipped_studies_are_right(monkeypatch: Monkey, capsys: Capture) -> None:
+    status, output, errors = run(monkeypatch, capsys, "studies", "check")
+
+    assert (status, errors) == (0, "")
+    assert {line.split()[0] for line in output.splitlines()[1:]} == set(shipped("wconv_studies"))
+
+
+def test_a_network_without_sites_or_for_other_samples_is_found_before_the_launch(
+    monkeypatch: Monkey, capsys: Capture, study_file: StudyFile, empty_folder: Path
+) -> None:
+    without_sites = study_file(
+        model={"name": "gmlp", "options": {"stem": "2x2"}},
+        data={"name": "cifar100", "options": {"folder": "/data"}},
+        objective={"metric": "accuracy"},
+    )
+
+    status, output, errors = run(
+        monkeypatch, capsys, "studies", "check", str(without_sites), "quickstart"
+    )
+
+    assert status == 2
+    assert "quickstart" in output
+    assert "wconv-sweep: study tiny: model: the density for kernel size 3 finds no" in errors
+
+
+def test_every_problem_of_every_study_is_named(
+    monkeypatch: Monkey, capsys: Capture, study_file: StudyFile
+) -> None:
+    status, _, errors = run(
+        monkeypatch, capsys, "studies", "check", str(study_file(seed=-1)), "nosuch"
+    )
+
+    assert status == 2
+    assert len(errors.splitlines()) == 2
+
+
+def test_data_that_need_no_files_are_always_ready(monkeypatch: Monkey, capsys: Capture) -> None:
+    for verb, word in (("check", "nothing is wrong"), ("prepare", "ready")):
+        status, output, _ = run(monkeypatch, capsys, "data", verb, "--study", "quickstart")
+
+        assert (status, output) == (0, f"photographs: {word}\n")
+
+
+def test_data_are_checked_prepared_and_ready(
+    monkeypatch: Monkey, capsys: Capture, empty_folder: Path
+) -> None:
+    generate_data("div2k", empty_folder)
+    monkeypatch.setenv("WCONV_SWEEP_DATA", str(empty_folder))
+    part = ["--set=data.options.verify=false", "--set=data.options.validation_images=2"]
+    part.append("--set=data.options.crop_px=64")
+    command = ["--study", "dncnn_3x3", *part]
+
+    before = run(monkeypatch, capsys, "data", "check", *command)
+    prepared = run(monkeypatch, capsys, "data", "prepare", *command)
+    again = run(monkeypatch, capsys, "data", "prepare", *command)
+    after = run(monkeypatch, capsys, "data", "check", *command)
+
+    assert before[0] == 2
+    assert "the data have not been prepared. Run `wconv-sweep data prepare" in before[2]
+    assert prepared == again == (0, "div2k: ready\n", "")
+    assert after == (0, "div2k: nothing is wrong\n", "")
+    assert (empty_folder / "prepared").is_dir()
+
+
+@pytest.mark.parametrize("verb", ["check", "prepare"])
+def test_data_that_are_not_there_are_named_with_the_remedy(
+    monkeypatch: Monkey, capsys: Capture, empty_folder: Path, verb: str
+) -> None:
+    monkeypatch.setenv("WCONV_SWEEP_DATA", str(empty_folder))
+
+    status, _, errors = run(monkeypatch, capsys, "data", verb, "--study", "resnet56_3x3")
+
+    assert status == 2
+    assert errors.startswith("wconv-sweep: study resnet56_3x3: data: ")
+    assert "cifar-100-python" in errors
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_launching_without_the_data_gets_one_line_and_writes_nothing(
+    monkeypatch: Monkey, capsys: Capture, empty_folder: Path
+) -> None:
+    monkeypatch.delenv("WCONV_SWEEP_DATA", raising=False)
+    launch = ["launch", "--cluster", "local", "--study", "dncnn_3x3"]
+
+    unset = run(monkeypatch, capsys, *launch)
+    monkeypatch.setenv("WCONV_SWEEP_DATA", str(empty_folder))
+    empty = run(monkeypatch, capsys, *launch)
+
+    assert (unset[0], empty[0]) == (2, 2)
+    assert "but WCONV_SWEEP_DATA is not set" in unset[2]
+    assert "DIV2K_train_HR" in empty[2]
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_a_smoke_run_shows_its_plan_and_writes_nothing(
+    monkeypatch: Monkey, capsys: Capture, empty_folder: Path
+) -> None:
+    launch = ["launch", "--cluster", "local", "--study", "dncnn_3x3", "--smoke", "--dry-run"]
+
+    status, output, _ = run(monkeypatch, capsys, *launch)
+
+    assert status == 0
+    assert "dncnn_3x3_smoke" in output
+    assert "4 trials of 2 epochs" in output
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_a_wrong_setting_of_a_launch_gets_status_2(
+    monkeypatch: Monkey, capsys: Capture, empty_folder: Path
+) -> None:
+    launch = ["launch", "--cluster", "local", "--study", "quickstart", "--set", "epoch=1"]
+
+    status, _, errors = run(monkeypatch, capsys, *launch)
+
+    assert (status, errors) == (
+        2,
+        "wconv-sweep: --set epoch=1: there is no key 'epoch'. Did you mean 'epochs'?\n",
+    )
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_listing_studies_does_not_load_torch() -> None:
+    code = (
+        "import sys\n"
+        "from wconv_sweep import cli\n"
+        "sys.argv = ['wconv-sweep', 'studies', 'list']\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,0 +1,96 @@
+"""`--set`: single keys of a study changed from the command line."""
+
+from typing import Any
+
+import pytest
+
+from tests.sweep.tiny import StudyFile
+from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.study_config import StudyConfig, load_study
+
+
+def _load(study_file: StudyFile, *settings: str, **sections: Any) -> StudyConfig:
+    return load_study(str(study_file(**sections)), settings=settings)
+
+
+def test_a_key_is_named_whole_or_by_its_last_part(study_file: StudyFile) -> None:
+    config = _load(study_file, "epochs=7", "recipe.batch=16", "lr=1e-2", "study=other")
+
+    assert (config.recipe.epochs, config.recipe.batch) == (7, 16)
+    assert config.recipe.optimizer.lr == 0.01
+    assert config.study == "other"
+
+
+def test_the_last_setting_of_a_key_wins(study_file: StudyFile) -> None:
+    assert _load(study_file, "epochs=7", "epochs=9").recipe.epochs == 9
+
+
+def test_values_are_yaml(study_file: StudyFile) -> None:
+    config = _load(
+        study_file,
+        "search.bounds=[[0.6, 1.4]]",
+        "fixed={paper: [0.8]}",
+        "early_stopping={patience: 3}",
+        "clip_grad_norm=null",
+    )
+
+    assert config.search.bounds == [(0.6, 1.4)]
+    assert config.fixed == {"paper": [0.8]}
+    assert config.recipe.early_stopping is not None
+    assert config.recipe.early_stopping.patience == 3
+
+
+def test_options_and_fixed_points_can_be_added(study_file: StudyFile) -> None:
+    config = _load(study_file, "model.options.width=6", "fixed.paper=[0.8]")
+
+    assert config.model.options == {"depth": 3, "width": 6, "norm": "none"}
+    assert config.fixed == {"paper": [0.8]}
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ("epochs", "--set epochs: is not of the form KEY=VALUE, e.g. --set epochs=1"),
+        ("epoch=1", "--set epoch=1: there is no key 'epoch'. Did you mean 'epochs'?"),
+        (
+            "zzz=1",
+            "--set zzz=1: there is no key 'zzz'. Options of a network: model.options.NAME.",
+        ),
+        (
+            "name=x",
+            "--set name=x: name may be data.name or model.name or recipe.optimizer.name or "
+            "search.sampler.name. Write which.",
+        ),
+        ("epochs=[1", "--set epochs=[1: is not valid YAML: "),
+        (
+            "epochs=0",
+            "--set epochs=0: recipe.epochs: input should be greater than or equal to 1 (it is 0)",
+        ),
+        ("recipe.epoch=1", "--set recipe.epoch=1: recipe.epoch: is not a known key. Did you mean"),
+        ("recipe=3", "--set recipe=3: recipe: "),
+        (
+            "model.options.widht=3",
+            "tiny.yaml:4: model: dncnn: unknown option 'widht'; did you mean 'width'?",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_named_as_it_was_typed(
+    study_file: StudyFile, setting: str, problem: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        _load(study_file, setting)
+
+    (text,) = caught.value.problems
+    assert problem in text
+
+
+def test_all_wrong_settings_are_named_at_once(study_file: StudyFile) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        _load(study_file, "zzz=1", "epochs", "batch=4")
+
+    assert len(caught.value.problems) == 2
+
+
+def test_a_problem_of_the_file_still_has_its_line(study_file: StudyFile) -> None:
+    with pytest.raises(ConfigurationError, match=r"tiny\.yaml:\d+: seed: "):
+        _load(study_file, "epochs=1", seed=-1)

@@ -1,0 +1,56 @@
+"""The files behind a study's data: looked at, prepared, or made up for a smoke run."""
+
+from pathlib import Path
+
+from wconv_jobs import catalog
+from wconv_jobs.errors import JobError
+from wconv_jobs.prepared import Progress
+from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.study_config import StudyConfig
+
+
+def check_data(config: StudyConfig, *, thorough: bool = False) -> None:
+    """Look at the files that the study's data name.
+
+    Args:
+        config: the study, with its data located.
+        thorough: read them from end to end.
+
+    Raises:
+        ConfigurationError: they cannot be used.
+    """
+    problems = catalog.check_data(config.data.name, config.data.options, thorough=thorough)
+    if problems:
+        raise ConfigurationError([f"study {config.study}: data: {text}" for text in problems])
+
+
+def prepare_data(config: StudyConfig, on_progress: Progress) -> None:
+    """Bring the study's data into the form that training reads; at once where they are.
+
+    Safe when several nodes do it at the same time.
+
+    Args:
+        config: the study, with its data located.
+        on_progress: called with (done, of how many).
+
+    Raises:
+        ConfigurationError: the files cannot be used, or the space does not suffice.
+    """
+    try:
+        catalog.prepare_data(config.data.name, config.data.options, on_progress)
+    except JobError as error:
+        raise ConfigurationError(f"study {config.study}: data: {error}") from error
+
+
+def make_smoke_data(config: StudyConfig) -> None:
+    """Write and prepare the made-up data of a study at smoke scale."""
+    if not catalog.reads_files(config.data.name):
+        return
+    try:
+        catalog.generate_data(config.data.name, Path(str(config.data.options["folder"])))
+    except OSError as error:
+        raise ConfigurationError(
+            f"{error.filename}: cannot be written ({error.strerror}). Choose another folder with "
+            "--runs."
+        ) from error
+    prepare_data(config, lambda done, total: None)

@@ -1,0 +1,58 @@
+"""The recipes by name, `recipe.preset`: files in studies/recipes that fill in what a study leaves
+out."""
+
+from typing import Any, get_args
+
+from wconv_jobs import catalog
+from wconv_jobs.spec import Preset
+from wconv_sweep import resources
+from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.yaml_files import Document, Location, read_document
+
+
+def fill_in_recipe(document: Document) -> Document:
+    """Return a study's document with what it leaves to its preset; as it is without one.
+
+    A preset has values for `recipe`, and some for `data.options`, which are taken where the data
+    set has such an option. What the study says itself stands. Of a mapping, such as the optimizer,
+    single keys are filled in as long as the study does not name another one.
+
+    Raises:
+        ConfigurationError: there is no such preset, or none can be chosen for unknown data.
+    """
+    preset, data = document.get(("recipe", "preset")), document.get(("data", "name"))
+    if preset is None:
+        return document
+    if preset not in get_args(Preset):
+        known = " or ".join(get_args(Preset))
+        problem = document.problem(("recipe", "preset"), f"takes {known} (it is {preset!r})")
+        raise ConfigurationError(problem)
+    if data not in catalog.names("data"):
+        unknown = catalog.check_options("data", str(data), {})
+        raise ConfigurationError(document.problem(("data",), unknown[0]))
+    name = f"{preset}_{catalog.data_kind(str(data))}"
+    path = resources.shipped("wconv_studies", "recipes")[name]
+    content, origin = read_document(path, path.name).content, f"recipe {name}"
+    for key, value in content["recipe"].items():
+        document = _filled(document, ("recipe", key), value, origin)
+    for option, value in content["data_options"].items():
+        if catalog.has_option("data", str(data), option):
+            document = _filled(document, ("data", "options", option), value, origin)
+    return document
+
+
+def _filled(document: Document, location: Location, value: Any, origin: str) -> Document:
+    mapping = document.get(location[:-1])
+    if not isinstance(mapping, dict | None):
+        return document  # wrong, and validation will say so
+    if location[-1] not in (mapping or {}):
+        return document.with_value(location, value, origin)
+    given = (mapping or {})[location[-1]]
+    if not (isinstance(given, dict) and isinstance(value, dict)):
+        return document
+    if given.get("name", value.get("name")) != value.get("name"):
+        return document
+    for key, inner in value.items():
+        if key not in given:
+            document = document.with_value((*location, key), inner, origin)
+    return document

@@ -1,0 +1,56 @@
+"""Shrinks a study so that all of it runs in a minute or two on two CPU cores: `--smoke`."""
+
+from pathlib import Path
+
+from wconv_jobs import catalog
+from wconv_sweep.yaml_files import Document, Location
+
+ORIGIN = "--smoke"
+SUFFIX = "_smoke"
+"""What the name of a study gets, so that it is never taken for the real one."""
+
+EPOCHS = 2
+BATCH = 8
+SEARCH_TRIALS = 2
+
+
+def shrink(document: Document, folder: Path) -> Document:
+    """Return a study's document at smoke scale.
+
+    Small network, few and small samples, two epochs, two proposals beside the fixed points, one
+    rank. Everything else is that of the study. Data read from files are made-up ones in the same
+    file format, see `generated_folder`.
+
+    Args:
+        document: of the study.
+        folder: gets made-up data.
+    """
+    model, data = (document.get((section, "name")) for section in ("model", "data"))
+    values: dict[Location, object] = {
+        ("study",): f"{document.get(('study',))}{SUFFIX}",
+        ("recipe", "epochs"): EPOCHS,
+        ("recipe", "batch"): BATCH,
+        ("trial", "ranks"): 1,
+        ("budget", "trials"): _fixed_points(document) + SEARCH_TRIALS,
+    }
+    if model in catalog.names("models"):
+        for option, value in catalog.smoke_options("models", str(model)).items():
+            values["model", "options", option] = value
+    if data in catalog.names("data"):
+        for option, value in catalog.smoke_options("data", str(data)).items():
+            values["data", "options", option] = value
+        if catalog.reads_files(str(data)):
+            values["data", "options", "folder"] = str(generated_folder(folder, str(data)))
+    for location, value in values.items():
+        document = document.with_value(location, value, ORIGIN)
+    return document
+
+
+def generated_folder(folder: Path, data: str) -> Path:
+    """Return where the made-up data of a data set lie."""
+    return folder.absolute() / data
+
+
+def _fixed_points(document: Document) -> int:
+    fixed = document.get(("fixed",))
+    return 1 + (len(fixed) if isinstance(fixed, dict) else 0)
