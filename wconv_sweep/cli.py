@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from wconv_sweep import cli_catalogue
+from wconv_sweep.cli_options import DEFAULT_RUNS, Json, Runs, Settings, StorageUrl, Study
 from wconv_sweep.errors import WconvSweepError
-from wconv_sweep.run_folder import DEFAULT_RUNS
 
 if TYPE_CHECKING:
     from wconv_sweep.launch import Launched
@@ -33,7 +34,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Study = Annotated[str, typer.Option(help="A shipped study by name, or a file ending in .yaml.")]
+app.add_typer(cli_catalogue.studies, name="studies")
+app.add_typer(cli_catalogue.data, name="data")
+
 StudyName = Annotated[str, typer.Option(help="Name of a study that was launched.")]
 MaybeStudyName = Annotated[
     str | None, typer.Option("--study", help="Name of one study; all of the storage if left out.")
@@ -48,16 +51,6 @@ MaybeCluster = Annotated[
 Detach = Annotated[
     bool, typer.Option("--detach", help="Return once the pilots have been started.")
 ]
-StorageUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--storage",
-        help="Database URL, e.g. sqlite:////scratch/me/sweep.db. Without it: WCONV_SWEEP_STORAGE, "
-        "OPTUNA_STORAGE, then sweep.db in the folder of all runs.",
-    ),
-]
-Runs = Annotated[Path, typer.Option(help="Folder of all runs: checkpoints, logs, the database.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -85,6 +78,13 @@ def launch_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
     ] = False,
+    settings: Settings = None,
+    smoke: Annotated[
+        bool,
+        typer.Option(
+            "--smoke", help="Shrink the study to a minute or two on made-up data, to try it out."
+        ),
+    ] = False,
     detach: Detach = False,
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
@@ -101,7 +101,8 @@ def launch_command(
     from wconv_sweep.launch import launch, plan_launch
     from wconv_sweep.storage import choose_url
 
-    plan = plan_launch(study, cluster, choose_url(storage, runs), runs)
+    url = choose_url(storage, runs)
+    plan = plan_launch(study, cluster, url, runs, settings=settings or (), smoke=smoke)
     if dry_run:
         if as_json:
             console.print_json(console.plan_json(plan))
@@ -195,6 +196,30 @@ def export_command(
 
     opened = open_storage(choose_url(storage, runs))
     print(render(export(opened, study), form), end="")
+    opened.close()
+
+
+@app.command("report")
+def report_command(
+    study: MaybeStudyName = None,
+    form: Annotated[
+        Literal["md", "tex", "csv"], typer.Option("--format", help="How to print it.")
+    ] = "md",
+    storage: StorageUrl = None,
+    runs: Runs = DEFAULT_RUNS,
+) -> None:
+    """Print the tables of the paper, ours beside its values.
+
+    Studies that it does not have follow in tables of their own.
+
+    Example: wconv-sweep report --format tex > tables.tex
+    """
+    from wconv_sweep.report import report
+    from wconv_sweep.report_formats import render
+    from wconv_sweep.storage import choose_url, open_storage
+
+    opened = open_storage(choose_url(storage, runs))
+    print(render(report(opened, study), form), end="")
     opened.close()
 
 

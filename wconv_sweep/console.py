@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wconv_sweep.launch import Plan  # loads Optuna and submitit, which status does not need
 
 _UNITS = {"psnr_db": "dB"}
-_NAMES = {"psnr_db": "PSNR", "nrmse": "NRMSE", "accuracy": "accuracy"}
+_NAMES = {"psnr_db": "PSNR", "nrmse": "NRMSE", "ssim": "SSIM", "macro_f1": "macro-F1"}
 
 
 def console() -> Console:

@@ -72,5 +72,5 @@ def _trial(row: TrialRow) -> dict[str, Any]:
         "trial": row.trial,
         "density": list(row.density or ()),
         "validation": row.value,
-        "metrics": row.metrics,
+        "metrics": dict(row.metrics),  # a copy, which YAML would otherwise write as a reference
     }

@@ -103,7 +103,13 @@ def _keys_of(
         dotted = f"{prefix}{key}"
         meaning = meanings.get(key, "")
         variants = [option for option in value.get("oneOf", []) if "$ref" in option]
-        if "$ref" in value and "properties" in _resolved(root, value):
+        optional = [option for option in value.get("anyOf", []) if "$ref" in option]
+        if optional:
+            inner = _name_of(optional[0])
+            yield dotted, "the keys below, or null", _default(key, value, required), meaning
+            definition = _resolved(root, optional[0])
+            yield from _keys_of(root, definition, f"{dotted}.", inner, _home(inner))
+        elif "$ref" in value and "properties" in _resolved(root, value):
             inner = _name_of(value)
             meaning = meaning or _class_meaning(inner)
             yield dotted, "the keys below", _default(key, value, required), meaning

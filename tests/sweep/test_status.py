@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 
+import optuna
 import pytest
 from sqlalchemy import update
 
@@ -178,3 +179,31 @@ def test_the_export_is_the_same_each_time_and_in_both_formats(
     assert yaml.safe_load(render(entries, "yaml")) == json.loads(render(entries, "json"))
     assert entries[0]["density"] == [0.75]
     assert entries[0]["difference"] == {"validation": 1.5, "test": 1.5}
+
+
+def test_an_export_in_which_plain_is_best_writes_both_out(storage: Storage, train: Train) -> None:
+    train(30.0)
+
+    text = render(export(storage, None), "yaml")
+
+    # YAML refers to an earlier place by &id001 and *id001, which nobody wants to read.
+    assert "*" not in text
+    assert text.count("test_psnr_db: 29.0") == 2
+
+
+def test_the_value_is_that_of_the_weights_that_were_tested(
+    storage: Storage, slots: SlotTable
+) -> None:
+    claim = slots.claim("node/pilot-0/1")
+    assert isinstance(claim, Claim)
+    slots.report(claim, 1, 30.0, {"psnr_db": 30.0})
+    slots.report(claim, 2, 29.0, {"psnr_db": 29.0})
+
+    # Early stopping: the first epoch was the best.
+    slots.complete(claim, {"psnr_db": 30.0, "test_psnr_db": 28.0, "best_epoch": 1}, {})
+
+    (plain, *_) = read_status(storage, "tiny").trials
+    trial = optuna.load_study(study_name="tiny", storage=storage.optuna_url()).trials[0]
+    assert (plain.value, plain.metrics["psnr_db"], plain.epoch) == (30.0, 30.0, 2)
+    assert trial.value == 30.0
+    assert trial.intermediate_values == {1: 30.0, 2: 29.0}
