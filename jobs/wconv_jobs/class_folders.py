@@ -4,12 +4,12 @@ Importing this module does not import torch.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wconv_jobs.errors import JobError
-from wconv_jobs.images import list_images
+from wconv_jobs.images import SUFFIXES, list_images
 
 PARTS = ("train", "validation", "test")
 
@@ -59,13 +59,14 @@ class Listing:
         return split
 
 
-def list_classes(root: Path, *, ignored: Path) -> tuple[Listing, list[Path]]:
+def list_classes(root: Path, *, ignored: Collection[Path]) -> tuple[Listing, list[Path]]:
     """Return the images of a folder, and where each lies.
 
     Args:
         root: holds the folders train, test and perhaps validation with a folder for each class; or
             the folders of the classes.
-        ignored: a folder that is no class. Hidden folders are none, either.
+        ignored: folders that are no classes unless images lie in them. Hidden folders are none,
+            either.
 
     Raises:
         JobError: a folder cannot be read or holds no image, a part is missing, there are fewer
@@ -98,7 +99,7 @@ def list_classes(root: Path, *, ignored: Path) -> tuple[Listing, list[Path]]:
     return listing, paths
 
 
-def has_classes(root: Path, *, ignored: Path) -> bool:
+def has_classes(root: Path, *, ignored: Collection[Path]) -> bool:
     """Tell whether a folder exists and holds folders that could be classes or parts."""
     return root.is_dir() and bool(_class_folders(root, ignored))
 
@@ -134,12 +135,14 @@ def _part_folders(root: Path) -> dict[str, Path]:
     return {part: root / part for part in there}
 
 
-def _class_folders(folder: Path, ignored: Path) -> list[Path]:
+def _class_folders(folder: Path, ignored: Collection[Path]) -> list[Path]:
     try:
         return sorted(
             path
             for path in folder.iterdir()
-            if path.is_dir() and not path.name.startswith(".") and path != ignored
+            if path.is_dir()
+            and not path.name.startswith(".")
+            and (path not in ignored or _holds_images(path))
         )
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         reason = getattr(error, "strerror", None) or error
@@ -147,3 +150,7 @@ def _class_folders(folder: Path, ignored: Path) -> list[Path]:
             f"{folder}: cannot list this folder of classes ({reason}). "
             "Name an existing folder that you may read."
         ) from error
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(path.suffix.lower() in SUFFIXES for path in folder.iterdir())

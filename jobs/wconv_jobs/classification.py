@@ -17,8 +17,9 @@ from wconv_jobs.task import Part
 # Shape letters: B batch, C channels, H height, W width, K classes, N images of a file,
 # S images of a part.
 
-EVALUATION_BATCH = 500
-"""Most items in one batch of an evaluation."""
+EVALUATION_PX = 500 * 32 * 32
+"""Most pixels in one batch of an evaluation: what a network keeps of a batch grows with them, and
+500 images of 224 x 224 would take 6.4 GB for each map of 64 channels."""
 
 Normalise = Callable[[Tensor], Tensor]
 """Makes float32 images of 8-bit ones, (B, C, H, W) on any device, each for itself."""
@@ -105,10 +106,11 @@ class ClassificationTask:
         return self._parts[part].names
 
     def evaluation_batches(self, part: Part, items: range) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images (B, C, H, W), not augmented, and classes (B,), `EVALUATION_BATCH` each."""
+        """Yield images (B, C, H, W), not augmented, and classes (B,), see `EVALUATION_PX`."""
         images = self._parts[part]
-        for first in range(0, len(items), EVALUATION_BATCH):
-            some = items[first : first + EVALUATION_BATCH]
+        batch = max(1, EVALUATION_PX // images.image_NCHW.shape[2:].numel())
+        for first in range(0, len(items), batch):
+            some = items[first : first + batch]
             yield self._gathered(images, images.number_S[some.start : some.stop : some.step])
 
     def loss(self, output: Tensor, target: Tensor, *, label_smoothing: float) -> Tensor:

@@ -59,8 +59,9 @@ def _score(
     with torch.inference_mode():
         for inputs, targets in task.evaluation_batches(part, items):
             outputs = network(inputs)
-            loss = task.loss(outputs, _like(targets, outputs), label_smoothing=0.0)
-            loss_sum[0] += loss.double() * len(outputs)
+            # In float64, where the order of a sum, which depends on the threads, does not show.
+            loss = task.loss(outputs.double(), _double(targets), label_smoothing=0.0)
+            loss_sum[0] += loss * len(outputs)
             loss_sum[1] += len(outputs)
             for metric in metrics.values():
                 metric.update(outputs, targets)
@@ -71,5 +72,5 @@ def _score(
     return values | {LOSS: total / samples if samples else float("nan")}
 
 
-def _like(targets: Tensor, outputs: Tensor) -> Tensor:
-    return targets.to(outputs.dtype) if targets.is_floating_point() else targets
+def _double(targets: Tensor) -> Tensor:
+    return targets.double() if targets.is_floating_point() else targets

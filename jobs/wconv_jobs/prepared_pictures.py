@@ -88,7 +88,8 @@ def prepared_pictures(prepared: Path) -> list[PreparedPicture]:
 def find_changes(
     prepared: Path, folder: Path, files: Sequence[str], *, thorough: bool
 ) -> list[str]:
-    """Return one sentence if a folder was prepared from other files than those that are there.
+    """Return one sentence per file that cannot be read, and one if the folder was prepared from
+    other files than those that are there.
 
     Args:
         prepared: the prepared folder.
@@ -104,21 +105,29 @@ def find_changes(
 
     def changed(number: int) -> bool:
         path, picture = folder / names[number], then.get(names[number])
-        return (
-            picture is None
-            or not path.exists()
-            or path.stat().st_size != picture.file_bytes
-            or (thorough and _sha256(path) != picture.sha256)
-        )
+        try:
+            return (
+                picture is None
+                or not path.exists()
+                or path.stat().st_size != picture.file_bytes
+                or (thorough and _sha256(path) != picture.sha256)
+            )
+        except OSError as error:
+            raise JobError(
+                f"{path}: cannot be read ({error.strerror}). Make it readable, or move {folder} "
+                "away: the prepared data suffice."
+            ) from error
 
-    outcomes = in_threads(changed, len(names))
-    differing = [name for name, differs in zip(names, outcomes, strict=True) if differs]
+    outcomes = list(in_threads(changed, len(names)))
+    unreadable = shortened([str(outcome) for outcome in outcomes if isinstance(outcome, JobError)])
+    differing = [name for name, outcome in zip(names, outcomes, strict=True) if outcome is True]
     if not differing:
-        return []
+        return unreadable
     more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
     return [
+        *unreadable,
         f"{prepared}: was prepared from other files, see {differing[0]}{more}. Put those back, or "
-        f"delete {prepared} and prepare the data again."
+        f"delete {prepared} and prepare the data again.",
     ]
 
 

@@ -13,7 +13,7 @@ from wconv_jobs.channel import AgentLink, Broken, Finished
 from wconv_jobs.distributed import World, world_of_ranks
 from wconv_jobs.errors import JobError, TrainingDiverged
 from wconv_jobs.spec import TrialSpec
-from wconv_jobs.training import train
+from wconv_jobs.training import TrainingResult, train
 from wconv_kernels import DensityError, SiteError
 
 AGENT_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -42,7 +42,7 @@ def main(address: Path, spec_json: bytes) -> None:
                     Finished(
                         ending=result.ending,
                         epoch=len(result.reports),
-                        metrics=result.metrics | {"epoch_s": result.epoch_s},
+                        metrics=_metrics(result),
                         provenance=_provenance(world),
                     )
                 )
@@ -59,6 +59,11 @@ def describe(error: Exception, rank: int) -> Broken:
     """
     final = isinstance(error, TrainingDiverged | JobError | DensityError | SiteError)
     return Broken.of(error, rank, final=final)
+
+
+def _metrics(result: TrainingResult) -> dict[str, float]:
+    timed = {"epoch_s": result.epoch_s} if result.ending == "complete" else {}
+    return result.metrics | timed
 
 
 def _provenance(world: World) -> dict[str, str]:

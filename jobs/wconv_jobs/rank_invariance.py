@@ -73,22 +73,23 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         """Return (x - mean) / sqrt(var + eps) * weight + bias, x of shape (B, C, ...).
 
         Training: mean and biased variance over the batches of all ranks; they must be equal in
-        size.
+        size. As in torch's own, half precision is for the input and the output alone.
         """
         if not self.training:
             return super().forward(x)
         shape = (1, -1, *[1] * (x.ndim - 2))
         dims = [dim for dim in range(x.ndim) if dim != 1]
         size = x.numel() // x.shape[1] * dist.get_world_size()
-        mean_C = _all_sum(x.sum(dims)) / size
-        centred = x - mean_C.view(shape)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        mean_C = _all_sum(wide.sum(dims)) / size
+        centred = wide - mean_C.view(shape)
         var_C = _all_sum(centred.square().sum(dims)) / size
         self._follow(mean_C.detach(), var_C.detach() * (size / max(1, size - 1)))
         scale_C = (var_C + self.eps).rsqrt()
         if self.weight is not None:
             scale_C = scale_C * self.weight
         y = centred * scale_C.view(shape)
-        return y if self.bias is None else y + self.bias.view(shape)
+        return (y if self.bias is None else y + self.bias.view(shape)).to(x.dtype)
 
     def _follow(self, mean_C: Tensor, var_C: Tensor) -> None:
         if self.running_mean is None or self.running_var is None:

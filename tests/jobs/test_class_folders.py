@@ -16,14 +16,14 @@ def _touch(root: Path, *names: str) -> None:
 
 
 def _list(root: Path) -> Listing:
-    return list_classes(root, ignored=root / "prepared")[0]
+    return list_classes(root, ignored=[root / "prepared"])[0]
 
 
 def test_classes_and_images_are_listed_in_the_order_of_their_names(tmp_path: Path) -> None:
     _touch(tmp_path, "dog/b.png", "dog/a.jpg", "dog/notes.txt", "cat/z.png", "README")
     _touch(tmp_path, "prepared/set-v1/x.png", ".hidden/x.png", "cat/.x.png")
 
-    listing, paths = list_classes(tmp_path, ignored=tmp_path / "prepared")
+    listing, paths = list_classes(tmp_path, ignored=[tmp_path / "prepared"])
 
     assert listing == Listing(
         class_names=["cat", "dog"],
@@ -34,11 +34,17 @@ def test_classes_and_images_are_listed_in_the_order_of_their_names(tmp_path: Pat
     assert paths == [tmp_path / name for name in listing.names]
 
 
+def test_a_class_may_have_the_name_of_the_prepared_data(tmp_path: Path) -> None:
+    _touch(tmp_path, "prepared/a.png", "prepared/set-v1/x.png", "cat/a.png")
+
+    assert _list(tmp_path).names == ["cat/a.png", "prepared/a.png"]
+
+
 def test_the_folders_of_the_parts_are_the_parts(tmp_path: Path) -> None:
     parts = ("train", "validation", "test")
     _touch(tmp_path, *(f"{part}/{name}/1.png" for part in parts for name in ("cat", "dog")))
 
-    listing, paths = list_classes(tmp_path, ignored=tmp_path / "prepared")
+    listing, paths = list_classes(tmp_path, ignored=[tmp_path / "prepared"])
 
     assert listing.parts == ["train", "train", "validation", "validation", "test", "test"]
     assert listing.classes == [0, 1, 0, 1, 0, 1]
@@ -156,7 +162,7 @@ def test_the_fingerprint_tells_names_and_sizes(tmp_path: Path) -> None:
     _touch(tmp_path, "cat/1.png", "dog/1.png")
 
     def mark() -> str:
-        return fingerprint(*list_classes(tmp_path, ignored=tmp_path / "prepared"))
+        return fingerprint(*list_classes(tmp_path, ignored=[tmp_path / "prepared"]))
 
     marks = [mark()]
     (tmp_path / "cat" / "1.png").write_bytes(b"1")
@@ -173,7 +179,7 @@ def test_the_fingerprint_tells_names_and_sizes(tmp_path: Path) -> None:
 def test_an_image_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
     _touch(tmp_path, "cat/1.png", "dog/1.png")
     (tmp_path / "dog" / "2.png").symlink_to(tmp_path / "nowhere")
-    listing, paths = list_classes(tmp_path, ignored=tmp_path / "prepared")
+    listing, paths = list_classes(tmp_path, ignored=[tmp_path / "prepared"])
 
     with pytest.raises(
         JobError, match=r"dog/2\.png: cannot be read \(No such file or directory\)"
@@ -182,7 +188,7 @@ def test_an_image_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
 
 
 def test_folders_that_could_be_classes_are_noticed(tmp_path: Path) -> None:
-    ignored = tmp_path / "prepared"
+    ignored = [tmp_path / "prepared"]
     _touch(tmp_path, "prepared/x", ".hidden/x", "notes.txt")
 
     before = has_classes(tmp_path, ignored=ignored)

@@ -215,8 +215,8 @@ def test_items_are_the_images_of_the_part_as_they_are() -> None:
 
 
 def test_items_come_in_batches_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classification, "EVALUATION_BATCH", 3)
-    image_NCHW = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1)
+    monkeypatch.setattr(classification, "EVALUATION_PX", 7)  # three images of two pixels
+    image_NCHW = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1).expand(10, 1, 2, 1)
     part = ImagePart(image_NCHW, torch.zeros(10, dtype=torch.int64), torch.arange(10))
     task = ClassificationTask(
         train=part,
@@ -230,12 +230,14 @@ def test_items_come_in_batches_in_their_order(monkeypatch: pytest.MonkeyPatch) -
 
     def batches(items: range) -> list[list[int]]:
         return [
-            image.flatten().int().tolist() for image, _ in task.evaluation_batches("test", items)
+            image[:, 0, 0, 0].int().tolist() for image, _ in task.evaluation_batches("test", items)
         ]
 
     assert batches(range(10)) == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
     assert batches(range(1, 10, 2)) == [[1, 3, 5], [7, 9]]
     assert batches(range(0)) == []
+    monkeypatch.setattr(classification, "EVALUATION_PX", 1)
+    assert batches(range(2)) == [[0], [1]]
 
 
 def test_shared_images_lie_in_the_memory_once(monkeypatch: pytest.MonkeyPatch) -> None:

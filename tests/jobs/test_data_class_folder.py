@@ -203,6 +203,16 @@ def test_the_prepared_data_of_two_folders_may_lie_in_one(tmp_path: Path) -> None
     assert not (tmp_path / "one" / "prepared").exists()
 
 
+def test_prepared_data_are_no_class_when_the_cache_folder_is_changed(tmp_path: Path) -> None:
+    _two_classes(tmp_path / "data")
+    _prepare(tmp_path / "data")
+
+    _prepare(tmp_path / "data", cache_folder=str(tmp_path / "cache"))
+
+    options = _options(tmp_path / "data", cache_folder=str(tmp_path / "cache"))
+    assert check_data("class_folder", options) == []
+
+
 @pytest.mark.parametrize("thorough", [False, True])
 def test_prepared_data_suffice(tmp_path: Path, thorough: bool) -> None:
     _two_classes(tmp_path)

@@ -1,5 +1,6 @@
 """DIV2K: listed, prepared once whatever happens, and trained from the prepared pixels."""
 
+import errno
 import json
 import os
 import resource
@@ -16,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+from wconv_jobs import prepared_pictures
 from wconv_jobs.catalog import (
     check_data,
     default_of,
@@ -249,6 +251,25 @@ def test_the_thorough_check_finds_a_file_with_other_bytes_of_the_same_number(
     assert check_data("div2k", _options(made_up)) == []
     (problem,) = check_data("div2k", _options(made_up), thorough=True)
     assert "was prepared from other files, see DIV2K_train_HR/0004.png. Put" in problem
+
+
+def test_files_that_cannot_be_read_are_named(
+    made_up: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _prepare(made_up)
+    original = prepared_pictures._sha256
+
+    def denied(path: Path) -> str:  # not by permissions, which do not bind root
+        if path.name == "0801.png":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return original(path)
+
+    monkeypatch.setattr(prepared_pictures, "_sha256", denied)
+
+    assert check_data("div2k", _options(made_up), thorough=True) == [
+        f"{made_up}/DIV2K_valid_HR/0801.png: cannot be read (Permission denied). Make it "
+        f"readable, or move {made_up} away: the prepared data suffice."
+    ]
 
 
 def test_the_thorough_check_finds_prepared_pixels_that_are_damaged(made_up: Path) -> None:

@@ -5,16 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import nn
+from torch import Tensor, nn
 
 from tests.jobs.trials import Recorder, denoising, same_state, saved
 from wconv_jobs import evaluation, training
 from wconv_jobs.channel import Verdict
+from wconv_jobs.data import load_data
 from wconv_jobs.distributed import World
 from wconv_jobs.early_stopping import best_epoch, is_over
+from wconv_jobs.models import build_model
+from wconv_jobs.seeding import derive_seed
 from wconv_jobs.spec import EarlyStoppingSpec, TrialSpec
 from wconv_jobs.task import Part, Task
-from wconv_jobs.training import train
+from wconv_jobs.training import LONE_PROCESS, train
 
 
 @pytest.mark.parametrize(
@@ -71,6 +74,16 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return prescribed
 
 
+def _test_metrics(folder: Path, weights: dict[str, Tensor]) -> dict[str, float]:
+    """Evaluate weights on the test part of the trials of this file."""
+    spec = _stopping(folder)
+    seed = derive_seed(spec.study_seed, spec.replicate)
+    task = load_data(spec.data.name, seed=seed, device="cpu", **spec.data.options)
+    model = build_model(spec.model.name, **spec.model.options).double()
+    model.load_state_dict(weights)
+    return evaluation.evaluate(model, task, "test", LONE_PROCESS)
+
+
 def test_the_weights_of_the_best_epoch_are_tested(tmp_path: Path, losses: list[float]) -> None:
     losses += [3.0, 2.0, 2.5, 2.4]
     recorder = Recorder()
@@ -86,7 +99,10 @@ def test_the_weights_of_the_best_epoch_are_tested(tmp_path: Path, losses: list[f
     assert (result.metrics["best_epoch"], result.metrics["stopped_epoch"]) == (2, 4)
     assert result.metrics["psnr_db"] == recorder.metrics[1]["psnr_db"]
     assert result.metrics["lr"] == recorder.metrics[3]["lr"]
-    assert same_state(saved(tmp_path / "trial")["best"], expected)
+    kept = saved(tmp_path / "trial")
+    assert same_state(kept["best"], expected)
+    of_best, of_last = (_test_metrics(tmp_path, kept[key]) for key in ("best", "model"))
+    assert {name: result.metrics[f"test_{name}"] for name in of_best} == of_best != of_last
 
 
 def test_an_interrupted_run_remembers_the_best_epoch(tmp_path: Path, losses: list[float]) -> None:

@@ -69,6 +69,44 @@ def _compare(rank: int, folder: Path) -> None:
     distributed.destroy_process_group()
 
 
+def _compare_bfloat16(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/rendezvous",
+        rank=rank,
+        world_size=2,
+        timeout=timedelta(seconds=120),
+    )
+    torch.manual_seed(2)
+    images = 3 + torch.randn(6, 4, 5, 5)
+    stock = nn.BatchNorm2d(4)
+    shared = share_batch_norm(nn.BatchNorm2d(4), World(rank, 2, CPU))
+    rows = slice(3 * rank, 3 * rank + 3)
+    expected = images.bfloat16().requires_grad_()
+    part = images[rows].bfloat16().requires_grad_()
+
+    alone, together = stock(expected), shared(part)
+    torch.autograd.backward((alone.float() ** 3).mean())
+    torch.autograd.backward((together.float() ** 3).mean() / 2)
+
+    assert expected.grad is not None
+    assert part.grad is not None
+    assert together.dtype == part.grad.dtype == torch.bfloat16
+    # Of the last bit: bfloat16 has 8.
+    torch.testing.assert_close(together, alone[rows], rtol=2**-7, atol=2**-7)
+    torch.testing.assert_close(part.grad, expected.grad[rows], rtol=2**-6, atol=1e-4)
+    # The statistics have all bits of float32.
+    for name, value in shared.named_buffers():
+        torch.testing.assert_close(value, stock.get_buffer(name), rtol=1e-5, atol=1e-6)
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_ranks_take_bfloat16_as_one_does(tmp_path: Path) -> None:
+    spawn(_compare_bfloat16, args=(tmp_path,), nprocs=2)  # type: ignore[no-untyped-call]
+
+
 @pytest.mark.slow
 def test_two_ranks_have_the_gradients_and_statistics_of_one(tmp_path: Path) -> None:
     spawn(_compare, args=(tmp_path,), nprocs=2)  # type: ignore[no-untyped-call]

@@ -140,7 +140,8 @@ def check(
     problems: list[str] = []
     try:
         prepared = _prepared_folder(folder, cache_folder, image_px)
-        root, ignored = absolute_folder(folder), prepared.parent
+        root = absolute_folder(folder)
+        ignored = _prepared_places(root, prepared)
         index = read_index(prepared)
         if index is None or has_classes(root, ignored=ignored):
             listing, paths = list_classes(root, ignored=ignored)
@@ -176,7 +177,8 @@ def prepare(
             the prepared data cannot be written.
     """
     prepared = _prepared_folder(folder, cache_folder, image_px)
-    root, ignored = absolute_folder(folder), prepared.parent
+    root = absolute_folder(folder)
+    ignored = _prepared_places(root, prepared)
     index = read_index(prepared)
     if index is not None and not has_classes(root, ignored=ignored):
         return
@@ -237,6 +239,11 @@ def _prepared_folder(folder: str, cache_folder: str, image_px: int) -> Path:
     # The prepared data of several folders may lie in one.
     mark = hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
     return absolute_folder(cache_folder) / f"{name}-{mark}"
+
+
+def _prepared_places(root: Path, prepared: Path) -> set[Path]:
+    """Return the folders in which prepared data may lie: with another cache_folder, too."""
+    return {root / "prepared", prepared.parent}
 
 
 def _stale(prepared: Path, root: Path) -> str:
