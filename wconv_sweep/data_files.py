@@ -1,5 +1,6 @@
 """The files behind a study's data: looked at, prepared, or made up for a smoke run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from wconv_jobs import catalog
@@ -21,7 +22,7 @@ def check_data(config: StudyConfig, *, thorough: bool = False) -> None:
     """
     problems = catalog.check_data(config.data.name, config.data.options, thorough=thorough)
     if problems:
-        raise ConfigurationError([f"study {config.study}: data: {text}" for text in problems])
+        raise _unusable(config, problems)
 
 
 def prepare_data(config: StudyConfig, on_progress: Progress) -> None:
@@ -34,23 +35,31 @@ def prepare_data(config: StudyConfig, on_progress: Progress) -> None:
         on_progress: called with (done, of how many).
 
     Raises:
-        ConfigurationError: the files cannot be used, or the space does not suffice.
+        ConfigurationError: the files cannot be used, also by this study alone, or the space does
+            not suffice.
     """
     try:
         catalog.prepare_data(config.data.name, config.data.options, on_progress)
     except JobError as error:
-        raise ConfigurationError(f"study {config.study}: data: {error}") from error
+        raise _unusable(config, str(error).splitlines()) from error
+    check_data(config)
 
 
 def make_smoke_data(config: StudyConfig) -> None:
     """Write and prepare the made-up data of a study at smoke scale."""
     if not catalog.reads_files(config.data.name):
         return
+    folder = Path(str(config.data.options["folder"]))
     try:
-        catalog.generate_data(config.data.name, Path(str(config.data.options["folder"])))
+        catalog.generate_data(config.data.name, folder)
     except OSError as error:
+        # A full disk is an error without a name.
         raise ConfigurationError(
-            f"{error.filename}: cannot be written ({error.strerror}). Choose another folder with "
-            "--runs."
+            f"{error.filename or folder}: cannot be written ({error.strerror}). Choose another "
+            "folder with --runs."
         ) from error
     prepare_data(config, lambda done, total: None)
+
+
+def _unusable(config: StudyConfig, problems: Sequence[str]) -> ConfigurationError:
+    return ConfigurationError([f"study {config.study}: data: {text}" for text in problems])

@@ -1,5 +1,6 @@
 """Launches, follows and resumes studies."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ def plan_launch(
         check_data(config)
     _check_gpus(config, profile)
     folder, uid = RunFolder.of(runs, config.study), None
-    if Path(storage_url.database or "").exists():
+    if os.path.exists(storage_url.database or ""):  # False in a folder that may not be entered
         storage = open_storage(storage_url)
         try:
             if studies.check_same(storage, config):

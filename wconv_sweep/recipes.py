@@ -6,7 +6,6 @@ from typing import Any, get_args
 from wconv_jobs import catalog
 from wconv_jobs.spec import Preset
 from wconv_sweep import resources
-from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.yaml_files import Document, Location, read_document
 
 
@@ -17,26 +16,21 @@ def fill_in_recipe(document: Document) -> Document:
     set has such an option. What the study says itself stands. Of a mapping, such as the optimizer,
     single keys are filled in as long as the study does not name another one.
 
-    Raises:
-        ConfigurationError: there is no such preset, or none can be chosen for unknown data.
+    Where preset or data are unknown, any recipe is filled in: validation names what is wrong, and
+    nothing that the right recipe would have given.
     """
     preset, data = document.get(("recipe", "preset")), document.get(("data", "name"))
     if preset is None:
         return document
-    if preset not in get_args(Preset):
-        known = " or ".join(get_args(Preset))
-        problem = document.problem(("recipe", "preset"), f"takes {known} (it is {preset!r})")
-        raise ConfigurationError(problem)
-    if data not in catalog.names("data"):
-        unknown = catalog.check_options("data", str(data), {})
-        raise ConfigurationError(document.problem(("data",), unknown[0]))
-    name = f"{preset}_{catalog.data_kind(str(data))}"
+    known = data in catalog.names("data")
+    kind = catalog.data_kind(str(data)) if known else "denoising"
+    name = f"{preset if preset in get_args(Preset) else 'tuned'}_{kind}"
     path = resources.shipped("wconv_studies", "recipes")[name]
     content, origin = read_document(path, path.name).content, f"recipe {name}"
     for key, value in content["recipe"].items():
         document = _filled(document, ("recipe", key), value, origin)
     for option, value in content["data_options"].items():
-        if catalog.has_option("data", str(data), option):
+        if known and catalog.has_option("data", str(data), option):
             document = _filled(document, ("data", "options", option), value, origin)
     return document
 

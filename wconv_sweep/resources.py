@@ -22,14 +22,19 @@ def find(package: str, what: str, wanted: str) -> tuple[Path, str]:
         wanted: a shipped name, or a path that ends in .yaml.
 
     Raises:
-        ConfigurationError: there is no such name or file.
+        ConfigurationError: there is no such name or file, or none that may be read.
     """
     if wanted.endswith((".yaml", ".yml")):
         try:
             path = Path(wanted).expanduser()
+            there = path.is_file()
         except RuntimeError as error:
             raise ConfigurationError(f"--{what} {wanted}: there is no such user") from error
-        if not path.is_file():
+        except OSError as error:
+            raise ConfigurationError(
+                f"--{what} {wanted}: cannot be read: {error.strerror}"
+            ) from error
+        if not there:
             raise ConfigurationError(f"--{what} {wanted}: there is no such file")
         return path, wanted
     known = shipped(package)

@@ -27,7 +27,8 @@ class RunFolder:
         Args:
             uid: of the study; None for one that is still to be created.
         """
-        nearest = next(path for path in (self.path, *self.path.parents) if path.exists())
+        # Not path.exists(), which fails in a folder that may not be entered.
+        nearest = next(path for path in (self.path, *self.path.parents) if os.path.exists(path))
         if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
             raise ConfigurationError(
                 f"{self.path}: cannot be created, because {nearest} is no folder that you may "
@@ -37,6 +38,11 @@ class RunFolder:
             owner = (self.path / _OWNER).read_text("utf-8").strip()
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self.path}: cannot be used ({error.strerror}). Choose another folder with "
+                "--runs."
+            ) from error
         if owner != uid:
             raise ConfigurationError(
                 f"{self.path}: holds the files of a study in another storage, or in one that was "

@@ -45,7 +45,7 @@ def apply_settings(
 def _location(key: str, known: Sequence[Location]) -> Location:
     parts = tuple(key.split("."))
     # Below a known key there may be free names, such as the options of a network.
-    if any(parts[:end] in known for end in range(1, len(parts) + 1)):
+    if all(parts) and any(parts[:end] in known for end in range(1, len(parts) + 1)):
         return parts
     ending = [location for location in known if location[-len(parts) :] == parts]
     if len(ending) == 1:
@@ -54,8 +54,9 @@ def _location(key: str, known: Sequence[Location]) -> Location:
         raise ValueError(f"{key} may be {' or '.join(map(_dotted, ending))}. Write which.")
     words = [*map(_dotted, known), *(str(location[-1]) for location in known)]
     near = difflib.get_close_matches(key, words, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else " Options of a network: model.options.NAME."
-    raise ValueError(f"there is no key '{key}'.{hint}")
+    options = "Options of the network are model.options.NAME, of the data data.options.NAME."
+    hint = f"Did you mean '{near[0]}'?" if near else options
+    raise ValueError(f"there is no key '{key}'. {hint}")
 
 
 def _dotted(location: Location) -> str:

@@ -19,15 +19,16 @@ def shrink(document: Document, folder: Path) -> Document:
 
     Small network, few and small samples, two epochs, two proposals beside the fixed points, one
     rank. Everything else is that of the study. Data read from files are made-up ones in the same
-    file format, see `generated_folder`.
+    file format, see `generated_folder`. What a setting has given stays, but for the name and the
+    folders: made-up data must not get among real ones, nor a smoke run among real results.
 
     Args:
-        document: of the study.
+        document: of the study, with its settings.
         folder: gets made-up data.
     """
     model, data = (document.get((section, "name")) for section in ("model", "data"))
+    always: dict[Location, object] = {("study",): f"{document.get(('study',))}{SUFFIX}"}
     values: dict[Location, object] = {
-        ("study",): f"{document.get(('study',))}{SUFFIX}",
         ("recipe", "epochs"): EPOCHS,
         ("recipe", "batch"): BATCH,
         ("trial", "ranks"): 1,
@@ -40,8 +41,17 @@ def shrink(document: Document, folder: Path) -> Document:
         for option, value in catalog.smoke_options("data", str(data)).items():
             values["data", "options", option] = value
         if catalog.reads_files(str(data)):
-            values["data", "options", "folder"] = str(generated_folder(folder, str(data)))
-    for location, value in values.items():
+            # A $ would be taken for a variable.
+            generated = str(generated_folder(folder, str(data))).replace("$", "$$")
+            always["data", "options", "folder"] = generated
+            if catalog.has_option("data", str(data), "cache_folder"):
+                always["data", "options", "cache_folder"] = ""
+    chosen = {
+        location: value
+        for location, value in values.items()
+        if document.origin(location) is None or document.get(location) is None
+    }
+    for location, value in (chosen | always).items():
         document = document.with_value(location, value, ORIGIN)
     return document
 

@@ -118,7 +118,11 @@ def open_storage(url: URL) -> Storage:
         StorageError: it does not exist, cannot be read, or was made by another version.
     """
     path = _path(url)
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be opened: {error.strerror}") from error
+    if not there:
         raise StorageError(
             f"{path}: there is no storage yet. Run `wconv-sweep launch` first, or name another "
             "with --storage or --runs."

@@ -133,16 +133,17 @@ def load_study(
     Args:
         wanted: name or path.
         settings: changes of single keys, see `wconv_sweep.settings`.
-        smoke_folder: shrinks the study first, see `wconv_sweep.smoke`; gets made-up data.
+        smoke_folder: shrinks the study, see `wconv_sweep.smoke`; gets made-up data.
 
     Raises:
         ConfigurationError: it does not exist or is wrong; every problem is named.
     """
     path, name = resources.find("wconv_studies", "study", wanted)
-    document = read_document(path, name)
+    document = apply_settings(read_document(path, name), StudyConfig, settings)
     if smoke_folder is not None:
+        check_study(document)  # shrinking would hide what is wrong with the study
         document = shrink(document, smoke_folder)
-    return check_study(apply_settings(document, StudyConfig, settings))
+    return check_study(document)
 
 
 def check_study(document: Document) -> StudyConfig:
@@ -169,19 +170,21 @@ def locate_data(config: StudyConfig, environment: Mapping[str, str] = os.environ
         environment: where `$WCONV_SWEEP_DATA` in `folder: $WCONV_SWEEP_DATA` is looked up.
 
     Raises:
-        ConfigurationError: a variable is not set.
+        ConfigurationError: a variable is not set, or empty.
     """
     options = dict(config.data.options)
+    filled = {name: value for name, value in environment.items() if value}
     problems = []
     for option in _FOLDERS & options.keys():
         text = str(options[option])
         try:
-            options[option] = Template(text).substitute(environment)
+            options[option] = Template(text).substitute(filled)
         except KeyError as error:
             variable = error.args[0]
+            state = "is empty." if variable in environment else "is not set."
             problems.append(
-                f"study {config.study}: data.options.{option} is {text}, but {variable} is not "
-                f"set. Write `export {variable}=FOLDER` with the folder of your data, or use "
+                f"study {config.study}: data.options.{option} is {text}, but {variable} "
+                f"{state} Write `export {variable}=FOLDER` with the folder of your data, or use "
                 f"--set data.options.{option}=FOLDER."
             )
         except ValueError:

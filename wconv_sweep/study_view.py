@@ -82,7 +82,7 @@ def _rows(facts: StudyFacts) -> dict[str, str]:
         for name, point in config.fixed_points().items()
     )
     stopping = recipe.early_stopping
-    ends = f", ends after {stopping.patience} epochs without a better loss" if stopping else ""
+    ends = f", ends after {stopping.patience} epoch(s) without a better loss" if stopping else ""
     return {
         "study": config.study,
         "description": config.description,

@@ -29,7 +29,8 @@ class Document:
     content: dict[str, Any]
     lines: dict[Location, int]
     origins: dict[Location, str] = field(default_factory=dict)
-    """What gave a value that is not in the file, e.g. `--set epochs=1`."""
+    """What gave a value that is not in the file, e.g. `--set epochs=1`; holds for all inside it,
+    too."""
 
     def with_value(self, location: Location, value: object, origin: str) -> "Document":
         """Return a document with another value at a place, and all that is around it.
@@ -41,18 +42,18 @@ class Document:
         """
         content = deepcopy(self.content)
         mapping: dict[Any, Any] = content
-        for part in location[:-1]:
+        given = {location: origin}
+        for end, part in enumerate(location[:-1], start=1):
             inner = mapping.get(part)
             if not isinstance(inner, dict):
                 inner = mapping[part] = {}
+                given[location[:end]] = origin
             mapping = inner
         mapping[location[-1]] = deepcopy(value)
         kept = {at: line for at, line in self.lines.items() if at[: len(location)] != location}
         around = {location[:end]: 1 for end in range(1, len(location))}
         inside = {(*location, *inner): 1 for inner in _locations(value)}
-        return Document(
-            self.name, content, around | kept | inside, self.origins | {location: origin}
-        )
+        return Document(self.name, content, around | kept | inside, self.origins | given)
 
     def get(self, location: Location) -> object:
         """Return the value at a place; None when there is none."""
@@ -70,10 +71,17 @@ class Document:
     def problem(self, location: Location, text: str) -> str:
         """Return one line that says where in the file what is wrong."""
         key = ".".join(str(part) for part in location)
-        for end in range(len(location), 0, -1):
-            if location[:end] in self.origins:
-                return f"{self.origins[location[:end]]}: {key}: {text}"
+        origin = self.origin(location)
+        if origin is not None:
+            return f"{origin}: {key}: {text}"
         return f"{self.name}:{self.line(location)}: {f'{key}: ' if key else ''}{text}"
+
+    def origin(self, location: Location) -> str | None:
+        """Return what gave the value at a place; None when the file did."""
+        ends = range(len(location), 0, -1)
+        return next(
+            (self.origins[location[:end]] for end in ends if location[:end] in self.origins), None
+        )
 
 
 def read_document(path: Path, name: str) -> Document:
@@ -123,7 +131,7 @@ def validate(document: Document, model: type[_Model]) -> _Model:
         problems: dict[Location, str] = {}
         for details in error.errors():
             # A value that fits no alternative gives one error for each of them.
-            location = _without_tags(document, details["loc"])
+            location = _without_tags(document, details)
             problem = _describe(document, model, details, location)
             problems[location] = (
                 problem
@@ -134,7 +142,13 @@ def validate(document: Document, model: type[_Model]) -> _Model:
                     f"{details['input']!r})",
                 )
             )
-        raise ConfigurationError(list(problems.values())) from error
+        # Of a list that fits no alternative, its elements are named, too.
+        outermost = [
+            problem
+            for location, problem in problems.items()
+            if not any(location[:end] in problems for end in range(len(location)))
+        ]
+        raise ConfigurationError(outermost) from error
 
 
 def keys_of(model: type[BaseModel]) -> Iterator[Location]:
@@ -155,7 +169,10 @@ def parse_value(text: str) -> Any:
     """
     loader = _Loader(text)
     try:
-        return loader.get_single_data()
+        value = loader.get_single_data()
+        for _ in _locations(value):
+            pass  # an anchor inside its own value has no end
+        return value
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"is not valid YAML: {' '.join(str(error).split())}") from error
     finally:
@@ -215,20 +232,32 @@ def _describe(
         return document.problem(location, "is required, but missing")
     text = details["msg"].removeprefix("Value error, ")
     if kind == "string_pattern_mismatch":
-        text = "takes letters, digits, _ and - alone, and begins with a letter or digit"
+        text = (
+            "takes letters, digits, _ and - alone, at most 100, and begins with a letter or digit"
+        )
+    if kind == "invalid_key" or (kind == "string_type" and details["loc"][-1] == "[key]"):
+        text = "keys must be texts: write this one in quotes"
+    if kind in ("dict_type", "model_type", "model_attributes_type"):
+        text = "must hold `key: value` lines"
     if isinstance(value, str | int | float | bool | list | tuple | None) and location:
         text = f"{text} (it is {value!r})"
     return document.problem(location, text[0].lower() + text[1:] if text[1:2].islower() else text)
 
 
-def _without_tags(document: Document, location: Location) -> Location:
+def _without_tags(document: Document, details: ErrorDetails) -> Location:
     """Drop what pydantic adds to a location beyond the keys of the file: the tags of unions."""
+    location = details["loc"]
     kept: Location = ()
     for part in location:
         if (*kept, part) in document.lines:
             kept = (*kept, part)
-    # The last part of a missing key is no tag, and not in the file either.
-    is_key = isinstance(_at(document.content, kept), dict) and kept[-1:] != location[-1:]
+    if not location or kept[-1:] == location[-1:]:
+        return kept
+    # Neither a missing key nor one of an anchor that is merged in has a line of its own.
+    inside = _at(document.content, kept)
+    is_key = details["type"] in ("missing", "invalid_key") or (
+        isinstance(inside, dict) and location[-1] in inside
+    )
     return (*kept, location[-1]) if is_key else kept
 
 

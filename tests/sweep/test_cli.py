@@ -52,6 +52,15 @@ from wconv_sweep import cli
             ["launch", "--cluster", "local", "--study", "~nosuchuser/mine.yaml"],
             "--study ~nosuchuser/mine.yaml: there is no such user",
         ),
+        (
+            ["launch", "--cluster", "local", "--study", f"{'a' * 300}.yaml"],
+            "aaa.yaml: cannot be read: File name too long",
+        ),
+        (["status", "--runs", "a" * 300], "sweep.db: cannot be opened: File name too long"),
+        (
+            ["launch", "--cluster", "local", "--study", "quickstart", "--runs", "a" * 300],
+            "quickstart: cannot be used (File name too long). Choose another folder with --runs.",
+        ),
         (["status"], "there is no storage yet. Run `wconv-sweep launch` first"),
         (["export"], "there is no storage yet. Run `wconv-sweep launch` first"),
         (["resume", "--study", "quickstart"], "there is no storage yet."),
@@ -92,7 +101,7 @@ def test_a_wrong_name_gets_one_line_status_2_and_nothing_is_written(
             {"data": {"name": "image_folder", "options": {"folder": "images"}}},
             "images: is relative, but jobs do not start in this folder.",
         ),
-        ({"recipe": 5}, "recipe: input should be a valid dictionary"),
+        ({"recipe": 5}, "recipe: must hold `key: value` lines (it is 5)"),
     ],
 )
 def test_a_wrong_study_file_gets_one_line_status_2_and_nothing_is_written(

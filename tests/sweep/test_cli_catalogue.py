@@ -1,5 +1,6 @@
 """`studies` and `data`: what is known before a study is launched."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.sweep.tiny import StudyFile, run
+from wconv_jobs import catalog
 from wconv_jobs.catalog import generate_data
 from wconv_sweep.resources import shipped
 
@@ -123,6 +125,55 @@ def test_data_are_checked_prepared_and_ready(
     assert prepared == again == (0, "div2k: ready\n", "")
     assert after == (0, "div2k: nothing is wrong\n", "")
     assert (empty_folder / "prepared").is_dir()
+
+
+@pytest.mark.parametrize("verb", ["check", "prepare"])
+def test_images_that_need_no_preparation_are_looked_at_all_the_same(
+    monkeypatch: Monkey, capsys: Capture, study_file: StudyFile, empty_folder: Path, verb: str
+) -> None:
+    options = {"folder": str(empty_folder / "nothing here")}
+    path = study_file(data={"name": "image_folder", "options": options})
+
+    status, output, errors = run(monkeypatch, capsys, "data", verb, "--study", str(path))
+
+    assert (status, output) == (2, "")
+    assert "cannot list this folder of images" in errors
+
+
+def test_every_file_that_cannot_be_prepared_gets_a_line_with_the_study(
+    monkeypatch: Monkey, capsys: Capture, empty_folder: Path
+) -> None:
+    generate_data("div2k", empty_folder)
+    monkeypatch.setenv("WCONV_SWEEP_DATA", str(empty_folder))
+    for name in ("0001.png", "0002.png"):
+        (empty_folder / "DIV2K_train_HR" / name).write_bytes(b"no picture")
+
+    status, _, errors = run(
+        monkeypatch,
+        capsys,
+        *("data", "prepare", "--study", "dncnn_3x3", "--set", "data.options.verify=false"),
+    )
+
+    lines = errors.splitlines()
+    assert (status, len(lines)) == (2, 2)
+    assert all(line.startswith("wconv-sweep: study dncnn_3x3: data: ") for line in lines)
+
+
+def test_made_up_data_that_the_disk_has_no_room_for_are_named(
+    monkeypatch: Monkey, capsys: Capture, empty_folder: Path
+) -> None:
+    def full(name: str, folder: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(catalog, "generate_data", full)
+
+    status, _, errors = run(
+        monkeypatch, capsys, "launch", "--cluster", "local", "--study", "dncnn_3x3", "--smoke"
+    )
+
+    folder = empty_folder / "wconv_runs" / "smoke_data" / "div2k"
+    assert status == 2
+    assert f"{folder}: cannot be written (No space left on device)" in errors
 
 
 @pytest.mark.parametrize("verb", ["check", "prepare"])

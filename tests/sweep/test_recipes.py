@@ -92,8 +92,27 @@ def test_the_definition_that_is_kept_has_every_value_written_out(study_file: Stu
 
 
 def test_an_unknown_preset_is_refused_and_the_known_ones_named(study_file: StudyFile) -> None:
-    with pytest.raises(ConfigurationError, match=r"preset: takes paper or tuned \(it is 'papr'\)"):
+    with pytest.raises(ConfigurationError, match=r"preset: .*'paper' or 'tuned' \(it is 'papr'\)"):
         _load(study_file, preset="papr")
+
+
+@pytest.mark.parametrize(
+    ("sections", "problem"),
+    [
+        ({"recipe": {"preset": "papr"}}, "recipe.preset: input should be 'paper' or 'tuned'"),
+        ({"recipe": {"preset": "paper"}, "data": None}, "data: must hold `key: value` lines"),
+        ({"recipe": {"preset": "paper"}, "data": {}}, "data.name: is required, but missing"),
+    ],
+)
+def test_what_is_wrong_with_a_preset_is_named_beside_all_else(
+    study_file: StudyFile, sections: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_study(str(study_file(seed=-1, **sections)))
+
+    assert len(caught.value.problems) == 2
+    assert problem in str(caught.value)
+    assert "seed: " in str(caught.value)
 
 
 def test_a_preset_for_unknown_data_names_the_data(study_file: StudyFile) -> None:

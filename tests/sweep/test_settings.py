@@ -54,7 +54,8 @@ def test_options_and_fixed_points_can_be_added(study_file: StudyFile) -> None:
         ("epoch=1", "--set epoch=1: there is no key 'epoch'. Did you mean 'epochs'?"),
         (
             "zzz=1",
-            "--set zzz=1: there is no key 'zzz'. Options of a network: model.options.NAME.",
+            "--set zzz=1: there is no key 'zzz'. Options of the network are model.options.NAME, "
+            "of the data data.options.NAME.",
         ),
         (
             "name=x",
@@ -62,6 +63,16 @@ def test_options_and_fixed_points_can_be_added(study_file: StudyFile) -> None:
             "search.sampler.name. Write which.",
         ),
         ("epochs=[1", "--set epochs=[1: is not valid YAML: "),
+        ("epochs=&a [*a]", "--set epochs=&a [*a]: is not valid YAML: "),
+        ("recipe..epochs=1", "there is no key 'recipe..epochs'. Did you mean 'recipe.epochs'?"),
+        (
+            "model.optionz.width=1",
+            "--set model.optionz.width=1: model.optionz: is not a known key. Did you",
+        ),
+        (
+            "search.bounds.0=[1, 2]",
+            "--set search.bounds.0=[1, 2]: search.bounds: input should be a valid list",
+        ),
         (
             "epochs=0",
             "--set epochs=0: recipe.epochs: input should be greater than or equal to 1 (it is 0)",

@@ -1,11 +1,14 @@
 """Studies at smoke scale: small, and otherwise themselves."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.sweep.tiny import StudyFile
+from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.resources import shipped
-from wconv_sweep.study_config import load_study
+from wconv_sweep.study_config import load_study, locate_data
 
 
 @pytest.mark.parametrize("name", shipped("wconv_studies"))
@@ -38,3 +41,51 @@ def test_a_setting_wins_over_the_smoke_scale(tmp_path: Path) -> None:
     small = load_study("quickstart", smoke_folder=tmp_path, settings=["epochs=1", "ranks=2"])
 
     assert (small.recipe.epochs, small.trial.ranks) == (1, 2)
+
+
+def test_a_setting_is_known_before_the_study_is_shrunk(tmp_path: Path) -> None:
+    small = load_study(
+        "quickstart",
+        smoke_folder=tmp_path,
+        settings=["model.name=nafnet", "model.options={}", "fixed={a: [0.7], b: [0.9], c: [0.8]}"],
+    )
+
+    assert small.model.name == "nafnet"
+    assert small.budget.trials == 4 + 2
+
+
+def test_no_setting_makes_a_smoke_run_look_like_the_real_one(tmp_path: Path) -> None:
+    small = load_study("quickstart", smoke_folder=tmp_path, settings=["study=mine"])
+
+    assert small.study == "mine_smoke"
+
+
+def test_made_up_data_are_never_written_among_real_ones(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    settings = [f"data.options.{name}={real}" for name in ("folder", "cache_folder")]
+
+    small = load_study("dncnn_3x3", smoke_folder=tmp_path / "made up", settings=settings)
+
+    assert str(real) not in small.data.options.values()
+
+
+def test_the_folder_of_all_runs_may_hold_a_dollar(tmp_path: Path) -> None:
+    small = locate_data(load_study("dncnn_3x3", smoke_folder=tmp_path / "$HOME 5$"), {})
+
+    assert small.data.options["folder"] == str(tmp_path / "$HOME 5$" / "div2k")
+
+
+@pytest.mark.parametrize(
+    "sections", [{"study": None}, {"budget": 5}, {"recipe": {"epochs": "many"}}]
+)
+def test_a_wrong_study_is_wrong_at_smoke_scale_too(
+    study_file: StudyFile, sections: dict[str, Any], tmp_path: Path
+) -> None:
+    path = str(study_file(**sections))
+    with pytest.raises(ConfigurationError) as whole:
+        load_study(path)
+
+    with pytest.raises(ConfigurationError) as small:
+        load_study(path, smoke_folder=tmp_path)
+
+    assert small.value.problems == whole.value.problems

@@ -96,9 +96,10 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
         ),
         (
             {"study": "../escape"},
-            "study: takes letters, digits, _ and - alone, and begins with a letter or digit "
-            "(it is '../escape')",
+            "study: takes letters, digits, _ and - alone, at most 100, and begins with a letter "
+            "or digit (it is '../escape')",
         ),
+        ({"fixed": {1: [0.5]}}, "fixed: keys must be texts: write this one in quotes (it is 1)"),
         ({"schema": 2}, "schema: input should be 1 (it is 2)"),
         ({"model": {"name": "dncn"}}, "model: unknown name 'dncn'; did you mean 'dncnn'?"),
         (
@@ -192,6 +193,13 @@ def test_a_variable_that_is_not_set_is_named_with_two_ways_out(study_file: Study
         "Write `export WCONV_SWEEP_DATA=FOLDER` with the folder of your data, or use "
         "--set data.options.folder=FOLDER."
     )
+
+
+def test_a_variable_that_is_empty_is_no_folder(study_file: StudyFile) -> None:
+    config = load_study(str(_with_folder(study_file, "$MY_DATA")))
+
+    with pytest.raises(ConfigurationError, match=r"but MY_DATA is empty. Write `export MY_DATA="):
+        locate_data(config, {"MY_DATA": ""})
 
 
 def test_a_dollar_that_names_nothing_is_refused(study_file: StudyFile) -> None:

@@ -106,9 +106,10 @@ def test_strange_yaml_gets_a_line_and_no_traceback(tmp_path: Path, text: str) ->
     assert "\n" not in problem
 
 
-def test_a_value_of_a_wrong_kind_gets_one_problem(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", ["2026-01-01", "{a: 1}", "[[1]]", "!!set {a}"])
+def test_a_value_of_a_wrong_kind_gets_one_problem(tmp_path: Path, value: str) -> None:
     path = tmp_path / "model.yaml"
-    path.write_text("name: dncnn\noptions: {depth: 2026-01-01}\n")
+    path.write_text(f"name: dncnn\noptions: {{depth: {value} }}\n")
 
     with pytest.raises(ConfigurationError) as caught:
         validate(read_document(path, "model.yaml"), ModelSpec)
@@ -117,6 +118,22 @@ def test_a_value_of_a_wrong_kind_gets_one_problem(tmp_path: Path) -> None:
     assert problem.startswith(
         "model.yaml:2: options.depth: takes true or false, a number, a text,"
     )
+
+
+@pytest.mark.parametrize("key", ["1", "null", "true", "2026-01-01"])
+def test_a_key_that_is_no_text_is_named_beside_all_else(tmp_path: Path, key: str) -> None:
+    problems = problems_of(tmp_path, RECIPE + f"{key}: 1\nbatsh: 1\n")
+
+    assert len(problems) == 2
+    assert "keys must be texts: write this one in quotes" in problems[0]
+    assert "batsh: is not a known key" in problems[1]
+
+
+def test_a_wrong_value_that_is_merged_in_is_named(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, RECIPE.replace("epochs: 5", "<<: {epochs: 0}"))
+
+    assert problem.startswith("recipe.yaml:")
+    assert problem.endswith(": epochs: input should be greater than or equal to 1 (it is 0)")
 
 
 def test_a_binary_file_is_refused_by_its_name(tmp_path: Path) -> None:
