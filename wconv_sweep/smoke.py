@@ -46,6 +46,9 @@ def shrink(document: Document, folder: Path) -> Document:
             always["data", "options", "folder"] = generated
             if catalog.has_option("data", str(data), "cache_folder"):
                 always["data", "options", "cache_folder"] = ""
+        classes = catalog.smoke_classes(str(data))
+        if classes is not None:
+            always["model", "options", "num_classes"] = classes
     chosen = {
         location: value
         for location, value in values.items()

@@ -127,6 +127,15 @@ def default_of(kind: Kind, name: str, option: str) -> object:
     return None
 
 
+def smoke_classes(name: str) -> int | None:
+    """Return the number of classes of a known data set's made-up data; None where it is that of
+    the real ones."""
+    found: int | None = None
+    if "SMOKE_CLASSES" in _constants("data", name):
+        found = _literal("data", name, "SMOKE_CLASSES")
+    return found
+
+
 def has_option(kind: Kind, name: str, option: str) -> bool:
     """Tell whether a known name takes an option."""
     return option in _options(kind, name)
@@ -201,6 +210,14 @@ def _function(tree: ast.Module, name: str) -> ast.FunctionDef | None:
 
 def _module_of_data(name: str) -> Any:
     return importlib.import_module(f"wconv_jobs.data.{name}")
+
+
+def _constants(kind: Kind, name: str) -> set[str]:
+    return {
+        ast.unparse(node.targets[0])
+        for node in _tree(kind, name).body
+        if isinstance(node, ast.Assign)
+    }
 
 
 def _literal(kind: Kind, name: str, constant: str) -> Any:

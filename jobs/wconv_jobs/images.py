@@ -220,6 +220,9 @@ _FILTERS = threading.Lock()
 
 
 def _opened(path: Path) -> Image.Image:
+    if path.is_fifo():
+        # To open it would wait for somebody who writes.
+        raise JobError(f"{path}: is a pipe and no file. Remove it.")
     try:
         with _FILTERS, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -247,8 +250,10 @@ def _opened(path: Path) -> Image.Image:
 def _refusal(path: Path, image: Image.Image) -> str | None:
     if image.width * image.height > MAX_PX:
         return _too_large(path)
-    # Pillow calls 16-bit RGB "RGB"; only the raw mode of the tiles tells.
-    bits_16 = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+    # Pillow calls 16-bit RGB "RGB"; only the raw mode of the tiles tells. The 16 bits of BGR;16
+    # are those of a whole pixel.
+    raw_modes = [str(tile[3]) for tile in getattr(image, "tile", ())]
+    bits_16 = any(";16" in mode and "BGR;16" not in mode for mode in raw_modes)
     if bits_16 or image.mode.startswith(("I", "F")):
         return (
             f"{path}: has more than 8 bits per channel (mode {image.mode}), which is not "

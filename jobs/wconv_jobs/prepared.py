@@ -114,9 +114,14 @@ def _rename(unfinished: Path, folder: Path) -> None:
     try:
         unfinished.rename(folder)
     except OSError:
-        # Somebody was faster, or an old folder without an index is in the way.
-        if not (folder / _INDEX).exists():
-            raise
+        if (folder / _INDEX).exists():
+            return  # somebody was faster
+        if os.path.lexists(folder):
+            raise JobError(
+                f"{folder}: is in the way, and holds no prepared data. Delete it and prepare the "
+                "data again."
+            ) from None
+        raise
 
 
 def _sync(path: Path) -> None:

@@ -28,11 +28,6 @@ def streams(*parts: int | str, samples: Tensor) -> Tensor:
     return _mix(_signed(derive_seed(*parts)) + (samples + 1) * _GOLDEN)
 
 
-def uniform(stream_S: Tensor, count: int) -> Tensor:
-    """Return numbers uniform in [0, 1), float32 (S, count), multiples of 2^-24."""
-    return (_shifted(_words(stream_S, count), 40)).to(torch.float32) * 2.0**-24
-
-
 def below(stream_S: Tensor, limit_SN: Tensor) -> Tensor:
     """Return integers uniform in [0, limit), int64 (S, N).
 

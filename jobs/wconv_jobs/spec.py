@@ -75,8 +75,8 @@ OptimizerSpec = Annotated[SgdSpec | AdamSpec, Field(discriminator="name")]
 
 
 class EarlyStoppingSpec(Spec):
-    """Training ends when the validation loss no longer falls, and the weights of the epoch with
-    the lowest loss are tested."""
+    """Training ends when the validation loss no longer falls, and the weights of the last epoch
+    in which it fell are tested."""
 
     patience: Annotated[int, Field(ge=1)]
     """Epochs without a new lowest loss after which training ends."""
@@ -97,7 +97,8 @@ class RecipeSpec(Spec):
     """Learning rate over the run, set once per optimizer step; cosine ends at 0."""
     epochs: Annotated[int, Field(ge=1)]
     batch: Annotated[int, Field(ge=1)]
-    """Samples per optimizer step, summed over all ranks of the trial."""
+    """Samples per optimizer step, summed over all ranks of the trial; what an epoch has left after
+    its last whole batch is not shown."""
     batch_norm_over: Literal["batch", "rank"] = "batch"
     """Whose samples BatchNorm takes its statistics from: those of all ranks, so that the result
     does not depend on their number, or of each rank for itself, which saves the communication."""

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import struct
 import warnings
 import zlib
 from pathlib import Path
@@ -116,6 +117,25 @@ def test_16_bit_grey_is_refused(tmp_path: Path) -> None:
     Image.fromarray(np.full((2, 2), 1000, np.uint16)).save(tmp_path / "a.png")
 
     with pytest.raises(JobError, match=r"a\.png: has more than 8 bits per channel \(mode I;16\)"):
+        decode(tmp_path / "a.png")
+
+
+def test_a_bitmap_of_16_bits_a_pixel_has_fewer_than_8_a_channel(tmp_path: Path) -> None:
+    # One red pixel: 5 bits of red, 6 of green, 5 of blue, named by masks behind the header.
+    masks = struct.pack("<3I", 0xF800, 0x07E0, 0x001F)
+    header = struct.pack("<IiiHHIIiiII", 40, 1, 1, 1, 16, 3, 4, 0, 0, 0, 0)
+    pixel = struct.pack("<HH", 0xF800, 0)
+    start = 14 + len(header) + len(masks)
+    top = b"BM" + struct.pack("<IHHI", start + len(pixel), 0, 0, start)
+    (tmp_path / "a.bmp").write_bytes(top + header + masks + pixel)
+
+    assert decode(tmp_path / "a.bmp").tolist() == [[[255, 0, 0]]]
+
+
+def test_a_pipe_is_refused_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+
+    with pytest.raises(JobError, match=r"a\.png: is a pipe and no file"):
         decode(tmp_path / "a.png")
 
 

@@ -62,6 +62,16 @@ def test_a_folder_made_by_another_meanwhile_is_kept(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["set-v1"]
 
 
+def test_what_is_in_the_way_is_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "set-v1").mkdir()
+    (tmp_path / "set-v1" / "notes.txt").touch()
+
+    with pytest.raises(JobError, match=r"set-v1: is in the way, and holds no prepared data"):
+        make_once(tmp_path / "set-v1", _write, size_bytes=4)
+
+    assert os.listdir(tmp_path) == ["set-v1"]
+
+
 def test_too_little_space_is_said_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(JobError) as raised:
         make_once(tmp_path / "set-v1", _never, size_bytes=2**60)

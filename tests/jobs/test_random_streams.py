@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wconv_jobs.random_streams import below, normal, normal_at, streams, uniform
+from wconv_jobs.random_streams import below, normal, normal_at, streams
 
 # Shape letters: S samples, N numbers of each sample.
 
@@ -26,25 +26,6 @@ def test_the_numbers_are_those_of_split_mix_64() -> None:
     drawn = below(torch.tensor([1234567]), torch.full((1, 3), 2**63 - 1))
 
     assert drawn.tolist() == [[word >> 1 for word in published]]
-
-
-def test_uniform_numbers_are_the_first_24_bits() -> None:
-    drawn = uniform(torch.tensor([1234567]), 2)
-
-    # 6457827717110365317 = 0x599ED017FB08FC85, 3203168211198807973 = 0x2C73F08458540FA5
-    assert drawn.dtype == torch.float32
-    assert drawn.tolist() == [[0x599ED0 / 2**24, 0x2C73F0 / 2**24]]
-
-
-def test_uniform_numbers_fill_the_interval_evenly() -> None:
-    drawn = uniform(_streams(1000), 100)
-
-    tenths = (drawn * 10).int().flatten().bincount()
-    assert drawn.min() >= 0
-    assert drawn.max() < 1
-    # 100,000 numbers: a tenth has 10,000 with a standard deviation of 95.
-    assert (tenths - 10_000).abs().max() < 5 * 95
-    assert len(tenths) == 10
 
 
 def test_normal_numbers_have_the_moments_and_tails_of_a_normal_distribution() -> None:
@@ -110,7 +91,7 @@ def test_different_parts_and_samples_give_different_streams() -> None:
     starts = torch.cat([_streams(1000, *each) for each in parts])
 
     assert len(set(starts.tolist())) == 4000
-    first = torch.cat([uniform(_streams(1, *each), 8) for each in parts])
+    first = torch.cat([normal(_streams(1, *each), 8) for each in parts])
     assert len(set(first.flatten().tolist())) == 32
 
 
@@ -124,7 +105,6 @@ def test_a_stream_does_not_depend_on_the_others_drawn_with_it(device: str) -> No
 
     assert torch.equal(backwards, together.flip(0)[10:20])
     assert torch.equal(normal(alone, 5), normal(together, 5)[41:42])
-    assert torch.equal(uniform(alone, 5), uniform(together, 9)[41:42, :5])
     limit_SN = torch.full((50, 4), 10, device=device)
     assert torch.equal(below(alone, limit_SN[:1]), below(together, limit_SN)[41:42])
 
@@ -135,7 +115,6 @@ def test_a_gpu_draws_the_same_bits() -> None:
     on_cpu, on_gpu = _streams(100), streams(7, "test", samples=torch.arange(100, device="cuda"))
 
     assert torch.equal(on_gpu.cpu(), on_cpu)
-    assert torch.equal(uniform(on_gpu, 50).cpu(), uniform(on_cpu, 50))
     limit_SN = torch.full((100, 50), 1000)
     assert torch.equal(below(on_gpu, limit_SN.cuda()).cpu(), below(on_cpu, limit_SN))
     torch.testing.assert_close(normal(on_gpu, 50).cpu(), normal(on_cpu, 50))

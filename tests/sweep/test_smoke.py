@@ -89,3 +89,17 @@ def test_a_wrong_study_is_wrong_at_smoke_scale_too(
         load_study(path, smoke_folder=tmp_path)
 
     assert small.value.problems == whole.value.problems
+
+
+def test_the_network_gets_as_many_classes_as_the_made_up_data(
+    study_file: StudyFile, tmp_path: Path
+) -> None:
+    path = study_file(
+        model={"name": "tiny", "options": {"num_classes": 10}},
+        data={"name": "class_folder", "options": {"folder": "/leaves"}},
+        objective={"metric": "accuracy"},
+    )
+
+    small = load_study(str(path), smoke_folder=tmp_path)
+
+    assert small.model.options["num_classes"] == 4

@@ -10,7 +10,8 @@ A module holds
 One that reads the user's files in a folder, its option `folder`, has as well
 
 * a function `check(*, thorough, **options)`, which returns one sentence per problem;
-* a function `generate(folder)`, which writes small made-up data in its file format;
+* a function `generate(folder)`, which writes small made-up data in its file format, and a literal
+  `SMOKE_CLASSES` where these have a number of classes of their own;
 * where training does not read the files as they are, a function `prepare(*, on_progress,
   **options)`, see `wconv_jobs.prepared`.
 

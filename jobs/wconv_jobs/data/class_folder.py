@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 KIND = "classification"
 SMOKE = {"image_px": 32, "cache_folder": ""}
+SMOKE_CLASSES = 4
 
 # Of ImageNet's photographs, grey levels in [0, 1]; near enough for photographs of anything.
 MEAN = (0.485, 0.456, 0.406)

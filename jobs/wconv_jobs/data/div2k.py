@@ -62,7 +62,7 @@ def load(
     folder: str,
     cache_folder: str = "",
     noise_sigma: Annotated[float, Field(gt=0, le=255)] = 25.0,
-    crop_px: Annotated[int, Field(ge=1)] = 128,
+    crop_px: Annotated[int, Field(ge=1, le=4096)] = 128,
     crops_per_epoch: Annotated[int, Field(ge=1)] = 12000,
     validation_images: Annotated[int, Field(ge=1)] = 50,
     noise: Literal["fresh", "fixed"] = "fresh",

@@ -27,7 +27,7 @@ def load(
     device: "torch.device | str",
     folder: str,
     noise_sigma: Annotated[float, Field(gt=0, le=255)] = 25.0,
-    crop_px: Annotated[int, Field(ge=1)] = 48,
+    crop_px: Annotated[int, Field(ge=1, le=4096)] = 48,
     crops_per_epoch: Annotated[int, Field(ge=1)] = 800,
     noise: Literal["fresh", "fixed"] = "fresh",
     clip: bool = False,
