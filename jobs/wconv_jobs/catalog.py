@@ -130,10 +130,8 @@ def default_of(kind: Kind, name: str, option: str) -> object:
 def smoke_classes(name: str) -> int | None:
     """Return the number of classes of a known data set's made-up data; None where it is that of
     the real ones."""
-    found: int | None = None
-    if "SMOKE_CLASSES" in _constants("data", name):
-        found = _literal("data", name, "SMOKE_CLASSES")
-    return found
+    classes: int | None = _literal_or_none("data", name, "SMOKE_CLASSES")
+    return classes
 
 
 def has_option(kind: Kind, name: str, option: str) -> bool:
@@ -212,21 +210,20 @@ def _module_of_data(name: str) -> Any:
     return importlib.import_module(f"wconv_jobs.data.{name}")
 
 
-def _constants(kind: Kind, name: str) -> set[str]:
-    return {
-        ast.unparse(node.targets[0])
-        for node in _tree(kind, name).body
-        if isinstance(node, ast.Assign)
-    }
-
-
 def _literal(kind: Kind, name: str, constant: str) -> Any:
+    found = _literal_or_none(kind, name, constant)
+    if found is None:
+        raise TypeError(f"wconv_jobs.{kind}.{name} has no literal {constant}")
+    return found
+
+
+def _literal_or_none(kind: Kind, name: str, constant: str) -> Any:
     for node in _tree(kind, name).body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
             if ast.unparse(target) == constant:
                 return ast.literal_eval(node.value)
-    raise TypeError(f"wconv_jobs.{kind}.{name} has no literal {constant}")
+    return None
 
 
 def _builder(kind: Kind, name: str) -> ast.FunctionDef:
