@@ -22,8 +22,9 @@ StorageUrl = Annotated[
     str | None,
     typer.Option(
         "--storage",
-        help="Database URL, e.g. sqlite:////scratch/me/sweep.db. Without it: WCONV_SWEEP_STORAGE, "
-        "OPTUNA_STORAGE, then sweep.db in the folder of all runs.",
+        help="Database URL: sqlite:////PATH or postgresql://USER@HOST/DATABASE, without a "
+        "password. If left out: WCONV_SWEEP_STORAGE, OPTUNA_STORAGE, the cluster profile, then "
+        "sweep.db in the folder of all runs.",
     ),
 ]
 Runs = Annotated[Path, typer.Option(help="Folder of all runs: checkpoints, logs, the database.")]

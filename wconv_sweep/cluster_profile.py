@@ -24,6 +24,10 @@ class ClusterProfile(Spec):
     """GPUs of each pilot, which shares them with no other; 0 trains on the CPU."""
     walltime_min: Annotated[int, Field(ge=1)]
     """Time limit of a pilot, minutes; trials checkpoint and stop before it."""
+    storage: Annotated[str, Field(min_length=1)] | None = None
+    """URL of the database, without a password, where neither `--storage` nor a variable names
+    one; null: `sweep.db` in the folder of all runs. Commands that take no profile need it as
+    `--storage`."""
     lease_s: Annotated[FiniteFloat, Field(gt=0)] = 60.0
     """Silence after which an agent's slot is given to another, seconds."""
     grace_s: Annotated[FiniteFloat, Field(ge=0)] = 120.0

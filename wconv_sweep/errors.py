@@ -3,6 +3,7 @@
 WconvSweepError                 exit status 1
     ConfigurationError          2: a study file, a cluster profile or an option is wrong
     StorageError                2: the database cannot be opened or is not one of ours
+        StorageAway             2: it cannot be reached just now; agents try again
     StudyError                  2: the study asked for does not exist, or is another one
     SweepFailed                 1: the study ended without a result
 
@@ -32,6 +33,13 @@ class StorageError(WconvSweepError):
     """The storage cannot be opened or used."""
 
     exit_status = 2
+
+
+class StorageAway(StorageError):
+    """The storage cannot be reached just now: the same again may succeed later.
+
+    Whether the transaction took place is not known when its COMMIT was not answered.
+    """
 
 
 class StudyError(WconvSweepError):

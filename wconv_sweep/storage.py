@@ -1,135 +1,217 @@
 """Opens the storage: one SQL database with Optuna's tables and ours.
 
-SQLite runs with a write-ahead log and takes the write lock when a transaction begins: measured
-with 64 processes, that is four times the trials per second of the defaults, without one 'database
-is locked'.
+What differs between databases is in `sqlite_backend` and `postgres_backend`.
 """
 
-import fcntl
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import (
-    URL,
-    ColumnElement,
-    Connection,
-    Engine,
-    Float,
-    create_engine,
-    event,
-    inspect,
-    literal_column,
-    make_url,
-    select,
-)
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import URL, ColumnElement, Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
-from wconv_sweep.errors import StorageError
-from wconv_sweep.tables import METADATA, SCHEMA, SCHEMA_VERSION
+from wconv_sweep import migrations
+from wconv_sweep.backoff import pauses
+from wconv_sweep.errors import StorageAway, StorageError
+from wconv_sweep.filesystem import network_filesystem
+from wconv_sweep.postgres_backend import PostgresBackend
+from wconv_sweep.sqlite_backend import SqliteBackend
+from wconv_sweep.storage_url import choose_url, is_local_server, is_sqlite
 
-FILE_NAME = "sweep.db"
-BUSY_TIMEOUT_S = 60
-_VARIABLES = ("WCONV_SWEEP_STORAGE", "OPTUNA_STORAGE")
+__all__ = [
+    "Storage",
+    "check_shared",
+    "choose_url",
+    "create_storage",
+    "has_storage",
+    "local_disk_advice",
+    "open_storage",
+    "upgrade_storage",
+]
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
+
+T = TypeVar("T")
+
+
+class Backend(Protocol):
+    """What a database has to offer; each method says more where it is written."""
+
+    engine: Engine
+    optuna_shares_engine: bool
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def now(self) -> ColumnElement[float]: ...
+    @property
+    def up_since(self) -> ColumnElement[float] | None: ...
+    @property
+    def optuna_arguments(self) -> dict[str, Any]: ...
+    def check_there(self) -> None: ...
+    def reading(self, connection: Connection) -> Connection: ...
+    def alone(self) -> AbstractContextManager[None]: ...
+    def is_passing(self, error: DBAPIError) -> bool: ...
 
 
 class Storage:
     """An open storage; `read` and `write` are its transactions."""
 
     def __init__(self, url: URL) -> None:
+        """
+        Args:
+            url: as `choose_url` returns it, without a password.
+        """
         self.url = url
-        self._engine = _sqlite_engine(url)
+        self._backend: Backend = SqliteBackend(url) if is_sqlite(url) else PostgresBackend(url)
 
     def __repr__(self) -> str:
-        return f"Storage({self.url.render_as_string(hide_password=True)})"
+        return f"Storage({self.name})"
 
     @property
     def name(self) -> str:
-        """How messages call the storage; never with a password."""
+        """The URL, also for messages and for the orders of pilots; never with a password."""
         return self.url.render_as_string(hide_password=True)
-
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """Open a transaction that sees one state of the database and changes nothing."""
-        with self._engine.connect() as connection:
-            yield connection.execution_options(wconv_read=True)
-
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """Open a transaction that holds the right to write from its beginning."""
-        with self._engine.begin() as connection:
-            yield connection
 
     @property
     def folder(self) -> Path:
-        """The folder of the database file."""
-        return _path(self.url).parent.resolve()
+        """The folder that paths in the database start from, see `stored_path`."""
+        return self._backend.folder
+
+    def stored_path(self, path: Path) -> str:
+        """Return how a path is written into the database.
+
+        With an SQLite file it is relative to the file's folder, so that both may be moved; on a
+        server, which lies in no folder of the user's, it is absolute.
+        """
+        if is_sqlite(self.url):
+            return os.path.relpath(path.absolute(), self.folder)
+        return str(path.absolute())
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a transaction that sees one state of the database and changes nothing.
+
+        Raises:
+            StorageAway: the database cannot be reached just now.
+        """
+        with self._named_errors(), self._backend.engine.connect() as connection:
+            yield self._backend.reading(connection)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open a transaction that may change the database.
+
+        On SQLite it holds the right to write from its beginning. On PostgreSQL others write
+        meanwhile: a decision that rests on rows which others may change must lock these rows
+        (`with_for_update`) before it reads them.
+
+        Raises:
+            StorageAway: the database cannot be reached just now; when the COMMIT was not answered
+                the transaction may have taken place.
+        """
+        with self._named_errors(), self._backend.engine.begin() as connection:
+            yield connection
+
+    def retrying(
+        self,
+        function: Callable[[], T],
+        *,
+        patience_s: float,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> T:
+        """Return what the function returns, called again while the storage is away.
+
+        The function holds whole transactions, of ours or of Optuna's client, and must be
+        repeatable: a COMMIT whose answer was lost may have taken place, so what it did must be
+        recognised, refused or harmless the second time.
+
+        Args:
+            function: is called at least once.
+            patience_s: time after which no further try is begun.
+            wait: lets some seconds pass; a true answer ends the patience, as that of
+                `threading.Event.wait` does when the event has come.
+
+        Raises:
+            StorageAway: the storage was away all the time.
+        """
+        deadline = time.monotonic() + patience_s
+        for pause in pauses(_FIRST_PAUSE_S, _LONGEST_PAUSE_S):
+            try:
+                with self._named_errors():
+                    return function()
+            except StorageAway:
+                left = deadline - time.monotonic()
+                if left <= 0 or wait(min(pause, left)):
+                    raise
+        raise AssertionError("pauses never end")
 
     def now(self) -> ColumnElement[float]:
         """Return the database's clock, seconds since 1970, as an SQL expression."""
-        return literal_column("((julianday('now') - 2440587.5) * 86400.0)", Float)
+        return self._backend.now
+
+    def up_since(self) -> ColumnElement[float] | None:
+        """Return when the database's server was started, likewise; None where there is none."""
+        return self._backend.up_since
 
     def optuna_url(self) -> str:
         """Return the URL for Optuna's own client."""
-        return self.url.render_as_string(hide_password=False)
+        # Optuna fills {SCHEMA_VERSION} in.
+        return self.name.replace("{", "{{").replace("}", "}}")
+
+    @property
+    def optuna_arguments(self) -> dict[str, Any]:
+        """How Optuna's client makes its engine, until it gets ours."""
+        return self._backend.optuna_arguments
+
+    @property
+    def engine_for_optuna(self) -> Engine | None:
+        """The engine that Optuna's client shall share; None where it must have its own."""
+        return self._backend.engine if self._backend.optuna_shares_engine else None
 
     def close(self) -> None:
         """Close every connection."""
-        self._engine.dispose()
+        self._backend.engine.dispose()
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Raise `StorageAway` for what may be over later, also where Optuna wraps it."""
+        try:
+            yield
+        except StorageError:
+            raise
+        except Exception as error:
+            cause = _database_error(error)
+            if cause is None or not self._backend.is_passing(cause):
+                raise
+            raise StorageAway(
+                f"{self.name}: cannot be used just now: {_line(cause)}. Try again once it can."
+            ) from error
 
 
-def choose_url(option: str | None, runs: Path, environment: Mapping[str, str] = os.environ) -> URL:
-    """Return the storage's URL: `--storage`, then the environment, then a file in the run folder.
-
-    Args:
-        option: value of `--storage`.
-        runs: folder of all runs.
-        environment: read for WCONV_SWEEP_STORAGE, then OPTUNA_STORAGE.
-
-    Raises:
-        StorageError: it is not the URL of a database that wconv-sweep can use.
-    """
-    named = [(option, "--storage"), *((environment.get(name), name) for name in _VARIABLES)]
-    text, source = next(((text, source) for text, source in named if text), (None, ""))
-    if text is None:
-        return URL.create("sqlite", database=str((runs / FILE_NAME).absolute()))
-    try:
-        url = make_url(text)
-    except ArgumentError as error:
-        # The text may hold a password.
-        raise StorageError(
-            f"{source}: is not a database URL. Write sqlite:///PATH, e.g. "
-            "sqlite:////scratch/me/sweep.db."
-        ) from error
-    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
-        raise StorageError(
-            f"{source}: {url.render_as_string(hide_password=True)}: this version stores studies "
-            "in an SQLite file. Write sqlite:///PATH."
-        )
-    return url.set(database=str(Path(url.database).absolute()))
-
-
-def open_storage(url: URL) -> Storage:
+def open_storage(url: URL, *, patience_s: float = 0.0) -> Storage:
     """Open a storage that exists.
 
+    Args:
+        url: as `choose_url` returns it.
+        patience_s: time to wait for a server that is away.
+
     Raises:
+        StorageAway: it cannot be reached just now.
         StorageError: it does not exist, cannot be read, or was made by another version.
     """
-    path = _path(url)
-    try:
-        there = path.exists()
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be opened: {error.strerror}") from error
-    if not there:
-        raise StorageError(
-            f"{path}: there is no storage yet. Run `wconv-sweep launch` first, or name another "
-            "with --storage or --runs."
-        )
     storage = Storage(url)
-    with _explained(storage), storage.read() as connection:
-        _check_version(storage, connection)
+
+    def check() -> None:
+        with storage.read() as connection:
+            migrations.check_version(connection, storage.name)
+
+    with _closed_on_error(storage):
+        storage._backend.check_there()
+        storage.retrying(check, patience_s=patience_s)
     return storage
 
 
@@ -141,83 +223,138 @@ def create_storage(url: URL) -> Storage:
     Raises:
         StorageError: it cannot be created or used.
     """
-    path = _path(url)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be created: {error.strerror}") from error
-    try:
-        # Optuna's own creation of its tables fails when several processes try at once.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        storage = Storage(url)
-        with _explained(storage):
-            _create_tables(storage)
-    finally:
-        os.close(lock)
+    storage = Storage(url)
+    # Optuna's own creation of its tables fails when several processes try at once.
+    with _closed_on_error(storage), storage._named_errors(), storage._backend.alone():
+        with storage.read() as connection:
+            there = migrations.holds_our_tables(connection)
+            if there:
+                migrations.check_version(connection, storage.name)
+        if not there:
+            _create_optuna_tables(storage)
+            with storage.write() as connection:
+                migrations.check_optuna_version(connection, storage.name)
+                migrations.create_tables(connection)
     return storage
 
 
-def _create_tables(storage: Storage) -> None:
-    with storage.read() as connection:
-        known = set(inspect(connection).get_table_names())
-    if SCHEMA.name in known:
+def has_storage(url: URL) -> bool:
+    """Tell whether a database is there and has been made into a storage.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    storage = Storage(url)
+    with _closed_on_error(storage):
+        try:
+            storage._backend.check_there()
+        except StorageError:
+            return False
         with storage.read() as connection:
-            _check_version(storage, connection)
+            there = migrations.holds_our_tables(connection)
+    storage.close()
+    return there
+
+
+def upgrade_storage(url: URL) -> tuple[int, int]:
+    """Bring the tables to the version of this program; return the version before and after.
+
+    Either all of it happens or nothing.
+
+    Raises:
+        StorageError: it does not exist, pilots are at work, or a newer program made it.
+    """
+    storage = Storage(url)
+    with _closed_on_error(storage):
+        storage._backend.check_there()
+        with storage._named_errors(), storage._backend.alone(), storage.write() as connection:
+            versions = migrations.upgrade_tables(connection, storage.name, storage.now())
+            migrations.check_optuna_version(connection, storage.name)
+    storage.close()
+    return versions
+
+
+def check_shared(storage: Storage, nodes: int, mountinfo: str | None = None) -> None:
+    """Raise `StorageError` when pilots on so many nodes cannot all use the storage.
+
+    Args:
+        storage: of the study.
+        nodes: on which pilots run, the one of this process not among them unless it is one.
+        mountinfo: for tests, see `network_filesystem`.
+    """
+    if nodes <= 1:
         return
+    remedy = (
+        "Run `wconv-sweep db start --host NAME`, which starts a PostgreSQL of your own on one of "
+        "this machine's names, and use the storage that it names."
+    )
+    if is_sqlite(storage.url):
+        kind = network_filesystem(_path(storage.url), mountinfo)
+        where = f", also on {kind}" if kind else ""
+        raise StorageError(
+            f"{storage.name}: an SQLite file cannot be used from {nodes} nodes{where}: they share "
+            f"no memory, and writes get lost. {remedy}"
+        )
+    if is_local_server(storage.url):
+        raise StorageError(
+            f"{storage.name}: leads every one of the {nodes} nodes to itself. Name the server by "
+            f"a name that all nodes know. {remedy}"
+        )
+
+
+def local_disk_advice(url: URL, mountinfo: str | None = None) -> str | None:
+    """Return a warning about an SQLite file on a network file system, None where all is well."""
+    kind = network_filesystem(_path(url), mountinfo) if is_sqlite(url) else None
+    if kind is None:
+        return None
+    return (
+        f"{_path(url)}: lies on a network file system ({kind}), where SQLite may fail or lose "
+        "writes. Put it on a local disk with --storage, or run `wconv-sweep db start`."
+    )
+
+
+def _create_optuna_tables(storage: Storage) -> None:
     # Imported here: status and --help need neither Optuna nor its tables.
     from optuna.storages import RDBStorage
 
-    optuna_storage = RDBStorage(storage.optuna_url())
-    optuna_storage.remove_session()
-    optuna_storage.engine.dispose()
-    with storage.write() as connection:
-        METADATA.create_all(connection)
-        connection.execute(SCHEMA.insert().values(version=SCHEMA_VERSION))
-
-
-def _check_version(storage: Storage, connection: Connection) -> None:
-    if SCHEMA.name not in inspect(connection).get_table_names():
+    try:
+        client = RDBStorage(storage.optuna_url(), engine_kwargs=storage.optuna_arguments)
+    except RuntimeError as error:
         raise StorageError(
-            f"{storage.name}: holds no studies of wconv-sweep. Run `wconv-sweep launch` with this "
-            "storage first, or name another with --storage or --runs."
-        )
-    version = connection.scalar(select(SCHEMA.c.version))
-    if version != SCHEMA_VERSION:
-        raise StorageError(
-            f"{storage.name}: has tables of version {version}, this program needs "
-            f"{SCHEMA_VERSION}. Use the version of wconv-sweep that made it."
-        )
+            f"{storage.name}: Optuna's tables are of another version than this program's Optuna. "
+            "Make a backup and run `optuna storage upgrade`, or name another storage."
+        ) from error
+    client.remove_session()
+    client.engine.dispose()
 
 
 @contextmanager
-def _explained(storage: Storage) -> Iterator[None]:
+def _closed_on_error(storage: Storage) -> Iterator[None]:
+    """Close the storage when it cannot be used, and say so where the database complains."""
     try:
         yield
-    except DBAPIError as error:
+    except Exception as error:
         storage.close()
-        raise StorageError(f"{storage.name}: cannot be used: {error.orig}") from error
+        cause = _database_error(error)
+        if isinstance(error, StorageError) or cause is None:
+            raise
+        raise StorageError(f"{storage.name}: cannot be used: {_line(cause)}") from error
+
+
+def _database_error(error: BaseException | None) -> DBAPIError | None:
+    """Return the error of the database among the causes of an error."""
+    while error is not None and not isinstance(error, DBAPIError):
+        error = error.__cause__
+    return error
+
+
+def _line(error: DBAPIError) -> str:
+    """Return what the database says, in one line."""
+    # libpq adds a question to what it says, on a line of its own.
+    lines = [line for line in str(error.orig).splitlines() if not line.startswith("\t")]
+    return " ".join(" ".join(lines).split()).rstrip(".")
 
 
 def _path(url: URL) -> Path:
     assert url.database is not None
     return Path(url.database)
-
-
-def _sqlite_engine(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, _: object) -> None:
-        # The driver's own transactions begin with the first change, too late for the write lock.
-        connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute("PRAGMA foreign_keys=ON")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        reading = connection.get_execution_options().get("wconv_read", False)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
-    return engine

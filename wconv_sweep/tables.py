@@ -1,6 +1,7 @@
 """The tables of wconv-sweep, which stand beside Optuna's in the same database.
 
 A study has slots, a slot has attempts. Times are seconds since 1970 on the database's clock.
+Whoever changes a table raises SCHEMA_VERSION and adds a step to `wconv_sweep.migrations`.
 """
 
 import enum
@@ -15,12 +16,30 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 METADATA = MetaData()
+
+
+class FreeText(TypeDecorator[str]):
+    """Text of any origin, such as the message of an exception; what no database takes is escaped.
+
+    PostgreSQL knows no NUL in a text, and neither database a byte of a file name that is not
+    UTF-8.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: object) -> str | None:
+        """Return what is stored."""
+        if value is None:
+            return None
+        return value.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
 class StudyState(enum.StrEnum):
@@ -31,6 +50,8 @@ class StudyState(enum.StrEnum):
     """Nobody claims; running trials end at their next checkpoint."""
     BROKEN = "broken"
     """As stopped, by the circuit breaker; `reason` says why."""
+    CAPPED = "capped"
+    """As stopped, because the GPU-hours are used up; worked out anew each time, never stored."""
 
 
 class SlotState(enum.StrEnum):
@@ -81,10 +102,27 @@ STUDIES = Table(
     Column("uid", String(32), nullable=False),
     Column("cluster", Text, nullable=False),  # of the last launch: a name, or the path of a file
     Column("state", String(10), nullable=False),
-    Column("reason", Text),
+    Column("reason", FreeText),
     # Attempts up to this one do not count for the circuit breaker: `resume` closes it again.
     Column("breaker_from", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
+    # JSON object: version and commit of the code, whether it was changed, hash of the definition,
+    # checksums of the data. An agent with another code or definition refuses to train.
+    Column("provenance", Text),
+)
+
+PILOTS = Table(
+    "wconv_pilots",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("study", String(100), ForeignKey(STUDIES.c.study), nullable=False, index=True),
+    Column("pilot", Integer, nullable=False),  # its number within the study
+    Column("host", FreeText, nullable=False),
+    Column("job", FreeText),  # of the scheduler, where there is one
+    Column("gpus", Integer, nullable=False),  # that it holds, working or not
+    Column("started_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),  # its last sign of life
+    Column("ended_at", Float),
 )
 
 SLOTS = Table(
@@ -100,7 +138,7 @@ SLOTS = Table(
     Column("state", String(10), nullable=False),
     Column("attempt", Integer, nullable=False),  # the last one, from 1; 0: never claimed
     Column("broken", Integer, nullable=False),  # broken attempts so far
-    Column("owner", String(200)),
+    Column("owner", FreeText),
     Column("lease_until", Float),
     Column("trial_id", Integer),  # Optuna's key
     Column("trial", Integer),  # Optuna's number within the study
@@ -108,7 +146,7 @@ SLOTS = Table(
     Column("value", Float),  # the objective after that epoch
     Column("metrics", Text),  # JSON object: validation after that epoch, test once complete
     Column("provenance", Text),  # JSON object, once complete
-    Column("reason", Text),  # why it failed
+    Column("reason", FreeText),  # why it failed
     UniqueConstraint("study", "position"),
     Index("wconv_slots_by_state", "study", "state", "position"),
 )
@@ -119,12 +157,14 @@ ATTEMPTS = Table(
     Column("id", Integer, primary_key=True),
     Column("slot", Integer, ForeignKey(SLOTS.c.slot), nullable=False, index=True),
     Column("attempt", Integer, nullable=False),
-    Column("owner", String(200), nullable=False),
+    Column("owner", FreeText, nullable=False),
     Column("outcome", String(12), nullable=False),
-    Column("error", String(200)),  # class of the exception
-    Column("place", String(200)),  # file:line of it
-    Column("reason", Text),
-    Column("traceback", Text),
+    Column("error", FreeText),  # class of the exception
+    Column("place", FreeText),  # file:line of it
+    Column("reason", FreeText),
+    Column("traceback", FreeText),
+    Column("gpus", Integer, nullable=False),  # that its ranks hold
+    Column("provenance", Text),  # JSON object: host, job, code, torch, GPU, driver
     Column("started_at", Float, nullable=False),
     Column("ended_at", Float),
     UniqueConstraint("slot", "attempt"),

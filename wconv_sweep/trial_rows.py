@@ -1,4 +1,4 @@
-"""Writes Optuna's own rows of a trial inside a transaction of ours.
+"""Writes and reads Optuna's own rows of a trial inside a transaction of ours.
 
 A slot and its trial must change together, or a worker killed between the two leaves a trial that
 belongs to no slot (docs/decisions/0002). Optuna's client opens transactions of its own, so these
@@ -8,13 +8,15 @@ with Optuna's own, and the version of its schema is checked when a storage is op
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from optuna.distributions import FloatDistribution, distribution_to_json
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Select, Table, func, select
 
 _STUDIES: Table = models.StudyModel.__table__
 _TRIALS: Table = models.TrialModel.__table__
@@ -22,11 +24,20 @@ _PARAMS: Table = models.TrialParamModel.__table__
 _VALUES: Table = models.TrialValueModel.__table__
 _INTERMEDIATE: Table = models.TrialIntermediateValueModel.__table__
 _USER_ATTRIBUTES: Table = models.TrialUserAttributeModel.__table__
+_SYSTEM_ATTRIBUTES: Table = models.TrialSystemAttributeModel.__table__
+
+FAILED = "failed"
+"""User attribute of a failed trial: why it failed."""
 
 
 def study_id_and_trials(connection: Connection, study: str) -> tuple[int, int]:
-    """Return the key of an Optuna study that exists, and the number of its trials."""
-    study_id = connection.scalar(select(_STUDIES.c.study_id).where(_STUDIES.c.study_name == study))
+    """Return the key of an Optuna study that exists, and the number of its trials.
+
+    The study is locked to the end of the transaction: of several at once, the second sees what the
+    first has made of it.
+    """
+    wanted = select(_STUDIES.c.study_id).where(_STUDIES.c.study_name == study).with_for_update()
+    study_id = connection.scalar(wanted)
     assert study_id is not None
     return int(study_id), _count_trials(connection, int(study_id))
 
@@ -88,14 +99,38 @@ def set_user_attributes(
     connection: Connection, trial_id: int, attributes: Mapping[str, object]
 ) -> None:
     """Record attributes that the trial does not have yet."""
-    if attributes:
-        connection.execute(
-            _USER_ATTRIBUTES.insert(),
-            [
-                {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-                for key, value in attributes.items()
-            ],
-        )
+    _set_attributes(connection, _USER_ATTRIBUTES, trial_id, attributes)
+
+
+def set_system_attributes(
+    connection: Connection, trial_id: int, attributes: Mapping[str, object]
+) -> None:
+    """Record what a sampler or pruner noted on a trial, and had not before."""
+    _set_attributes(connection, _SYSTEM_ATTRIBUTES, trial_id, attributes)
+
+
+def system_attributes(
+    connection: Connection, trial_ids: Select[tuple[int | None]]
+) -> defaultdict[int, dict[str, Any]]:
+    """Return what samplers and pruners noted on the trials that a query chooses, by trial id."""
+    table = _SYSTEM_ATTRIBUTES
+    found: defaultdict[int, dict[str, Any]] = defaultdict(dict)
+    wanted = select(table.c.trial_id, table.c.key, table.c.value_json)
+    for trial_id, key, value in connection.execute(wanted.where(table.c.trial_id.in_(trial_ids))):
+        found[trial_id][key] = json.loads(value)
+    return found
+
+
+def intermediate_values(
+    connection: Connection, trial_ids: Select[tuple[int | None]]
+) -> defaultdict[int, dict[int, float]]:
+    """Return the objective after each step of the trials that a query chooses, by trial id."""
+    table = _INTERMEDIATE
+    found: defaultdict[int, dict[int, float]] = defaultdict(dict)
+    wanted = select(table.c.trial_id, table.c.step, table.c.intermediate_value)
+    for trial_id, step, value in connection.execute(wanted.where(table.c.trial_id.in_(trial_ids))):
+        found[trial_id][step] = value
+    return found
 
 
 def finish_trial(
@@ -117,6 +152,33 @@ def finish_trial(
         .where(_TRIALS.c.trial_id == trial_id)
         .values(state=state, datetime_complete=_now())
     )
+
+
+def restart_trial(connection: Connection, trial_id: int) -> None:
+    """Let a failed trial run again, which Optuna's client cannot."""
+    connection.execute(
+        _USER_ATTRIBUTES.delete().where(
+            _USER_ATTRIBUTES.c.trial_id == trial_id, _USER_ATTRIBUTES.c.key == FAILED
+        )
+    )
+    connection.execute(
+        _TRIALS.update()
+        .where(_TRIALS.c.trial_id == trial_id)
+        .values(state=TrialState.RUNNING, datetime_complete=None)
+    )
+
+
+def _set_attributes(
+    connection: Connection, table: Table, trial_id: int, attributes: Mapping[str, object]
+) -> None:
+    if attributes:
+        connection.execute(
+            table.insert(),
+            [
+                {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+                for key, value in attributes.items()
+            ],
+        )
 
 
 def _count_trials(connection: Connection, study_id: int) -> int:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import URL
 
+from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY, StudyFile, Sweep
 from wconv_sweep.storage import Storage, choose_url, create_storage
 from wconv_sweep.study_config import StudyConfig
@@ -29,8 +31,35 @@ def study_file(tmp_path: Path) -> StudyFile:
     return write
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.remove()
+
+
+# The quick tests run on SQLite; a database of the server costs too much for all of them.
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
+    """Return the URL of a database of each kind; the SQLite file is still to be created."""
+    if request.param == "sqlite":
+        return choose_url(None, tmp_path, environment={})
+    server: Server = request.getfixturevalue("postgres")
+    return server.database()
+
+
 @pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
+def storage(storage_url: URL, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
+    created = create_storage(storage_url)
+    # The server of the tests is younger than any lease, and leases that ran out while a server was
+    # away are not given on at once.
+    monkeypatch.setattr(created, "up_since", lambda: None)
+    yield created
+    created.close()
+
+
+@pytest.fixture
+def sqlite_storage(tmp_path: Path) -> Iterator[Storage]:
     created = create_storage(choose_url(None, tmp_path, environment={}))
     yield created
     created.close()

@@ -2,14 +2,25 @@
 
 import multiprocessing
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url, select
+from sqlalchemy import cast, func, make_url, select
 
-from wconv_sweep.errors import StorageError
-from wconv_sweep.storage import choose_url, create_storage, open_storage
-from wconv_sweep.tables import SCHEMA, SCHEMA_VERSION
+from tests.sweep.postgres import Server
+from wconv_sweep.errors import StorageAway, StorageError
+from wconv_sweep.storage import (
+    Storage,
+    check_shared,
+    choose_url,
+    create_storage,
+    has_storage,
+    local_disk_advice,
+    open_storage,
+)
+from wconv_sweep.studies import close_client, optuna_client
+from wconv_sweep.tables import SCHEMA, SCHEMA_VERSION, FreeText
 
 
 def test_the_option_wins_over_the_environment_and_that_over_the_run_folder(
@@ -22,7 +33,8 @@ def test_the_option_wins_over_the_environment_and_that_over_the_run_folder(
 
     assert choose_url("sqlite:////a.db", tmp_path, ours | optunas).database == "/a.db"
     assert choose_url(None, tmp_path, ours | optunas).database == "/b.db"
-    assert choose_url(None, tmp_path, optunas).database == "/c.db"
+    assert choose_url(None, tmp_path, optunas, profile="sqlite:////d.db").database == "/c.db"
+    assert choose_url(None, tmp_path, {}, profile="sqlite:////d.db").database == "/d.db"
     assert choose_url(None, tmp_path, {}).database == str(tmp_path / "sweep.db")
 
 
@@ -30,14 +42,36 @@ def test_the_option_wins_over_the_environment_and_that_over_the_run_folder(
     ("text", "message"),
     [
         ("sweep.db", "--storage: is not a database URL. Write sqlite:///PATH"),
-        ("sqlite://", "--storage: sqlite://: this version stores studies in an SQLite file."),
-        ("sqlite:///:memory:", "this version stores studies in an SQLite file."),
+        ("sqlite://", "--storage: names no file. Write sqlite:///PATH."),
+        ("sqlite:///:memory:", "--storage: names no file."),
+        ("postgresql://me@host", "--storage: names no database. Write postgresql://USER@HOST"),
+        ("postgresql://me:a@b@host/db", "Write an @ in the user name or the password as %40."),
+        ("postgresql://me@host:s3cret/db", "--storage: is not a database URL."),
+        ("postgresql://me:s3cret@host/db", "--storage: holds a password, which others can read"),
+        ("postgresql://me@host/db?password=s3cret", "in the list of processes. Leave it out and"),
+        ("postgresql://me@host/db?sslpassword=s3cret", "sslpassword would be seen by others."),
     ],
 )
 def test_what_is_no_usable_url_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(StorageError) as caught:
         choose_url(text, tmp_path, {})
     assert message in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_profile_may_hold_no_password_either(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"storage of the cluster profile: holds a password"):
+        choose_url(None, tmp_path, {}, profile="postgresql://me:s3cret@host/db")
+
+
+def test_files_named_in_the_url_are_found_from_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    url = choose_url("postgresql://me@host/db?passfile=secret&sslrootcert=system", tmp_path, {})
+
+    assert url.query == {"passfile": str(tmp_path / "secret"), "sslrootcert": "system"}
 
 
 def test_a_password_stands_in_no_message(tmp_path: Path) -> None:
@@ -82,20 +116,15 @@ def test_an_optuna_database_without_our_tables_is_named_as_such(tmp_path: Path) 
         open_storage(url)
 
 
-def test_tables_of_another_version_are_refused(tmp_path: Path) -> None:
-    url = choose_url(None, tmp_path, {})
-    storage = create_storage(url)
-    with storage.write() as connection:
-        connection.execute(SCHEMA.update().values(version=SCHEMA_VERSION + 1))
-    storage.close()
-
-    with pytest.raises(StorageError, match=r"has tables of version 2, this program needs 1"):
-        open_storage(url)
-
-
 @pytest.mark.slow
-def test_eight_processes_may_create_the_storage_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_eight_processes_may_create_the_storage_at_once(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     url = choose_url(None, tmp_path, {})
+    if kind == "postgresql":
+        server: Server = request.getfixturevalue("postgres")
+        url = server.empty_database()
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_create, args=(str(url),)) for _ in range(8)]
 
@@ -109,6 +138,148 @@ def test_eight_processes_may_create_the_storage_at_once(tmp_path: Path) -> None:
     with storage.read() as connection:
         assert connection.scalars(select(SCHEMA.c.version)).all() == [SCHEMA_VERSION]
     storage.close()
+
+
+def test_whether_a_database_is_a_storage_can_be_asked_before(tmp_path: Path) -> None:
+    url = choose_url(None, tmp_path, {})
+
+    before = has_storage(url)
+    left = list(tmp_path.iterdir())
+    create_storage(url).close()
+
+    assert (before, left, has_storage(url)) == (False, [], True)
+
+
+def test_a_server_without_tables_is_told_from_one_with_them(postgres: Server) -> None:
+    url = postgres.empty_database()
+
+    before = has_storage(url)
+    with pytest.raises(StorageError, match=r"holds no studies of wconv-sweep"):
+        open_storage(url)
+    create_storage(url).close()
+
+    assert (before, has_storage(url)) == (False, True)
+
+
+def test_both_databases_have_a_clock_that_counts_seconds(storage: Storage) -> None:
+    with storage.read() as connection:
+        now = connection.scalar(select(storage.now()))
+
+    assert isinstance(now, float)
+    assert abs(now - time.time()) < 5
+
+
+def test_a_reader_sees_one_state_of_the_database(storage: Storage) -> None:
+    count = select(func.count()).select_from(SCHEMA)
+    with storage.read() as connection:
+        before = connection.scalar(count)
+        with storage.write() as other:
+            other.execute(SCHEMA.insert().values(version=SCHEMA_VERSION))
+        meanwhile = connection.scalar(count)
+    with storage.write() as connection:
+        connection.execute(SCHEMA.delete())
+        connection.execute(SCHEMA.insert().values(version=SCHEMA_VERSION))
+
+    assert (before, meanwhile) == (1, 1)
+
+
+def test_text_of_any_origin_can_be_stored(storage: Storage) -> None:
+    statement = select(cast("a\0b \udcff \u00e4", FreeText))
+
+    with storage.read() as connection:
+        stored = connection.scalar(statement)
+
+    assert stored == "a\\x00b \\udcff \u00e4"
+
+
+def test_paths_are_relative_beside_a_file_and_absolute_on_a_server(
+    sqlite_storage: Storage, postgres: Server, tmp_path: Path
+) -> None:
+    server = Storage(postgres.url("postgres"))
+
+    assert sqlite_storage.stored_path(tmp_path / "tiny") == "tiny"
+    assert sqlite_storage.stored_path(tmp_path.parent / "tiny") == "../tiny"
+    assert server.stored_path(tmp_path / "tiny") == str(tmp_path / "tiny")
+    assert server.folder / server.stored_path(tmp_path / "tiny") == tmp_path / "tiny"
+
+
+def test_a_name_with_braces_reaches_optuna_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "{runs}"
+
+    storage = create_storage(choose_url(None, folder, {}))
+
+    client = optuna_client(storage)
+    assert Path(str(client.engine.url.database)) == folder / "sweep.db"
+    close_client(client, storage)
+    storage.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["{runs}"]
+
+
+def test_an_sqlite_file_is_refused_for_several_nodes(sqlite_storage: Storage) -> None:
+    check_shared(sqlite_storage, 1)
+
+    with pytest.raises(StorageError, match=r"cannot be used from 2 nodes: .*`wconv-sweep db st"):
+        check_shared(sqlite_storage, 2)
+    with pytest.raises(StorageError, match=r"cannot be used from 2 nodes, also on lustre"):
+        check_shared(sqlite_storage, 2, "31 22 0:41 / / rw shared:3 - lustre mds:/scratch rw\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "shared"),
+    [
+        ("postgresql://me@login01.cluster:5432/db", True),
+        ("postgresql://me@10.1.0.5/db", True),
+        ("postgresql:///db?service=sweeps", True),
+        ("postgresql://me@localhost/db", False),
+        ("postgresql://me@127.0.0.1:5432/db", False),
+        ("postgresql://me@[::1]/db", False),
+        ("postgresql:///db", False),
+        ("postgresql:///db?host=/tmp/socket", False),
+    ],
+)
+def test_a_server_that_only_its_own_machine_reaches_is_refused_for_several_nodes(
+    text: str, shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PGHOST", raising=False)
+    storage = Storage(choose_url(text, tmp_path, {}))
+
+    check_shared(storage, 1)
+    if shared:
+        check_shared(storage, 2)
+    else:
+        with pytest.raises(StorageError, match=r"leads every one of the 2 nodes to itself"):
+            check_shared(storage, 2)
+
+
+def test_an_sqlite_file_on_a_network_file_system_is_advised_against(tmp_path: Path) -> None:
+    lustre = "31 22 0:41 / / rw shared:3 - lustre mds:/scratch rw\n"
+    url = choose_url(None, tmp_path, {})
+
+    advice = local_disk_advice(url, lustre)
+
+    assert advice is not None
+    assert "lies on a network file system (lustre)" in advice
+    assert local_disk_advice(url, lustre.replace("lustre", "xfs")) is None
+    assert local_disk_advice(choose_url("postgresql://h/db", tmp_path, {}), lustre) is None
+
+
+def test_the_write_lock_is_waited_for_and_then_given_up(
+    sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wconv_sweep.sqlite_backend.BUSY_TIMEOUT_S", 0.2)
+    other = Storage(sqlite_storage.url)
+
+    with (
+        sqlite_storage.write(),
+        pytest.raises(StorageAway, match=r"cannot be used just now: database is locked"),
+        other.write(),
+    ):
+        pass
+
+    # The connection can be used again.
+    with other.write() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 200
+    other.close()
 
 
 def test_sqlite_keeps_a_write_ahead_log(tmp_path: Path) -> None:

