@@ -31,6 +31,7 @@ docs: .venv/.for-tests
 bench: .venv/.for-tests
 	$(BIN)/python tests/benchmarks/step_time.py
 	$(BIN)/python tests/benchmarks/data_path.py
+	$(BIN)/python tests/benchmarks/sampling.py
 
 clean:
 	rm -rf .venv build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -18,9 +18,9 @@ def shrink(document: Document, folder: Path) -> Document:
     """Return a study's document at smoke scale.
 
     Small network, few and small samples, two epochs, two proposals beside the fixed points, one
-    rank. Everything else is that of the study. Data read from files are made-up ones in the same
-    file format, see `generated_folder`. What a setting has given stays, but for the name and the
-    folders: made-up data must not get among real ones, nor a smoke run among real results.
+    rank, no pruner. Everything else is that of the study. Data read from files are made-up ones in
+    the same file format, see `generated_folder`. What a setting has given stays, but for the name
+    and the folders: made-up data must not get among real ones, nor a smoke run among real results.
 
     Args:
         document: of the study, with its settings.
@@ -34,6 +34,12 @@ def shrink(document: Document, folder: Path) -> Document:
         ("trial", "ranks"): 1,
         ("budget", "trials"): _fixed_points(document) + SEARCH_TRIALS,
     }
+    if document.get(("search", "sampler", "name")) == "grid":
+        # A grid is as large as it is: two of its points are two random ones.
+        values["search", "sampler"] = {"name": "random"}
+    if document.get(("search", "pruner")) is not None:
+        # Two epochs are too few to stop any trial.
+        values["search", "pruner"] = {"name": "none"}
     if model in catalog.names("models"):
         for option, value in catalog.smoke_options("models", str(model)).items():
             values["model", "options", option] = value

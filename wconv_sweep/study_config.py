@@ -6,16 +6,18 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat
 
 from wconv_jobs import catalog
 from wconv_jobs.kinds import KINDS
 from wconv_jobs.spec import DataSpec, ModelSpec, RecipeSpec, Spec
 from wconv_sweep import resources
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.grid import grid_points, grid_size
 from wconv_sweep.recipes import fill_in_recipe
+from wconv_sweep.search_config import GridSpec, NoPrunerSpec, SearchSpec
 from wconv_sweep.settings import apply_settings
 from wconv_sweep.smoke import shrink
 from wconv_sweep.yaml_files import Document, read_document, validate
@@ -23,9 +25,12 @@ from wconv_sweep.yaml_files import Document, read_document, validate
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
 """Names become folders, job names and table keys: letters, digits, _ and - alone."""
 
-Bound = Annotated[tuple[FiniteFloat, FiniteFloat], Field(strict=False)]
-
 _FOLDERS = {"folder", "cache_folder"}
+
+MAX_TRIALS = 100_000
+
+MAY_CHANGE = (("budget", "trials"), ("budget", "gpu_hours"), ("description",))
+"""Keys of a study that another launch may change; the budgets may only grow."""
 
 PLAIN = "plain"
 """Label of the plain baseline, the density of ones, which every study trains first."""
@@ -39,38 +44,17 @@ class ObjectiveSpec(Spec):
     better."""
 
 
-class SamplerSpec(Spec):
-    """The Optuna sampler that proposes densities."""
-
-    name: Literal["tpe", "gp", "random"]
-    startup_trials: Annotated[int, Field(ge=1)] = 10
-    """Random trials before the model of `tpe` or `gp` is used."""
-
-
-class SearchSpec(Spec):
-    """The densities that the search may propose."""
-
-    bounds: Annotated[list[Bound], Field(min_length=1)]
-    """One [low, high] per coefficient, outermost first."""
-    sampler: SamplerSpec
-
-    @model_validator(mode="after")
-    def _low_is_below_high(self) -> Self:
-        for low, high in self.bounds:
-            if not low < high:
-                raise ValueError(f"bounds [{low}, {high}] must hold low < high")
-        return self
-
-
 class BudgetSpec(Spec):
     """How much is spent."""
 
-    trials: Annotated[int, Field(ge=1, le=100_000)]
-    """Slots of the study, fixed points included."""
+    trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)]
+    """Slots of the study, fixed points and those of a grid included."""
     max_attempts: Annotated[int, Field(ge=1)] = 3
     """Broken attempts after which a slot fails; interruptions are free."""
     breaker_failures: Annotated[int, Field(ge=1)] = 3
     """Equal failures (same exception, same place) that stop the whole study."""
+    gpu_hours: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    """GPU-hours, of all GPUs that pilots hold, that no further trial may pass; null: no limit."""
 
 
 class TrialShape(Spec):
@@ -106,8 +90,14 @@ class StudyConfig(Spec):
     """Source of initial weights, data order and noise, the same for every density."""
 
     def digest(self) -> str:
-        """Return the hash that identifies the study's definition."""
-        text = json.dumps(self.plain(), sort_keys=True)
+        """Return the hash that identifies the study's definition, `MAY_CHANGE` left out."""
+        plain = self.plain()
+        for section, *key in MAY_CHANGE:
+            if key:
+                del plain[section][key[0]]
+            else:
+                del plain[section]
+        text = json.dumps(plain, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def plain(self) -> dict[str, Any]:
@@ -123,6 +113,17 @@ class StudyConfig(Spec):
         """Return the densities that are trained in any case, the plain baseline first."""
         ones = (1.0,) * len(self.search.bounds)
         return {PLAIN: ones} | {name: tuple(point) for name, point in self.fixed.items()}
+
+    def grid_points(self) -> list[tuple[float, ...]]:
+        """Return the densities of a grid in their order, none for other samplers.
+
+        Those that are fixed points are left out: the same density would be trained twice, to the
+        same numbers.
+        """
+        search, fixed = self.search, set(self.fixed_points().values())
+        if not isinstance(search.sampler, GridSpec):
+            return []
+        return [each for each in grid_points(search.sampler, search.bounds) if each not in fixed]
 
 
 def load_study(
@@ -264,15 +265,7 @@ def _problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
                         f"has {metric}, but {kind} takes {further}.",
                     )
                 )
-    fixed = len(config.fixed_points())
-    if config.budget.trials < fixed:
-        problems.append(
-            (
-                ("budget", "trials"),
-                f"is {config.budget.trials}, but {fixed} fixed points come first. Set at least "
-                f"{fixed}.",
-            )
-        )
+    problems += _search_problems(config)
     if config.recipe.batch % config.trial.ranks:
         problems.append(
             (
@@ -282,6 +275,71 @@ def _problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
             )
         )
     return problems
+
+
+def _search_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
+    problems: list[tuple[tuple[str, ...], str]] = []
+    search, trials = config.search, config.budget.trials
+    fixed, coefficients = len(config.fixed_points()), len(search.bounds)
+    if search.sampler.name == "cmaes" and coefficients == 1:
+        problems.append(
+            (
+                ("search", "sampler", "name"),
+                "is cmaes, which takes two coefficients or more, but kernel_size 3 has one. Take "
+                "tpe or gp.",
+            )
+        )
+    if isinstance(search.sampler, GridSpec):
+        problems += _grid_problems(config, search.sampler, fixed)
+    elif trials < fixed:
+        problems.append(
+            (
+                ("budget", "trials"),
+                f"is {trials}, but {fixed} fixed points come first. Set at least {fixed}.",
+            )
+        )
+    pruner, epochs = search.pruner, config.recipe.epochs
+    if not isinstance(pruner, NoPrunerSpec) and pruner.first_epoch >= epochs:
+        problems.append(
+            (
+                ("search", "pruner"),
+                f"{pruner.name} may stop a trial after epoch {pruner.first_epoch} and later, but "
+                f"never after the last, and recipe.epochs is {epochs}: it would stop none. Set "
+                f"name: none, or the epochs of the pruner to less.",
+            )
+        )
+    return problems
+
+
+def _grid_problems(
+    config: StudyConfig, grid: GridSpec, fixed: int
+) -> list[tuple[tuple[str, ...], str]]:
+    search, trials = config.search, config.budget.trials
+    coefficients, key = len(search.bounds), "step" if grid.points is None else "points"
+    given = len(grid.points or grid.step or [])
+    if given != coefficients:
+        return [
+            (
+                ("search", "sampler", key),
+                f"has {_count(given, 'value')}, but search.bounds has {coefficients}. Give one "
+                "per coefficient, outermost first.",
+            )
+        ]
+    size = grid_size(grid, search.bounds)
+    if size > MAX_TRIALS:
+        text = f"makes {size} points, but a study has at most {MAX_TRIALS} trials. Take fewer."
+        return [(("search", "sampler", key), text)]
+    points = len(config.grid_points())
+    if trials == fixed + points:
+        return []
+    common = f" ({size}, less {size - points} among the fixed)" if size > points else ""
+    return [
+        (
+            ("budget", "trials"),
+            f"is {trials}, but {_count(fixed, 'fixed point')} and {points} grid points{common} "
+            f"make {fixed + points}. Set {fixed + points}.",
+        )
+    ]
 
 
 def _count(number: int, noun: str) -> str:

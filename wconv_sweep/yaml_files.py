@@ -248,7 +248,7 @@ def _without_tags(document: Document, details: ErrorDetails) -> Location:
     """Drop what pydantic adds to a location beyond the keys of the file: the tags of unions."""
     location = details["loc"]
     kept: Location = ()
-    for part in location:
+    for part in details["loc"]:
         if (*kept, part) in document.lines:
             kept = (*kept, part)
     if not location or kept[-1:] == location[-1:]:

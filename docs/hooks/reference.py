@@ -25,6 +25,12 @@ from wconv_sweep.study_config import StudyConfig
 _FILES: dict[str, type[BaseModel]] = {"study": StudyConfig, "cluster": ClusterProfile}
 Catalogue = Literal["models", "data"]
 
+_HOMES = (
+    "wconv_jobs.spec",
+    "wconv_sweep.search_config",
+    "wconv_sweep.study_config",
+    "wconv_sweep.cluster_profile",
+)
 _BUILDERS = {"models": "build", "data": "load"}
 # Keys whose name says nearly all, so that the code has no string under them.
 _MEANINGS = {
@@ -40,7 +46,8 @@ _MEANINGS = {
     "recipe.optimizer.weight_decay": "Decoupled for `adamw`, added to the gradient otherwise.",
     "recipe.epochs": "Each ends with a validation, a report and a checkpoint.",
     "recipe.label_smoothing": "For classification; denoising takes 0 only.",
-    "search.sampler.name": "Tree-structured Parzen estimator, Gaussian process, or random.",
+    "search.sampler.name": "See [samplers](#samplers).",
+    "search.pruner.name": "See [pruners](#pruners).",
 }
 _REQUEST = re.compile(r"^<!-- (keys|options): (study|cluster|models|data) -->$", re.MULTILINE)
 
@@ -204,7 +211,7 @@ def _mapped(value: dict[str, Any]) -> str:
 def _default(key: str, value: dict[str, Any], required: list[str]) -> str:
     if key in required:
         return "required"
-    if "default" in value and not isinstance(value["default"], dict):
+    if "default" in value and "$ref" not in value:
         return _code(json.dumps(value["default"]))
     return "see below" if "$ref" in value else _code("{}")
 
@@ -231,7 +238,7 @@ def _module_of(model: type[BaseModel]) -> ModuleType:
 
 def _home(name: str) -> ModuleType:
     """Return the module that defines a class of the schema."""
-    for module in ("wconv_jobs.spec", "wconv_sweep.study_config", "wconv_sweep.cluster_profile"):
+    for module in _HOMES:
         found = getattr(importlib.import_module(module), name, None)
         if found is not None:
             return importlib.import_module(found.__module__)

@@ -60,7 +60,7 @@ def test_options_and_fixed_points_can_be_added(study_file: StudyFile) -> None:
         (
             "name=x",
             "--set name=x: name may be data.name or model.name or recipe.optimizer.name or "
-            "search.sampler.name. Write which.",
+            "search.pruner.name or search.sampler.name. Write which.",
         ),
         ("epochs=[1", "--set epochs=[1: is not valid YAML: "),
         ("epochs=&a [*a]", "--set epochs=&a [*a]: is not valid YAML: "),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.sweep.tiny import StudyFile
+from tests.sweep.tiny import TINY, StudyFile
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.resources import shipped
 from wconv_sweep.study_config import load_study, locate_data
@@ -41,6 +41,25 @@ def test_a_setting_wins_over_the_smoke_scale(tmp_path: Path) -> None:
     small = load_study("quickstart", smoke_folder=tmp_path, settings=["epochs=1", "ranks=2"])
 
     assert (small.recipe.epochs, small.trial.ranks) == (1, 2)
+
+
+def test_a_grid_and_a_pruner_are_too_much_for_the_smoke_scale(
+    study_file: StudyFile, tmp_path: Path
+) -> None:
+    path = study_file(
+        search={
+            "bounds": [[0.5, 1.5]],
+            "sampler": {"name": "grid", "points": [21]},
+            "pruner": {"name": "median", "warmup_epochs": 30},
+        },
+        recipe=TINY["recipe"] | {"epochs": 100},
+        budget={"trials": 21},
+    )
+
+    small = load_study(str(path), smoke_folder=tmp_path)
+
+    assert (small.search.sampler.name, small.search.pruner.name) == ("random", "none")
+    assert small.budget.trials == 3
 
 
 def test_a_setting_is_known_before_the_study_is_shrunk(tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.resources import shipped
 from wconv_sweep.study_config import config_of, load_study, locate_data
 
+GRID: dict[str, Any] = {"bounds": [[0.5, 1.5]], "sampler": {"name": "grid", "points": [21]}}
+PRUNED: dict[str, Any] = {"bounds": [[0.5, 1.5]], "sampler": {"name": "random"}}
+
 
 def problems_of(path: Path) -> tuple[str, ...]:
     with pytest.raises(ConfigurationError) as caught:
@@ -87,6 +90,69 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
             "search: bounds [1.5, 0.5] must hold low < high",
         ),
         (
+            {"search": {"bounds": [[0.5, 1.5]], "sampler": {"name": "cmaes"}}},
+            "search.sampler.name: is cmaes, which takes two coefficients or more, but "
+            "kernel_size 3 has one. Take tpe or gp.",
+        ),
+        (
+            {"search": {"bounds": [[0.5, 1.5]], "sampler": {"name": "tpee"}}},
+            "search.sampler: input tag 'tpee' found using 'name' does not match any of the "
+            "expected tags: 'tpe', 'gp', 'random', 'qmc', 'cmaes', 'grid'",
+        ),
+        (
+            {"search": {"bounds": [[0.5, 1.5]], "sampler": {"name": "gp", "startup_trial": 3}}},
+            "search.sampler.startup_trial: is not a known key. Did you mean 'startup_trials'?",
+        ),
+        (
+            {"search": GRID},
+            "budget.trials: is 3, but 1 fixed point and 20 grid points (21, less 1 among the "
+            "fixed) make 21. Set 21.",
+        ),
+        (
+            {"search": GRID | {"sampler": {"name": "grid", "step": [0.3]}}},
+            "budget.trials: is 3, but 1 fixed point and 4 grid points make 5. Set 5.",
+        ),
+        (
+            {"search": GRID | {"sampler": {"name": "grid", "points": [3, 3]}}},
+            "search.sampler.points: has 2 values, but search.bounds has 1. Give one per "
+            "coefficient, outermost first.",
+        ),
+        (
+            {"search": GRID | {"sampler": {"name": "grid", "step": [1e-6]}}},
+            "search.sampler.step: makes 1000001 points, but a study has at most 100000 trials. "
+            "Take fewer.",
+        ),
+        (
+            {"search": GRID | {"sampler": {"name": "grid"}}},
+            "search.sampler: grid takes either points or step, e.g. points: [21]",
+        ),
+        (
+            {"search": GRID | {"sampler": {"name": "grid", "points": [1]}}},
+            "search.sampler.points.0: input should be greater than or equal to 2 (it is 1)",
+        ),
+        (
+            {"search": PRUNED | {"pruner": {"name": "medain"}}},
+            "search.pruner: input tag 'medain' found using 'name' does not match any of the "
+            "expected tags: 'none', 'median', 'asha', 'hyperband', 'wilcoxon'",
+        ),
+        (
+            {"search": PRUNED | {"pruner": {"name": "median"}}},
+            "search.pruner: median may stop a trial after epoch 11 and later, but never after "
+            "the last, and recipe.epochs is 2: it would stop none.",
+        ),
+        (
+            {"search": PRUNED | {"pruner": {"name": "wilcoxon", "startup_epochs": 1}}},
+            "search.pruner.startup_epochs: input should be greater than or equal to 2 (it is 1)",
+        ),
+        (
+            {"search": PRUNED | {"pruner": {"name": "wilcoxon", "startup_epochs": 2}}},
+            "search.pruner: wilcoxon may stop a trial after epoch 2 and later",
+        ),
+        (
+            {"search": PRUNED | {"pruner": {"name": "asha", "warmup_epochs": 1}}},
+            "search.pruner.warmup_epochs: is not a known key.",
+        ),
+        (
             {"trial": {"ranks": 3}},
             "recipe.batch: is 8, which 3 ranks cannot share evenly. Set a multiple of 3.",
         ),
@@ -121,6 +187,13 @@ def test_a_wrong_value_is_refused_with_its_key_and_the_remedy(
     assert len(problems) == 1
     assert expected in problems[0]
     assert "tiny.yaml:" in problems[0]
+
+
+def test_a_grid_that_fits_the_budget_is_taken(study_file: StudyFile) -> None:
+    config = load_study(str(study_file(search=GRID, budget={"trials": 21})))
+
+    assert len(config.grid_points()) == 20
+    assert config.grid_points()[:4] == [(0.5,), (1.3,), (0.9,), (0.7,)]
 
 
 def test_problems_of_different_sections_are_named_together(study_file: StudyFile) -> None:

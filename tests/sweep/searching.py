@@ -1,0 +1,110 @@
+"""A search without training: a study's slots are worked through with a made-up response."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.sweep.tiny import TINY
+from wconv_sweep import studies
+from wconv_sweep.pruning import Pruning
+from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.sampling import propose
+from wconv_sweep.search_space import distributions_of
+from wconv_sweep.slots import Claim, SlotTable
+from wconv_sweep.storage import Storage
+from wconv_sweep.study_config import StudyConfig
+from wconv_sweep.trial_mirror import TrialMirror
+
+Curve = Callable[[tuple[float, ...], int], float]
+
+
+def study_of(
+    sampler: dict[str, Any],
+    *,
+    name: str = "tiny",
+    trials: int = 8,
+    epochs: int = 2,
+    pruner: dict[str, Any] | None = None,
+    bounds: list[list[float]] | None = None,
+    fixed: dict[str, list[float]] | None = None,
+) -> StudyConfig:
+    """Return a study with two coefficients, where its bounds do not say otherwise."""
+    bounds = bounds or [[0.05, 1.0], [0.5, 1.5]]
+    search = {"bounds": bounds, "sampler": sampler, "pruner": pruner or {"name": "none"}}
+    return StudyConfig.model_validate(
+        TINY
+        | {
+            "study": name,
+            "kernel_size": 2 * len(bounds) + 1,
+            "recipe": TINY["recipe"] | {"epochs": epochs},
+            "search": search,
+            "fixed": fixed or {},
+            "budget": {"trials": trials},
+        }
+    )
+
+
+def parabola(density: tuple[float, ...], epoch: int) -> float:
+    """Return a response whose best density is (0.3, 0.9); it grows with the epochs."""
+    return -sum((value - best) ** 2 for value, best in zip(density, (0.3, 0.9), strict=True)) / (
+        epoch
+    )
+
+
+class Searcher:
+    """What an agent does, without ranks."""
+
+    def __init__(
+        self, storage: Storage, config: StudyConfig, owner: str = "node/pilot-0/1"
+    ) -> None:
+        self.config, self.owner = config, owner
+        self.slots = SlotTable(storage, config, lease_s=60)
+        self.mirror = TrialMirror(storage, config)
+        self.pruning = Pruning(config, self.mirror)
+
+    def claim(self) -> Claim:
+        """Claim a slot that must be there."""
+        claim = self.slots.claim(self.owner)
+        assert isinstance(claim, Claim)
+        return claim
+
+    def claims(self) -> Iterator[Claim]:
+        """Claim slots until there are none."""
+        while isinstance(claim := self.slots.claim(self.owner), Claim):
+            yield claim
+
+    def density_of(self, claim: Claim) -> tuple[float, ...]:
+        """Return the density of a claim, proposed where it has none."""
+        if claim.density is not None:
+            return claim.density
+        proposal = propose(self.config, self.mirror, claim.trial, claim.position)
+        self.slots.set_density(
+            claim, proposal.density, distributions_of(self.config), proposal.attributes
+        )
+        return proposal.density
+
+    def report(self, claim: Claim, epoch: int, value: float) -> bool:
+        """Record an epoch that is not recorded yet, and return whether the trial is pruned."""
+        decision = self.pruning.decide(claim, epoch, value)
+        self.slots.report(claim, epoch, value, {}, decision.attributes)
+        return decision.prune
+
+    def train(self, claim: Claim, curve: Curve = parabola) -> tuple[float, ...]:
+        """Train a claim to its end, and return its density."""
+        density = self.density_of(claim)
+        for epoch in range(claim.epoch + 1, self.config.recipe.epochs + 1):
+            if self.report(claim, epoch, curve(density, epoch)):
+                self.slots.prune(claim)
+                return density
+        self.slots.complete(claim, {}, {})
+        return density
+
+    def work(self, curve: Curve = parabola) -> list[tuple[float, ...]]:
+        """Train until nothing is left, and return the densities that were proposed."""
+        trained = [(claim, self.train(claim, curve)) for claim in self.claims()]
+        return [density for claim, density in trained if claim.density is None]
+
+
+def launched(storage: Storage, config: StudyConfig) -> Searcher:
+    """Create a study and return who works on it."""
+    studies.create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"), "local")
+    return Searcher(storage, config)

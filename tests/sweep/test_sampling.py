@@ -1,0 +1,234 @@
+"""Densities are proposed by Optuna's samplers, the same ones for the same study."""
+
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.samplers import GPSampler, TPESampler
+from scipy.stats import qmc
+from sqlalchemy import make_url
+
+from tests.sweep.searching import Searcher, launched, study_of
+from wconv_jobs.seeding import derive_seed
+from wconv_sweep import sampling, studies
+from wconv_sweep.sampling import propose
+from wconv_sweep.status import read_status
+from wconv_sweep.storage import Storage, open_storage
+from wconv_sweep.study_config import StudyConfig
+from wconv_sweep.tables import Stage
+
+MODELS: list[dict[str, Any]] = [
+    {"name": "tpe", "startup_trials": 3},
+    {"name": "tpe", "startup_trials": 3, "multivariate": False, "constant_liar": False},
+    {"name": "gp", "startup_trials": 3},
+    {"name": "cmaes"},
+    {"name": "random"},
+    {"name": "qmc"},
+    {"name": "qmc", "scramble": False},
+]
+
+
+def sobol(config: StudyConfig, number: int) -> list[tuple[float, ...]]:
+    """Return the first points of the study's sequence."""
+    seed = derive_seed(config.seed, "qmc") % 2**32
+    sequence = qmc.Sobol(len(config.search.bounds), scramble=True, seed=seed)
+    bounds = config.search.bounds
+    points = [sequence.random(1)[0].tolist() for _ in range(number)]
+    return [
+        tuple(low + (high - low) * share for (low, high), share in zip(bounds, point, strict=True))
+        for point in points
+    ]
+
+
+@pytest.mark.parametrize("sampler", MODELS, ids=str)
+def test_every_sampler_proposes_within_the_bounds_and_the_same_each_time(
+    sqlite_storage: Storage, sampler: dict[str, Any]
+) -> None:
+    first = launched(sqlite_storage, study_of(sampler, name="one")).work()
+
+    again = launched(sqlite_storage, study_of(sampler, name="two")).work()
+
+    assert len(first) == 7
+    assert len(set(first)) == 7
+    assert all(0.05 <= outer <= 1.0 and 0.5 <= inner <= 1.5 for outer, inner in first)
+    assert again == first
+
+
+@pytest.mark.parametrize("sampler", [MODELS[0], MODELS[2], MODELS[3]], ids=str)
+def test_a_new_agent_proposes_what_the_one_before_would_have(
+    storage: Storage, sampler: dict[str, Any]
+) -> None:
+    trials = 7 if sampler["name"] == "gp" else 20
+    undisturbed = launched(storage, study_of(sampler, name="one", trials=trials)).work()
+
+    changing = []
+    # A new agent for each trial, which knows what the storage holds and nothing else.
+    agent = launched(storage, study_of(sampler, name="two", trials=trials))
+    for claim in agent.claims():
+        density = Searcher(storage, agent.config).train(claim)
+        changing += [density] if claim.density is None else []
+
+    assert changing == undisturbed
+
+
+def test_a_sampler_with_a_model_learns_from_the_trials(sqlite_storage: Storage) -> None:
+    proposed = launched(
+        sqlite_storage, study_of({"name": "gp", "startup_trials": 3}, trials=12)
+    ).work()
+
+    def distance(density: tuple[float, ...]) -> float:
+        return abs(density[0] - 0.3) + abs(density[1] - 0.9)
+
+    assert min(map(distance, proposed[-4:])) < 0.1
+    assert min(map(distance, proposed[-4:])) < min(map(distance, proposed[:2]))
+
+
+def test_cmaes_moves_on_from_the_generations_of_all_agents(storage: Storage) -> None:
+    config = study_of({"name": "cmaes"}, trials=81, epochs=1)
+    launched(storage, config)
+
+    agents = [Searcher(storage, config, owner=f"node/pilot-{number}/1") for number in range(4)]
+    proposed = [agents[number % 4].train(agents[number % 4].claim()) for number in range(81)]
+
+    def mean_distance(densities: list[tuple[float, ...]]) -> float:
+        return sum(abs(a - 0.3) + abs(b - 0.9) for a, b in densities) / len(densities)
+
+    assert mean_distance(proposed[-10:]) < 0.5 * mean_distance(proposed[1:11])
+
+
+def test_densities_in_training_are_kept_apart(sqlite_storage: Storage) -> None:
+    config = study_of({"name": "tpe", "startup_trials": 3}, trials=30)
+    agent = launched(sqlite_storage, config)
+    for _ in range(20):
+        agent.train(agent.claim())
+
+    at_once = [agent.density_of(agent.claim()) for _ in range(9)]
+
+    assert len(set(at_once)) == 9
+
+
+def test_the_density_of_another_trial_is_not_proposed_again(
+    sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = launched(sqlite_storage, study_of({"name": "random"}))
+    agent.train(agent.claim())
+    taken, other = agent.density_of(agent.claim()), agent.claim()
+    asked: list[int] = []
+
+    def stubborn(*_: object) -> tuple[float, ...]:
+        asked.append(1)
+        return taken if len(asked) < 3 else (0.1, 0.7)
+
+    monkeypatch.setattr(sampling, "_ask", stubborn)
+    density = propose(agent.config, agent.mirror, other.trial, other.position).density
+
+    assert density == (0.1, 0.7)
+    assert len(asked) == 3
+
+
+def test_a_sampler_that_repeats_itself_is_replaced_by_chance(
+    sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = launched(sqlite_storage, study_of({"name": "random"}))
+    agent.train(agent.claim())
+    taken, other = agent.density_of(agent.claim()), agent.claim()
+    ask, asked = sampling._ask, []
+
+    def stubborn(*arguments: Any) -> tuple[float, ...]:
+        asked.append(1)
+        return taken if len(asked) <= sampling.TRIES else ask(*arguments)
+
+    monkeypatch.setattr(sampling, "_ask", stubborn)
+    density = propose(agent.config, agent.mirror, other.trial, other.position).density
+
+    assert density != taken
+    assert len(asked) == sampling.TRIES + 1
+
+
+def test_other_studies_of_the_storage_change_no_proposal(sqlite_storage: Storage) -> None:
+    alone = launched(sqlite_storage, study_of(MODELS[0], name="alone")).work()
+
+    launched(sqlite_storage, study_of(MODELS[2], name="before")).work()
+    beside = launched(sqlite_storage, study_of(MODELS[0], name="beside")).work()
+
+    assert beside == alone
+
+
+def test_a_fixed_point_outside_of_the_bounds_is_stored_as_given(storage: Storage) -> None:
+    config = study_of(MODELS[0], fixed={"far": [1.7, 0.1]})
+
+    proposed = launched(storage, config).work()
+
+    client = studies.optuna_client(storage)
+    trial = client.get_all_trials(client.get_study_id_from_name("tiny"))[1]
+    client.remove_session()
+    client.engine.dispose()
+    assert (trial.params["density_1"], trial.params["density_2"]) == (1.7, 0.1)
+    assert len(proposed) == 6
+
+
+def test_a_gaussian_process_is_not_fitted_to_more_than_it_can_bear(
+    sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "GP_TRIALS", 4)
+    agent = launched(sqlite_storage, study_of({"name": "gp", "startup_trials": 2}))
+    used = []
+    for _ in range(8):
+        agent.mirror.refresh()
+        used.append(type(sampling._sampler(agent.config, agent.mirror, 0)))
+        agent.train(agent.claim())
+
+    assert used == [GPSampler] * 5 + [TPESampler] * 3
+
+
+def test_the_points_of_a_sequence_belong_to_slots_and_not_to_the_order_of_asking(
+    sqlite_storage: Storage,
+) -> None:
+    config = study_of({"name": "qmc"}, trials=7, fixed={"paper": [0.2, 0.9]})
+    agent = launched(sqlite_storage, config)
+    agent.train(agent.claim())
+    agent.train(agent.claim())
+    claims = [agent.claim() for _ in range(5)]
+
+    backwards = [agent.density_of(claim) for claim in reversed(claims)]
+
+    assert backwards[::-1] == sobol(config, 5)
+
+
+@pytest.mark.slow
+def test_eight_processes_take_the_first_points_of_the_sequence_once_each(
+    storage: Storage, tmp_path: Path
+) -> None:
+    config = study_of({"name": "qmc"}, trials=41)
+    agent = launched(storage, config)
+    agent.train(agent.claim())
+    context = multiprocessing.get_context("spawn")
+    url = storage.url.render_as_string(hide_password=False)
+
+    workers = [
+        context.Process(target=_work, args=(url, config.model_dump_json(by_alias=True), number))
+        for number in range(8)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+    assert [worker.exitcode for worker in workers] == [0] * 8
+    trials = read_status(storage, "tiny").trials
+    assert [row.density for row in trials if row.stage == Stage.SEARCH] == sobol(config, 40)
+
+
+def _work(url: str, config: str, number: int) -> None:
+    storage = open_storage(make_url(url))
+    definition = StudyConfig.model_validate_json(config)
+    agent = Searcher(storage, definition, owner=f"node/pilot-{number}/1")
+    for claim in agent.claims():
+        # Some attempts are cut short and taken up by another worker.
+        if claim.attempt == 1 and claim.position % 5 == 0:
+            agent.density_of(claim)
+            agent.slots.interrupt(claim, "cut short")
+        else:
+            agent.train(claim)
+    storage.close()

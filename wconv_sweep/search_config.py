@@ -1,0 +1,147 @@
+"""The `search` section of a study file: bounds, sampler and pruner."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, FiniteFloat, model_validator
+
+from wconv_jobs.spec import Spec
+
+Bound = Annotated[tuple[FiniteFloat, FiniteFloat], Field(strict=False)]
+
+_AtLeastOne = Annotated[int, Field(ge=1)]
+
+
+class TpeSpec(Spec):
+    """Tree-structured Parzen estimator, `optuna.samplers.TPESampler`."""
+
+    name: Literal["tpe"]
+    startup_trials: _AtLeastOne = 10
+    """Ended trials, fixed points included, before the model is used; random ones until then."""
+    multivariate: bool = True
+    """Model the coefficients together; false takes each for itself."""
+    constant_liar: bool = True
+    """Stay away from densities that are being trained, for many workers at once."""
+
+
+class GpSpec(Spec):
+    """Gaussian process, `optuna.samplers.GPSampler`."""
+
+    name: Literal["gp"]
+    startup_trials: _AtLeastOne = 10
+
+
+class RandomSpec(Spec):
+    """Uniformly random densities."""
+
+    name: Literal["random"]
+
+
+class QmcSpec(Spec):
+    """The Sobol sequence, which fills the range more evenly than chance does."""
+
+    name: Literal["qmc"]
+    scramble: bool = True
+    """Shift the sequence at random, by the study's seed. Without, it starts at the lower bounds
+    and the centre, which is often the plain baseline."""
+
+
+class CmaesSpec(Spec):
+    """Covariance matrix adaptation, `optuna.samplers.CmaEsSampler`; takes two coefficients or
+    more."""
+
+    name: Literal["cmaes"]
+
+
+class GridSpec(Spec):
+    """Every point of a grid, once."""
+
+    name: Literal["grid"]
+    points: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)] | None = None
+    """Points of each coefficient, both bounds among them; or give `step`."""
+    step: Annotated[list[Annotated[FiniteFloat, Field(gt=0)]], Field(min_length=1)] | None = None
+    """Distance of the points of each coefficient, counted from its lower bound; or give
+    `points`."""
+
+    @model_validator(mode="after")
+    def _points_or_step(self) -> Self:
+        if (self.points is None) == (self.step is None):
+            raise ValueError("grid takes either points or step, e.g. points: [21]")
+        return self
+
+
+SamplerSpec = Annotated[
+    TpeSpec | GpSpec | RandomSpec | QmcSpec | CmaesSpec | GridSpec, Field(discriminator="name")
+]
+
+
+class NoPrunerSpec(Spec):
+    """Every trial is trained to its end."""
+
+    name: Literal["none"]
+
+
+class MedianSpec(Spec):
+    """Stop what lies below the median of the completed trials, `optuna.pruners.MedianPruner`."""
+
+    name: Literal["median"]
+    startup_trials: _AtLeastOne = 5
+    """Completed trials before any is stopped."""
+    warmup_epochs: Annotated[int, Field(ge=0)] = 10
+    """Epochs that every trial trains."""
+
+    @property
+    def first_epoch(self) -> int:
+        """First epoch after which a trial may be stopped."""
+        return self.warmup_epochs + 1
+
+
+class HalvingSpec(Spec):
+    """Asynchronous successive halving, `optuna.pruners.SuccessiveHalvingPruner`, or several of
+    them side by side, `optuna.pruners.HyperbandPruner`."""
+
+    name: Literal["asha", "hyperband"]
+    min_epochs: _AtLeastOne = 10
+    """Epochs that every trial trains."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """One in so many goes on, to so many times the epochs."""
+
+    @property
+    def first_epoch(self) -> int:
+        """First epoch after which a trial may be stopped."""
+        return self.min_epochs
+
+
+class WilcoxonSpec(Spec):
+    """Stop what is worse than the best trial, epoch for epoch, `optuna.pruners.WilcoxonPruner`."""
+
+    name: Literal["wilcoxon"]
+    p_threshold: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.01
+    """Below it a trial is stopped; smaller stops fewer."""
+    startup_epochs: Annotated[int, Field(ge=2)] = 10
+    """Pairs of epochs that the test needs."""
+
+    @property
+    def first_epoch(self) -> int:
+        """First epoch after which a trial may be stopped."""
+        return self.startup_epochs
+
+
+PrunerSpec = Annotated[
+    NoPrunerSpec | MedianSpec | HalvingSpec | WilcoxonSpec, Field(discriminator="name")
+]
+
+
+class SearchSpec(Spec):
+    """The densities that the search may propose."""
+
+    bounds: Annotated[list[Bound], Field(min_length=1)]
+    """One [low, high] per coefficient, outermost first."""
+    sampler: SamplerSpec
+    pruner: PrunerSpec = NoPrunerSpec(name="none")
+
+    @model_validator(mode="after")
+    def _low_is_below_high(self) -> Self:
+        for low, high in self.bounds:
+            if not low < high:
+                raise ValueError(f"bounds [{low}, {high}] must hold low < high")
+        return self
