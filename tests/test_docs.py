@@ -184,7 +184,7 @@ def test_every_error_that_is_explained_exists_in_the_code() -> None:
     messages = [message for heading in headings for message in re.findall(r"`([^`]+)`", heading)]
 
     # What comes before the first colon is often added where the message is printed.
-    prefix = re.compile(r"^(\w+Error|\w+Diverged|RankDied|\w+\.\w+): ")
+    prefix = re.compile(r"^(\w+Error|\w+Diverged|\w+RanOut|RankDied|\w+\.\w+): ")
     shown = [prefix.sub("", message) for message in messages]
     fragments = {part.strip(" :") for text in shown for part in text.split("…")}
     missing = sorted(part for part in fragments if len(part) > 3 and part not in code)

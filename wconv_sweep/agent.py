@@ -5,51 +5,48 @@ import fcntl
 import logging
 import os
 import platform
+import secrets
 import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any, TypeVar
 
-from optuna.storages import BaseStorage, get_storage
-from pydantic import Field
 from sqlalchemy import make_url
 
-from wconv_jobs.channel import Broken, Finished, Report, Verdict
+from wconv_jobs.channel import Broken, Finished
 from wconv_jobs.errors import CheckpointError
-from wconv_jobs.spec import CHECKPOINT_FILE, Spec, TrialSpec
+from wconv_jobs.spec import CHECKPOINT_FILE, TrialSpec
+from wconv_sweep.errors import ConfigurationError, StorageAway
+from wconv_sweep.following import Following
 from wconv_sweep.log import configure_agent_logging, event
+from wconv_sweep.pilot_order import PilotOrder
+from wconv_sweep.pilots import PilotRecord
+from wconv_sweep.provenance import place, program_of, provenance_of
+from wconv_sweep.pruning import Pruning
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.search_space import distributions_of, propose
+from wconv_sweep.sampling import propose
+from wconv_sweep.search_space import distributions_of
 from wconv_sweep.slots import Claim, LeaseLost, NoSlot, SlotTable
+from wconv_sweep.spool import Spool, replay
 from wconv_sweep.storage import Storage, open_storage
-from wconv_sweep.studies import load_config, optuna_client
+from wconv_sweep.studies import load_config
 from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import StudyState
+from wconv_sweep.trial_mirror import TrialMirror
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 WAIT_S = 2.0
 """Pause before an agent without work asks again, seconds."""
+START_PATIENCE_S = 600.0
+"""Time that a pilot waits for its storage before it has begun, seconds; its GPUs are idle."""
 PATIENCE = 10
 """Tries to get a pilot's lock, 0.1 s apart."""
-
-
-class PilotOrder(Spec):
-    """What a pilot is told when it starts; a file, so that nothing secret stands in argv."""
-
-    study: str
-    storage: str
-    """URL; never with a password."""
-    run_folder: Path = Field(strict=False)
-    pilot: int
-    """Number of the pilot within the study, from 0."""
-    lease_s: float
-    grace_s: float
-    walltime_s: float
-    """Time from the pilot's start to its end."""
 
 
 def run_pilot(order_path: str) -> None:
@@ -67,9 +64,15 @@ def run_pilot(order_path: str) -> None:
         if not locked:
             logger.info(event("pilot is already running", pilot=order.pilot))
             return
-        storage = open_storage(make_url(order.storage))
+        try:
+            storage = open_storage(make_url(order.storage), patience_s=START_PATIENCE_S)
+        except StorageAway as error:
+            logger.error(event("storage is away, pilot ends", why=error))
+            return
         try:
             _Agent(order, storage).work()
+        except StorageAway as error:
+            logger.error(event("storage is away, pilot ends", why=error))
         finally:
             storage.close()
 
@@ -90,57 +93,115 @@ def is_running(folder: RunFolder, pilot: int) -> bool:
 
 class _Agent:
     def __init__(self, order: PilotOrder, storage: Storage) -> None:
-        self._order = order
+        self._order, self._storage = order, storage
         self._folder = RunFolder(order.run_folder)
         self._config: StudyConfig = load_config(storage, order.study)
-        self._slots = SlotTable(storage, self._config, lease_s=order.lease_s)
-        # The cached client: a proposal reads what is new since the last one.
-        self._optuna: BaseStorage = get_storage(optuna_client(storage))
-        place = f"{platform.node()}/pilot-{order.pilot}/"
-        self._owner = f"{place}{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        freed = self._slots.interrupt_all_of(place, "its pilot died")
-        logger.info(event("pilot started", study=order.study, owner=self._owner, freed=freed))
+        self._slots = SlotTable(
+            storage,
+            self._config,
+            lease_s=order.lease_s,
+            gpus=self._config.trial.ranks if order.gpus else 0,
+            provenance=_origin(self._config),
+        )
+        # Kept: each proposal and decision reads what is new since the last one.
+        self._mirror = TrialMirror(storage, self._config)
+        self._pruning = Pruning(self._config, self._mirror)
+        self._place = f"{platform.node()}/pilot-{order.pilot}/"
+        self._owner = f"{self._place}{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._training_ends_s = time.time() + order.walltime_s - order.grace_s
         self._stop = threading.Event()
+        self._stopped_s = time.monotonic()
         for number in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(number, self._on_signal)
 
     def work(self) -> None:
         """Claim and train until there is nothing left to claim."""
+        self._record = self._outlast(self._begin)
+        logger.info(event("pilot started", study=self._order.study, owner=self._owner))
+        why = "it was asked to stop, or its time is up"
+        nonce = secrets.token_hex(4)
         while not self._stop.is_set() and time.time() < self._training_ends_s:
-            claim = self._slots.claim(self._owner)
-            if claim is NoSlot.END:
-                break
+            claim = self._claim(nonce)
             if isinstance(claim, Claim):
+                # A nonce of its own for each claim: see `SlotTable.claim_many`.
+                nonce = secrets.token_hex(4)
                 self._train(claim)
-            else:
+            elif claim is None or claim is NoSlot.WAIT:
                 self._stop.wait(WAIT_S)
-        logger.info(event("pilot ended", stopped=self._stop.is_set()))
+            else:
+                why = claim.value
+                break
+        with contextlib.suppress(StorageAway):
+            self._record.end()
+        logger.info(event("pilot ended", why=why))
+
+    def _begin(self) -> PilotRecord:
+        """Tell the storage that this pilot is there, and what the one before left behind."""
+        order = self._order
+        record = PilotRecord(self._storage, order.study, order.pilot, gpus=order.gpus)
+        self._replay()
+        freed = self._slots.interrupt_all_of(self._place, "its pilot died")
+        if freed:
+            logger.info(event("trials of a dead pilot handed back", trials=freed))
+        return record
+
+    def _claim(self, nonce: str) -> Claim | NoSlot | None:
+        """Return the next claim; None while the storage is away."""
+        try:
+            self._replay()
+            claim = self._slots.claim(self._owner, nonce=nonce)
+            self._record.seen()
+        except StorageAway as error:
+            logger.warning(event("storage is away, nothing claimed", why=error))
+            return None
+        return claim
+
+    def _replay(self) -> None:
+        metric = self._config.objective.metric
+        replayed = replay(self._slots, metric, self._folder, own_prefix=self._place)
+        if replayed:
+            logger.info(event("reports of dead agents handed over", attempts=replayed))
 
     def _train(self, claim: Claim) -> None:
+        spool = Spool(self._slots, claim, self._config.objective.metric, self._folder)
         try:
-            self._attempt(claim)
+            try:
+                result = self._attempt(claim, spool)
+            except (LeaseLost, StorageAway):
+                raise
+            except Exception as error:
+                # Counted, with its traceback. If it escaped, every next pilot would claim the
+                # slot, end in the same way, and nobody would see why.
+                logger.exception(event("agent failed", trial=claim.trial))
+                result = Broken.of(error, rank=0)
+            self._finish(claim, result, spool)
         except LeaseLost as error:
+            spool.discard()
             logger.warning(event("lease lost, trial ended", lease=error))
-        except Exception as error:
-            # Counted, with its traceback. If it escaped, every next pilot would claim the slot,
-            # end in the same way, and nobody would see why. A storage that is the cause raises
-            # here again, and ends the pilot.
-            logger.exception(event("agent failed", trial=claim.trial))
-            with contextlib.suppress(LeaseLost):
-                self._slots.break_(claim, Broken.of(error, rank=0))
+        except StorageAway as error:
+            # Whoever continues the slot finds the spool, and the checkpoint.
+            logger.warning(event("storage is away, trial left to others", why=error))
 
-    def _attempt(self, claim: Claim) -> None:
+    def _attempt(self, claim: Claim, spool: Spool) -> Finished | Broken:
         # Imported here: it loads torch, which no command on a login node should wait for.
         from wconv_jobs.ranks import RanksAborted, run_ranks
 
-        density = claim.density or self._propose(claim)
+        density = claim.density or self._outlast(lambda: self._propose(claim))
         logger.info(
             event("trial started", trial=claim.trial, attempt=claim.attempt, density=density)
         )
-        following = _Following(self._slots, claim, self._config, self._order, self._stop)
+        following = Following(
+            self._slots,
+            claim,
+            self._config,
+            self._pruning,
+            self._order,
+            spool,
+            self._record,
+            self._stop,
+        )
         try:
-            result: Finished | Broken = run_ranks(
+            result = run_ranks(
                 self._spec(claim, density),
                 ranks=self._config.trial.ranks,
                 log_folder=self._folder.attempt_logs(claim.trial, claim.attempt),
@@ -148,18 +209,37 @@ class _Agent:
                 on_tick=following.on_tick,
             )
         except RanksAborted:
-            self._slots.interrupt(claim, "stopped before its next checkpoint")
-            logger.info(event("trial aborted", trial=claim.trial))
-            return
-        self._finish(claim, result)
+            # What its ranks have done since the last checkpoint is lost.
+            return Finished(ending="stopped", epoch=claim.epoch, metrics={}, provenance={})
         if isinstance(result, Finished) and result.ending == "stopped" and not following.stopping:
             # The ranks themselves saw that another epoch would not end in time.
             self._stop.set()
+        return result
 
     def _propose(self, claim: Claim) -> tuple[float, ...]:
-        density = propose(self._config, self._optuna, claim.trial_id, claim.position)
-        self._slots.set_density(claim, density, distributions_of(self._config))
-        return density
+        proposal = propose(self._config, self._mirror, claim.trial, claim.position)
+        return self._slots.set_density(
+            claim, proposal.density, distributions_of(self._config), proposal.attributes
+        )
+
+    def _outlast(self, function: Callable[[], T]) -> T:
+        """Repeat a function while the storage is away, as long as the pilot has time."""
+        return self._storage.retrying(
+            function, patience_s=max(0.0, self._time_left_s), wait=self._wait
+        )
+
+    @property
+    def _time_left_s(self) -> float:
+        """Until the pilot must end; part of its grace is for what comes after."""
+        return self._training_ends_s + self._order.grace_s / 2 - time.time()
+
+    def _wait(self, pause_s: float) -> bool:
+        """Let time pass; tell whether the pilot was asked to stop for too long already."""
+        if self._stop.is_set():
+            threading.Event().wait(pause_s)
+            return time.monotonic() - self._stopped_s > self._order.grace_s / 2
+        self._stop.wait(pause_s)
+        return False
 
     def _spec(self, claim: Claim, density: tuple[float, ...]) -> TrialSpec:
         config = self._config
@@ -175,14 +255,16 @@ class _Agent:
             deadline_s=self._training_ends_s,
         )
 
-    def _finish(self, claim: Claim, result: Finished | Broken) -> None:
+    def _finish(self, claim: Claim, result: Finished | Broken, spool: Spool) -> None:
+        """Tell the storage how an attempt ended."""
+        unusable = self._folder.trial(claim.trial) / CHECKPOINT_FILE
+        if isinstance(result, Broken) and result.error == CheckpointError.__name__:
+            # The next attempt trains from the start, to the same numbers.
+            with contextlib.suppress(FileNotFoundError):
+                unusable.rename(unusable.with_suffix(".unusable"))
+        spool.hold(result)
+        state = self._outlast(spool.flush)
         if isinstance(result, Broken):
-            if result.error == CheckpointError.__name__:
-                # The next attempt trains from the start, to the same numbers.
-                unusable = self._folder.trial(claim.trial) / CHECKPOINT_FILE
-                with contextlib.suppress(FileNotFoundError):
-                    unusable.rename(unusable.with_suffix(".unusable"))
-            state = self._slots.break_(claim, result)
             logger.error(
                 event(
                     "trial broken",
@@ -195,12 +277,6 @@ class _Agent:
                 )
             )
             return
-        if result.ending == "complete":
-            self._slots.complete(claim, result.metrics, result.provenance)
-        elif result.ending == "pruned":
-            self._slots.prune(claim)
-        else:
-            self._slots.interrupt(claim, "stopped at a checkpoint")
         logger.info(
             event(
                 f"trial {result.ending}", trial=claim.trial, epochs=result.epoch, **result.metrics
@@ -209,60 +285,18 @@ class _Agent:
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if not self._stop.is_set():
+            self._stopped_s = time.monotonic()
             self._stop.set()
             logger.info(event("stopping", signal=signal.Signals(number).name))
 
 
-class _Following:
-    """What an agent does while the ranks of a claim train."""
-
-    def __init__(
-        self,
-        slots: SlotTable,
-        claim: Claim,
-        config: StudyConfig,
-        order: PilotOrder,
-        pilot_ends: threading.Event,
-    ) -> None:
-        self._slots, self._claim = slots, claim
-        self._metric = config.objective.metric
-        # Several renewals may fail before the lease runs out.
-        self._heartbeat_s = order.lease_s / 6
-        self._grace_s = order.grace_s
-        self._pilot_ends = pilot_ends
-        self._epoch = claim.epoch
-        self._renewed = time.monotonic()
-        self._state = StudyState.ACTIVE
-        self._stop_since: float | None = None
-
-    def on_report(self, report: Report) -> Verdict:
-        # A resumed trial repeats the report that its checkpoint ends with.
-        if report.epoch > self._epoch:
-            value = report.metrics[self._metric]
-            state = self._slots.report(self._claim, report.epoch, value, report.metrics)
-            self._epoch = report.epoch
-            self._note(state)
-        return Verdict.STOP if self.stopping else Verdict.CONTINUE
-
-    def on_tick(self) -> bool:
-        if time.monotonic() - self._renewed >= self._heartbeat_s:
-            self._note(self._slots.heartbeat(self._claim))
-        if not self.stopping:
-            self._stop_since = None
-            return True
-        if self._stop_since is None:
-            self._stop_since = time.monotonic()
-            logger.info(event("stopping at the next checkpoint", study=self._state))
-        return time.monotonic() - self._stop_since <= self._grace_s
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the trial was asked to end at its next checkpoint."""
-        return self._pilot_ends.is_set() or self._state is not StudyState.ACTIVE
-
-    def _note(self, state: StudyState) -> None:
-        self._renewed = time.monotonic()
-        self._state = state
+def _origin(config: StudyConfig) -> dict[str, Any]:
+    try:
+        return provenance_of(config) | place()
+    except ConfigurationError as error:
+        # Its trial will break for the same reason, and the study say so.
+        logger.warning(event("data cannot be looked at", why=error))
+        return program_of(config) | place()
 
 
 @contextlib.contextmanager

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from wconv_sweep import cli_catalogue
+from wconv_sweep import cli_catalogue, cli_db
 from wconv_sweep.cli_options import DEFAULT_RUNS, Json, Runs, Settings, StorageUrl, Study
-from wconv_sweep.errors import WconvSweepError
+from wconv_sweep.errors import ConfigurationError, WconvSweepError
 
 if TYPE_CHECKING:
     from wconv_sweep.launch import Launched
@@ -36,6 +36,7 @@ app = typer.Typer(
 
 app.add_typer(cli_catalogue.studies, name="studies")
 app.add_typer(cli_catalogue.data, name="data")
+app.add_typer(cli_db.db, name="db")
 
 StudyName = Annotated[str, typer.Option(help="Name of a study that was launched.")]
 MaybeStudyName = Annotated[
@@ -47,6 +48,13 @@ Cluster = Annotated[
 MaybeCluster = Annotated[
     str | None,
     typer.Option("--cluster", help="As for launch; without it, that of the last launch."),
+]
+AcceptChanges = Annotated[
+    bool,
+    typer.Option(
+        "--accept-changes",
+        help="Go on although the program or the data have changed since the study was begun.",
+    ),
 ]
 Detach = Annotated[
     bool, typer.Option("--detach", help="Return once the pilots have been started.")
@@ -85,6 +93,7 @@ def launch_command(
             "--smoke", help="Shrink the study to a minute or two on made-up data, to try it out."
         ),
     ] = False,
+    accept_changes: AcceptChanges = False,
     detach: Detach = False,
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
@@ -98,24 +107,30 @@ def launch_command(
     Example: wconv-sweep launch --cluster local --study quickstart
     """
     from wconv_sweep import console
+    from wconv_sweep.cluster_profile import load_profile
     from wconv_sweep.launch import launch, plan_launch
     from wconv_sweep.storage import choose_url
 
-    url = choose_url(storage, runs)
+    url = choose_url(storage, runs, profile=load_profile(cluster).storage)
     plan = plan_launch(study, cluster, url, runs, settings=settings or (), smoke=smoke)
+    for warning in plan.warnings:
+        print(f"wconv-sweep: warning: {warning}", file=sys.stderr)
     if dry_run:
         if as_json:
             console.print_json(console.plan_json(plan))
         else:
             console.print_plan(console.console(), plan)
         return
-    _follow(launch(plan), storage, runs, detach=detach, as_json=as_json)
+    _follow(
+        launch(plan, accept_changes=accept_changes), storage, runs, detach=detach, as_json=as_json
+    )
 
 
 @app.command("resume")
 def resume_command(
     study: StudyName,
     cluster: MaybeCluster = None,
+    accept_changes: AcceptChanges = False,
     detach: Detach = False,
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
@@ -128,7 +143,8 @@ def resume_command(
     from wconv_sweep.launch import resume
     from wconv_sweep.storage import choose_url
 
-    launched = resume(study, cluster, choose_url(storage, runs))
+    url = choose_url(storage, runs)
+    launched = resume(study, cluster, url, accept_changes=accept_changes)
     _follow(launched, storage, runs, detach=detach, as_json=as_json)
 
 
@@ -154,6 +170,45 @@ def status_command(
         console.print_json([console.status_json(status) for status in statuses])
     else:
         console.print_status(console.console(), statuses)
+
+
+@app.command("retry")
+def retry_command(
+    study: StudyName,
+    trials: Annotated[
+        list[int] | None, typer.Argument(metavar="TRIAL...", help="Numbers of trials.")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="All trials that failed.")] = False,
+    storage: StorageUrl = None,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: Json = False,
+) -> None:
+    """Give failed trials another round of attempts.
+
+    They keep their numbers and their checkpoints, and wait for `wconv-sweep resume`.
+
+    Example: wconv-sweep retry --study quickstart --failed
+    """
+    from wconv_sweep import console
+    from wconv_sweep.retry import retry
+    from wconv_sweep.storage import choose_url, open_storage
+
+    if bool(trials) == failed:
+        raise ConfigurationError(
+            "retry: takes either the numbers of trials or --failed. "
+            f"`wconv-sweep status --study {study}` shows what failed."
+        )
+    with contextlib.closing(open_storage(choose_url(storage, runs))) as opened:
+        retried = retry(opened, study, trials or None)
+    if as_json:
+        console.print_json([console.retried_json(each) for each in retried])
+        return
+    for each in retried:
+        print(console.retried_line(each))
+    if retried:
+        print(f"Go on with: {_command('resume', storage, runs, study)}")
+    else:
+        print(f"{study}: no trial has failed, so nothing was changed.")
 
 
 @app.command("stop")

@@ -13,10 +13,12 @@ from rich.text import Text
 
 from wconv_sweep.results import StudyResult, TrialRow
 from wconv_sweep.status import StudyStatus
-from wconv_sweep.tables import SlotState
+from wconv_sweep.tables import SlotState, StudyState
 
 if TYPE_CHECKING:
-    from wconv_sweep.launch import Plan  # loads Optuna and submitit, which status does not need
+    # These load Optuna and submitit, which status does not need.
+    from wconv_sweep.launch import Plan
+    from wconv_sweep.retry import Retried
 
 _UNITS = {"psnr_db": "dB"}
 _NAMES = {"psnr_db": "PSNR", "nrmse": "NRMSE", "ssim": "SSIM", "macro_f1": "macro-F1"}
@@ -57,7 +59,11 @@ def status_view(status: StudyStatus) -> Group:
         command = f"wconv-sweep resume --study {status.study}"
         parts.append(Text(f"no agent has been heard of for a while; go on with: {command}", "red"))
     if status.reason:
-        parts.append(Text(f"stopped by the circuit breaker: {status.reason}", style="red"))
+        breaker = status.state is StudyState.BROKEN
+        what = "stopped by the circuit breaker: " if breaker else ""
+        parts.append(Text(f"{what}{status.reason}", style="red"))
+    if status.counts_gpus:
+        parts.append(Text(_gpu_hours(status)))
     if status.running:
         parts.append(_running_table(status))
     result = status.result
@@ -90,6 +96,7 @@ def status_json(status: StudyStatus) -> dict[str, Any]:
         "ended": status.ended,
         "slots": {str(state): number for state, number in status.counts.items()},
         "seconds_left": status.seconds_left,
+        **_gpu_hours_json(status),
         "running": [_row_json(row) for row in status.running],
         "best": _row_json(result.best) if result else None,
         "plain": _row_json(result.plain) if result and result.plain else None,
@@ -104,6 +111,27 @@ def status_json(status: StudyStatus) -> dict[str, Any]:
             }
             for failure in status.failures
         ],
+    }
+
+
+def retried_line(retried: "Retried") -> str:
+    """Return what `retry` did with one trial."""
+    label = f" ({retried.label})" if retried.label else ""
+    begin = f"goes on after epoch {retried.epoch}" if retried.epoch else "begins anew"
+    return (
+        f"trial {retried.trial}{label}, density {_density(retried.density)}: open again, {begin}; "
+        f"it had failed with {retried.reason}"
+    )
+
+
+def retried_json(retried: "Retried") -> dict[str, Any]:
+    """Return the same as plain data."""
+    return {
+        "trial": retried.trial,
+        "label": retried.label,
+        "density": None if retried.density is None else list(retried.density),
+        "epoch": retried.epoch,
+        "reason": retried.reason,
     }
 
 
@@ -145,9 +173,10 @@ def print_result(out: Console, status: StudyStatus, next_commands: Sequence[str]
             f"The best was chosen on the validation part ({against}); it is one run of one seed, "
             "so part of its lead may be luck."
         )
+    pruned = f"{counts[SlotState.PRUNED]} pruned, " if counts[SlotState.PRUNED] else ""
     out.print(
-        f"{counts[SlotState.COMPLETE]} trials complete, {counts[SlotState.FAILED]} failed. "
-        f"{verdict}",
+        f"{counts[SlotState.COMPLETE]} trials complete, {pruned}{counts[SlotState.FAILED]} "
+        f"failed. {verdict}",
         soft_wrap=True,
     )
     out.print("\nNext:")
@@ -190,6 +219,29 @@ def _bar(status: StudyStatus) -> Table:
         f"{status.ended}/{status.budget} trials{_left(status)}",
     )
     return table
+
+
+def _gpu_hours(status: StudyStatus) -> str:
+    usage = status.usage
+    cap = "" if usage.cap_h is None else f" of {usage.cap_h:g}"
+    expected = f", about {usage.trial_h:.2f} a trial" if usage.trial_h else ""
+    capped = "; the next trial would pass the limit" if status.capped else ""
+    return f"GPU-hours: {usage.spent_h:.2f}{cap}{expected}{capped}"
+
+
+def _gpu_hours_json(status: StudyStatus) -> dict[str, Any]:
+    if not status.counts_gpus:
+        return {}
+    usage = status.usage
+    return {
+        "gpu_hours": {
+            "spent": usage.spent_h,
+            "cap": usage.cap_h,
+            "of_pilots": usage.pilots_h,
+            "of_trials": usage.attempts_h,
+            "expected_per_trial": usage.trial_h,
+        }
+    }
 
 
 def _left(status: StudyStatus) -> str:
@@ -272,6 +324,8 @@ def _result_table(status: StudyStatus, result: StudyResult) -> Table:
 def _plan_rows(plan: "Plan") -> dict[str, str]:
     config, profile = plan.config, plan.profile
     bounds = ", ".join(f"[{low:g}, {high:g}]" for low, high in config.search.bounds)
+    pruner = config.search.pruner.name
+    pruned = "" if pruner == "none" else f", pruner {pruner}"
     fixed = [f"{name} {_density(point)}" for name, point in config.fixed_points().items()]
     gpus = f"{profile.gpus_per_pilot} GPU(s)" if profile.gpus_per_pilot else "no GPU"
     return {
@@ -279,7 +333,7 @@ def _plan_rows(plan: "Plan") -> dict[str, str]:
         "network": f"{config.model.name} {_options(config.model.options)}",
         "data": f"{config.data.name} {_options(config.data.options)}",
         "density": f"kernel size {config.kernel_size}, coefficients in {bounds}, sampler "
-        f"{config.search.sampler.name}",
+        f"{config.search.sampler.name}{pruned}",
         "fixed points": ", ".join(fixed),
         "budget": f"{config.budget.trials} trials of {config.recipe.epochs} epochs, "
         f"{config.trial.ranks} ranks each",

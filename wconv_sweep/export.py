@@ -62,6 +62,7 @@ def _entry(status: StudyStatus, result: StudyResult) -> dict[str, Any]:
         "provenance": {
             "wconv_sweep": status.version,
             "config_sha256": config.digest(),
+            **status.provenance,
             **result.best.provenance,
         },
     }

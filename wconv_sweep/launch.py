@@ -1,6 +1,5 @@
 """Launches, follows and resumes studies."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,17 @@ from sqlalchemy import URL
 from wconv_sweep import studies
 from wconv_sweep.cluster_profile import ClusterProfile, load_profile
 from wconv_sweep.data_files import check_data, make_smoke_data
-from wconv_sweep.errors import ConfigurationError, SweepFailed
+from wconv_sweep.errors import ConfigurationError, StorageAway, SweepFailed
+from wconv_sweep.provenance import provenance_of
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.status import StudyStatus, read_status
-from wconv_sweep.storage import Storage, create_storage, open_storage
+from wconv_sweep.storage import (
+    Storage,
+    create_storage,
+    has_storage,
+    local_disk_advice,
+    open_storage,
+)
 from wconv_sweep.study_config import StudyConfig, load_study, locate_data
 from wconv_sweep.submission import Pilots, pilot_command, start_pilots
 from wconv_sweep.tables import StudyState
@@ -38,6 +44,12 @@ class Plan:
     """The profile, by name or by absolute path."""
     smoke: bool = False
     """Whether the study is shrunk and trains on made-up data."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is allowed, but may go wrong."""
+        advice = local_disk_advice(self.storage_url)
+        return [advice] if advice else []
 
     @property
     def pilot_command(self) -> str:
@@ -87,7 +99,7 @@ def plan_launch(
         check_data(config)
     _check_gpus(config, profile)
     folder, uid = RunFolder.of(runs, config.study), None
-    if os.path.exists(storage_url.database or ""):  # False in a folder that may not be entered
+    if has_storage(storage_url):
         storage = open_storage(storage_url)
         try:
             if studies.check_same(storage, config):
@@ -99,30 +111,47 @@ def plan_launch(
     return Plan(config, profile, storage_url, folder, _lasting_name(cluster), smoke)
 
 
-def launch(plan: Plan) -> Launched:
+def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
     """Write the study's budget once and start the pilots that are missing.
 
     A second call adds what the first left out, and never doubles a slot or a pilot. It also lets a
     study that was stopped go on.
+
+    Args:
+        plan: what to launch.
+        accept_changes: also when the study was begun with another program or other data.
+
+    Raises:
+        StudyError: it was, and that is not accepted; or another study has its name.
     """
     if plan.smoke:
         make_smoke_data(plan.config)
     storage = create_storage(plan.storage_url)
-    studies.create_or_extend(storage, plan.config, plan.folder, plan.cluster)
+    studies.create_or_extend(
+        storage,
+        plan.config,
+        plan.folder,
+        plan.cluster,
+        provenance=provenance_of(plan.config),
+        accept_changes=accept_changes,
+    )
     return _start(storage, plan.config.study, plan.profile)
 
 
-def resume(study: str, cluster: str | None, storage_url: URL) -> Launched:
+def resume(
+    study: str, cluster: str | None, storage_url: URL, *, accept_changes: bool = False
+) -> Launched:
     """Let a study go on that was stopped, interrupted or broken.
 
     Args:
         study: its name.
         cluster: profile by name or path; None takes the one of the last launch.
         storage_url: holds the study.
+        accept_changes: also when the study was begun with another program or other data.
 
     Raises:
         ConfigurationError: profile or data cannot be used.
-        StudyError: the storage holds no such study.
+        StudyError: the storage holds no such study, or what it was begun with has changed.
     """
     storage = open_storage(storage_url)
     config, place = studies.load_config(storage, study), studies.place_of(storage, study)
@@ -130,6 +159,7 @@ def resume(study: str, cluster: str | None, storage_url: URL) -> Launched:
     check_data(config)
     _check_gpus(config, profile)
     place.folder.check_free(place.uid)
+    studies.check_provenance(storage, study, provenance_of(config), accept_changes=accept_changes)
     return _start(storage, study, profile)
 
 
@@ -143,10 +173,17 @@ def follow(launched: Launched, on_status: Callable[[StudyStatus], None]) -> Stud
     while True:
         # In this order: what a pilot writes before it ends is in the status that follows.
         idle = pilots.all_ended()
-        status = read_status(launched.storage, launched.study)
+        try:
+            status = read_status(launched.storage, launched.study)
+        except StorageAway:
+            # Pilots wait for it; there is nothing to show meanwhile.
+            if idle:
+                raise
+            time.sleep(POLL_S)
+            continue
         on_status(status)
         if idle and not pilots.started and status.state is StudyState.ACTIVE:
-            if status.complete:
+            if status.complete or status.capped:
                 break
             # All pilots were those of an earlier command, about to stop.
             pilots = launched.start_pilots()
@@ -189,7 +226,8 @@ def _start(storage: Storage, study: str, profile: ClusterProfile) -> Launched:
     def start() -> Pilots:
         return start_pilots(study, storage, folder, profile)
 
-    if read_status(storage, study).complete:
+    status = read_status(storage, study)
+    if status.complete or status.capped:
         return Launched(storage, study, Pilots(folder, count=0, started={}), start)
     return Launched(storage, study, start(), start)
 
@@ -205,6 +243,19 @@ def _check_result(status: StudyStatus, pilots: Pilots) -> None:
         raise SweepFailed(
             f"study {status.study} ended without a completed trial: "
             f"`wconv-sweep status --study {status.study}` shows why."
+        )
+    if status.capped:
+        assert status.usage.cap_h is not None
+        raise SweepFailed(
+            f"study {status.study} has used {status.usage.spent_h:.2f} of "
+            f"{status.usage.cap_h:g} GPU-hours, and the next trial would pass the limit: "
+            f"{status.budget - status.ended} trials are left. Raise budget.gpu_hours in the study "
+            "and launch it again to go on."
+        )
+    if not status.complete and status.state is StudyState.ACTIVE and status.reason:
+        raise SweepFailed(
+            f"study {status.study}: {status.reason}. Use the program and the data that the study "
+            f"was begun with, or `wconv-sweep resume --study {status.study} --accept-changes`."
         )
     if not status.complete and status.state is StudyState.ACTIVE:
         raise SweepFailed(

@@ -249,13 +249,14 @@ def _density(density: Sequence[float]) -> str:
 def _remarks(each: Comparison) -> Iterator[str]:
     config = each.config
     counts = each.status.counts
-    failed = counts[SlotState.FAILED]
+    others = "".join(
+        f", {counts[state]} {state}"
+        for state in (SlotState.PRUNED, SlotState.FAILED)
+        if counts[state]
+    )
     if each.smoke:
         yield "Smoke run, or data not verified to be whole: shows that everything runs, no more."
-    yield (
-        f"{counts[SlotState.COMPLETE]} of {each.status.budget} trials complete"
-        f"{f', {failed} failed' if failed else ''}."
-    )
+    yield (f"{counts[SlotState.COMPLETE]} of {each.status.budget} trials complete{others}.")
     if each.result.plain is None:
         yield "The standard network has not completed."
     elif each.plain_is_best:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from wconv_sweep.study_config import PLAIN
 from wconv_sweep.tables import SlotState
@@ -22,10 +23,12 @@ class TrialRow:
     value: float | None
     """The objective after `epoch` epochs."""
     metrics: dict[str, float]
-    provenance: dict[str, str]
+    provenance: dict[str, Any]
     reason: str | None
     lease_until: float | None
     """When the agent that holds the slot will count as dead, on the database's clock."""
+    gpu_hours: float = 0.0
+    """Of all its attempts."""
 
 
 @dataclass(frozen=True)

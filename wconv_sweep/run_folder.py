@@ -59,6 +59,11 @@ class RunFolder:
         """Orders, locks and logs of pilots."""
         return self.path / "pilots"
 
+    @property
+    def spools(self) -> Path:
+        """What agents could not tell the storage, see `wconv_sweep.spool`."""
+        return self.path / "spools"
+
     def trial(self, trial: int) -> Path:
         """Return the folder of a trial: checkpoint and logs of all its attempts."""
         return self.path / f"trial_{trial:05d}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
+from wconv_sweep.accounting import Usage, attempt_seconds, trial_gpu_hours, usage_of
 from wconv_sweep.errors import StudyError
 from wconv_sweep.results import StudyResult, TrialRow, best_of
 from wconv_sweep.storage import Storage
@@ -43,13 +44,17 @@ class StudyStatus:
     """Of wconv-sweep, that made the study."""
     state: StudyState
     reason: str | None
-    """Why the circuit breaker stopped the study."""
+    """Why the circuit breaker stopped the study, or why a pilot refused to train."""
     trials: list[TrialRow]
     failures: list[Failure]
     spent_s: float
     """Time of all attempts together, pauses left out."""
     now_s: float
     """The database's clock."""
+    usage: Usage
+    """GPU-hours of the whole study."""
+    provenance: dict[str, Any]
+    """What its trials come from."""
 
     @property
     def study(self) -> str:
@@ -86,8 +91,8 @@ class StudyStatus:
     def word(self) -> str:
         """The state in one word.
 
-        complete, broken, stopped, stopping, running, stalled (every agent has fallen silent) or
-        waiting (nobody is at work).
+        complete, broken, stopped, stopping, running, stalled (every agent has fallen silent),
+        capped (the GPU-hours are used up) or waiting (nobody is at work).
         """
         if self.complete:
             return "complete"
@@ -97,7 +102,25 @@ class StudyStatus:
             return "stopping"
         if self.state is not StudyState.ACTIVE:
             return str(self.state)
-        return "running" if self.running else "waiting"
+        if self.running:
+            return "running"
+        return "capped" if self.capped else "waiting"
+
+    @property
+    def capped(self) -> bool:
+        """Whether nobody is at work, and the next trial would pass `budget.gpu_hours`."""
+        open_ = [row.epoch for row in self.trials if row.state is SlotState.OPEN]
+        return (
+            bool(open_)
+            and not self.running
+            and self.state is StudyState.ACTIVE
+            and not self.usage.allows(max(open_))
+        )
+
+    @property
+    def counts_gpus(self) -> bool:
+        """Whether GPU-hours say anything about the study."""
+        return self.usage.spent_h > 0 or self.usage.cap_h is not None
 
     @property
     def result(self) -> StudyResult | None:
@@ -149,11 +172,13 @@ def read_status(storage: Storage, study: str) -> StudyStatus:
         }
         now = storage.now()
         spent_s = connection.scalar(
-            select(func.sum(func.coalesce(ATTEMPTS.c.ended_at, now) - ATTEMPTS.c.started_at))
+            select(func.sum(attempt_seconds(now)))
             .select_from(ATTEMPTS.join(SLOTS))
             .where(SLOTS.c.study == study)
         )
         now_s = connection.scalar(select(now))
+        usage = usage_of(connection, now, study)
+        gpu_hours = trial_gpu_hours(connection, now, study)
     return StudyStatus(
         config=config_of(row.config),
         version=row.version,
@@ -174,6 +199,7 @@ def read_status(storage: Storage, study: str) -> StudyStatus:
                 provenance=json.loads(slot.provenance or "{}"),
                 reason=slot.reason,
                 lease_until=slot.lease_until,
+                gpu_hours=gpu_hours.get(slot.position, 0.0),
             )
             for slot in slots
         ],
@@ -189,6 +215,8 @@ def read_status(storage: Storage, study: str) -> StudyStatus:
         ],
         spent_s=spent_s or 0.0,
         now_s=now_s or 0.0,
+        usage=usage,
+        provenance=json.loads(row.provenance or "{}"),
     )
 
 

@@ -1,7 +1,6 @@
 """The studies of a storage: created once, extended, stopped and resumed."""
 
 import json
-import os
 import uuid
 import warnings
 from dataclasses import dataclass
@@ -13,22 +12,42 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from wconv_sweep import trial_rows
 from wconv_sweep.errors import StudyError
+from wconv_sweep.provenance import Provenance, differences
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.status import study_row
 from wconv_sweep.storage import Storage
-from wconv_sweep.study_config import StudyConfig, config_of
+from wconv_sweep.study_config import MAY_CHANGE, StudyConfig, config_of
 from wconv_sweep.tables import ATTEMPTS, SLOTS, STUDIES, SlotState, Stage, StudyState
 
-_MAY_CHANGE = {("budget", "trials"), ("description",)}
+PATIENCE_S = 60.0
+"""Time to wait for a storage that is busy while Optuna's client writes to it."""
 
 
 def optuna_client(storage: Storage) -> RDBStorage:
-    """Return Optuna's own client of the storage."""
-    return RDBStorage(
+    """Return Optuna's own client of an open storage, whose tables have been checked.
+
+    On PostgreSQL it shares the storage's connection, so that an agent needs one and not two.
+    """
+    client = RDBStorage(
         storage.optuna_url(),
-        engine_kwargs={"connect_args": {"timeout": 60}},
+        engine_kwargs=storage.optuna_arguments,
+        skip_compatibility_check=True,  # needs a second connection, and was done by open_storage
         skip_table_creation=True,
     )
+    shared = storage.engine_for_optuna
+    if shared is not None:
+        client.remove_session()
+        client.engine.dispose()
+        client.engine = shared
+        client.scoped_session.configure(bind=shared)
+    return client
+
+
+def close_client(client: RDBStorage, storage: Storage) -> None:
+    """Close Optuna's client; the storage stays open."""
+    client.remove_session()
+    if client.engine is not storage.engine_for_optuna:
+        client.engine.dispose()
 
 
 def load_config(storage: Storage, study: str) -> StudyConfig:
@@ -64,7 +83,13 @@ def place_of(storage: Storage, study: str) -> Place:
 
 
 def create_or_extend(
-    storage: Storage, config: StudyConfig, folder: RunFolder, cluster: str
+    storage: Storage,
+    config: StudyConfig,
+    folder: RunFolder,
+    cluster: str,
+    *,
+    provenance: Provenance | None = None,
+    accept_changes: bool = False,
 ) -> bool:
     """Bring a study with its slots into being; return False when it was there.
 
@@ -76,37 +101,47 @@ def create_or_extend(
         config: its definition.
         folder: of a new study; one that exists keeps its own.
         cluster: profile that `resume` uses from now on, by name or path.
+        provenance: of what its trials will come from.
+        accept_changes: let a study go on whose provenance is another one.
 
     Raises:
-        StudyError: a study of this name exists with another definition.
+        StudyError: a study of this name exists with another definition, or its trials come from
+            another program or other data.
     """
     check_same(storage, config)
-    _create_in_optuna(storage, config)
+    storage.retrying(lambda: _create_in_optuna(storage, config), patience_s=PATIENCE_S)
     with storage.write() as connection:
+        # Locks Optuna's row: of two launches at once, the second sees what the first has written.
+        optuna_study_id, trials = trial_rows.study_id_and_trials(connection, config.study)
         existing = _existing(connection, config.study)
         if existing is not None:
             _refuse_differences(storage, config, existing)
+            _record_provenance(connection, config.study, provenance, accept_changes)
             _extend(connection, config, existing, cluster)
             return False
-        optuna_study_id = _optuna_study_id(connection, config.study)
+        _refuse_foreign(config.study, trials)
         connection.execute(
             insert(STUDIES).values(
                 study=config.study,
                 optuna_study_id=optuna_study_id,
                 config=_as_text(config),
                 version=version("wconv-sweep"),
-                run_folder=os.path.relpath(folder.path, storage.folder),
+                run_folder=storage.stored_path(folder.path),
                 uid=uuid.uuid4().hex,
                 cluster=cluster,
                 state=StudyState.ACTIVE,
                 breaker_from=0,
                 created_at=storage.now(),
+                provenance=None if provenance is None else json.dumps(dict(provenance)),
             )
         )
         fixed = config.fixed_points()
         for position, (label, density) in enumerate(fixed.items()):
             _add_slot(connection, config, position, Stage.FIXED, label, density)
-        for position in range(len(fixed), config.budget.trials):
+        grid = config.grid_points()
+        for position, density in enumerate(grid, start=len(fixed)):
+            _add_slot(connection, config, position, Stage.SEARCH, None, density)
+        for position in range(len(fixed) + len(grid), config.budget.trials):
             _add_slot(connection, config, position, Stage.SEARCH, None, None)
     return True
 
@@ -133,6 +168,19 @@ def stop(storage: Storage, study: str) -> None:
         )
 
 
+def check_provenance(
+    storage: Storage, study: str, provenance: Provenance, *, accept_changes: bool
+) -> None:
+    """Record what the trials of a study come from, from now on.
+
+    Raises:
+        StudyError: those so far come from another program or other data, and that is not accepted.
+    """
+    with storage.write() as connection:
+        connection.execute(select(STUDIES).where(STUDIES.c.study == study).with_for_update())
+        _record_provenance(connection, study, provenance, accept_changes)
+
+
 def reopen(storage: Storage, study: str) -> None:
     """Let agents claim slots again, also after the circuit breaker, which starts anew."""
     with storage.write() as connection:
@@ -140,8 +188,9 @@ def reopen(storage: Storage, study: str) -> None:
         connection.execute(
             update(STUDIES)
             .where(STUDIES.c.study == study, STUDIES.c.state != StudyState.ACTIVE)
-            .values(state=StudyState.ACTIVE, reason=None, breaker_from=newest or 0)
+            .values(state=StudyState.ACTIVE, breaker_from=newest or 0)
         )
+        connection.execute(update(STUDIES).where(STUDIES.c.study == study).values(reason=None))
 
 
 def _existing(connection: Connection, study: str) -> StudyConfig | None:
@@ -154,17 +203,44 @@ def _refuse_differences(storage: Storage, config: StudyConfig, existing: StudyCo
     changed = [
         f"{'.'.join(key)} was {json.dumps(before.get(key))}, is now {json.dumps(now.get(key))}"
         for key in sorted(before.keys() | now.keys())
-        if key not in _MAY_CHANGE and before.get(key) != now.get(key)
+        if key not in MAY_CHANGE and before.get(key) != now.get(key)
     ]
     if config.budget.trials < existing.budget.trials:
         changed.append(
             f"budget.trials was {existing.budget.trials}, is now {config.budget.trials} "
             "(it may only grow)"
         )
+    before_h, now_h = existing.budget.gpu_hours, config.budget.gpu_hours
+    if now_h is not None and (before_h is None or now_h < before_h):
+        was = "without limit" if before_h is None else f"{before_h:g}"
+        changed.append(f"budget.gpu_hours was {was}, is now {now_h:g} (it may only grow)")
     if changed:
         raise StudyError(
             f"study {config.study} exists in {storage.name} with another definition: "
             f"{'; '.join(changed)}. Give the new one another name, or undo the change."
+        )
+
+
+def _record_provenance(
+    connection: Connection, study: str, provenance: Provenance | None, accept_changes: bool
+) -> None:
+    if provenance is None:
+        return
+    content = connection.scalar(select(STUDIES.c.provenance).where(STUDIES.c.study == study))
+    recorded = json.loads(content or "{}")
+    found = differences(recorded, provenance)
+    if found and not accept_changes:
+        raise StudyError(
+            f"study {study} was begun with something else: {'; '.join(found)}. Its trials could "
+            "not be compared. Undo the change, give the study another name, or let it go on with "
+            "--accept-changes."
+        )
+    if found or not recorded:
+        # Those before stay on record: trials that have ended come from them.
+        earlier = recorded.pop("earlier", []) + ([recorded] if recorded else [])
+        whole = dict(provenance) | ({"earlier": earlier} if earlier else {})
+        connection.execute(
+            update(STUDIES).where(STUDIES.c.study == study).values(provenance=json.dumps(whole))
         )
 
 
@@ -223,18 +299,15 @@ def _create_in_optuna(storage: Storage, config: StudyConfig) -> None:
                 study.set_metric_names([config.objective.metric])
     finally:
         optuna.logging.set_verbosity(verbosity)
-        client.remove_session()
-        client.engine.dispose()
+        close_client(client, storage)
 
 
-def _optuna_study_id(connection: Connection, study: str) -> int:
-    study_id, trials = trial_rows.study_id_and_trials(connection, study)
+def _refuse_foreign(study: str, trials: int) -> None:
     if trials:
         raise StudyError(
             f"study {study}: the storage holds an Optuna study of this name with {trials} trials "
             "that wconv-sweep did not make. Give this one another name."
         )
-    return study_id
 
 
 def _leaves(value: object, key: tuple[str, ...] = ()) -> dict[tuple[str, ...], object]:

@@ -97,7 +97,8 @@ def _rows(facts: StudyFacts) -> dict[str, str]:
         f"{recipe.schedule}, batch {recipe.batch}, {recipe.epochs} epochs{ends}, weights "
         f"{recipe.init}",
         "objective": f"{config.direction} {config.objective.metric}",
-        "density": f"{bounds}, outermost first, sampler {config.search.sampler.name}",
+        "density": f"{bounds}, outermost first, sampler {config.search.sampler.name}, pruner "
+        f"{config.search.pruner.name}",
         "fixed points": fixed,
         "budget": f"{config.budget.trials} trials on {config.trial.ranks} rank(s) each",
         "memory": f"about {_bytes(facts.memory_bytes)} per GPU, data and CUDA's own left out",

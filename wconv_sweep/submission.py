@@ -11,8 +11,9 @@ from pathlib import Path
 
 from submitit import Job, LocalExecutor
 
-from wconv_sweep.agent import PilotOrder, is_running, run_pilot
+from wconv_sweep.agent import is_running, run_pilot
 from wconv_sweep.cluster_profile import ClusterProfile
+from wconv_sweep.pilot_order import PilotOrder
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.storage import Storage
 
@@ -61,12 +62,16 @@ def start_pilots(
                 storage=storage.name,
                 run_folder=folder.path,
                 pilot=number,
+                gpus=profile.gpus_per_pilot,
                 lease_s=profile.lease_s,
                 grace_s=profile.grace_s,
                 walltime_s=60.0 * profile.walltime_min,
             )
             path = folder.pilots / f"pilot_{number}.json"
-            path.write_text(order.model_dump_json(indent=2) + "\n", "utf-8")
+            # Of two launches at once, a pilot may read what the other one is writing.
+            unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+            unfinished.write_text(order.model_dump_json(indent=2) + "\n", "utf-8")
+            unfinished.replace(path)
             gpus = profile.gpus_per_pilot
             executor.update_parameters(visible_gpus=range(number * gpus, (number + 1) * gpus))
             jobs[number] = executor.submit(run_pilot, str(path))

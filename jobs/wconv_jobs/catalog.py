@@ -73,6 +73,22 @@ def prepare_data(name: str, options: Mapping[str, object], on_progress: Progress
         _module_of_data(name).prepare(on_progress=on_progress, **values)
 
 
+def data_checksums(name: str, options: Mapping[str, object]) -> dict[str, str]:
+    """Return what tells a data set from a changed one: SHA-256 by the name of what was summed.
+
+    Only what is known at once is told, see `checksums` of the data set; made-up and bundled data
+    have none.
+
+    Raises:
+        JobError: an option is wrong, or the files cannot be used.
+    """
+    values = checked_options("data", name, options)
+    if _function(_tree("data", name), "checksums") is None:
+        return {}
+    sums: dict[str, str] = _module_of_data(name).checksums(**values)
+    return sums
+
+
 def generate_data(name: str, folder: Path) -> None:
     """Write small made-up data in the file format of a data set that reads files.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wconv_jobs.errors import JobError
-from wconv_jobs.images import SUFFIXES, list_images
+from wconv_jobs.images import SUFFIXES, file_bytes, list_images
 
 PARTS = ("train", "validation", "test")
 
@@ -112,13 +112,7 @@ def fingerprint(listing: Listing, paths: Sequence[Path]) -> str:
     """
     lines = hashlib.sha256()
     for part, name, path in zip(listing.parts, listing.names, paths, strict=True):
-        try:
-            size = path.stat().st_size
-        except OSError as error:
-            raise JobError(
-                f"{path}: cannot be read ({error.strerror}). Remove or replace this file."
-            ) from error
-        lines.update(f"{(part, name, size)!a}\n".encode("ascii"))
+        lines.update(f"{(part, name, file_bytes(path))!a}\n".encode("ascii"))
     return lines.hexdigest()
 
 

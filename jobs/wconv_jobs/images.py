@@ -69,6 +69,20 @@ def list_images(folder: Path) -> list[Path]:
     return found
 
 
+def file_bytes(path: Path) -> int:
+    """Return the size of a file.
+
+    Raises:
+        JobError: it cannot be looked at.
+    """
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise JobError(
+            f"{path}: cannot be read ({error.strerror}). Remove or replace this file."
+        ) from error
+
+
 def decode(path: Path) -> NDArray[np.uint8]:
     """Return a file's picture as 8-bit RGB, shape (H, W, 3).
 

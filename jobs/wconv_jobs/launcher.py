@@ -14,7 +14,7 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from wconv_jobs import rank
+from wconv_jobs import memory, rank
 from wconv_jobs.channel import EXIT_AGENT_GONE, Broken
 from wconv_jobs.rank_server import RankServer, short_temporary_folder
 from wconv_jobs.spec import TrialSpec
@@ -44,6 +44,7 @@ class Launcher:
         self.error: Broken | None = None
         """What the launcher itself raised."""
         self._server = server
+        self._oom_kills_before = memory.oom_kills()
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -86,7 +87,7 @@ class Launcher:
         except ChildFailedError as error:
             number, failure = error.get_first_failure()
             if failure.exitcode != EXIT_AGENT_GONE:
-                self.silent_death = rank_died(_how(failure.exitcode), number)
+                self.silent_death = _death(number, failure.exitcode, self._oom_kills_before)
         except Exception as error:
             # No process, no memory, no free port: this trial's misfortune, not the agent's end.
             self.error = rank.describe(error, 0)
@@ -113,6 +114,14 @@ def _start_fork_server() -> None:
     finally:
         tempfile.tempdir = folder
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _death(number: int, status: int, oom_kills_before: int | None) -> Broken:
+    kills = memory.oom_kills() if status == -signal.SIGKILL else None
+    if kills is not None and oom_kills_before is not None and kills > oom_kills_before:
+        how = f"the kernel has killed rank {number} for it"
+        return memory.ran_out(memory.HOST_MEMORY_RAN_OUT, how, number)
+    return rank_died(_how(status), number)
 
 
 def _how(status: int) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import signal
 import sys
 import traceback
@@ -12,6 +13,7 @@ import torch
 from wconv_jobs.channel import AgentLink, Broken, Finished
 from wconv_jobs.distributed import World, world_of_ranks
 from wconv_jobs.errors import JobError, TrainingDiverged
+from wconv_jobs.memory import memory_failure
 from wconv_jobs.spec import TrialSpec
 from wconv_jobs.training import TrainingResult, train
 from wconv_kernels import DensityError, SiteError
@@ -57,8 +59,21 @@ def describe(error: Exception, rank: int) -> Broken:
 
     Final are those that depend on the order alone, not on the machine or the moment.
     """
+    without_memory = memory_failure(error, rank)
+    if without_memory is not None:
+        return without_memory
     final = isinstance(error, TrainingDiverged | JobError | DensityError | SiteError)
     return Broken.of(error, rank, final=final)
+
+
+def _driver() -> str:
+    """Return the version of NVIDIA's kernel driver, which torch does not tell."""
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text("utf-8")
+    except OSError:
+        return "unknown"
+    found = re.search(r"Kernel Module\D*([\d.]+)", text)
+    return found.group(1) if found else "unknown"
 
 
 def _metrics(result: TrainingResult) -> dict[str, float]:
@@ -75,6 +90,7 @@ def _provenance(world: World) -> dict[str, str]:
     return {
         "torch": torch.__version__,
         "cuda": torch.version.cuda or "none",
+        "driver": _driver() if world.device.type == "cuda" else "none",
         "device": device,
         "ranks": str(world.size),
         "host": platform.node(),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import warnings
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,31 @@ def ends_on_rank_1(address: Path, spec_json: bytes) -> None:
         return evaluate(model, task, part, world, *more)
 
     training.evaluate = ending  # type: ignore[attr-defined,assignment]
+    rank.main(address, spec_json)
+
+
+def runs_out_of_memory(address: Path, spec_json: bytes) -> None:
+    """Asks for more than it may have, in the way that the file `how` in its folder names."""
+    how = (TrialSpec.model_validate_json(spec_json).checkpoint_folder / "how").read_text("utf-8")
+
+    def exhausting(*_: Any) -> dict[str, float]:
+        if how == "gpu":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        if how == "cublas":
+            raise RuntimeError(
+                "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"
+            )
+        # A limit is real, and leaves the machine alone: enough for what is there, not for more.
+        limit = (
+            int(Path("/proc/self/statm").read_text("utf-8").split()[0]) * resource.getpagesize()
+        )
+        resource.setrlimit(resource.RLIMIT_AS, (limit + 2**28, resource.RLIM_INFINITY))
+        if how == "python":
+            bytearray(2**30)
+        torch.empty(2**30, dtype=torch.uint8)
+        raise AssertionError("there was memory")
+
+    training.evaluate = exhausting  # type: ignore[attr-defined,assignment]
     rank.main(address, spec_json)
 
 

@@ -25,7 +25,7 @@ from tests.jobs.trials import (
     saved,
     wait_until,
 )
-from wconv_jobs import rank
+from wconv_jobs import memory, rank
 from wconv_jobs.channel import Broken, Finished, Report, Verdict
 from wconv_jobs.ranks import RanksAborted, run_ranks
 from wconv_jobs.spec import SgdSpec, TrialSpec
@@ -100,7 +100,7 @@ def test_the_result_says_where_it_was_computed(tmp_path: Path) -> None:
 
     assert result.provenance["torch"] == torch.__version__
     assert result.provenance["ranks"] == "1"
-    assert result.provenance.keys() == {"torch", "cuda", "device", "ranks", "host"}
+    assert result.provenance.keys() == {"torch", "cuda", "driver", "device", "ranks", "host"}
 
 
 def test_two_ranks_that_are_stopped_and_resumed_end_bitwise_like_two_that_are_not(
@@ -199,6 +199,48 @@ def test_the_exception_of_one_rank_is_told_and_not_that_of_the_peer_that_misses_
     assert result.message == "rank 1 does not like its pictures"
     assert result.where.startswith("rank_doubles.py:")
     assert result.message in _logs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [
+        ("gpu", "GpuMemoryRanOut", "GPU memory ran out (CUDA out of memory. Tried to allocate"),
+        ("cublas", "GpuMemoryRanOut", "GPU memory ran out (CUDA error: CUBLAS_STATUS_ALLOC"),
+        ("python", "HostMemoryRanOut", "host memory ran out (MemoryError)"),
+        ("torch", "HostMemoryRanOut", "host memory ran out ("),
+    ],
+)
+def test_a_rank_without_memory_says_which_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, error: str, message: str
+) -> None:
+    monkeypatch.setattr(rank, "main", rank_doubles.runs_out_of_memory)
+    (tmp_path / "trial").mkdir()
+    (tmp_path / "trial" / "how").write_text(how, "utf-8")
+
+    result = _broken(_run(classification(tmp_path / "trial"), Recorder(), ranks=1))
+
+    # Not final: other processes may have had the memory.
+    assert (result.error, result.where, result.final) == (error, "rank process", False)
+    assert result.message.startswith(message)
+    assert "Use fewer" in result.message
+    assert "rank_doubles.py" in result.traceback
+
+
+def test_a_rank_that_the_kernel_kills_for_its_memory_is_told_from_one_killed_by_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The kernel's count, before and after.
+    counts = iter([4, 5])
+    monkeypatch.setattr(memory, "oom_kills", lambda: next(counts))
+
+    def kill(report: Report) -> Verdict:
+        os.kill(ranks_of(os.getpid())[0], signal.SIGKILL)
+        return Verdict.CONTINUE
+
+    result = _broken(_run(classification(tmp_path / "trial"), kill, ranks=1))
+
+    assert result.error == "HostMemoryRanOut"
+    assert "the kernel has killed rank 0 for it" in result.message
 
 
 def test_what_ranks_print_is_in_the_log_folder(

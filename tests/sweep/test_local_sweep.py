@@ -466,3 +466,55 @@ def test_a_diverged_trial_fails_with_its_reason_and_the_study_goes_on(
     assert "2 trials complete, 1 failed" in output
     assert status["slots"]["failed"] == 1
     assert status["failures"][0]["error"] == "TrainingDiverged"
+
+
+HALVED = LONG | {
+    "budget": {"trials": 6},
+    "search": {
+        "bounds": [[0.5, 1.5]],
+        "sampler": {"name": "random"},
+        "pruner": {"name": "asha", "min_epochs": 1, "reduction_factor": 2},
+    },
+}
+
+
+def ends_of(sweep: Sweep) -> list[tuple[str, int, float | None]]:
+    """Return how each slot ended, after how many epochs, with which value."""
+    storage = open_storage(choose_url(None, sweep.folder / "wconv_runs", {}))
+    trials = read_status(storage, "tiny").trials
+    storage.close()
+    return [(str(row.state), row.epoch, row.value) for row in trials]
+
+
+def test_a_pruned_study_ends_like_an_undisturbed_one_when_its_agent_is_killed(
+    sweep: Sweep, study_file: StudyFile, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    undisturbed = Sweep(tmp_path_factory.mktemp("undisturbed"))
+    path = study_file(**HALVED)
+    output = undisturbed.run(*launch(path))
+    sweep.run(*launch(path, "--detach"))
+
+    for _ in range(3):
+        before = await_status(sweep, training)
+        os.kill(agent_of(sweep), signal.SIGKILL)
+        assert_all_gone(sweep)
+        sweep.run("resume", "--study", "tiny", "--detach")
+        ended = before["ended"]
+        await_status(
+            sweep,
+            lambda status, ended=ended: bool(status["ended"] > ended),  # type: ignore[misc]
+        )
+    await_status(sweep, lambda status: bool(status["state"] == "complete"))
+
+    ends = ends_of(sweep)
+    assert ends == ends_of(undisturbed)
+    states = [state for state, _, _ in ends]
+    assert (states[0], ends[0][1]) == ("complete", 10)
+    assert states.count("pruned") >= 2
+    assert states.count("pruned") + states.count("complete") == 6
+    assert all(epoch < 10 for state, epoch, _ in ends if state == "pruned")
+    assert f"{states.count('pruned')} pruned, 0 failed." in output
+    assert optuna_states(sweep) == [state.upper() for state in states]
+    entry = json.loads(sweep.run("export", "--format", "json"))[0]
+    assert entry["trials"]["pruned"] == states.count("pruned")
+    assert_all_gone(sweep)

@@ -24,13 +24,8 @@ from wconv_sweep.report_tables import notes, tables
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.search_space import distributions_of
 from wconv_sweep.slots import Claim, SlotTable
-from wconv_sweep.storage import (
-    FILE_NAME,
-    Storage,
-    choose_url,
-    create_storage,
-    open_storage,
-)
+from wconv_sweep.storage import Storage, choose_url, create_storage, open_storage
+from wconv_sweep.storage_url import FILE_NAME
 from wconv_sweep.studies import create_or_extend
 from wconv_sweep.study_config import StudyConfig
 from wconv_sweep.tables import SLOTS

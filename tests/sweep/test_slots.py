@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import optuna
 import pytest
-from sqlalchemy import Engine, event, make_url, select, update
+from sqlalchemy import URL, Engine, event, make_url, select, update
 
 from tests.sweep.tiny import TINY
 from wconv_jobs.channel import Broken
@@ -99,6 +100,24 @@ def test_the_first_trial_is_a_canary(slots: SlotTable) -> None:
 
     assert while_it_is_out is NoSlot.WAIT
     assert isinstance(after_its_first_epoch, Claim)
+
+
+def test_of_many_that_claim_at_once_one_gets_the_canary(
+    slots: SlotTable, storage: Storage, tiny_config: StudyConfig
+) -> None:
+    storages = [Storage(storage.url) for _ in range(8)]
+
+    def claim(number: int) -> Claim | NoSlot:
+        table = SlotTable(storages[number], tiny_config, lease_s=LEASE_S)
+        return table.claim(f"node/pilot-{number}/1")
+
+    with ThreadPoolExecutor(8) as threads:
+        outcomes = list(threads.map(claim, range(8)))
+
+    for each in storages:
+        each.close()
+    assert sum(isinstance(outcome, Claim) for outcome in outcomes) == 1
+    assert outcomes.count(NoSlot.WAIT) == 7
 
 
 def test_an_interrupted_slot_keeps_its_trial_and_its_epochs(slots: SlotTable) -> None:
@@ -299,8 +318,9 @@ def test_launching_twice_adds_nothing(storage: Storage, tiny_config: StudyConfig
 
 
 def test_a_study_keeps_its_run_folder_and_may_be_moved_with_it(
-    storage: Storage, tiny_config: StudyConfig, tmp_path: Path
+    sqlite_storage: Storage, tiny_config: StudyConfig, tmp_path: Path
 ) -> None:
+    storage = sqlite_storage
     studies.create_or_extend(storage, tiny_config, RunFolder.of(storage.folder, "tiny"), "local")
     studies.create_or_extend(
         storage, tiny_config, RunFolder.of(tmp_path / "other", "tiny"), "local"
@@ -367,9 +387,11 @@ def test_a_study_that_optuna_made_is_not_taken_over(
 
 
 @pytest.mark.slow
-def test_workers_killed_in_the_middle_of_anything_end_exactly_the_budget(tmp_path: Path) -> None:
+def test_workers_killed_in_the_middle_of_anything_end_exactly_the_budget(
+    storage_url: URL,
+) -> None:
     config = StudyConfig.model_validate(TINY | {"budget": {"trials": 24}})
-    url = choose_url(None, tmp_path, {})
+    url = storage_url
     storage = create_storage(url)
     studies.create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"), "local")
     context = multiprocessing.get_context("spawn")

@@ -16,7 +16,7 @@ from wconv_sweep.search_space import distributions_of
 from wconv_sweep.slots import Claim, SlotTable
 from wconv_sweep.status import read_status
 from wconv_sweep.storage import Storage
-from wconv_sweep.studies import create_or_extend, stop
+from wconv_sweep.studies import close_client, create_or_extend, optuna_client, stop
 from wconv_sweep.study_config import StudyConfig
 from wconv_sweep.tables import ATTEMPTS, SLOTS, SlotState
 
@@ -203,7 +203,9 @@ def test_the_value_is_that_of_the_weights_that_were_tested(
     slots.complete(claim, {"psnr_db": 30.0, "test_psnr_db": 28.0, "best_epoch": 1}, {})
 
     (plain, *_) = read_status(storage, "tiny").trials
-    trial = optuna.load_study(study_name="tiny", storage=storage.optuna_url()).trials[0]
+    client = optuna_client(storage)
+    trial = optuna.load_study(study_name="tiny", storage=client).trials[0]
+    close_client(client, storage)
     assert (plain.value, plain.metrics["psnr_db"], plain.epoch) == (30.0, 30.0, 2)
     assert trial.value == 30.0
     assert trial.intermediate_values == {1: 30.0, 2: 29.0}

@@ -10,6 +10,7 @@ A module holds
 One that reads the user's files in a folder, its option `folder`, has as well
 
 * a function `check(*, thorough, **options)`, which returns one sentence per problem;
+* a function `checksums(**options)`, which returns the SHA-256 of what it knows at once, by name;
 * a function `generate(folder)`, which writes small made-up data in its file format, and a literal
   `SMOKE_CLASSES` where these have a number of classes of their own;
 * where training does not read the files as they are, a function `prepare(*, on_progress,

@@ -190,6 +190,16 @@ def prepare(
     make_once(prepared, write, size_bytes=sum(array.nbytes for array in arrays))
 
 
+def checksums(*, folder: str, cache_folder: str = "", **_: object) -> dict[str, str]:
+    """Return the SHA-256 of the values of each prepared array; takes the options of `load`.
+
+    Raises:
+        JobError: the data are not prepared.
+    """
+    sums: dict[str, str] = prepared_index(_prepared_folder(folder, cache_folder))["sha256"]
+    return sums
+
+
 def generate(folder: Path) -> None:
     """Write made-up data in the Python form: 100 classes that differ in colour and stripes.
 

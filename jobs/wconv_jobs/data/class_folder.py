@@ -212,6 +212,19 @@ def prepare(
     make_once(prepared, write, size_bytes=len(paths) * 3 * image_px**2)
 
 
+def checksums(
+    *, folder: str, cache_folder: str = "", image_px: int = 32, **_: object
+) -> dict[str, str]:
+    """Return the SHA-256 of the values of the prepared array; takes the options of `load`.
+
+    Raises:
+        JobError: the data are not prepared.
+    """
+    prepared = _prepared_folder(folder, cache_folder, image_px)
+    sums: dict[str, str] = prepared_index(prepared)["sha256"]
+    return sums
+
+
 def generate(folder: Path) -> None:
     """Write made-up images of 4 classes that differ in their stripes, of 40 x 36 pixels.
 

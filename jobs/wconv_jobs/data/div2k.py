@@ -20,7 +20,7 @@ from wconv_jobs.images import SCORED_PX, check_images, shortened, size_problem
 from wconv_jobs.made_up import write_pictures
 from wconv_jobs.paths import absolute_folder
 from wconv_jobs.prepared import Progress, read_index
-from wconv_jobs.prepared_arrays import mapped_array, not_prepared
+from wconv_jobs.prepared_arrays import mapped_array, not_prepared, prepared_index
 from wconv_jobs.prepared_pictures import (
     PIXELS,
     PreparedPicture,
@@ -196,6 +196,16 @@ def check(
     except JobError as error:
         problems.append(str(error))
     return problems
+
+
+def checksums(*, folder: str, cache_folder: str = "", **_: object) -> dict[str, str]:
+    """Return the SHA-256 of the values of the prepared array; takes the options of `load`.
+
+    Raises:
+        JobError: the data are not prepared.
+    """
+    sums: dict[str, str] = prepared_index(_prepared_folder(folder, cache_folder))["sha256"]
+    return sums
 
 
 def generate(folder: Path) -> None:

@@ -1,12 +1,13 @@
 """Denoising of the user's own images."""
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from wconv_jobs.errors import JobError
-from wconv_jobs.images import SCORED_PX, SOME_PX, check_images, list_images
+from wconv_jobs.images import SCORED_PX, SOME_PX, check_images, file_bytes, list_images
 from wconv_jobs.made_up import write_pictures
 from wconv_jobs.paths import absolute_folder
 
@@ -104,6 +105,21 @@ def check(*, thorough: bool, folder: str, crop_px: int = 48, **_: object) -> lis
         *check_images(split["train"], min_px=crop_px, decode_px=decode_px),
         *check_images(evaluated, min_px=SCORED_PX, use="scored", decode_px=decode_px),
     ]
+
+
+def checksums(*, folder: str, **_: object) -> dict[str, str]:
+    """Return the SHA-256 of the names and sizes of the images; takes the options of `load`.
+
+    Their contents are not read: they may be many.
+
+    Raises:
+        JobError: the folder cannot be used.
+    """
+    lines = hashlib.sha256()
+    for part, paths in _split(folder).items():
+        for path in paths:
+            lines.update(f"{(part, path.name, file_bytes(path))!a}\n".encode("ascii"))
+    return {"names_and_sizes": lines.hexdigest()}
 
 
 def generate(folder: Path) -> None:

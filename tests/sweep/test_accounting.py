@@ -1,0 +1,329 @@
+"""GPU-hours in numbers that can be checked by hand, and a cap that is never passed."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import func, select, update
+
+from tests.sweep.test_slots import claimed
+from tests.sweep.tiny import TINY, StudyFile, Sweep
+from wconv_sweep import studies
+from wconv_sweep.accounting import pilot_gpu_hours, trial_gpu_hours, usage_of
+from wconv_sweep.console import status_json
+from wconv_sweep.errors import StudyError
+from wconv_sweep.pilots import PilotRecord
+from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.search_space import distributions_of
+from wconv_sweep.slots import Claim, NoSlot, SlotTable
+from wconv_sweep.status import read_status
+from wconv_sweep.storage import Storage
+from wconv_sweep.study_config import StudyConfig
+from wconv_sweep.tables import ATTEMPTS, PILOTS, SLOTS, SlotState, StudyState
+
+HOUR_S = 3600.0
+LEASE_S = 60.0
+
+Launch = Callable[..., SlotTable]
+
+
+@pytest.fixture
+def launch(storage: Storage) -> Launch:
+    """Create or extend the study of up to six trials of ten epochs."""
+
+    def create(*, cap: float | None = None, gpus: int = 1, trials: int = 6) -> SlotTable:
+        recipe = TINY["recipe"] | {"epochs": 10}
+        budget = {"trials": trials, "gpu_hours": cap}
+        config = StudyConfig.model_validate(TINY | {"recipe": recipe, "budget": budget})
+        studies.create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"), "local")
+        return SlotTable(storage, config, lease_s=LEASE_S, gpus=gpus)
+
+    return create
+
+
+def lasts(storage: Storage, claim: Claim, hours: float) -> None:
+    """Let the attempt have begun so long ago; an attempt that has ended, so long before."""
+    with storage.write() as connection:
+        until = func.coalesce(ATTEMPTS.c.ended_at, storage.now())
+        connection.execute(
+            update(ATTEMPTS)
+            .where(ATTEMPTS.c.slot == claim.slot, ATTEMPTS.c.attempt == claim.attempt)
+            .values(started_at=until - hours * HOUR_S)
+        )
+
+
+def complete(slots: SlotTable, storage: Storage, hours: float) -> None:
+    """Complete the next slot in so many hours."""
+    claim = claimed(slots)
+    if claim.density is None:
+        config = studies.load_config(storage, "tiny")
+        slots.set_density(claim, (0.5 + claim.position / 10,), distributions_of(config))
+    for epoch in range(claim.epoch + 1, 11):
+        slots.report(claim, epoch, 28.0, {})
+    slots.complete(claim, {}, {})
+    lasts(storage, claim, hours)
+
+
+def pilot(storage: Storage, gpus: int, hours: float, *, number: int = 0) -> None:
+    """Record a pilot that has been at work for so many hours."""
+    PilotRecord(storage, "tiny", number, gpus=gpus)
+    with storage.write() as connection:
+        connection.execute(
+            update(PILOTS)
+            .where(PILOTS.c.pilot == number)
+            .values(started_at=PILOTS.c.seen_at - hours * HOUR_S)
+        )
+
+
+def spent(storage: Storage) -> float:
+    return read_status(storage, "tiny").usage.spent_h
+
+
+def test_gpu_hours_are_summed_per_trial_pilot_and_study(launch: Launch, storage: Storage) -> None:
+    slots = launch(gpus=2)
+    complete(slots, storage, 1.0)
+    interrupted = claimed(slots)
+    slots.interrupt(interrupted, "stopped")
+    lasts(storage, interrupted, 0.25)
+    complete(slots, storage, 0.5)
+    pilot(storage, 4, 1.5)
+    pilot(storage, 4, 0.5, number=1)
+
+    with storage.read() as connection:
+        trials = trial_gpu_hours(connection, storage.now(), "tiny")
+        pilots = pilot_gpu_hours(connection, "tiny")
+        usage = usage_of(connection, storage.now(), "tiny")
+
+    assert trials == pytest.approx({0: 2.0, 1: 1.5}, abs=0.01)
+    assert pilots == pytest.approx({0: 6.0, 1: 2.0}, abs=0.01)
+    assert (usage.attempts_h, usage.pilots_h) == pytest.approx((3.5, 8.0), abs=0.01)
+    # What a site bills: pilots hold GPUs also when no trial uses them.
+    assert usage.spent_h == usage.pilots_h
+
+
+def test_time_on_cpus_is_not_counted(launch: Launch, storage: Storage) -> None:
+    slots = launch(gpus=0)
+    complete(slots, storage, 5.0)
+    pilot(storage, 0, 5.0)
+
+    status = read_status(storage, "tiny")
+
+    assert (status.usage.spent_h, status.counts_gpus) == (0.0, False)
+    assert "gpu_hours" not in status_json(status)
+
+
+def test_a_dead_agent_costs_no_more_than_its_lease(launch: Launch, storage: Storage) -> None:
+    claim = claimed(launch(gpus=1))
+    lasts(storage, claim, 3.0)
+    with storage.write() as connection:
+        an_hour_ago = storage.now() - HOUR_S
+        connection.execute(update(SLOTS).values(lease_until=an_hour_ago))
+
+    assert spent(storage) == pytest.approx(2.0, abs=0.01)
+
+
+def test_a_pilot_counts_to_its_last_sign_of_life(launch: Launch, storage: Storage) -> None:
+    launch()
+    record = PilotRecord(storage, "tiny", 0, gpus=2)
+    with storage.write() as connection:
+        connection.execute(update(PILOTS).values(started_at=storage.now() - HOUR_S))
+
+    record.seen()
+    seen = spent(storage)
+    record.end()
+    successor = PilotRecord(storage, "tiny", 0, gpus=2)
+    successor.seen()
+
+    assert seen == pytest.approx(2.0, abs=0.01)
+    assert spent(storage) == pytest.approx(2.0, abs=0.01)
+
+
+def test_a_pilots_record_that_is_begun_twice_counts_once(launch: Launch, storage: Storage) -> None:
+    launch()
+    for _ in range(2):
+        PilotRecord(storage, "tiny", 0, gpus=8)
+
+    with storage.read() as connection:
+        left_open = connection.scalars(
+            select(func.count()).select_from(PILOTS).where(PILOTS.c.ended_at.is_(None))
+        ).one()
+    assert left_open == 1
+    assert spent(storage) == pytest.approx(0.0, abs=0.01)
+
+
+def test_the_canary_is_claimed_while_nothing_is_known_of_the_cost(launch: Launch) -> None:
+    assert isinstance(launch(cap=0.001).claim("node/pilot-0/1"), Claim)
+
+
+def test_no_trial_is_claimed_that_would_pass_the_cap(launch: Launch, storage: Storage) -> None:
+    slots = launch(cap=3.5)
+    for _ in range(3):
+        complete(slots, storage, 1.0)
+
+    status = read_status(storage, "tiny")
+
+    assert slots.claim("node/pilot-0/1") is NoSlot.CAPPED
+    assert status.word == "capped"
+    assert status.counts[SlotState.OPEN] == 3
+    assert status_json(status)["gpu_hours"]["cap"] == 3.5
+
+
+def test_what_running_trials_still_need_counts_as_spent(launch: Launch, storage: Storage) -> None:
+    slots = launch(cap=3.5)
+    complete(slots, storage, 1.0)
+    running = claimed(slots)
+    lasts(storage, running, 0.5)
+    for epoch in range(1, 6):
+        slots.report(running, epoch, 28.0, {})
+
+    second = slots.claim("node/pilot-1/2")
+    third = slots.claim("node/pilot-2/3")
+
+    # 1.5 are spent, 0.5 are still to come; then one trial more makes 3, and two make 4.
+    assert isinstance(second, Claim)
+    assert third is NoSlot.CAPPED
+
+
+def test_several_claims_at_once_stay_below_the_cap(launch: Launch, storage: Storage) -> None:
+    slots = launch(cap=3.5)
+    complete(slots, storage, 1.0)
+
+    claims = slots.claim_many("node/pilot-0/1", 5)
+
+    assert isinstance(claims, list)
+    assert len(claims) == 2
+
+
+def test_a_trial_that_goes_on_costs_what_is_left_of_it(launch: Launch, storage: Storage) -> None:
+    slots = launch(cap=2.3)
+    complete(slots, storage, 1.0)
+    nearly = claimed(slots)
+    for epoch in range(1, 9):
+        slots.report(nearly, epoch, 28.0, {})
+    slots.interrupt(nearly, "stopped")
+    lasts(storage, nearly, 0.8)
+    # The slot before it has not begun, and is too expensive.
+    with storage.write() as connection:
+        connection.execute(update(SLOTS).where(SLOTS.c.slot == nearly.slot).values(position=99))
+
+    claim = claimed(slots)
+
+    assert (claim.slot, claim.epoch) == (nearly.slot, 8)
+    assert slots.claim("node/pilot-1/2") is NoSlot.CAPPED
+
+
+def test_before_a_trial_has_ended_its_epochs_tell_the_cost(
+    launch: Launch, storage: Storage
+) -> None:
+    slots = launch(cap=2.0)
+    canary = claimed(slots)
+    lasts(storage, canary, 0.3)
+    for epoch in (1, 2):
+        slots.report(canary, epoch, 28.0, {})
+
+    # 0.15 an epoch, 1.5 a trial: the canary alone ends below the cap.
+    assert slots.claim("node/pilot-1/2") is NoSlot.CAPPED
+    assert slots.heartbeat(canary) is StudyState.ACTIVE
+
+
+def test_idle_gpus_of_a_pilot_are_part_of_what_a_trial_costs(
+    launch: Launch, storage: Storage
+) -> None:
+    slots = launch(cap=7.9, gpus=1)
+    complete(slots, storage, 1.0)
+    pilot(storage, 4, 1.0)
+
+    # One trial of one GPU holds a pilot of four: 4 are spent, and the next one costs 4.
+    assert slots.claim("node/pilot-0/1") is NoSlot.CAPPED
+    assert read_status(storage, "tiny").usage.trial_h == pytest.approx(4.0, abs=0.01)
+
+
+def test_a_running_trial_stops_before_an_epoch_that_would_pass_the_cap(
+    launch: Launch, storage: Storage
+) -> None:
+    slots = launch(cap=2.0)
+    complete(slots, storage, 1.0)
+    running = claimed(slots)
+    slots.report(running, 1, 28.0, {})
+    lasts(storage, running, 0.85)
+    in_time = slots.heartbeat(running)
+
+    lasts(storage, running, 0.95)
+    too_late = slots.heartbeat(running)
+
+    # An epoch costs 0.1.
+    assert (in_time, too_late) == (StudyState.ACTIVE, StudyState.CAPPED)
+
+
+def test_a_raised_cap_lets_the_study_go_on_and_a_lower_one_is_refused(
+    launch: Launch, storage: Storage
+) -> None:
+    slots = launch(cap=1.5)
+    complete(slots, storage, 1.0)
+    capped = slots.claim("node/pilot-0/1")
+
+    launch(cap=2.5)
+    # Also for an agent that began under the old one.
+    raised = slots.claim("node/pilot-0/1")
+
+    assert capped is NoSlot.CAPPED
+    assert isinstance(raised, Claim)
+    with pytest.raises(StudyError, match=r"budget.gpu_hours was 2.5, is now 1 \(it may only grow"):
+        launch(cap=1.0)
+    launch(cap=None)
+
+
+def test_a_cap_changes_no_end_of_the_study(
+    launch: Launch, storage: Storage, tiny_config: StudyConfig
+) -> None:
+    slots = launch(cap=100.0, trials=2)
+    for _ in range(2):
+        complete(slots, storage, 1.0)
+
+    assert slots.claim("node/pilot-0/1") is NoSlot.END
+    assert read_status(storage, "tiny").word == "complete"
+
+
+def test_trials_of_unequal_length_never_pass_the_cap(launch: Launch, storage: Storage) -> None:
+    slots = launch(cap=20.0, gpus=4, trials=40)
+    used = 0.0
+    for hours in (0.9, 1.1, 0.5, 1.3, 0.7, 0.2, 1.0, 1.0):
+        if not isinstance(slots.claim("node/pilot-0/1", nonce="next"), Claim):
+            break
+        slots.interrupt_all_of("node/pilot-0/1", "to be claimed by what completes it")
+        complete(slots, storage, hours)
+        used += 4 * hours
+
+    assert slots.claim("node/pilot-0/1") is NoSlot.CAPPED
+    assert 16.0 < spent(storage) <= 20.0
+    assert spent(storage) == pytest.approx(used, abs=0.01)
+
+
+@pytest.mark.slow
+def test_a_real_study_stops_at_its_cap_and_goes_on_when_it_is_raised(
+    sweep: Sweep, study_file: StudyFile
+) -> None:
+    # Pilots that are billed for four GPUs; there need not be any to train.
+    profile = sweep.folder / "four.yaml"
+    facts = "schema: 1\ncluster: four\nlauncher: local\npilots: 1\ngpus_per_pilot: 4\n"
+    profile.write_text(f"{facts}walltime_min: 60\n", "utf-8")
+    launch = ["launch", "--cluster", str(profile), "--study"]
+    recipe = TINY["recipe"] | {"epochs": 40}
+    cap = 4 * 8 / HOUR_S
+
+    path = study_file(recipe=recipe, budget={"trials": 40, "gpu_hours": cap})
+    errors = sweep.run(*launch, str(path), status=1)
+    (capped,) = json.loads(sweep.run("status", "--study", "tiny", "--json"))
+    again = sweep.run(*launch, str(path), status=1)
+    path = study_file(recipe=recipe, budget={"trials": 40, "gpu_hours": 3 * cap})
+    sweep.run(*launch, str(path), status=1)
+    (raised,) = json.loads(sweep.run("status", "--study", "tiny", "--json"))
+
+    assert "GPU-hours, and the next trial would pass the limit:" in errors
+    assert again == errors
+    assert (capped["state"], raised["state"]) == ("capped", "capped")
+    assert capped["running"] == []
+    # A pilot that has nothing to claim ends within a second or two, which is billed, too.
+    assert capped["gpu_hours"]["of_trials"] <= cap
+    assert capped["gpu_hours"]["spent"] <= cap + 4 * 3 / HOUR_S
+    assert capped["ended"] < raised["ended"] < 40

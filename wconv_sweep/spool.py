@@ -1,0 +1,187 @@
+"""What ranks say, handed to the storage in order; kept on disk while the storage is away.
+
+A spool is a file of JSON lines in the run folder: the claim, then the messages of its ranks, each
+with what was decided on it. It is there only while something is still to be written.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from wconv_jobs.channel import Broken, Finished, Report
+from wconv_sweep.errors import StorageAway
+from wconv_sweep.leases import Claim, LeaseLost
+from wconv_sweep.log import event
+from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.slots import SlotTable
+from wconv_sweep.tables import SlotState, StudyState
+
+logger = logging.getLogger(__name__)
+
+_CLAIM: TypeAdapter[Claim] = TypeAdapter(Claim)
+
+STOPPED = "stopped at a checkpoint"
+
+Told = Report | Finished | Broken
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    message: Annotated[Told, Field(discriminator="kind")]
+    attributes: dict[str, Any]
+
+
+class Spool:
+    """The messages of one attempt on their way to the storage."""
+
+    def __init__(self, slots: SlotTable, claim: Claim, metric: str, folder: RunFolder) -> None:
+        """
+        Args:
+            slots: gets the messages.
+            claim: the attempt.
+            metric: the objective, among the metrics of a report.
+            folder: of the study.
+        """
+        self._slots, self._claim, self._metric = slots, claim, metric
+        self._path = folder.spools / f"slot_{claim.slot}_attempt_{claim.attempt}.jsonl"
+        self._pending: list[_Entry] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the storage has everything."""
+        return not self._pending
+
+    def put(
+        self, message: Told, attributes: Mapping[str, Any] | None = None
+    ) -> StudyState | SlotState | None:
+        """Hand a message to the storage, after those that wait.
+
+        Args:
+            message: of rank 0, or of the agent in its place.
+            attributes: to be recorded with a report, see `wconv_sweep.pruning`.
+
+        Returns:
+            What the storage answered: see `SlotTable.report` and `SlotTable.break_`.
+
+        Raises:
+            StorageAway: it waits now; `flush` tries again.
+            LeaseLost: the slot was given to another worker; nothing was written.
+        """
+        self._pending.append(_Entry(message=message, attributes=dict(attributes or {})))
+        try:
+            return self.flush()
+        except StorageAway:
+            self._keep()
+            raise
+
+    def hold(self, message: Told, attributes: Mapping[str, Any] | None = None) -> None:
+        """Let a message wait without a try, which may take its time."""
+        self._pending.append(_Entry(message=message, attributes=dict(attributes or {})))
+        self._keep()
+
+    def flush(self) -> StudyState | SlotState | None:
+        """Hand over what waits; see `put`."""
+        answer: StudyState | SlotState | None = None
+        while self._pending:
+            answer = _tell(self._slots, self._claim, self._pending[0], self._metric)
+            del self._pending[0]
+        self.discard()
+        return answer
+
+    def discard(self) -> None:
+        """Forget what waits."""
+        self._pending.clear()
+        self._path.unlink(missing_ok=True)
+
+    def _keep(self) -> None:
+        """Write what waits to disk: the agent may end before the storage is back."""
+        lines = [_CLAIM.dump_json(self._claim).decode()]
+        lines += [entry.model_dump_json() for entry in self._pending]
+        unfinished = self._path.with_suffix(".unfinished")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with unfinished.open("w", encoding="utf-8") as file:
+                file.write("\n".join(lines) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(self._path)
+        except OSError as error:
+            # It stays in memory, and is lost only if this process ends before the storage is back.
+            logger.warning(event("reports not kept on disk", path=self._path, error=error))
+
+
+def replay(slots: SlotTable, metric: str, folder: RunFolder, *, own_prefix: str) -> int:
+    """Hand over what dead agents of the study could not; return for how many attempts.
+
+    What is not ended by it is handed back, to be continued from its checkpoint. The spool of an
+    attempt that has lost its slot is dropped: the next one has repeated what it reports.
+
+    Args:
+        slots: of the study.
+        metric: the objective.
+        folder: of the study.
+        own_prefix: begins the owners of which the caller knows that they are dead; others are
+            taken to be once their leases have run out.
+
+    Raises:
+        StorageAway: repeat it; what has been handed over stays so.
+    """
+    replayed = 0
+    for path in sorted(folder.spools.glob("*.jsonl")):
+        read = _read(path)
+        if read is None:
+            continue
+        claim, entries = read
+        if not claim.owner.startswith(own_prefix) and not slots.is_abandoned(claim):
+            if not slots.is_held(claim):
+                path.unlink(missing_ok=True)
+            continue
+        try:
+            for entry in entries:
+                _tell(slots, claim, entry, metric)
+            if all(isinstance(entry.message, Report) for entry in entries):
+                slots.interrupt(claim, "its pilot died")
+            replayed += 1
+        except LeaseLost:
+            logger.warning(event("stale spool dropped", path=path))
+        path.unlink(missing_ok=True)
+    return replayed
+
+
+def _tell(
+    slots: SlotTable, claim: Claim, entry: _Entry, metric: str
+) -> StudyState | SlotState | None:
+    message = entry.message
+    if isinstance(message, Report):
+        value = message.metrics[metric]
+        return slots.report(claim, message.epoch, value, message.metrics, entry.attributes)
+    if isinstance(message, Broken):
+        return slots.break_(claim, message)
+    if message.ending == "complete":
+        slots.complete(claim, message.metrics, message.provenance)
+    elif message.ending == "pruned":
+        slots.prune(claim)
+    else:
+        slots.interrupt(claim, STOPPED)
+    return None
+
+
+def _read(path: Path) -> tuple[Claim, list[_Entry]] | None:
+    """Return what a spool holds; None when it has just been handed over, or holds no claim."""
+    try:
+        first, *rest = path.read_bytes().split(b"\n")
+        claim = _CLAIM.validate_json(first)
+    except (FileNotFoundError, ValidationError):
+        return None
+    entries: list[_Entry] = []
+    for line in rest:
+        try:
+            entries.append(_Entry.model_validate_json(line))
+        except ValidationError:
+            break  # the end, or what a full disk has cut off
+    return claim, entries
