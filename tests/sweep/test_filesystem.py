@@ -15,7 +15,7 @@ MOUNTINFO = """\
 34 22 0:44 / /image rw - fuse.squashfuse_ll squashfuse_ll ro
 35 22 0:45 / /twice rw - nfs server:/a rw
 36 22 0:46 / /twice rw - tmpfs tmpfs rw
-37 22 0:47 / /work rw - gpfs work rw
+37 22 0:47 / /project rw - gpfs work rw
 a line that is none
 """
 
@@ -31,7 +31,7 @@ a line that is none
         ("/mnt/cloud/sweep.db", "fuse.sshfs"),
         ("/image/sweep.db", None),
         ("/twice/sweep.db", None),
-        ("/work/me/sweep.db", "gpfs"),
+        ("/project/me/sweep.db", "gpfs"),
     ],
 )
 def test_the_mount_nearest_to_the_file_decides(path: str, kind: str | None) -> None:
