@@ -24,6 +24,7 @@ from wconv_sweep.site_facts import (
     SourceSpec,
 )
 from wconv_sweep.slurm_words import (
+    AccountSuffix,
     Constraint,
     ModuleName,
     SetupCommand,
@@ -93,7 +94,7 @@ class SlurmProfile(_Profile):
     """Project that pays; null: from `--account` or WCONV_SWEEP_ACCOUNT."""
     account_required: bool = False
     """Whether the site refuses jobs that name none."""
-    account_suffix: SlurmName | None = None
+    account_suffix: AccountSuffix | None = None
     """Added to accounts that do not end with it, e.g. `_g` for the GPU part of an allocation."""
     wckey: SlurmName | None = None
     """Key of a workload; null names none, for sites that keep a list refuse unknown ones."""
