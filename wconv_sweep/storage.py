@@ -116,6 +116,13 @@ class Storage:
         with self._named_errors(), self._backend.engine.begin() as connection:
             yield connection
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Let one process at a time do something beside transactions; others wait.
+
+        On PostgreSQL that holds for all machines, on SQLite for this one, as the file does.
+        """
+        return self._backend.alone()
+
     def retrying(
         self,
         function: Callable[[], T],
@@ -225,7 +232,7 @@ def create_storage(url: URL) -> Storage:
     """
     storage = Storage(url)
     # Optuna's own creation of its tables fails when several processes try at once.
-    with _closed_on_error(storage), storage._named_errors(), storage._backend.alone():
+    with _closed_on_error(storage), storage._named_errors(), storage.alone():
         with storage.read() as connection:
             there = migrations.holds_our_tables(connection)
             if there:
@@ -267,7 +274,7 @@ def upgrade_storage(url: URL) -> tuple[int, int]:
     storage = Storage(url)
     with _closed_on_error(storage):
         storage._backend.check_there()
-        with storage._named_errors(), storage._backend.alone(), storage.write() as connection:
+        with storage._named_errors(), storage.alone(), storage.write() as connection:
             versions = migrations.upgrade_tables(connection, storage.name, storage.now())
             migrations.check_optuna_version(connection, storage.name)
     storage.close()
