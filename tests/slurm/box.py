@@ -12,7 +12,13 @@ from pathlib import Path
 
 from tests.slurm import database, machine
 from tests.slurm.processes import Daemon, JobProcess, job_processes, kill, wait_until
-from tests.slurm.site import MARK, Site, accounting_commands, write_configuration
+from tests.slurm.site import (
+    MARK,
+    Site,
+    accounting_commands,
+    late_accounting_commands,
+    write_configuration,
+)
 
 _QUEUE_FORMAT = "%i|%A|%j|%T|%r|%N|%q"
 _OF_ANOTHER_SITE = ("SLURM_", "SBATCH_", "SRUN_", "SALLOC_", "SCONTROL_", "SINFO_", "SQUEUE_")
@@ -189,9 +195,12 @@ class SlurmBox:
         database.make(self.site)
         for daemon in ("munged", "mariadbd", "slurmdbd"):
             self.start(daemon)
-        self._make_accounts()
+        associations = ("associations", "format=account,user")
+        self._sacctmgr(accounting_commands(self.site), f"{self.site.account}|root", *associations)
         self.start_all()
         wait_until(self._idle, f"all nodes are idle\n{self.log()}")
+        limits = ("qos", "format=name,maxtrespu")
+        self._sacctmgr(late_accounting_commands(), "debug|gres/gpu=4", *limits)
 
     def down(self) -> None:
         """End all daemons and every process of a job."""
@@ -216,8 +225,7 @@ class SlurmBox:
             f"--seed-file={folder}/run/munge/seed",
         ]
 
-    def _make_accounts(self) -> None:
-        commands = accounting_commands(self.site)
+    def _sacctmgr(self, commands: str, expected: str, *shown: str) -> None:
         # Its exit status says nothing.
         result = subprocess.run(
             ["sacctmgr", "--immediate", "--quiet"],
@@ -227,8 +235,8 @@ class SlurmBox:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        shown = ("--noheader", "--parsable2", "show", "associations", "format=account,user")
-        assert f"{self.site.account}|root" in self.run("sacctmgr", *shown), result.stdout
+        now = self.run("sacctmgr", "--noheader", "--parsable2", "show", *shown)
+        assert expected in now, result.stdout
 
     def _await(self, daemon: str) -> None:
         answers: dict[str, Callable[[], object]] = {

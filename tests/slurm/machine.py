@@ -30,7 +30,6 @@ _ROUTE = (
     f"local {NETWORK}.0/24 dev lo table local proto kernel scope host src {NETWORK}.1 quickack 1"
 ).split()
 _HOSTS = Path("/etc/hosts")
-_LOCK = Path("/tmp/wconv-slurm.lock")
 
 
 def missing() -> str:
@@ -124,11 +123,14 @@ def _change_hosts(
     change: Callable[[list[str]], list[str]],
     then: Callable[[list[str]], None] = lambda lines: None,
 ) -> None:
-    with _LOCK.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        lines = change(_HOSTS.read_text("utf-8").splitlines())
+    with _HOSTS.open("r+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        lines = change(file.read().splitlines())
         # In place: in a container the file is mounted and cannot be replaced.
-        _HOSTS.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        file.seek(0)
+        file.write("".join(f"{line}\n" for line in lines))
+        file.truncate()
+        file.flush()
         then(lines)
 
 

@@ -106,11 +106,15 @@ modify qos patient set PreemptMode=requeue GraceTime=20
 modify qos hasty set PreemptMode=requeue GraceTime=0
 modify qos urgent set Preempt=patient,hasty Priority=1000
 modify qos few set MaxSubmitJobsPerUser=2
-modify qos debug set MaxWall=00:30:00 MaxJobsPerUser=1 MaxTRESPerUser=gres/gpu=4
 add account {site.account} cluster={site.cluster} qos=normal,{kinds} defaultqos=normal
 add user root account={site.account}
 modify user root set defaultaccount={site.account}
 """
+
+
+def late_accounting_commands() -> str:
+    """Return what sacctmgr reads after the controller has told accounting what a GPU is."""
+    return "modify qos debug set MaxWall=00:30:00 MaxJobsPerUser=1 MaxTRESPerUser=gres/gpu=4\n"
 
 
 def host_name() -> str:
