@@ -4,7 +4,6 @@ WconvSweepError                 exit status 1
     ConfigurationError          2: a study file, a cluster profile or an option is wrong
     StorageError                2: the database cannot be opened or is not one of ours
         StorageAway             2: it cannot be reached just now; agents try again
-    SlurmError                  2: SLURM is not here, does not answer, or refuses
     StudyError                  2: the study asked for does not exist, or is another one
     SlurmError                  2: SLURM is not here, does not answer, or refuses
         SlurmAway               2: it does not answer just now: nothing is known
@@ -43,12 +42,6 @@ class StorageAway(StorageError):
 
     Whether the transaction took place is not known when its COMMIT was not answered.
     """
-
-
-class SlurmError(WconvSweepError):
-    """A command of SLURM cannot be run, gave no answer or failed; the message holds its words."""
-
-    exit_status = 2
 
 
 class StudyError(WconvSweepError):

@@ -6,6 +6,8 @@ stands between a submission and a start days later. What submitit does here is b
 1.5 by tests/slurm/test_batch.py; docs/decisions/0014 has the reasons.
 """
 
+import contextlib
+import io
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,11 +15,10 @@ from pathlib import Path
 
 from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError
-from submitit.slurm.slurm import _make_sbatch_string
 
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.pilot_command import pilot_command
-from wconv_sweep.slurm_commands import ask_slurm, in_slurm_environment, said_no
+from wconv_sweep.slurm_commands import ask_slurm, in_slurm_environment, refusal
 
 _UNUSABLE = "%\\\n\r"
 """In a path, SLURM takes the first two for a pattern, and a comment ends with the line."""
@@ -76,10 +77,11 @@ def submit(job: BatchJob, count: int) -> str:
     """
     executor = _executor(job, count)
     try:
-        with in_slurm_environment():
-            return str(executor.submit_array_of_pilots().job_id)
+        # submitit prints what sbatch says before it raises it.
+        with in_slurm_environment(), contextlib.redirect_stderr(io.StringIO()):
+            return executor.submit_pilots()
     except FailedJobError as error:
-        raise said_no("sbatch", str(error)) from error
+        raise refusal("sbatch", 1, str(error)) from error
     finally:
         executor.remove_unsubmitted()
 
@@ -87,25 +89,27 @@ def submit(job: BatchJob, count: int) -> str:
 class _PilotExecutor(SlurmExecutor):
     """Submits an array of commands rather than of pickled functions."""
 
-    def __init__(self, job: BatchJob, count: int) -> None:
-        super().__init__(job.folder)
-        self._job, self._count = job, count
+    def __init__(self, folder: Path, order: Path) -> None:
+        super().__init__(folder)
+        self._order = order
 
     def script(self) -> str:
         """Return the batch script."""
-        return self._make_submission_file_text(pilot_command(self._job.order), "")
+        return self._make_submission_file_text(pilot_command(self._order), "")
 
-    def submit_array_of_pilots(self):  # type: ignore[no-untyped-def]  # submitit's Job of nothing
-        """Submit the array and return submitit's job, of which the number is of use."""
-        return self._submit_command(pilot_command(self._job.order))
+    def submit_pilots(self) -> str:
+        """Submit the array and return its number."""
+        return str(self._submit_command(pilot_command(self._order)).job_id)
 
     def remove_unsubmitted(self) -> None:
         """Remove what submitit leaves of a submission: a script that was refused, or a link."""
         for path in self.folder.glob(".submission_file_*.sh"):
             path.unlink(missing_ok=True)
 
-    def _make_submission_file_text(self, command: str, uid: str) -> str:
-        return _make_sbatch_string(command=command, folder=self.folder, **self.parameters)
+    @classmethod
+    def affinity(cls) -> int:
+        """Say that SLURM is here: a script can be shown where it is not."""
+        return 2
 
 
 def _executor(job: BatchJob, count: int) -> _PilotExecutor:
@@ -121,7 +125,7 @@ def _executor(job: BatchJob, count: int) -> _PilotExecutor:
                 f"--{name} {str(text)!r}: holds a line break or the like, which no option of "
                 "sbatch may."
             )
-    executor = _PilotExecutor(job, count)
+    executor = _PilotExecutor(job.folder, job.order)
     executor.update_parameters(
         job_name=job.name,
         time=job.walltime_min,

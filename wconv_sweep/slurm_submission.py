@@ -5,7 +5,6 @@ the same. One command at a time counts and submits; the storage is what all logi
 """
 
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -17,11 +16,8 @@ from wconv_sweep.slurm_batch import BatchJob, submit
 from wconv_sweep.slurm_jobs import alive_jobs
 from wconv_sweep.storage import Storage
 
-LOOK_S = 30.0
-"""Least time between two questions to squeue, seconds."""
-
-_ORDER = "slurm_{first}_{count}.json"
-_ORDERS = re.compile(r"slurm_(\d+)_(\d+)\.json")
+_ORDER = "slurm_{first}.json"
+_ORDERS = re.compile(r"slurm_(\d+)\.json")
 # Words of a refusal that fewer jobs may escape.
 _TOO_MANY = ("SubmitJob", "job submit limit", "Invalid job array specification", "MaxJobCount")
 
@@ -40,39 +36,6 @@ class Submission:
     def missing(self) -> int:
         """Pilots that are wanted and not in the queue."""
         return max(0, self.wanted - self.alive_before - self.submitted)
-
-
-@dataclass
-class SlurmPilots:
-    """The pilots of a study in SLURM's queue."""
-
-    name: str
-    folder: RunFolder
-    submission: Submission
-    goes_on: bool = True
-    """Pilots are none of this command's business any more once they are submitted."""
-    _looked_s: float = float("-inf")
-    _ended: bool = False
-
-    @property
-    def started(self) -> int:
-        """How many this command has submitted."""
-        return self.submission.submitted
-
-    def all_ended(self) -> bool:
-        """Tell whether no pilot waits or runs; asks SLURM now and then only."""
-        if time.monotonic() - self._looked_s >= LOOK_S:
-            try:
-                self._ended = not alive_jobs(self.name)
-            except SlurmAway:
-                # Whether they are at work shows once the controller is back.
-                self._ended = False
-            self._looked_s = time.monotonic()
-        return self._ended
-
-    def logs(self) -> list[str]:
-        """Return the files that pilots log to."""
-        return [str(self.folder.pilots / "*_log.err")]
 
 
 def top_up(

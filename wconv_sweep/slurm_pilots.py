@@ -1,0 +1,93 @@
+"""The pilots of a study in SLURM's queue: submitted, looked at, reaped and cancelled."""
+
+import time
+from dataclasses import dataclass
+
+from wconv_sweep.code_snapshot import freeze
+from wconv_sweep.errors import SlurmError
+from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.slots import SlotTable
+from wconv_sweep.slurm_jobs import SlurmView, alive_jobs, job_name
+from wconv_sweep.slurm_request import SlurmRequest
+from wconv_sweep.slurm_submission import Submission, top_up
+from wconv_sweep.storage import Storage
+from wconv_sweep.study_config import StudyConfig
+
+LOOK_S = 30.0
+"""Least time between two questions to squeue, seconds."""
+
+
+@dataclass
+class SlurmPilots:
+    """The pilots of a study in SLURM's queue."""
+
+    name: str
+    """Of their jobs."""
+    folder: RunFolder
+    submission: Submission
+    goes_on: bool = True
+    """Whether the study goes on without the command that follows it."""
+    _looked_s: float = float("-inf")
+    _ended: bool = False
+
+    @property
+    def started(self) -> int:
+        """How many this command has submitted."""
+        return self.submission.submitted
+
+    def all_ended(self) -> bool:
+        """Tell whether no pilot waits or runs; asks SLURM now and then only."""
+        if time.monotonic() - self._looked_s >= LOOK_S:
+            try:
+                self._ended = not alive_jobs(self.name)
+            except SlurmError:
+                # Whether they are at work shows once the controller is back.
+                self._ended = False
+            self._looked_s = time.monotonic()
+        return self._ended
+
+    def logs(self) -> list[str]:
+        """Return the files that pilots log to."""
+        return [str(self.folder.pilots / "*_log.err")]
+
+
+def start_slurm(
+    study: str, uid: str, storage: Storage, folder: RunFolder, request: SlurmRequest, wanted: int
+) -> SlurmPilots:
+    """Submit the pilots of a study that neither wait nor run, so that so many of them do.
+
+    Args:
+        study: its name.
+        uid: of the study in its storage.
+        storage: holds the study.
+        folder: of the study.
+        request: what each pilot asks for.
+        wanted: pilots that shall be there.
+
+    Raises:
+        SlurmError: the site takes none, or does not answer.
+    """
+    name = job_name(study, uid)
+    submission = top_up(
+        storage,
+        folder,
+        wanted,
+        request.order(study, storage.name, folder),
+        request.batch(name, folder, freeze(folder)),
+        largest_array=request.max_array_size or 1000,
+    )
+    return SlurmPilots(name, folder, submission)
+
+
+def reap(storage: Storage, config: StudyConfig, view: SlurmView) -> int:
+    """Hand back the slots of jobs that are gone from the queue; return how many.
+
+    Nothing is handed back while nobody knows which jobs live; the leases run out all the same.
+    """
+    if not view.known:
+        return 0
+    living = tuple(f"slurm-{job.name}/" for job in view.alive)
+    slots = SlotTable(storage, config, lease_s=1.0, gpus=0, provenance={})
+    return slots.interrupt_all_of(
+        "slurm-", "its job has ended", but=lambda owner: owner.startswith(living)
+    )
