@@ -16,14 +16,16 @@ from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.status import StudyStatus, read_status
 from wconv_sweep.storage import (
     Storage,
+    check_shared,
     create_storage,
     has_storage,
     local_disk_advice,
     open_storage,
 )
 from wconv_sweep.study_config import StudyConfig, load_study, locate_data
-from wconv_sweep.submission import Pilots, pilot_command, start_pilots
+from wconv_sweep.submission import Launcher, Pilots, launcher_of
 from wconv_sweep.tables import StudyState
+from wconv_sweep.wishes import NO_WISHES, Wishes
 
 SMOKE_DATA = "smoke_data"
 """Folder of made-up data in the folder of all runs."""
@@ -42,6 +44,10 @@ class Plan:
     folder: RunFolder
     cluster: str
     """The profile, by name or by absolute path."""
+    launcher: Launcher
+    wishes: Wishes
+    uid: str | None
+    """Of the study in its storage; None for one that is still to be created."""
     smoke: bool = False
     """Whether the study is shrunk and trains on made-up data."""
 
@@ -51,11 +57,6 @@ class Plan:
         advice = local_disk_advice(self.storage_url)
         return [advice] if advice else []
 
-    @property
-    def pilot_command(self) -> str:
-        """What each pilot runs."""
-        return pilot_command(self.folder)
-
 
 @dataclass(frozen=True)
 class Launched:
@@ -63,7 +64,8 @@ class Launched:
 
     storage: Storage
     study: str
-    pilots: Pilots
+    pilots: Pilots | None
+    """None where nothing is left to do."""
     start_pilots: Callable[[], Pilots]
     """Starts the pilots that are not at work (any more)."""
 
@@ -76,6 +78,7 @@ def plan_launch(
     *,
     settings: Sequence[str] = (),
     smoke: bool = False,
+    wishes: Wishes = NO_WISHES,
 ) -> Plan:
     """Check the study, the cluster, the user's data and the storage; write nothing.
 
@@ -86,6 +89,7 @@ def plan_launch(
         runs: folder of all runs.
         settings: changes of single keys of the study, see `wconv_sweep.settings`.
         smoke: shrink the study, see `wconv_sweep.smoke`.
+        wishes: what is wanted other than the profile says.
 
     Raises:
         ConfigurationError: a file has problems; all of them are named.
@@ -97,7 +101,9 @@ def plan_launch(
     profile = load_profile(cluster)
     if not smoke:
         check_data(config)
-    _check_gpus(config, profile)
+    launcher = launcher_of(profile, wishes)
+    launcher.check(config)
+    check_shared(storage_url, launcher.nodes)
     folder, uid = RunFolder.of(runs, config.study), None
     if has_storage(storage_url):
         storage = open_storage(storage_url)
@@ -108,7 +114,17 @@ def plan_launch(
         finally:
             storage.close()
     folder.check_free(uid)
-    return Plan(config, profile, storage_url, folder, _lasting_name(cluster), smoke)
+    return Plan(
+        config,
+        profile,
+        storage_url,
+        folder,
+        _lasting_name(cluster),
+        launcher,
+        wishes,
+        uid,
+        smoke,
+    )
 
 
 def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
@@ -126,6 +142,8 @@ def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
     """
     if plan.smoke:
         make_smoke_data(plan.config)
+    # Before anything is written: what the site refuses leaves no trace of a study.
+    plan.launcher.ask(plan.config.study, plan.folder)
     storage = create_storage(plan.storage_url)
     studies.create_or_extend(
         storage,
@@ -135,11 +153,16 @@ def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
         provenance=provenance_of(plan.config),
         accept_changes=accept_changes,
     )
-    return _start(storage, plan.config.study, plan.profile)
+    return _start(storage, plan.config.study, plan.launcher, plan.wishes)
 
 
 def resume(
-    study: str, cluster: str | None, storage_url: URL, *, accept_changes: bool = False
+    study: str,
+    cluster: str | None,
+    storage_url: URL,
+    *,
+    accept_changes: bool = False,
+    wishes: Wishes = NO_WISHES,
 ) -> Launched:
     """Let a study go on that was stopped, interrupted or broken.
 
@@ -148,6 +171,7 @@ def resume(
         cluster: profile by name or path; None takes the one of the last launch.
         storage_url: holds the study.
         accept_changes: also when the study was begun with another program or other data.
+        wishes: what is wanted other than the profile, or else the last launch, says.
 
     Raises:
         ConfigurationError: profile or data cannot be used.
@@ -155,12 +179,15 @@ def resume(
     """
     storage = open_storage(storage_url)
     config, place = studies.load_config(storage, study), studies.place_of(storage, study)
-    profile = load_profile(cluster or place.cluster)
+    if cluster is None or cluster == place.cluster:
+        wishes = wishes.or_else(Wishes.saved(place.folder))
+    launcher = launcher_of(load_profile(cluster or place.cluster), wishes)
     check_data(config)
-    _check_gpus(config, profile)
+    launcher.check(config)
+    check_shared(storage_url, launcher.nodes)
     place.folder.check_free(place.uid)
     studies.check_provenance(storage, study, provenance_of(config), accept_changes=accept_changes)
-    return _start(storage, study, profile)
+    return _start(storage, study, launcher, wishes)
 
 
 def follow(launched: Launched, on_status: Callable[[StudyStatus], None]) -> StudyStatus:
@@ -172,7 +199,7 @@ def follow(launched: Launched, on_status: Callable[[StudyStatus], None]) -> Stud
     pilots = launched.pilots
     while True:
         # In this order: what a pilot writes before it ends is in the status that follows.
-        idle = pilots.all_ended()
+        idle = pilots is None or pilots.all_ended()
         try:
             status = read_status(launched.storage, launched.study)
         except StorageAway:
@@ -182,7 +209,10 @@ def follow(launched: Launched, on_status: Callable[[StudyStatus], None]) -> Stud
             time.sleep(POLL_S)
             continue
         on_status(status)
-        if idle and not pilots.started and status.state is StudyState.ACTIVE:
+        if status.complete and (pilots is None or pilots.goes_on):
+            # They see by themselves that nothing is left.
+            break
+        if idle and not (pilots and pilots.started) and status.state is StudyState.ACTIVE:
             if status.complete or status.capped:
                 break
             # All pilots were those of an earlier command, about to stop.
@@ -190,14 +220,14 @@ def follow(launched: Launched, on_status: Callable[[StudyStatus], None]) -> Stud
         elif idle:
             break
         time.sleep(POLL_S)
-    _check_result(status, pilots)
+    _check_result(status, pilots.logs() if pilots else [])
     return status
 
 
 def stop_and_wait(launched: Launched, on_status: Callable[[StudyStatus], None]) -> None:
     """Stop the study and wait until the running trials have reached a checkpoint."""
     studies.stop(launched.storage, launched.study)
-    while not launched.pilots.all_ended():
+    while launched.pilots and not launched.pilots.all_ended():
         on_status(read_status(launched.storage, launched.study))
         time.sleep(POLL_S)
 
@@ -208,31 +238,21 @@ def _lasting_name(cluster: str) -> str:
     return str(Path(cluster).expanduser().resolve()) if is_file else cluster
 
 
-def _check_gpus(config: StudyConfig, profile: ClusterProfile) -> None:
-    if 0 < profile.gpus_per_pilot < config.trial.ranks:
-        raise ConfigurationError(
-            f"study {config.study}: trial.ranks is {config.trial.ranks}, but a pilot on cluster "
-            f"{profile.cluster} has {profile.gpus_per_pilot} GPU(s), one for each rank. Lower "
-            "trial.ranks, or raise gpus_per_pilot in the profile."
-        )
-
-
-def _start(storage: Storage, study: str, profile: ClusterProfile) -> Launched:
+def _start(storage: Storage, study: str, launcher: Launcher, wishes: Wishes) -> Launched:
     place = studies.place_of(storage, study)
-    folder = place.folder
-    folder.create(place.uid)
+    place.folder.create(place.uid)
+    wishes.save(place.folder)
     studies.reopen(storage, study)
 
     def start() -> Pilots:
-        return start_pilots(study, storage, folder, profile)
+        return launcher.start(storage, read_status(storage, study), place)
 
     status = read_status(storage, study)
-    if status.complete or status.capped:
-        return Launched(storage, study, Pilots(folder, count=0, started={}), start)
-    return Launched(storage, study, start(), start)
+    nothing_left = status.complete or status.capped
+    return Launched(storage, study, None if nothing_left else start(), start)
 
 
-def _check_result(status: StudyStatus, pilots: Pilots) -> None:
+def _check_result(status: StudyStatus, logs: Sequence[str]) -> None:
     if status.state is StudyState.BROKEN:
         raise SweepFailed(
             f"study {status.study} was stopped by its circuit breaker: {status.reason}. "
@@ -260,6 +280,6 @@ def _check_result(status: StudyStatus, pilots: Pilots) -> None:
     if not status.complete and status.state is StudyState.ACTIVE:
         raise SweepFailed(
             f"the pilots of study {status.study} ended before the study: their time was up, or "
-            f"they were killed. Their logs: {', '.join(pilots.logs())}. "
+            f"they were killed. Their logs: {', '.join(logs)}. "
             f"`wconv-sweep resume --study {status.study}` goes on."
         )

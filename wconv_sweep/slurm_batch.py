@@ -145,8 +145,8 @@ def _executor(job: BatchJob, count: int) -> _PilotExecutor:
 
 
 def _setup(job: BatchJob) -> list[str]:
-    lines = [f"module load {shlex.quote(module)} || exit 1" for module in job.modules]
-    lines += job.setup
+    lines = list(job.setup)
+    lines += [f"module load {shlex.quote(module)} || exit 1" for module in job.modules]
     lines += [f"export {name}={shlex.quote(text)}" for name, text in job.environment.items()]
     # Neither the folder that the job was submitted from nor the user's own packages come first.
     lines.append("export PYTHONSAFEPATH=1")

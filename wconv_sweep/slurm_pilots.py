@@ -3,13 +3,14 @@
 import time
 from dataclasses import dataclass
 
-from wconv_sweep.code_snapshot import freeze
+from wconv_sweep.code_snapshot import freeze, frozen_code
 from wconv_sweep.errors import SlurmError
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import SlotTable
+from wconv_sweep.slurm_batch import BatchJob
 from wconv_sweep.slurm_jobs import SlurmView, alive_jobs, job_name
 from wconv_sweep.slurm_request import SlurmRequest
-from wconv_sweep.slurm_submission import Submission, top_up
+from wconv_sweep.slurm_submission import Submission, next_order, top_up
 from wconv_sweep.storage import Storage
 from wconv_sweep.study_config import StudyConfig
 
@@ -67,16 +68,23 @@ def start_slurm(
     Raises:
         SlurmError: the site takes none, or does not answer.
     """
-    name = job_name(study, uid)
+    freeze(folder)
+    job = plan_batch(study, uid, folder, request)
     submission = top_up(
         storage,
         folder,
         wanted,
         request.order(study, storage.name, folder),
-        request.batch(name, folder, freeze(folder)),
+        job,
         largest_array=request.max_array_size or 1000,
     )
-    return SlurmPilots(name, folder, submission)
+    return SlurmPilots(job.name, folder, submission)
+
+
+def plan_batch(study: str, uid: str, folder: RunFolder, request: SlurmRequest) -> BatchJob:
+    """Return the next batch job of a study, of which nothing has been written yet."""
+    order = next_order(folder, request.pilots)
+    return request.batch(job_name(study, uid), folder, frozen_code(folder), order)
 
 
 def reap(storage: Storage, config: StudyConfig, view: SlurmView) -> int:

@@ -7,6 +7,7 @@ the same. One command at a time counts and submits; the storage is what all logi
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from wconv_sweep.errors import SlurmAway, SlurmError
 from wconv_sweep.pilot_command import write_order
@@ -16,8 +17,7 @@ from wconv_sweep.slurm_batch import BatchJob, submit
 from wconv_sweep.slurm_jobs import alive_jobs
 from wconv_sweep.storage import Storage
 
-_ORDER = "slurm_{first}.json"
-_ORDERS = re.compile(r"slurm_(\d+)\.json")
+_ORDERS = re.compile(r"slurm_(\d+)_(\d+)\.json")
 # Words of a refusal that fewer jobs may escape.
 _TOO_MANY = ("SubmitJob", "job submit limit", "Invalid job array specification", "MaxJobCount")
 
@@ -77,11 +77,21 @@ def top_up(
             except SlurmAway:
                 raise
             except SlurmError as error:
-                if not before + submitted:
+                if not submitted and not (before and _too_many(error)):
                     raise
                 held_back = str(error)
                 break
     return Submission(before, submitted, wanted, held_back)
+
+
+def next_order(folder: RunFolder, count: int) -> Path:
+    """Return where the order of the next array of so many pilots will lie."""
+    return _order_path(folder, _next_pilot(folder), count)
+
+
+def has_been_in_slurm(folder: RunFolder) -> bool:
+    """Tell whether pilots of the study have been submitted."""
+    return _next_pilot(folder) > 0
 
 
 def _submit_some(folder: RunFolder, order: PilotOrder, job: BatchJob, count: int) -> int:
@@ -89,7 +99,7 @@ def _submit_some(folder: RunFolder, order: PilotOrder, job: BatchJob, count: int
     known = {each.array for each in alive_jobs(job.name)}
     while True:
         first = _next_pilot(folder)
-        path = folder.pilots / _ORDER.format(first=first, count=count)
+        path = _order_path(folder, first, count)
         write_order(order.model_copy(update={"pilot": first}), path)
         try:
             submit(replace(job, order=path), count)
@@ -100,23 +110,26 @@ def _submit_some(folder: RunFolder, order: PilotOrder, job: BatchJob, count: int
             return count
         except SlurmError as error:
             path.unlink()
-            if count == 1 or not any(words in str(error) for words in _TOO_MANY):
+            if count == 1 or not _too_many(error):
                 raise
             count = (count + 1) // 2
         else:
             return count
 
 
+def _too_many(error: SlurmError) -> bool:
+    return any(words in str(error) for words in _TOO_MANY)
+
+
+def _order_path(folder: RunFolder, first: int, count: int) -> Path:
+    return folder.pilots / f"slurm_{first}_{count}.json"
+
+
 def _next_pilot(folder: RunFolder) -> int:
     """Return the first number that no pilot of the study has had."""
     ends = [
         int(found[1]) + int(found[2])
-        for found in map(_ORDERS.fullmatch, (path.name for path in folder.pilots.iterdir()))
+        for found in map(_ORDERS.fullmatch, (path.name for path in folder.pilots.glob("slurm_*")))
         if found
     ]
     return max(ends, default=0)
-
-
-def has_been_in_slurm(folder: RunFolder) -> bool:
-    """Tell whether pilots of the study have been submitted."""
-    return any(folder.pilots.glob("slurm_*.json"))

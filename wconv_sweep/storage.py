@@ -281,30 +281,31 @@ def upgrade_storage(url: URL) -> tuple[int, int]:
     return versions
 
 
-def check_shared(storage: Storage, nodes: int, mountinfo: str | None = None) -> None:
+def check_shared(url: URL, nodes: int, mountinfo: str | None = None) -> None:
     """Raise `StorageError` when pilots on so many nodes cannot all use the storage.
 
     Args:
-        storage: of the study.
+        url: of the storage, without a password.
         nodes: on which pilots run, the one of this process not among them unless it is one.
         mountinfo: for tests, see `network_filesystem`.
     """
     if nodes <= 1:
         return
+    name = url.render_as_string(hide_password=True)
     remedy = (
         "Run `wconv-sweep db start --host NAME`, which starts a PostgreSQL of your own on one of "
         "this machine's names, and use the storage that it names."
     )
-    if is_sqlite(storage.url):
-        kind = network_filesystem(_path(storage.url), mountinfo)
+    if is_sqlite(url):
+        kind = network_filesystem(_path(url), mountinfo)
         where = f", also on {kind}" if kind else ""
         raise StorageError(
-            f"{storage.name}: an SQLite file cannot be used from {nodes} nodes{where}: they share "
+            f"{name}: an SQLite file cannot be used from {nodes} nodes{where}: they share "
             f"no memory, and writes get lost. {remedy}"
         )
-    if is_local_server(storage.url):
+    if is_local_server(url):
         raise StorageError(
-            f"{storage.name}: leads every one of the {nodes} nodes to itself. Name the server by "
+            f"{name}: leads every one of the {nodes} nodes to itself. Name the server by "
             f"a name that all nodes know. {remedy}"
         )
 

@@ -1,12 +1,22 @@
 """Starts the pilots of a study with the launcher that the cluster's profile names."""
 
+import math
+from dataclasses import dataclass
 from typing import Protocol
 
 from wconv_sweep.cluster_profile import ClusterProfile
+from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.local_pilots import start_local
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slurm_pilots import SlurmPlan, start_slurm
+from wconv_sweep.slurm_batch import check_submission
+from wconv_sweep.slurm_jobs import jobs_of
+from wconv_sweep.slurm_pilots import plan_batch, reap, start_slurm
+from wconv_sweep.slurm_request import SlurmRequest, request_of
+from wconv_sweep.status import StudyStatus
 from wconv_sweep.storage import Storage
+from wconv_sweep.study_config import StudyConfig
+from wconv_sweep.studies import Place
+from wconv_sweep.wishes import Wishes
 
 
 class Pilots(Protocol):
@@ -25,3 +35,98 @@ class Pilots(Protocol):
 
     def logs(self) -> list[str]:
         """Return the files that they log to."""
+
+
+class Launcher(Protocol):
+    """A way to start pilots on a cluster."""
+
+    @property
+    def nodes(self) -> int:
+        """Nodes that all pilots together may be on."""
+
+    def check(self, config: StudyConfig) -> None:
+        """Raise `ConfigurationError` when no pilot could train the study's trials."""
+
+    def ask(self, study: str, folder: RunFolder) -> None:
+        """Raise `SlurmError` when the site would not take the pilots; change nothing."""
+
+    def start(self, storage: Storage, status: StudyStatus, place: Place) -> Pilots:
+        """Start the pilots that are missing."""
+
+
+def launcher_of(profile: ClusterProfile, wishes: Wishes) -> Launcher:
+    """Return the launcher of a cluster.
+
+    Raises:
+        ConfigurationError: a wish makes no sense there.
+    """
+    if profile.launcher == "slurm":
+        return SlurmLauncher(request_of(profile, wishes), profile.cluster)
+    for option, wish in (("nodes", wishes.nodes), ("qos", wishes.qos), ("account", wishes.account)):
+        if wish is not None:
+            raise ConfigurationError(
+                f"--{option} {wish}: cluster {profile.cluster} has no SLURM, so there is nothing "
+                "to ask for it. Leave the option out."
+            )
+    changed = {"pilots": wishes.pilots, "walltime_min": wishes.walltime_min}
+    return LocalLauncher(
+        profile.model_copy(
+            update={name: wish for name, wish in changed.items() if wish is not None}
+        )
+    )
+
+
+@dataclass(frozen=True)
+class LocalLauncher:
+    """Starts pilots as processes of this machine."""
+
+    profile: ClusterProfile
+    nodes: int = 1
+
+    def check(self, config: StudyConfig) -> None:
+        gpus = self.profile.gpus_per_pilot
+        if 0 < gpus < config.trial.ranks:
+            raise ConfigurationError(
+                f"study {config.study}: trial.ranks is {config.trial.ranks}, but a pilot on "
+                f"cluster {self.profile.cluster} has {gpus} GPU(s), one for each rank. Lower "
+                "trial.ranks, or raise gpus_per_pilot in the profile."
+            )
+
+    def ask(self, study: str, folder: RunFolder) -> None:
+        pass
+
+    def start(self, storage: Storage, status: StudyStatus, place: Place) -> Pilots:
+        return start_local(status.study, storage, place.folder, self.profile)
+
+
+@dataclass(frozen=True)
+class SlurmLauncher:
+    """Submits pilots as job arrays."""
+
+    request: SlurmRequest
+    cluster: str
+
+    @property
+    def nodes(self) -> int:
+        return self.request.nodes * self.request.pilots
+
+    def check(self, config: StudyConfig) -> None:
+        gpus = self.request.gpus * self.request.nodes
+        if 0 < gpus < config.trial.ranks:
+            raise ConfigurationError(
+                f"study {config.study}: trial.ranks is {config.trial.ranks}, but a pilot on "
+                f"cluster {self.cluster} has {gpus} GPU(s), one for each rank. Give it more nodes "
+                "with --nodes, or lower trial.ranks."
+            )
+
+    def ask(self, study: str, folder: RunFolder) -> None:
+        check_submission(plan_batch(study, "new", folder, self.request), 1)
+
+    def start(self, storage: Storage, status: StudyStatus, place: Place) -> Pilots:
+        view = jobs_of(status.study, place.uid, history=False)
+        reap(storage, status.config, view)
+        open_ = status.budget - status.ended
+        useful = math.ceil(open_ / self.request.trials_at_once(status.config.trial.ranks))
+        wanted = min(self.request.pilots, useful)
+        return start_slurm(status.study, place.uid, storage, place.folder, self.request, wanted)
+
