@@ -21,7 +21,7 @@ from wconv_sweep.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from wconv_sweep.launch import Launched
-    from wconv_sweep.wishes import Wishes
+    from wconv_sweep.pilot_request import PilotRequest
 
 # Commands import their use case themselves: --help must answer at once.
 
@@ -74,6 +74,9 @@ Account = Annotated[
     str | None,
     typer.Option(help=f"{_SLURM}: project that pays; if left out: WCONV_SWEEP_ACCOUNT."),
 ]
+Partition = Annotated[
+    str | None, typer.Option(help=f"{_SLURM}: partition, where it is not that of the profile.")
+]
 
 
 def launch_command(
@@ -87,6 +90,7 @@ def launch_command(
     time: Time = None,
     qos: Qos = None,
     account: Account = None,
+    partition: Partition = None,
     max_gpu_hours: Annotated[
         float | None,
         typer.Option(
@@ -132,7 +136,7 @@ def launch_command(
         runs,
         settings=changes,
         smoke=smoke,
-        wishes=_wishes(pilots, nodes, time, qos, account),
+        request=_request(pilots, nodes, time, qos, account, partition),
     )
     for warning in plan.warnings:
         print(f"wconv-sweep: warning: {warning}", file=sys.stderr)
@@ -154,6 +158,7 @@ def resume_command(
     time: Time = None,
     qos: Qos = None,
     account: Account = None,
+    partition: Partition = None,
     accept_changes: AcceptChanges = False,
     follow: Follow = None,
     storage: StorageUrl = None,
@@ -174,7 +179,7 @@ def resume_command(
         cluster,
         choose_url(storage, runs),
         accept_changes=accept_changes,
-        wishes=_wishes(pilots, nodes, time, qos, account),
+        request=_request(pilots, nodes, time, qos, account, partition),
     )
     _show(launched, storage, runs, follow=follow, as_json=as_json)
 
@@ -206,11 +211,16 @@ def stop_command(
     print(f"Go on with: {next_command('resume', storage, runs, study)}")
 
 
-def _wishes(
-    pilots: int | None, nodes: int | None, time: str | None, qos: str | None, account: str | None
-) -> "Wishes":
+def _request(
+    pilots: int | None,
+    nodes: int | None,
+    time: str | None,
+    qos: str | None,
+    account: str | None,
+    partition: str | None,
+) -> "PilotRequest":
     from wconv_sweep.slurm_values import seconds
-    from wconv_sweep.wishes import Wishes
+    from wconv_sweep.pilot_request import PilotRequest
 
     walltime_min = None
     if time is not None:
@@ -225,7 +235,14 @@ def _wishes(
             )
         # As SLURM does: whole minutes, and none of them lost.
         walltime_min = -(-limit_s // 60)
-    return Wishes(pilots=pilots, nodes=nodes, walltime_min=walltime_min, qos=qos, account=account)
+    return PilotRequest(
+        pilots=pilots,
+        nodes=nodes,
+        walltime_min=walltime_min,
+        qos=qos,
+        account=account,
+        partition=partition,
+    )
 
 
 def _show(

@@ -10,7 +10,9 @@ from sqlalchemy import URL
 from wconv_sweep import studies
 from wconv_sweep.cluster_profile import ClusterProfile, load_profile
 from wconv_sweep.data_files import check_data, make_smoke_data
-from wconv_sweep.errors import ConfigurationError, StorageAway, SweepFailed
+from wconv_sweep.errors import StorageAway, SweepFailed
+from wconv_sweep.last_request import last_request, or_else, save_request
+from wconv_sweep.pilot_request import PilotRequest
 from wconv_sweep.provenance import provenance_of
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.status import StudyStatus, read_status
@@ -25,10 +27,11 @@ from wconv_sweep.storage import (
 from wconv_sweep.study_config import StudyConfig, load_study, locate_data
 from wconv_sweep.submission import Launcher, Pilots, launcher_of
 from wconv_sweep.tables import StudyState
-from wconv_sweep.wishes import NO_WISHES, Wishes
 
 SMOKE_DATA = "smoke_data"
 """Folder of made-up data in the folder of all runs."""
+
+NOTHING_ELSE = PilotRequest()
 
 POLL_S = 0.5
 """Time between two looks at a study that is being followed, seconds."""
@@ -39,13 +42,13 @@ class Plan:
     """What a launch would do; nothing of it has been done."""
 
     config: StudyConfig
-    profile: ClusterProfile
+    profile: LocalProfile
     storage_url: URL
     folder: RunFolder
     cluster: str
     """The profile, by name or by absolute path."""
     launcher: Launcher
-    wishes: Wishes
+    request: PilotRequest
     uid: str | None
     """Of the study in its storage; None for one that is still to be created."""
     smoke: bool = False
@@ -78,7 +81,7 @@ def plan_launch(
     *,
     settings: Sequence[str] = (),
     smoke: bool = False,
-    wishes: Wishes = NO_WISHES,
+    request: PilotRequest = NOTHING_ELSE,
 ) -> Plan:
     """Check the study, the cluster, the user's data and the storage; write nothing.
 
@@ -89,7 +92,7 @@ def plan_launch(
         runs: folder of all runs.
         settings: changes of single keys of the study, see `wconv_sweep.settings`.
         smoke: shrink the study, see `wconv_sweep.smoke`.
-        wishes: what is wanted other than the profile says.
+        request: what is wanted other than the profile says.
 
     Raises:
         ConfigurationError: a file has problems; all of them are named.
@@ -101,7 +104,7 @@ def plan_launch(
     profile = load_profile(cluster)
     if not smoke:
         check_data(config)
-    launcher = launcher_of(profile, wishes)
+    launcher = launcher_of(profile, request)
     launcher.check(config)
     check_shared(storage_url, launcher.nodes)
     folder, uid = RunFolder.of(runs, config.study), None
@@ -121,7 +124,7 @@ def plan_launch(
         folder,
         _lasting_name(cluster),
         launcher,
-        wishes,
+        request,
         uid,
         smoke,
     )
@@ -153,7 +156,7 @@ def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
         provenance=provenance_of(plan.config),
         accept_changes=accept_changes,
     )
-    return _start(storage, plan.config.study, plan.launcher, plan.wishes)
+    return _start(storage, plan.config.study, plan.launcher, plan.request)
 
 
 def resume(
@@ -162,7 +165,7 @@ def resume(
     storage_url: URL,
     *,
     accept_changes: bool = False,
-    wishes: Wishes = NO_WISHES,
+    request: PilotRequest = NOTHING_ELSE,
 ) -> Launched:
     """Let a study go on that was stopped, interrupted or broken.
 
@@ -171,7 +174,7 @@ def resume(
         cluster: profile by name or path; None takes the one of the last launch.
         storage_url: holds the study.
         accept_changes: also when the study was begun with another program or other data.
-        wishes: what is wanted other than the profile, or else the last launch, says.
+        request: what is wanted other than the profile, or else the last launch, says.
 
     Raises:
         ConfigurationError: profile or data cannot be used.
@@ -180,14 +183,14 @@ def resume(
     storage = open_storage(storage_url)
     config, place = studies.load_config(storage, study), studies.place_of(storage, study)
     if cluster is None or cluster == place.cluster:
-        wishes = wishes.or_else(Wishes.saved(place.folder))
-    launcher = launcher_of(load_profile(cluster or place.cluster), wishes)
+        request = or_else(request, last_request(place.folder))
+    launcher = launcher_of(load_profile(cluster or place.cluster), request)
     check_data(config)
     launcher.check(config)
     check_shared(storage_url, launcher.nodes)
     place.folder.check_free(place.uid)
     studies.check_provenance(storage, study, provenance_of(config), accept_changes=accept_changes)
-    return _start(storage, study, launcher, wishes)
+    return _start(storage, study, launcher, request)
 
 
 def follow(launched: Launched, on_status: Callable[[StudyStatus], None]) -> StudyStatus:
@@ -238,10 +241,10 @@ def _lasting_name(cluster: str) -> str:
     return str(Path(cluster).expanduser().resolve()) if is_file else cluster
 
 
-def _start(storage: Storage, study: str, launcher: Launcher, wishes: Wishes) -> Launched:
+def _start(storage: Storage, study: str, launcher: Launcher, request: PilotRequest) -> Launched:
     place = studies.place_of(storage, study)
     place.folder.create(place.uid)
-    wishes.save(place.folder)
+    save_request(place.folder, request)
     studies.reopen(storage, study)
 
     def start() -> Pilots:

@@ -11,7 +11,7 @@ from pathlib import Path
 from submitit import Job, LocalExecutor
 
 from wconv_sweep.agent import is_running
-from wconv_sweep.cluster_profile import ClusterProfile
+from wconv_sweep.cluster_profile import LocalProfile
 from wconv_sweep.code_snapshot import freeze, path_with
 from wconv_sweep.pilot_command import pilot_command, write_order
 from wconv_sweep.pilot_order import PilotOrder
@@ -41,13 +41,17 @@ class LocalPilots:
             is_running(self.folder, number) for number in range(self.count)
         )
 
+    def notes(self) -> list[str]:
+        """Return what a person wants to know about what was started."""
+        return [f"{self.started} pilot(s) started"]
+
     def logs(self) -> list[str]:
         """Return the files that the started ones log to."""
         return [str(job.paths.stderr) for job in self.jobs.values()]
 
 
 def start_local(
-    study: str, storage: Storage, folder: RunFolder, profile: ClusterProfile
+    study: str, storage: Storage, folder: RunFolder, profile: LocalProfile
 ) -> LocalPilots:
     """Start the pilots of a study that are not at work, so that `profile.pilots` are."""
     missing = [number for number in range(profile.pilots) if not is_running(folder, number)]

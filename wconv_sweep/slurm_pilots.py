@@ -3,15 +3,18 @@
 import time
 from dataclasses import dataclass
 
+from wconv_sweep.cluster_profile import SlurmProfile
 from wconv_sweep.code_snapshot import freeze, frozen_code
 from wconv_sweep.errors import SlurmError
+from wconv_sweep.pilot_request import PilotShape
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import SlotTable
 from wconv_sweep.slurm_batch import BatchJob
 from wconv_sweep.slurm_jobs import SlurmView, alive_jobs, job_name
-from wconv_sweep.slurm_request import SlurmRequest
+from wconv_sweep.slurm_options import batch_job, pilot_order
 from wconv_sweep.slurm_submission import Submission, next_order, top_up
 from wconv_sweep.storage import Storage
+from wconv_sweep.studies import Place
 from wconv_sweep.study_config import StudyConfig
 
 LOOK_S = 30.0
@@ -47,44 +50,58 @@ class SlurmPilots:
             self._looked_s = time.monotonic()
         return self._ended
 
+    def notes(self) -> list[str]:
+        """Return what a person wants to know about what was submitted."""
+        made, there = self.submission.submitted, self.submission.alive_before
+        notes = [f"{made} pilot(s) submitted" + (f", {there} wait or run already" if there else "")]
+        if self.submission.missing:
+            notes.append(
+                f"{self.submission.missing} more are wanted, but {self.submission.held_back}. "
+                "Launch again once some have ended."
+            )
+        return notes
+
     def logs(self) -> list[str]:
         """Return the files that pilots log to."""
         return [str(self.folder.pilots / "*_log.err")]
 
 
 def start_slurm(
-    study: str, uid: str, storage: Storage, folder: RunFolder, request: SlurmRequest, wanted: int
+    profile: SlurmProfile,
+    shape: PilotShape,
+    config: StudyConfig,
+    place: Place,
+    storage: Storage,
+    wanted: int,
 ) -> SlurmPilots:
     """Submit the pilots of a study that neither wait nor run, so that so many of them do.
 
     Args:
-        study: its name.
-        uid: of the study in its storage.
+        profile: of the site.
+        shape: of each pilot.
+        config: of the study.
+        place: of the study.
         storage: holds the study.
-        folder: of the study.
-        request: what each pilot asks for.
         wanted: pilots that shall be there.
 
     Raises:
         SlurmError: the site takes none, or does not answer.
     """
-    freeze(folder)
-    job = plan_batch(study, uid, folder, request)
+    freeze(place.folder)
+    job = next_batch(profile, shape, config.study, place.uid, place.folder)
+    order = pilot_order(profile, shape, config.study, config.trial, storage.name, place.folder)
     submission = top_up(
-        storage,
-        folder,
-        wanted,
-        request.order(study, storage.name, folder),
-        job,
-        largest_array=request.max_array_size or 1000,
+        storage, place.folder, wanted, order, job, largest_array=profile.max_array_size - 1
     )
-    return SlurmPilots(job.name, folder, submission)
+    return SlurmPilots(job.name, place.folder, submission)
 
 
-def plan_batch(study: str, uid: str, folder: RunFolder, request: SlurmRequest) -> BatchJob:
+def next_batch(
+    profile: SlurmProfile, shape: PilotShape, study: str, uid: str, folder: RunFolder
+) -> BatchJob:
     """Return the next batch job of a study, of which nothing has been written yet."""
-    order = next_order(folder, request.pilots)
-    return request.batch(job_name(study, uid), folder, frozen_code(folder), order)
+    order = next_order(folder, shape.pilots)
+    return batch_job(profile, shape, job_name(study, uid), folder, frozen_code(folder), order)
 
 
 def reap(storage: Storage, config: StudyConfig, view: SlurmView) -> int:

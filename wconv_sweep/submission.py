@@ -4,19 +4,19 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from wconv_sweep.cluster_profile import ClusterProfile
+from wconv_sweep.cluster_profile import ClusterProfile, LocalProfile, SlurmProfile
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.local_pilots import start_local
+from wconv_sweep.pilot_request import PilotRequest, PilotShape, resolve_request
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slurm_batch import check_submission
 from wconv_sweep.slurm_jobs import jobs_of
-from wconv_sweep.slurm_pilots import plan_batch, reap, start_slurm
-from wconv_sweep.slurm_request import SlurmRequest, request_of
+from wconv_sweep.slurm_options import trials_at_once
+from wconv_sweep.slurm_pilots import next_batch, reap, start_slurm
 from wconv_sweep.status import StudyStatus
 from wconv_sweep.storage import Storage
-from wconv_sweep.study_config import StudyConfig
 from wconv_sweep.studies import Place
-from wconv_sweep.wishes import Wishes
+from wconv_sweep.study_config import StudyConfig
 
 
 class Pilots(Protocol):
@@ -32,6 +32,9 @@ class Pilots(Protocol):
 
     def all_ended(self) -> bool:
         """Tell whether none of them waits or is at work any more."""
+
+    def notes(self) -> list[str]:
+        """Return what a person wants to know about what was started."""
 
     def logs(self) -> list[str]:
         """Return the files that they log to."""
@@ -54,24 +57,25 @@ class Launcher(Protocol):
         """Start the pilots that are missing."""
 
 
-def launcher_of(profile: ClusterProfile, wishes: Wishes) -> Launcher:
+def launcher_of(profile: ClusterProfile, request: PilotRequest) -> Launcher:
     """Return the launcher of a cluster.
 
     Raises:
-        ConfigurationError: a wish makes no sense there.
+        ConfigurationError: the request makes no sense there.
     """
-    if profile.launcher == "slurm":
-        return SlurmLauncher(request_of(profile, wishes), profile.cluster)
-    for option, wish in (("nodes", wishes.nodes), ("qos", wishes.qos), ("account", wishes.account)):
-        if wish is not None:
+    if isinstance(profile, SlurmProfile):
+        return SlurmLauncher(profile, resolve_request(profile, request))
+    for option in ("nodes", "qos", "account", "partition"):
+        wanted = getattr(request, option)
+        if wanted is not None:
             raise ConfigurationError(
-                f"--{option} {wish}: cluster {profile.cluster} has no SLURM, so there is nothing "
+                f"--{option} {wanted}: cluster {profile.cluster} has no SLURM, so there is nothing "
                 "to ask for it. Leave the option out."
             )
-    changed = {"pilots": wishes.pilots, "walltime_min": wishes.walltime_min}
+    changed = {"pilots": request.pilots, "walltime_min": request.walltime_min}
     return LocalLauncher(
         profile.model_copy(
-            update={name: wish for name, wish in changed.items() if wish is not None}
+            update={name: wanted for name, wanted in changed.items() if wanted is not None}
         )
     )
 
@@ -80,7 +84,7 @@ def launcher_of(profile: ClusterProfile, wishes: Wishes) -> Launcher:
 class LocalLauncher:
     """Starts pilots as processes of this machine."""
 
-    profile: ClusterProfile
+    profile: LocalProfile
     nodes: int = 1
 
     def check(self, config: StudyConfig) -> None:
@@ -103,30 +107,30 @@ class LocalLauncher:
 class SlurmLauncher:
     """Submits pilots as job arrays."""
 
-    request: SlurmRequest
-    cluster: str
+    profile: SlurmProfile
+    shape: PilotShape
 
     @property
     def nodes(self) -> int:
-        return self.request.nodes * self.request.pilots
+        return self.shape.nodes * self.shape.pilots
 
     def check(self, config: StudyConfig) -> None:
-        gpus = self.request.gpus * self.request.nodes
+        gpus = self.shape.gpus_per_node * self.shape.nodes
         if 0 < gpus < config.trial.ranks:
             raise ConfigurationError(
                 f"study {config.study}: trial.ranks is {config.trial.ranks}, but a pilot on "
-                f"cluster {self.cluster} has {gpus} GPU(s), one for each rank. Give it more nodes "
-                "with --nodes, or lower trial.ranks."
+                f"cluster {self.profile.cluster} has {gpus} GPU(s), one for each rank. Give it "
+                "more nodes with --nodes, or lower trial.ranks."
             )
 
     def ask(self, study: str, folder: RunFolder) -> None:
-        check_submission(plan_batch(study, "new", folder, self.request), 1)
+        check_submission(next_batch(self.profile, self.shape, study, "new", folder), 1)
 
     def start(self, storage: Storage, status: StudyStatus, place: Place) -> Pilots:
-        view = jobs_of(status.study, place.uid, history=False)
-        reap(storage, status.config, view)
-        open_ = status.budget - status.ended
-        useful = math.ceil(open_ / self.request.trials_at_once(status.config.trial.ranks))
-        wanted = min(self.request.pilots, useful)
-        return start_slurm(status.study, place.uid, storage, place.folder, self.request, wanted)
-
+        config = status.config
+        reap(storage, config, jobs_of(config.study, place.uid, history=False))
+        useful = math.ceil(
+            (status.budget - status.ended) / trials_at_once(self.shape, config.trial)
+        )
+        wanted = min(self.shape.pilots, useful)
+        return start_slurm(self.profile, self.shape, config, place, storage, wanted)
