@@ -6,7 +6,6 @@ Exit status: 0 done, 1 the sweep failed, 2 wrong usage or configuration, 130 int
 import contextlib
 import sys
 from importlib.metadata import version
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -44,6 +43,8 @@ app.command("stop")(cli_launch.stop_command)
 MaybeStudyName = Annotated[
     str | None, typer.Option("--study", help="Name of one study; all of the storage if left out.")
 ]
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         print(version("wconv-sweep"))

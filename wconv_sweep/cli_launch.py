@@ -219,8 +219,8 @@ def _request(
     account: str | None,
     partition: str | None,
 ) -> "PilotRequest":
-    from wconv_sweep.slurm_values import seconds
     from wconv_sweep.pilot_request import PilotRequest
+    from wconv_sweep.slurm_values import seconds
 
     walltime_min = None
     if time is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from wconv_sweep import studies
-from wconv_sweep.cluster_profile import ClusterProfile, load_profile
+from wconv_sweep.cluster_profile import load_profile
 from wconv_sweep.data_files import check_data, make_smoke_data
 from wconv_sweep.errors import StorageAway, SweepFailed
 from wconv_sweep.last_request import last_request, or_else, save_request

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from submitit import Job, LocalExecutor
 
-from wconv_sweep.agent import is_running
 from wconv_sweep.cluster_profile import LocalProfile
 from wconv_sweep.code_snapshot import freeze, path_with
 from wconv_sweep.pilot_command import pilot_command, write_order
+from wconv_sweep.pilot_lock import is_running
 from wconv_sweep.pilot_order import PilotOrder
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.storage import Storage

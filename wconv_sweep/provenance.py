@@ -107,7 +107,9 @@ def git_state(folder: Path | None = None) -> dict[str, str | bool]:
     folder = folder or package_folder("wconv_sweep")
     with contextlib.suppress(FileNotFoundError):
         # A frozen copy lies in no checkout any more, or in that of something else.
-        origin: dict[str, str | bool] = json.loads((folder.parent / ORIGIN_FILE).read_text("utf-8"))
+        origin: dict[str, str | bool] = json.loads(
+            (folder.parent / ORIGIN_FILE).read_text("utf-8")
+        )
         return origin
     # A virtual environment may lie in a checkout of something else.
     if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:

@@ -53,7 +53,9 @@ class SlurmPilots:
     def notes(self) -> list[str]:
         """Return what a person wants to know about what was submitted."""
         made, there = self.submission.submitted, self.submission.alive_before
-        notes = [f"{made} pilot(s) submitted" + (f", {there} wait or run already" if there else "")]
+        notes = [
+            f"{made} pilot(s) submitted" + (f", {there} wait or run already" if there else "")
+        ]
         if self.submission.missing:
             notes.append(
                 f"{self.submission.missing} more are wanted, but {self.submission.held_back}. "

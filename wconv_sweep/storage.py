@@ -4,6 +4,7 @@ What differs between databases is in `sqlite_backend` and `postgres_backend`.
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -58,7 +59,10 @@ class Backend(Protocol):
 
 
 class Storage:
-    """An open storage; `read` and `write` are its transactions."""
+    """An open storage; `read` and `write` are its transactions.
+
+    Threads take turns, so that a process holds one connection however many lanes it has.
+    """
 
     def __init__(self, url: URL) -> None:
         """
@@ -66,6 +70,7 @@ class Storage:
             url: as `choose_url` returns it, without a password.
         """
         self.url = url
+        self._turn = threading.RLock()
         self._backend: Backend = SqliteBackend(url) if is_sqlite(url) else PostgresBackend(url)
 
     def __repr__(self) -> str:
@@ -98,7 +103,7 @@ class Storage:
         Raises:
             StorageAway: the database cannot be reached just now.
         """
-        with self._named_errors(), self._backend.engine.connect() as connection:
+        with self._turn, self._named_errors(), self._backend.engine.connect() as connection:
             yield self._backend.reading(connection)
 
     @contextmanager
@@ -113,7 +118,7 @@ class Storage:
             StorageAway: the database cannot be reached just now; when the COMMIT was not answered
                 the transaction may have taken place.
         """
-        with self._named_errors(), self._backend.engine.begin() as connection:
+        with self._turn, self._named_errors(), self._backend.engine.begin() as connection:
             yield connection
 
     def alone(self) -> AbstractContextManager[None]:

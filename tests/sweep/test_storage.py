@@ -221,7 +221,9 @@ def test_an_sqlite_file_is_refused_for_several_nodes(sqlite_storage: Storage) ->
     with pytest.raises(StorageError, match=r"cannot be used from 2 nodes: .*`wconv-sweep db st"):
         check_shared(sqlite_storage.url, 2)
     with pytest.raises(StorageError, match=r"cannot be used from 2 nodes, also on lustre"):
-        check_shared(sqlite_storage.url, 2, "31 22 0:41 / / rw shared:3 - lustre mds:/scratch rw\n")
+        check_shared(
+            sqlite_storage.url, 2, "31 22 0:41 / / rw shared:3 - lustre mds:/scratch rw\n"
+        )
 
 
 @pytest.mark.parametrize(
