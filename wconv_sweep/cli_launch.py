@@ -120,7 +120,7 @@ def launch_command(
 
     Example: wconv-sweep launch --cluster local --study quickstart
     """
-    from wconv_sweep import console
+    from wconv_sweep import console, plan_view
     from wconv_sweep.cluster_profile import load_profile
     from wconv_sweep.launch import launch, plan_launch
     from wconv_sweep.storage import choose_url
@@ -142,9 +142,9 @@ def launch_command(
         print(f"wconv-sweep: warning: {warning}", file=sys.stderr)
     if dry_run:
         if as_json:
-            console.print_json(console.plan_json(plan))
+            console.print_json(plan_view.plan_json(plan))
         else:
-            console.print_plan(console.console(), plan)
+            plan_view.print_plan(console.console(), plan)
         return
     launched = launch(plan, accept_changes=accept_changes)
     _show(launched, storage, runs, follow=follow, as_json=as_json)

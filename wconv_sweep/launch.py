@@ -8,11 +8,12 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from wconv_sweep import studies
-from wconv_sweep.cluster_profile import load_profile
+from wconv_sweep.cluster_profile import ClusterProfile, load_profile
 from wconv_sweep.data_files import check_data, make_smoke_data
 from wconv_sweep.errors import StorageAway, SweepFailed
 from wconv_sweep.last_request import last_request, or_else, save_request
 from wconv_sweep.pilot_request import PilotRequest
+from wconv_sweep.preview import Preview
 from wconv_sweep.provenance import provenance_of
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.status import StudyStatus, read_status
@@ -33,6 +34,9 @@ SMOKE_DATA = "smoke_data"
 
 NOTHING_ELSE = PilotRequest()
 
+NEW = "00000000"
+"""Stands for the part of a job's name that a study gets when it is created."""
+
 POLL_S = 0.5
 """Time between two looks at a study that is being followed, seconds."""
 
@@ -42,7 +46,7 @@ class Plan:
     """What a launch would do; nothing of it has been done."""
 
     config: StudyConfig
-    profile: LocalProfile
+    profile: ClusterProfile
     storage_url: URL
     folder: RunFolder
     cluster: str
@@ -59,6 +63,10 @@ class Plan:
         """What is allowed, but may go wrong."""
         advice = local_disk_advice(self.storage_url)
         return [advice] if advice else []
+
+    def preview(self) -> Preview:
+        """Return what would be started; a study that is new has no name in SLURM yet."""
+        return self.launcher.preview(self.config.study, self.uid or NEW, self.folder)
 
 
 @dataclass(frozen=True)

@@ -75,12 +75,17 @@ def start_local(
                 grace_s=profile.grace_s,
                 walltime_s=60.0 * profile.walltime_min,
             )
-            path = folder.pilots / f"pilot_{number}.json"
+            path = order_path(folder, number)
             write_order(order, path)
             gpus = profile.gpus_per_pilot
             executor.update_parameters(visible_gpus=range(number * gpus, (number + 1) * gpus))
             jobs[number] = executor.start(pilot_command(path))
     return LocalPilots(folder, profile.pilots, jobs)
+
+
+def order_path(folder: RunFolder, number: int) -> Path:
+    """Return where the order of a pilot lies."""
+    return folder.pilots / f"pilot_{number}.json"
 
 
 class _CommandExecutor(LocalExecutor):

@@ -150,11 +150,7 @@ def alive_jobs(name: str) -> tuple[SlurmJob, ...]:
         SlurmAway: the controller does not answer.
         SlurmError: it does not tell.
     """
-    fields = "%A|%F|%K|%T|%N|%S|%e|%r"
-    output = ask_slurm(
-        ["squeue", "--me", "--array", "--noheader", f"--name={name}", "--states=all"]
-        + [f"--format={fields}"]
-    )
+    output = ask_slurm((*_SQUEUE, f"--name={name}"))
     jobs = [_queued(line) for line in output.splitlines()]
     return tuple(job for job in jobs if job is not None)
 
@@ -171,6 +167,14 @@ def cancel(jobs: Sequence[SlurmJob]) -> None:
         ask_slurm(["scancel", *arrays[first : first + 500]])
 
 
+_SQUEUE = (
+    *("squeue", "--me", "--array", "--noheader", "--states=all"),
+    "--format=%A|%F|%K|%T|%N|%S|%e|%r",
+)
+_SACCT = (
+    *("sacct", "--allocations", "--duplicates", "--noheader", "--parsable2"),
+    "--format=JobIDRaw,JobID,State,ExitCode,NodeList,Start,End",
+)
 _QUEUED = {
     "PENDING": JobState.PENDING,
     "CONFIGURING": JobState.RUNNING,
@@ -212,11 +216,7 @@ def _queued(line: str) -> SlurmJob | None:
 
 def _runs(name: str, since_s: int) -> list[SlurmJob]:
     """Return what accounting knows of the jobs, each start of a job by itself, oldest first."""
-    fields = "JobIDRaw,JobID,State,ExitCode,NodeList,Start,End"
-    output = ask_slurm(
-        ["sacct", "--allocations", "--duplicates", "--noheader", "--parsable2", f"--name={name}"]
-        + [f"--starttime=now-{since_s}seconds", f"--format={fields}"]
-    )
+    output = ask_slurm((*_SACCT, f"--name={name}", f"--starttime=now-{since_s}seconds"))
     return [job for line in output.splitlines() for job in _accounted(line)]
 
 

@@ -1,7 +1,7 @@
-"""Keeps as many pilots of a study in SLURM's queue as are wanted: never fewer on purpose, never more.
+"""Keeps as many pilots of a study in SLURM's queue as are wanted, and never more.
 
-squeue tells how many there are, not a file: whoever was killed right after sbatch has submitted all
-the same. One command at a time counts and submits; the storage is what all login nodes share.
+squeue tells how many there are, not a file: whoever was killed right after sbatch has submitted
+all the same. One command at a time counts and submits; all login nodes share the storage.
 """
 
 import re

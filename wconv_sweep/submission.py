@@ -6,10 +6,12 @@ from typing import Protocol
 
 from wconv_sweep.cluster_profile import ClusterProfile, LocalProfile, SlurmProfile
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.local_pilots import start_local
+from wconv_sweep.local_pilots import order_path, start_local
+from wconv_sweep.pilot_command import pilot_command
 from wconv_sweep.pilot_request import PilotRequest, PilotShape, resolve_request
+from wconv_sweep.preview import Preview
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slurm_batch import check_submission
+from wconv_sweep.slurm_batch import batch_script, check_submission
 from wconv_sweep.slurm_jobs import jobs_of
 from wconv_sweep.slurm_options import trials_at_once
 from wconv_sweep.slurm_pilots import next_batch, reap, start_slurm
@@ -50,6 +52,9 @@ class Launcher(Protocol):
     def check(self, config: StudyConfig) -> None:
         """Raise `ConfigurationError` when no pilot could train the study's trials."""
 
+    def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
+        """Return what would be started."""
+
     def ask(self, study: str, folder: RunFolder) -> None:
         """Raise `SlurmError` when the site would not take the pilots; change nothing."""
 
@@ -69,8 +74,8 @@ def launcher_of(profile: ClusterProfile, request: PilotRequest) -> Launcher:
         wanted = getattr(request, option)
         if wanted is not None:
             raise ConfigurationError(
-                f"--{option} {wanted}: cluster {profile.cluster} has no SLURM, so there is nothing "
-                "to ask for it. Leave the option out."
+                f"--{option} {wanted}: cluster {profile.cluster} has no SLURM to ask for it. "
+                "Leave the option out."
             )
     changed = {"pilots": request.pilots, "walltime_min": request.walltime_min}
     return LocalLauncher(
@@ -95,6 +100,16 @@ class LocalLauncher:
                 f"cluster {self.profile.cluster} has {gpus} GPU(s), one for each rank. Lower "
                 "trial.ranks, or raise gpus_per_pilot in the profile."
             )
+
+    def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
+        profile = self.profile
+        gpus = f"{profile.gpus_per_pilot} GPU(s)" if profile.gpus_per_pilot else "no GPU"
+        return Preview(
+            summary=f"{profile.pilots} pilot(s) with {gpus} each, at most {profile.walltime_min} "
+            "min",
+            pilots=profile.pilots,
+            command=pilot_command(order_path(folder, 0)),
+        )
 
     def ask(self, study: str, folder: RunFolder) -> None:
         pass
@@ -122,6 +137,17 @@ class SlurmLauncher:
                 f"cluster {self.profile.cluster} has {gpus} GPU(s), one for each rank. Give it "
                 "more nodes with --nodes, or lower trial.ranks."
             )
+
+    def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
+        job, shape = next_batch(self.profile, self.shape, study, uid, folder), self.shape
+        gpus = f"{shape.gpus_per_node} GPU(s)" if shape.gpus_per_node else "no GPU"
+        return Preview(
+            summary=f"{shape.pilots} job(s) of {shape.nodes} node(s) with {gpus} each, at most "
+            f"{shape.walltime_min} min",
+            pilots=shape.pilots,
+            command=pilot_command(job.order),
+            script=batch_script(job, min(shape.pilots, self.profile.max_array_size - 1)),
+        )
 
     def ask(self, study: str, folder: RunFolder) -> None:
         check_submission(next_batch(self.profile, self.shape, study, "new", folder), 1)
