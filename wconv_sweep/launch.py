@@ -154,7 +154,7 @@ def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
     if plan.smoke:
         make_smoke_data(plan.config)
     # Before anything is written: what the site refuses leaves no trace of a study.
-    plan.launcher.ask(plan.config.study, plan.folder)
+    plan.launcher.ask(plan.config.study, plan.uid, plan.folder)
     storage = create_storage(plan.storage_url)
     studies.create_or_extend(
         storage,
@@ -197,6 +197,7 @@ def resume(
     launcher.check(config)
     check_shared(storage_url, launcher.nodes)
     place.folder.check_free(place.uid)
+    launcher.ask(study, place.uid, place.folder)
     studies.check_provenance(storage, study, provenance_of(config), accept_changes=accept_changes)
     return _start(storage, study, launcher, request)
 

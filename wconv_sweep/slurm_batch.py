@@ -16,8 +16,9 @@ from pathlib import Path
 from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError
 
-from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.errors import ConfigurationError, SlurmError
 from wconv_sweep.pilot_command import pilot_command
+from wconv_sweep.refusals import with_remedy
 from wconv_sweep.slurm_commands import ask_slurm, in_slurm_environment, refusal
 
 _UNUSABLE = "%\\\n\r"
@@ -65,7 +66,11 @@ def check_submission(job: BatchJob, count: int) -> None:
         SlurmError: it would not, in its own words.
         SlurmAway: it does not answer.
     """
-    ask_slurm(["sbatch", "--test-only"], text=batch_script(job, count))
+    script = batch_script(job, count)
+    try:
+        ask_slurm(("sbatch", "--test-only"), text=script)
+    except SlurmError as error:
+        raise with_remedy(error) from error
 
 
 def submit(job: BatchJob, count: int) -> str:
@@ -81,7 +86,7 @@ def submit(job: BatchJob, count: int) -> str:
         with in_slurm_environment(), contextlib.redirect_stderr(io.StringIO()):
             return executor.submit_pilots()
     except FailedJobError as error:
-        raise refusal("sbatch", 1, str(error)) from error
+        raise with_remedy(refusal("sbatch", 1, str(error))) from error
     finally:
         executor.remove_unsubmitted()
 

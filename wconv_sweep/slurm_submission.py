@@ -12,14 +12,13 @@ from pathlib import Path
 from wconv_sweep.errors import SlurmAway, SlurmError
 from wconv_sweep.pilot_command import write_order
 from wconv_sweep.pilot_order import PilotOrder
+from wconv_sweep.refusals import too_many
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slurm_batch import BatchJob, submit
 from wconv_sweep.slurm_jobs import alive_jobs
 from wconv_sweep.storage import Storage
 
 _ORDERS = re.compile(r"slurm_(\d+)_(\d+)\.json")
-# Words of a refusal that fewer jobs may escape.
-_TOO_MANY = ("SubmitJob", "job submit limit", "Invalid job array specification", "MaxJobCount")
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def top_up(
             except SlurmAway:
                 raise
             except SlurmError as error:
-                if not submitted and not (before and _too_many(error)):
+                if not submitted and not (before and too_many(error)):
                     raise
                 held_back = str(error)
                 break
@@ -110,15 +109,11 @@ def _submit_some(folder: RunFolder, order: PilotOrder, job: BatchJob, count: int
             return count
         except SlurmError as error:
             path.unlink()
-            if count == 1 or not _too_many(error):
+            if count == 1 or not too_many(error):
                 raise
             count = (count + 1) // 2
         else:
             return count
-
-
-def _too_many(error: SlurmError) -> bool:
-    return any(words in str(error) for words in _TOO_MANY)
 
 
 def _order_path(folder: RunFolder, first: int, count: int) -> Path:

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from wconv_sweep.cluster_profile import ClusterProfile, LocalProfile, SlurmProfile
-from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.errors import ConfigurationError, SlurmError
 from wconv_sweep.local_pilots import order_path, start_local
 from wconv_sweep.pilot_command import pilot_command
 from wconv_sweep.pilot_request import PilotRequest, PilotShape, resolve_request
 from wconv_sweep.preview import Preview
+from wconv_sweep.refusals import too_many
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slurm_batch import batch_script, check_submission
-from wconv_sweep.slurm_jobs import jobs_of
+from wconv_sweep.slurm_jobs import alive_jobs, job_name, jobs_of
 from wconv_sweep.slurm_options import trials_at_once
 from wconv_sweep.slurm_pilots import next_batch, reap, start_slurm
 from wconv_sweep.status import StudyStatus
@@ -55,8 +56,14 @@ class Launcher(Protocol):
     def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
         """Return what would be started."""
 
-    def ask(self, study: str, folder: RunFolder) -> None:
-        """Raise `SlurmError` when the site would not take the pilots; change nothing."""
+    def ask(self, study: str, uid: str | None, folder: RunFolder) -> None:
+        """Raise `SlurmError` when the site would not take the pilots; change nothing.
+
+        Args:
+            study: its name.
+            uid: of the study in its storage; None for one that is still to be created.
+            folder: of the study.
+        """
 
     def start(self, storage: Storage, status: StudyStatus, place: Place) -> Pilots:
         """Start the pilots that are missing."""
@@ -111,7 +118,7 @@ class LocalLauncher:
             command=pilot_command(order_path(folder, 0)),
         )
 
-    def ask(self, study: str, folder: RunFolder) -> None:
+    def ask(self, study: str, uid: str | None, folder: RunFolder) -> None:
         pass
 
     def start(self, storage: Storage, status: StudyStatus, place: Place) -> Pilots:
@@ -149,8 +156,16 @@ class SlurmLauncher:
             script=batch_script(job, min(shape.pilots, self.profile.max_array_size - 1)),
         )
 
-    def ask(self, study: str, folder: RunFolder) -> None:
-        check_submission(next_batch(self.profile, self.shape, study, "new", folder), 1)
+    def ask(self, study: str, uid: str | None, folder: RunFolder) -> None:
+        alive = alive_jobs(job_name(study, uid)) if uid else ()
+        if len(alive) >= self.shape.pilots:
+            return
+        try:
+            check_submission(next_batch(self.profile, self.shape, study, uid or "", folder), 1)
+        except SlurmError as error:
+            # Those that are there are what the site allows; the others come later.
+            if not (alive and too_many(error)):
+                raise
 
     def start(self, storage: Storage, status: StudyStatus, place: Place) -> Pilots:
         config = status.config
