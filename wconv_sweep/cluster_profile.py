@@ -3,6 +3,9 @@
 `launcher` chooses between two kinds: pilots as processes of this machine, or as jobs of SLURM.
 """
 
+import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
@@ -21,6 +24,7 @@ from wconv_sweep.site_facts import (
     SourceSpec,
 )
 from wconv_sweep.slurm_words import (
+    AccountSuffix,
     Constraint,
     ModuleName,
     SetupCommand,
@@ -90,7 +94,7 @@ class SlurmProfile(_Profile):
     """Project that pays; null: from `--account` or WCONV_SWEEP_ACCOUNT."""
     account_required: bool = False
     """Whether the site refuses jobs that name none."""
-    account_suffix: SlurmName | None = None
+    account_suffix: AccountSuffix | None = None
     """Added to accounts that do not end with it, e.g. `_g` for the GPU part of an allocation."""
     wckey: SlurmName | None = None
     """Key of a workload; null names none, for sites that keep a list refuse unknown ones."""
@@ -165,14 +169,26 @@ def load_profile(wanted: str) -> ClusterProfile:
     """Return a profile by name or by the path of a file.
 
     Args:
-        wanted: a path that ends in .yaml, or a name: of a file in the user's own folder, else of a
-            profile that ships. See `wconv_sweep.cluster_folder`.
+        wanted: a path that ends in .yaml, or a name: of a file in `own_folder`, else of a profile
+            that ships.
 
     Raises:
         ConfigurationError: it does not exist or is wrong; every problem is named.
     """
-    path, name = resources.find(PACKAGE, "cluster", wanted)
+    path, name = resources.find(PACKAGE, "cluster", wanted, own_folder())
     return check_profile(read_document(path, name))
+
+
+def own_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of the user's own profiles, which need not exist.
+
+    Args:
+        environment: XDG_CONFIG_HOME in it stands for ~/.config (XDG Base Directory Specification,
+            which has relative paths ignored).
+    """
+    named = Path(environment.get("XDG_CONFIG_HOME", ""))
+    config = named if named.is_absolute() else Path("~/.config").expanduser()
+    return config / "wconv-sweep" / "clusters"
 
 
 def check_profile(document: Document) -> ClusterProfile:

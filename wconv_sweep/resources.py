@@ -9,17 +9,22 @@ from wconv_sweep.errors import ConfigurationError
 
 def shipped(package: str, folder_name: str = "") -> dict[str, Path]:
     """Return the YAML files of a data package, or of a folder in it, by name."""
-    folder = Path(str(files(package))) / folder_name
+    return files_in(Path(str(files(package))) / folder_name)
+
+
+def files_in(folder: Path) -> dict[str, Path]:
+    """Return the YAML files of a folder by name; none if it does not exist."""
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def find(package: str, what: str, wanted: str) -> tuple[Path, str]:
-    """Return the path of a shipped file by name, or of a user's file, and how messages call it.
+def find(package: str, what: str, wanted: str, own: Path | None = None) -> tuple[Path, str]:
+    """Return the path of a file by name or by path, and how messages call it.
 
     Args:
         package: data package, `wconv_studies` or `wconv_slurm_templates`.
         what: the word for one of its files, "study" or "cluster".
-        wanted: a shipped name, or a path that ends in .yaml.
+        wanted: a name, or a path that ends in .yaml.
+        own: folder of the user's files; their names go before those of shipped ones.
 
     Raises:
         ConfigurationError: there is no such name or file, or none that may be read.
@@ -37,12 +42,14 @@ def find(package: str, what: str, wanted: str) -> tuple[Path, str]:
         if not there:
             raise ConfigurationError(f"--{what} {wanted}: there is no such file")
         return path, wanted
-    known = shipped(package)
+    mine = files_in(own) if own else {}
+    known = shipped(package) | mine
     if wanted not in known:
         near = difflib.get_close_matches(wanted, known, n=1)
         hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(known)}."
+        place = f" or lies in {own}" if own else ""
         raise ConfigurationError(
-            f"--{what} {wanted}: no {what} of this name is shipped. {hint} "
+            f"--{what} {wanted}: no {what} of this name is shipped{place}. {hint} "
             f"For a file of your own, give its path ending in .yaml."
         )
-    return known[wanted], f"{wanted}.yaml"
+    return known[wanted], str(known[wanted]) if wanted in mine else f"{wanted}.yaml"

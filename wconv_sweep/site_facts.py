@@ -88,8 +88,8 @@ class NetworkSpec(Spec):
 class BillingSpec(Spec):
     """What an hour of a node costs.
 
-    units per hour = max(CPUs x per_cpu, GPUs x per_gpu, share of memory x per_node), and per_node
-    where nodes are never shared.
+    units = max(CPUs x per_cpu, GPUs x per_gpu, memory / node_mem_mb x per_node), rounded up to a
+    multiple of `step`; `per_node` where pilots take whole nodes.
     """
 
     unit: Literal["core-hours", "GPU-hours", "node-hours"]
@@ -100,8 +100,10 @@ class BillingSpec(Spec):
     """Units for an hour of one of `cpus_per_node`; null: they cost nothing by themselves."""
     per_gpu: Price | None = None
     """Units for an hour of a GPU; null: they cost nothing by themselves."""
-    memory: bool = False
-    """Whether a job pays for its share of the node's memory as for the same share of the node."""
+    node_mem_mb: Count | None = None
+    """Memory that costs as much as a whole node, MiB; null: memory costs nothing by itself."""
+    step: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    """Units are counted in multiples of this; null: as they are."""
 
 
 class SourceSpec(Spec):

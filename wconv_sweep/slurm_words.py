@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,99}")
+_SUFFIX = re.compile(r"[A-Za-z0-9_.@+-]{1,50}")
 _CONSTRAINT = re.compile(r"[A-Za-z0-9_(\[][A-Za-z0-9_.:,+*&|()\[\]-]{0,199}")
 _MODULE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+/-]{0,199}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -92,6 +93,9 @@ SlurmName = Annotated[
     str, AfterValidator(_checked(_NAME, "letters, digits and _ . @ + - alone, at most 100"))
 ]
 """Of a partition, QOS, account or kind of GPU."""
+AccountSuffix = Annotated[
+    str, AfterValidator(_checked(_SUFFIX, "letters, digits and _ . @ + - alone, at most 50"))
+]
 Constraint = Annotated[
     str,
     AfterValidator(_checked(_CONSTRAINT, "names of features, joined by & | , and brackets alone")),
