@@ -67,7 +67,7 @@ def run_pilot(order_path: str) -> None:
     if place.job is not None:
         ends_s = slurm_pilot.job_end_s(place.job, order.walltime_s)
     end = PilotEnd(ends_s, order.grace_s)
-    with _obeying_signals(end), _alone(order, place) as alone:
+    with obeying_signals(end), _alone(order, place) as alone:
         if not alone:
             logger.info(event("pilot is already running", pilot=place.pilot))
             return
@@ -84,6 +84,21 @@ def run_pilot(order_path: str) -> None:
             storage.close()
 
 
+@contextlib.contextmanager
+def obeying_signals(end: PilotEnd) -> Iterator[None]:
+    """Let SIGTERM and SIGUSR2 end the pilot meanwhile."""
+
+    def obey(number: int, _: object) -> None:
+        end.on_signal(number)
+
+    before = {number: signal.signal(number, obey) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _work(order: PilotOrder, place: PilotPlace, end: PilotEnd, storage: Storage) -> None:
     config = load_config(storage, order.study)
     share = share_of(order, config.trial, place.node)
@@ -93,7 +108,7 @@ def _work(order: PilotOrder, place: PilotPlace, end: PilotEnd, storage: Storage)
     agent = Agent(order, place, share, config, storage, end)
     why = agent.work()
     last = agent.end()
-    if place.job is not None and order.requeue and why is None and last:
+    if place.job is not None and order.requeue and why is None and end.may_go_on and last:
         _requeue(place.job, agent)
     logger.info(event("pilot ended", why=why or end.why))
 
@@ -277,6 +292,8 @@ class Agent:
 
     def _wind_up(self) -> None:
         """Wait for the lanes at work, until nothing can be hoped for any more."""
+        if self._busy:
+            logger.info(event("stopping", why=self._end.why, lanes=len(self._busy)))
         while self._busy and not self._end.is_hopeless:
             self._wait_for_lanes(WAIT_S)
         for lane in self._busy:
@@ -298,18 +315,6 @@ def _alone(order: PilotOrder, place: PilotPlace) -> Iterator[bool]:
         return
     with pilot_lock(RunFolder(order.run_folder), place.pilot) as locked:
         yield locked
-
-
-@contextlib.contextmanager
-def _obeying_signals(end: PilotEnd) -> Iterator[None]:
-    """Let SIGTERM and SIGUSR2 end the pilot; a second of them changes nothing."""
-
-    def obey(number: int, _: object) -> None:
-        end.on_signal(number)
-
-    for number in (signal.SIGTERM, signal.SIGUSR2):
-        signal.signal(number, obey)
-    yield
 
 
 def _origin(config: StudyConfig) -> dict[str, Any]:

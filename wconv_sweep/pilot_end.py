@@ -26,8 +26,7 @@ class PilotEnd:
         self._grace_s = grace_s
         self.signalled: signal.Signals | None = None
         """The last signal that asked for the end."""
-        self.warned = False
-        """Whether SIGUSR2 came: SLURM will end the job soon, and nobody has cancelled it."""
+        self._warned = False
         self.superseded = False
         """Whether another copy of this pilot has started."""
         self._since: float | None = None
@@ -35,7 +34,7 @@ class PilotEnd:
     def on_signal(self, number: int) -> None:
         """Take in SIGTERM or SIGUSR2; callable from a handler."""
         self.signalled = signal.Signals(number)
-        self.warned = self.warned or number == signal.SIGUSR2
+        self._warned = self._warned or number == signal.SIGUSR2
         self.begin()
 
     def begin(self) -> None:
@@ -64,6 +63,15 @@ class PilotEnd:
     def is_hopeless(self) -> bool:
         """Whether trials that were killed when the grace was used up are still there."""
         return self._past(self._grace_s + HANG_S)
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether a new start of the pilot is welcome.
+
+        SIGUSR2 comes before the time limit or a preemption. SIGTERM alone is also what a
+        cancelled job gets, and a job that SLURM itself puts back into the queue.
+        """
+        return not self.superseded and (self._warned or self.signalled is None)
 
     @property
     def training_left_s(self) -> float:
