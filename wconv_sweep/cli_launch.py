@@ -137,6 +137,7 @@ def launch_command(
         settings=changes,
         smoke=smoke,
         request=_request(pilots, nodes, time, qos, account, partition),
+        dry_run=dry_run,
     )
     for warning in plan.warnings:
         print(f"wconv-sweep: warning: {warning}", file=sys.stderr)
@@ -145,6 +146,8 @@ def launch_command(
             console.print_json(plan_view.plan_json(plan))
         else:
             plan_view.print_plan(console.console(), plan)
+        if plan.problems:
+            raise ConfigurationError(plan.problems)
         return
     launched = launch(plan, accept_changes=accept_changes)
     _show(launched, storage, runs, follow=follow, as_json=as_json)

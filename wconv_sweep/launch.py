@@ -1,7 +1,8 @@
 """Launches, follows and resumes studies."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from sqlalchemy import URL
 from wconv_sweep import studies
 from wconv_sweep.cluster_profile import ClusterProfile, load_profile
 from wconv_sweep.data_files import check_data, make_smoke_data
-from wconv_sweep.errors import StorageAway, SweepFailed
+from wconv_sweep.errors import ConfigurationError, StorageAway, SweepFailed, WconvSweepError
 from wconv_sweep.last_request import last_request, or_else, save_request
 from wconv_sweep.pilot_request import PilotRequest
 from wconv_sweep.preview import Preview
@@ -41,7 +42,7 @@ POLL_S = 0.5
 """Time between two looks at a study that is being followed, seconds."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a launch would do; nothing of it has been done."""
 
@@ -55,14 +56,12 @@ class Plan:
     request: PilotRequest
     uid: str | None
     """Of the study in its storage; None for one that is still to be created."""
-    smoke: bool = False
+    smoke: bool
     """Whether the study is shrunk and trains on made-up data."""
-
-    @property
-    def warnings(self) -> list[str]:
-        """What is allowed, but may go wrong."""
-        advice = local_disk_advice(self.storage_url)
-        return [advice] if advice else []
+    problems: tuple[str, ...]
+    """Why it cannot be launched."""
+    warnings: tuple[str, ...]
+    """What is allowed, but may go wrong."""
 
     def preview(self) -> Preview:
         """Return what would be started; a study that is new has no name in SLURM yet."""
@@ -90,6 +89,7 @@ def plan_launch(
     settings: Sequence[str] = (),
     smoke: bool = False,
     request: PilotRequest = NOTHING_ELSE,
+    dry_run: bool = False,
 ) -> Plan:
     """Check the study, the cluster, the user's data and the storage; write nothing.
 
@@ -101,6 +101,8 @@ def plan_launch(
         settings: changes of single keys of the study, see `wconv_sweep.settings`.
         smoke: shrink the study, see `wconv_sweep.smoke`.
         request: what is wanted other than the profile says.
+        dry_run: the plan is only to be looked at, so what stands in its way is one of its problems
+            and not raised: data that are not here, or a storage that cannot be reached.
 
     Raises:
         ConfigurationError: a file has problems; all of them are named.
@@ -110,31 +112,38 @@ def plan_launch(
     smoke_folder = runs / SMOKE_DATA if smoke else None
     config = locate_data(load_study(study, settings=settings, smoke_folder=smoke_folder))
     profile = load_profile(cluster)
-    if not smoke:
-        check_data(config)
     launcher = launcher_of(profile, request)
-    launcher.check(config)
-    check_shared(storage_url, launcher.nodes)
+    findings = launcher.findings(config)
+    problems = list(findings.problems)
+    with _noted(problems, instead=dry_run):
+        if not smoke:
+            check_data(config)
+    with _noted(problems, instead=dry_run):
+        check_shared(storage_url, launcher.nodes)
     folder, uid = RunFolder.of(runs, config.study), None
-    if has_storage(storage_url):
-        storage = open_storage(storage_url)
-        try:
-            if studies.check_same(storage, config):
-                place = studies.place_of(storage, config.study)
-                folder, uid = place.folder, place.uid
-        finally:
-            storage.close()
-    folder.check_free(uid)
+    with _noted(problems, instead=dry_run):
+        if has_storage(storage_url):
+            storage = open_storage(storage_url)
+            try:
+                if studies.check_same(storage, config):
+                    place = studies.place_of(storage, config.study)
+                    folder, uid = place.folder, place.uid
+            finally:
+                storage.close()
+        folder.check_free(uid)
+    advice = local_disk_advice(storage_url)
     return Plan(
-        config,
-        profile,
-        storage_url,
-        folder,
-        _lasting_name(cluster),
-        launcher,
-        request,
-        uid,
-        smoke,
+        config=config,
+        profile=profile,
+        storage_url=storage_url,
+        folder=folder,
+        cluster=_lasting_name(cluster),
+        launcher=launcher,
+        request=request,
+        uid=uid,
+        smoke=smoke,
+        problems=tuple(problems),
+        warnings=(*findings.warnings, *([advice] if advice else [])),
     )
 
 
@@ -149,8 +158,11 @@ def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
         accept_changes: also when the study was begun with another program or other data.
 
     Raises:
-        StudyError: it was, and that is not accepted; or another study has its name.
+        ConfigurationError: the plan has problems.
+        SlurmError: the site does not take the pilots, or does not answer.
+        StudyError: the study was begun with something else; or another study has its name.
     """
+    _refuse(plan.problems)
     if plan.smoke:
         make_smoke_data(plan.config)
     # Before anything is written: what the site refuses leaves no trace of a study.
@@ -194,7 +206,7 @@ def resume(
         request = or_else(request, last_request(place.folder))
     launcher = launcher_of(load_profile(cluster or place.cluster), request)
     check_data(config)
-    launcher.check(config)
+    _refuse(launcher.findings(config).problems)
     check_shared(storage_url, launcher.nodes)
     place.folder.check_free(place.uid)
     launcher.ask(study, place.uid, place.folder)
@@ -248,6 +260,22 @@ def _lasting_name(cluster: str) -> str:
     """Return a profile's name, or the path of its file that holds in every folder."""
     is_file = cluster.endswith((".yaml", ".yml"))
     return str(Path(cluster).expanduser().resolve()) if is_file else cluster
+
+
+@contextmanager
+def _noted(problems: list[str], *, instead: bool) -> Iterator[None]:
+    """Let an error of the user's be one of the problems, if that is wanted instead."""
+    try:
+        yield
+    except WconvSweepError as error:
+        if not instead:
+            raise
+        problems += str(error).splitlines()
+
+
+def _refuse(problems: Sequence[str]) -> None:
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def _start(storage: Storage, study: str, launcher: Launcher, request: PilotRequest) -> Launched:

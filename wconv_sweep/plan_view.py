@@ -1,9 +1,11 @@
 """Shows what a launch would do: `--dry-run`."""
 
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 
+from wconv_sweep.billing import Cost
 from wconv_sweep.console import density_text
 from wconv_sweep.launch import Plan
 from wconv_sweep.preview import Preview
@@ -31,6 +33,10 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "pilot": preview.command,
         "pilots": preview.pilots,
         "batch_script": preview.script,
+        "cost": None if preview.cost is None else asdict(preview.cost),
+        "gpu_hours_cap": plan.config.budget.gpu_hours,
+        "problems": list(plan.problems),
+        "warnings": list(plan.warnings),
     }
 
 
@@ -40,7 +46,7 @@ def _rows(plan: Plan, preview: Preview) -> dict[str, str]:
     pruner = config.search.pruner.name
     pruned = "" if pruner == "none" else f", pruner {pruner}"
     fixed = [f"{name} {density_text(point)}" for name, point in config.fixed_points().items()]
-    return {
+    rows = {
         "study": config.study,
         "network": f"{config.model.name} {_options(config.model.options)}",
         "data": f"{config.data.name} {_options(config.data.options)}",
@@ -54,6 +60,22 @@ def _rows(plan: Plan, preview: Preview) -> dict[str, str]:
         "run folder": str(plan.folder.path),
         "pilot": preview.command,
     }
+    if preview.cost is not None:
+        rows["at most"] = _cost(preview.cost, config.budget.gpu_hours)
+    return rows
+
+
+def _cost(cost: Cost, cap_h: float | None) -> str:
+    parts = [f"{cost.gpu_hours:,.1f} GPU-hours"]
+    if cost.core_hours is not None:
+        parts.append(f"{cost.core_hours:,.1f} core-hours")
+    billed = (
+        "what the site bills for them is not known"
+        if cost.billed is None
+        else f"the site bills {cost.billed:,.1f} {cost.unit}"
+    )
+    cap = "no cap" if cap_h is None else f"the cap is {cap_h:g} GPU-hours"
+    return f"{', '.join(parts)}; {billed}; {cap}"
 
 
 def _options(options: dict[str, Any]) -> str:

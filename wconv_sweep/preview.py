@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from wconv_sweep.billing import Cost
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
@@ -14,3 +16,5 @@ class Preview:
     """Of each pilot's agent, as shell text."""
     script: str | None = None
     """The batch script, on a SLURM cluster."""
+    cost: Cost | None = None
+    """The most that the pilots can cost, on a SLURM cluster."""

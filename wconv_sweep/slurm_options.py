@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from wconv_sweep.cluster_lint import nodes_of_trial
 from wconv_sweep.cluster_profile import SlurmProfile
 from wconv_sweep.pilot_order import PilotOrder
 from wconv_sweep.pilot_request import PilotShape
@@ -69,10 +70,8 @@ def trials_at_once(shape: PilotShape, trial: TrialShape) -> int:
     """Return how many trials a pilot trains side by side."""
     if not shape.gpus_per_node:
         return shape.cpu_lanes(trial.ranks, trial.threads_per_rank) * shape.nodes
-    if trial.ranks > shape.gpus_per_node:
-        nodes_of_a_trial = -(-trial.ranks // shape.gpus_per_node)
-        return max(1, shape.nodes // nodes_of_a_trial)
-    return shape.gpus_per_node // trial.ranks * shape.nodes
+    spanned = nodes_of_trial(shape, trial) or 1
+    return shape.nodes // spanned * (shape.gpus_per_node // trial.ranks or 1)
 
 
 def _options(profile: SlurmProfile, shape: PilotShape) -> dict[str, str | int | bool]:

@@ -93,7 +93,7 @@ def start_slurm(
     job = next_batch(profile, shape, config.study, place.uid, place.folder)
     order = pilot_order(profile, shape, config.study, config.trial, storage.name, place.folder)
     submission = top_up(
-        storage, place.folder, wanted, order, job, largest_array=profile.max_array_size - 1
+        storage, place.folder, wanted, order, job, largest_array=profile.max_array_size
     )
     return SlurmPilots(job.name, place.folder, submission)
 

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+from wconv_sweep.billing import projected_cost
+from wconv_sweep.cluster_lint import Findings, lint
 from wconv_sweep.cluster_profile import ClusterProfile, LocalProfile, SlurmProfile
 from wconv_sweep.errors import ConfigurationError, SlurmError
 from wconv_sweep.local_pilots import order_path, start_local
@@ -50,8 +52,8 @@ class Launcher(Protocol):
     def nodes(self) -> int:
         """Nodes that all pilots together may be on."""
 
-    def check(self, config: StudyConfig) -> None:
-        """Raise `ConfigurationError` when no pilot could train the study's trials."""
+    def findings(self, config: StudyConfig) -> Findings:
+        """Return why no pilot would start or train the study's trials, and what may surprise."""
 
     def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
         """Return what would be started."""
@@ -99,14 +101,16 @@ class LocalLauncher:
     profile: LocalProfile
     nodes: int = 1
 
-    def check(self, config: StudyConfig) -> None:
+    def findings(self, config: StudyConfig) -> Findings:
         gpus = self.profile.gpus_per_pilot
-        if 0 < gpus < config.trial.ranks:
-            raise ConfigurationError(
-                f"study {config.study}: trial.ranks is {config.trial.ranks}, but a pilot on "
-                f"cluster {self.profile.cluster} has {gpus} GPU(s), one for each rank. Lower "
-                "trial.ranks, or raise gpus_per_pilot in the profile."
-            )
+        if not 0 < gpus < config.trial.ranks:
+            return Findings(problems=(), warnings=())
+        problem = (
+            f"study {config.study}: trial.ranks is {config.trial.ranks}, but a pilot on cluster "
+            f"{self.profile.cluster} has {gpus} GPU(s), one for each rank. Lower trial.ranks, or "
+            "raise gpus_per_pilot in the profile."
+        )
+        return Findings(problems=(problem,), warnings=())
 
     def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
         profile = self.profile
@@ -136,14 +140,8 @@ class SlurmLauncher:
     def nodes(self) -> int:
         return self.shape.nodes * self.shape.pilots
 
-    def check(self, config: StudyConfig) -> None:
-        gpus = self.shape.gpus_per_node * self.shape.nodes
-        if 0 < gpus < config.trial.ranks:
-            raise ConfigurationError(
-                f"study {config.study}: trial.ranks is {config.trial.ranks}, but a pilot on "
-                f"cluster {self.profile.cluster} has {gpus} GPU(s), one for each rank. Give it "
-                "more nodes with --nodes, or lower trial.ranks."
-            )
+    def findings(self, config: StudyConfig) -> Findings:
+        return lint(self.profile, self.shape, config.trial)
 
     def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
         job, shape = next_batch(self.profile, self.shape, study, uid, folder), self.shape
@@ -153,7 +151,8 @@ class SlurmLauncher:
             f"{shape.walltime_min} min",
             pilots=shape.pilots,
             command=pilot_command(job.order),
-            script=batch_script(job, min(shape.pilots, self.profile.max_array_size - 1)),
+            script=batch_script(job, min(shape.pilots, self.profile.max_array_size)),
+            cost=projected_cost(self.profile, shape),
         )
 
     def ask(self, study: str, uid: str | None, folder: RunFolder) -> None:
