@@ -75,16 +75,18 @@ def status_command(
     Example: wconv-sweep status --study quickstart
     """
     from wconv_sweep import console
-    from wconv_sweep.status import read_status, study_names
+    from wconv_sweep.status import read_status, study_jobs, study_names
     from wconv_sweep.storage import choose_url, open_storage
 
     opened = open_storage(choose_url(storage, runs))
     statuses = [read_status(opened, name) for name in ([study] if study else study_names(opened))]
     opened.close()
+    jobs = [study_jobs(status) for status in statuses]
     if as_json:
-        console.print_json([console.status_json(status) for status in statuses])
+        both = zip(statuses, jobs, strict=True)
+        console.print_json([console.status_json(status, of_it) for status, of_it in both])
     else:
-        console.print_status(console.console(), statuses)
+        console.print_status(console.console(), statuses, jobs)
 
 
 @app.command("retry")

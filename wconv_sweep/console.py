@@ -11,7 +11,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from wconv_sweep.jobs_view import jobs_json, jobs_lines
 from wconv_sweep.results import StudyResult, TrialRow
+from wconv_sweep.slurm_jobs import SlurmView
 from wconv_sweep.status import StudyStatus
 from wconv_sweep.tables import SlotState, StudyState
 
@@ -51,8 +53,13 @@ def progress(out: Console) -> Iterator[Callable[[StudyStatus], None]]:
         yield _ChangePrinter(out)
 
 
-def status_view(status: StudyStatus) -> Group:
-    """Return what `status` and the progress display show of one study."""
+def status_view(status: StudyStatus, jobs: SlurmView | None = None) -> Group:
+    """Return what `status` and the progress display show of one study.
+
+    Args:
+        status: of the study.
+        jobs: its pilots in SLURM, where it has had any.
+    """
     parts: list[Any] = [_headline(status), _bar(status)]
     if status.word == "stalled":
         command = f"wconv-sweep resume --study {status.study}"
@@ -63,6 +70,9 @@ def status_view(status: StudyStatus) -> Group:
         parts.append(Text(f"{what}{status.reason}", style="red"))
     if status.counts_gpus:
         parts.append(Text(_gpu_hours(status)))
+    if jobs is not None:
+        parts += [Text(line) for line in jobs_lines(jobs)]
+        parts += [Text(f"warning: {warning}", "yellow") for warning in jobs.warnings]
     if status.running:
         parts.append(_running_table(status))
     result = status.result
@@ -75,17 +85,25 @@ def status_view(status: StudyStatus) -> Group:
     return Group(*parts)
 
 
-def print_status(out: Console, statuses: Sequence[StudyStatus]) -> None:
-    """Print studies in full, with the first traceback of each kind of failure."""
-    for status in statuses:
-        out.print(status_view(status))
+def print_status(
+    out: Console, statuses: Sequence[StudyStatus], jobs: Sequence[SlurmView | None]
+) -> None:
+    """Print studies in full, with the first traceback of each kind of failure.
+
+    Args:
+        out: to print to.
+        statuses: of the studies.
+        jobs: of each study, its pilots in SLURM.
+    """
+    for status, of_it in zip(statuses, jobs, strict=True):
+        out.print(status_view(status, of_it))
         for failure in status.failures:
             if failure.traceback:
                 out.print(Text(failure.traceback.rstrip()), style="dim", soft_wrap=True)
 
 
-def status_json(status: StudyStatus) -> dict[str, Any]:
-    """Return a status as plain data."""
+def status_json(status: StudyStatus, jobs: SlurmView | None = None) -> dict[str, Any]:
+    """Return a status as plain data; without `jobs`, nothing about pilots in SLURM."""
     result = status.result
     return {
         "study": status.study,
@@ -96,6 +114,7 @@ def status_json(status: StudyStatus) -> dict[str, Any]:
         "slots": {str(state): number for state, number in status.counts.items()},
         "seconds_left": status.seconds_left,
         **_gpu_hours_json(status),
+        **({} if jobs is None else {"pilots": jobs_json(jobs)}),
         "running": [_row_json(row) for row in status.running],
         "best": _row_json(result.best) if result else None,
         "plain": _row_json(result.plain) if result and result.plain else None,

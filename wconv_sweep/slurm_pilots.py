@@ -12,7 +12,8 @@ from wconv_sweep.slots import SlotTable
 from wconv_sweep.slurm_batch import BatchJob
 from wconv_sweep.slurm_jobs import SlurmView, alive_jobs, job_name
 from wconv_sweep.slurm_options import batch_job, pilot_order
-from wconv_sweep.slurm_submission import Submission, next_order, top_up
+from wconv_sweep.slurm_orders import next_order
+from wconv_sweep.slurm_submission import Submission, top_up
 from wconv_sweep.storage import Storage
 from wconv_sweep.studies import Place
 from wconv_sweep.study_config import StudyConfig
@@ -102,7 +103,7 @@ def next_batch(
     profile: SlurmProfile, shape: PilotShape, study: str, uid: str, folder: RunFolder
 ) -> BatchJob:
     """Return the next batch job of a study, of which nothing has been written yet."""
-    order = next_order(folder, shape.pilots)
+    order, _ = next_order(folder, shape.pilots)
     return batch_job(profile, shape, job_name(study, uid), folder, frozen_code(folder), order)
 
 

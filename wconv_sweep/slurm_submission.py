@@ -4,10 +4,8 @@ squeue tells how many there are, not a file: whoever was killed right after sbat
 all the same. One command at a time counts and submits; all login nodes share the storage.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from wconv_sweep.errors import SlurmAway, SlurmError
 from wconv_sweep.pilot_command import write_order
@@ -16,9 +14,8 @@ from wconv_sweep.refusals import too_many
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slurm_batch import BatchJob, submit
 from wconv_sweep.slurm_jobs import alive_jobs
+from wconv_sweep.slurm_orders import next_order
 from wconv_sweep.storage import Storage
-
-_ORDERS = re.compile(r"slurm_(\d+)_(\d+)\.json")
 
 
 @dataclass(frozen=True)
@@ -83,22 +80,11 @@ def top_up(
     return Submission(before, submitted, wanted, held_back)
 
 
-def next_order(folder: RunFolder, count: int) -> Path:
-    """Return where the order of the next array of so many pilots will lie."""
-    return _order_path(folder, _next_pilot(folder), count)
-
-
-def has_been_in_slurm(folder: RunFolder) -> bool:
-    """Tell whether pilots of the study have been submitted."""
-    return _next_pilot(folder) > 0
-
-
 def _submit_some(folder: RunFolder, order: PilotOrder, job: BatchJob, count: int) -> int:
     """Submit an array of so many pilots, or of fewer where that is too many; return how many."""
     known = {each.array for each in alive_jobs(job.name)}
     while True:
-        first = _next_pilot(folder)
-        path = _order_path(folder, first, count)
+        path, first = next_order(folder, count)
         write_order(order.model_copy(update={"pilot": first}), path)
         try:
             submit(replace(job, order=path), count)
@@ -114,17 +100,3 @@ def _submit_some(folder: RunFolder, order: PilotOrder, job: BatchJob, count: int
             count = (count + 1) // 2
         else:
             return count
-
-
-def _order_path(folder: RunFolder, first: int, count: int) -> Path:
-    return folder.pilots / f"slurm_{first}_{count}.json"
-
-
-def _next_pilot(folder: RunFolder) -> int:
-    """Return the first number that no pilot of the study has had."""
-    ends = [
-        int(found[1]) + int(found[2])
-        for found in map(_ORDERS.fullmatch, (path.name for path in folder.pilots.glob("slurm_*")))
-        if found
-    ]
-    return max(ends, default=0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from wconv_sweep import studies
 from wconv_sweep.errors import SlurmError
 from wconv_sweep.slurm_jobs import ALIVE, JobState, SlurmView, cancel, jobs_of
-from wconv_sweep.slurm_submission import has_been_in_slurm
+from wconv_sweep.slurm_orders import has_been_in_slurm
 from wconv_sweep.storage import Storage
 
 
