@@ -53,7 +53,7 @@ class Partition:
     max_nodes: int | None
     """Most nodes of a job; None: no limit."""
     allow_accounts: tuple[str, ...]
-    """Empty: every account."""
+    """In lower case, as accounting keeps them; empty: every account."""
     allow_qos: tuple[str, ...]
     """Empty: every QOS."""
     qos: str
@@ -196,7 +196,7 @@ def _partitions() -> Iterator[Partition]:
             kinds=tuple(kinds.get(row["PartitionName"], ())),
             max_time_min=minutes(row["MaxTime"]),
             max_nodes=number(row["MaxNodes"]),
-            allow_accounts=_unless_all(row.get("AllowAccounts", "ALL")),
+            allow_accounts=_unless_all(row.get("AllowAccounts", "ALL").lower()),
             allow_qos=_unless_all(row.get("AllowQos", "ALL")),
             qos="" if row["QoS"] == "N/A" else row["QoS"],
         )
@@ -241,4 +241,4 @@ def _rows(command: Sequence[str], columns: Sequence[str]) -> Iterator[dict[str, 
 
 
 def _unless_all(text: str) -> tuple[str, ...]:
-    return () if text == "ALL" else names(text)
+    return () if text.upper() == "ALL" else names(text)
