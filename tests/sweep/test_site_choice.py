@@ -35,22 +35,23 @@ def association(account: str) -> Association:
         max_submit_jobs=None,
         max_jobs=None,
         max_wall_min=None,
-        max_gpus_per_job=None,
+        max_gpus=None,
     )
 
 
 def qos(name: str) -> Qos:
     return Qos(
         name=name,
-        priority=0,
         preempts=(),
-        preempt_mode="cluster",
         grace_s=0,
         max_submit_per_user=None,
         max_submit_per_account=None,
         max_jobs_per_user=None,
         max_wall_min=None,
-        max_gpus_per_job=None,
+        min_nodes=None,
+        max_nodes=None,
+        max_gpus=None,
+        max_nodes_per_user=None,
         max_gpus_per_user=None,
     )
 
@@ -64,8 +65,6 @@ SITE = Site(
     version="23.11.4",
     max_array_size=1001,
     max_job_count=10_000,
-    requeues=True,
-    preemption="preempt/none, OFF",
     partitions=(CPU, SMALL, LARGE),
     user="alice",
     associations=(association("mine"),),
