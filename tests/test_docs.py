@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -19,9 +20,9 @@ from typer.testing import CliRunner
 
 from wconv_jobs import catalog
 from wconv_sweep.cli import app
-from wconv_sweep.cluster_profile import ClusterProfile
+from wconv_sweep.cluster_profile import LocalProfile, SlurmProfile, check_profile
 from wconv_sweep.study_config import StudyConfig, check_study
-from wconv_sweep.yaml_files import read_document, validate
+from wconv_sweep.yaml_files import read_document
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -93,8 +94,10 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         key = f"{prefix}{field.alias or name}"
         yield key
+        container = typing.get_origin(field.annotation)
+        entry = ".NAME" if container is dict else ".N" if container is list else ""
         for inner in _models_in(field.annotation):
-            yield from _keys(inner, f"{key}.")
+            yield from _keys(inner, f"{key}{entry}.")
 
 
 def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
@@ -108,7 +111,8 @@ def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
     ("page", "request_line", "model"),
     [
         ("studies.md", "<!-- keys: study -->", StudyConfig),
-        ("clusters.md", "<!-- keys: cluster -->", ClusterProfile),
+        ("clusters.md", "<!-- keys: local -->", LocalProfile),
+        ("clusters.md", "<!-- keys: slurm -->", SlurmProfile),
     ],
 )
 def test_every_key_has_a_row_with_a_meaning(
@@ -156,7 +160,7 @@ def test_the_cluster_profiles_shown_are_valid(tmp_path: Path) -> None:
 
     for page, content in examples:
         path.write_text(content, "utf-8")
-        validate(read_document(path, page), ClusterProfile)
+        check_profile(read_document(path, page))
 
     assert len(examples) >= 1
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from wconv_sweep import studies
-from wconv_sweep.cluster_profile import ClusterProfile, load_profile
+from wconv_sweep.cluster_profile import LocalProfile, load_profile
 from wconv_sweep.data_files import check_data, make_smoke_data
 from wconv_sweep.errors import ConfigurationError, StorageAway, SweepFailed
 from wconv_sweep.provenance import provenance_of
@@ -37,7 +37,7 @@ class Plan:
     """What a launch would do; nothing of it has been done."""
 
     config: StudyConfig
-    profile: ClusterProfile
+    profile: LocalProfile
     storage_url: URL
     folder: RunFolder
     cluster: str
@@ -94,7 +94,7 @@ def plan_launch(
     """
     smoke_folder = runs / SMOKE_DATA if smoke else None
     config = locate_data(load_study(study, settings=settings, smoke_folder=smoke_folder))
-    profile = load_profile(cluster)
+    profile = _local_profile(cluster)
     if not smoke:
         check_data(config)
     _check_gpus(config, profile)
@@ -155,7 +155,7 @@ def resume(
     """
     storage = open_storage(storage_url)
     config, place = studies.load_config(storage, study), studies.place_of(storage, study)
-    profile = load_profile(cluster or place.cluster)
+    profile = _local_profile(cluster or place.cluster)
     check_data(config)
     _check_gpus(config, profile)
     place.folder.check_free(place.uid)
@@ -208,7 +208,14 @@ def _lasting_name(cluster: str) -> str:
     return str(Path(cluster).expanduser().resolve()) if is_file else cluster
 
 
-def _check_gpus(config: StudyConfig, profile: ClusterProfile) -> None:
+def _local_profile(cluster: str) -> LocalProfile:
+    profile = load_profile(cluster)
+    if not isinstance(profile, LocalProfile):
+        raise ConfigurationError(f"--cluster {cluster}: pilots on SLURM cannot be started yet.")
+    return profile
+
+
+def _check_gpus(config: StudyConfig, profile: LocalProfile) -> None:
     if 0 < profile.gpus_per_pilot < config.trial.ranks:
         raise ConfigurationError(
             f"study {config.study}: trial.ranks is {config.trial.ranks}, but a pilot on cluster "
@@ -217,7 +224,7 @@ def _check_gpus(config: StudyConfig, profile: ClusterProfile) -> None:
         )
 
 
-def _start(storage: Storage, study: str, profile: ClusterProfile) -> Launched:
+def _start(storage: Storage, study: str, profile: LocalProfile) -> Launched:
     place = studies.place_of(storage, study)
     folder = place.folder
     folder.create(place.uid)

@@ -12,7 +12,7 @@ from pathlib import Path
 from submitit import Job, LocalExecutor
 
 from wconv_sweep.agent import is_running, run_pilot
-from wconv_sweep.cluster_profile import ClusterProfile
+from wconv_sweep.cluster_profile import LocalProfile
 from wconv_sweep.pilot_order import PilotOrder
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.storage import Storage
@@ -43,9 +43,7 @@ def pilot_command(folder: RunFolder) -> str:
     return shlex.join([sys.executable, "-u", "-m", "submitit.core._submit", str(folder.pilots)])
 
 
-def start_pilots(
-    study: str, storage: Storage, folder: RunFolder, profile: ClusterProfile
-) -> Pilots:
+def start_pilots(study: str, storage: Storage, folder: RunFolder, profile: LocalProfile) -> Pilots:
     """Start the pilots of a study that are not at work, so that `profile.pilots` are."""
     missing = [number for number in range(profile.pilots) if not is_running(folder, number)]
     executor = LocalExecutor(folder.pilots)

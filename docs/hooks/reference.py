@@ -1,7 +1,7 @@
 """Writes the tables of keys and options into the pages, from the code that reads them.
 
-A page asks with a line of its own: `<!-- keys: study -->`, `<!-- keys: cluster -->`,
-`<!-- options: models -->` or `<!-- options: data -->`.
+A page asks with a line of its own: `<!-- keys: study -->`, `<!-- keys: local -->`,
+`<!-- keys: slurm -->`, `<!-- options: models -->` or `<!-- options: data -->`.
 """
 
 import ast
@@ -19,10 +19,14 @@ from pydantic import BaseModel
 
 import wconv_jobs
 from wconv_jobs import catalog
-from wconv_sweep.cluster_profile import ClusterProfile
+from wconv_sweep.cluster_profile import LocalProfile, SlurmProfile
 from wconv_sweep.study_config import StudyConfig
 
-_FILES: dict[str, type[BaseModel]] = {"study": StudyConfig, "cluster": ClusterProfile}
+_FILES: dict[str, type[BaseModel]] = {
+    "study": StudyConfig,
+    "local": LocalProfile,
+    "slurm": SlurmProfile,
+}
 Catalogue = Literal["models", "data"]
 
 _HOMES = (
@@ -30,6 +34,7 @@ _HOMES = (
     "wconv_sweep.search_config",
     "wconv_sweep.study_config",
     "wconv_sweep.cluster_profile",
+    "wconv_sweep.site_facts",
 )
 _BUILDERS = {"models": "build", "data": "load"}
 # Keys whose name says nearly all, so that the code has no string under them.
@@ -49,7 +54,7 @@ _MEANINGS = {
     "search.sampler.name": "See [samplers](#samplers).",
     "search.pruner.name": "See [pruners](#pruners).",
 }
-_REQUEST = re.compile(r"^<!-- (keys|options): (study|cluster|models|data) -->$", re.MULTILINE)
+_REQUEST = re.compile(r"^<!-- (keys|options): (study|local|slurm|models|data) -->$", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
@@ -116,6 +121,13 @@ def _keys_of(
             yield dotted, "the keys below, or null", _default(key, value, required), meaning
             definition = _resolved(root, optional[0])
             yield from _keys_of(root, definition, f"{dotted}.", inner, _home(inner))
+        elif _entries(value):
+            # Of a mapping from names, or of a list.
+            inner = _name_of(_entries(value))
+            yield dotted, _takes_entries(value), _default(key, value, required), meaning
+            definition = _resolved(root, _entries(value))
+            place = f"{dotted}.NAME." if value["type"] == "object" else f"{dotted}.N."
+            yield from _keys_of(root, definition, place, inner, _home(inner))
         elif "$ref" in value and "properties" in _resolved(root, value):
             inner = _name_of(value)
             meaning = meaning or _class_meaning(inner)
@@ -158,6 +170,20 @@ def _keys_of_variants(
 def _either(root: dict[str, Any], variants: list[dict[str, Any]]) -> str:
     names = [_plain_takes(_resolved(root, each)["properties"]["name"]) for each in variants]
     return ", ".join(names).replace('"', "")
+
+
+def _entries(value: dict[str, Any]) -> dict[str, Any]:
+    """Return what a mapping from names or a list holds, where that has keys of its own."""
+    inner = value.get("additionalProperties") or value.get("items")
+    return inner if isinstance(inner, dict) and "$ref" in inner else {}
+
+
+def _takes_entries(value: dict[str, Any]) -> str:
+    return (
+        "mapping from name to the keys below"
+        if value["type"] == "object"
+        else ("list of the keys below")
+    )
 
 
 def _takes(value: dict[str, Any]) -> str:
@@ -213,7 +239,9 @@ def _default(key: str, value: dict[str, Any], required: list[str]) -> str:
         return "required"
     if "default" in value and "$ref" not in value:
         return _code(json.dumps(value["default"]))
-    return "see below" if "$ref" in value else _code("{}")
+    if "$ref" in value:
+        return "see below"
+    return _code("[]" if value.get("type") == "array" else "{}")
 
 
 def _code(text: str) -> str:
@@ -250,13 +278,14 @@ def _class_meaning(name: str) -> str:
 
 
 def _field_meanings(name: str, module: ModuleType) -> dict[str, str]:
-    """Return the string that stands under each field of a class."""
+    """Return the string that stands under each field of a class and of those it extends."""
     tree = ast.parse(inspect.getsource(module))
-    body = next(
-        node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name
-    )
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     found: dict[str, str] = {}
-    for field, below in pairwise(body):
+    for base in classes[name].bases:
+        if isinstance(base, ast.Name) and base.id in classes:
+            found |= _field_meanings(base.id, module)
+    for field, below in pairwise(classes[name].body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             text = _string(below)
             if text:
