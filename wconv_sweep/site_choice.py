@@ -122,7 +122,9 @@ def _qos(site: Site, partition: Partition, association: Association | None) -> I
     if association is None:
         return
     for found in sorted(site.qos, key=lambda found: found.name != association.default_qos):
-        if found.name in association.qos and (
-            not partition.allow_qos or found.name in partition.allow_qos
+        if (
+            found.name in association.qos
+            and (not partition.allow_qos or found.name in partition.allow_qos)
+            and found.max_submit_per_user != 0
         ):
             yield found

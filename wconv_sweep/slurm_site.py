@@ -19,10 +19,10 @@ from wconv_sweep.slurm_values import (
     seconds,
 )
 
-CONFIG_COMMAND = ("scontrol", "show", "config")
-PARTITION_COMMAND = ("scontrol", "--oneliner", "show", "partition")
+_CONFIG = ("scontrol", "show", "config")
+_PARTITIONS = ("scontrol", "--oneliner", "show", "partition")
 # Not sinfo: it does not tell what of a node is kept for the system.
-NODE_COMMAND = ("scontrol", "--oneliner", "show", "node")
+_NODES = ("scontrol", "--oneliner", "show", "node")
 
 _ASSOCIATION_COLUMNS = (
     *("account", "partition", "qos", "defaultqos"),
@@ -33,7 +33,6 @@ _QOS_COLUMNS = (
     *("maxwall", "maxtres", "maxtrespu", "mintres"),
 )
 _SACCTMGR = ("sacctmgr", "--noheader", "--parsable2", "show")
-QOS_COMMAND = (*_SACCTMGR, "qos", f"format={','.join(_QOS_COLUMNS)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +150,7 @@ def ask_site() -> Site:
         SlurmError: the controller does not answer, or this is no SLURM cluster. Accounting that
             does not answer, or does not exist, is a warning.
     """
-    config = pairs(ask_slurm(CONFIG_COMMAND), "\n")
+    config = pairs(ask_slurm(_CONFIG), "\n")
     user = pwd.getpwuid(os.geteuid()).pw_name
     cluster = config["ClusterName"]
     partitions = tuple(_partitions())
@@ -178,20 +177,9 @@ def ask_site() -> Site:
     )
 
 
-def association_command(user: str, cluster: str) -> tuple[str, ...]:
-    """Return the command that lists what a user may do."""
-    return (
-        *_SACCTMGR,
-        "associations",
-        f"user={user}",
-        f"cluster={cluster}",
-        f"format={','.join(_ASSOCIATION_COLUMNS)}",
-    )
-
-
 def _partitions() -> Iterator[Partition]:
     kinds = _kinds()
-    for line in ask_slurm(PARTITION_COMMAND).splitlines():
+    for line in ask_slurm(_PARTITIONS).splitlines():
         row = pairs(line)
         yield Partition(
             name=row["PartitionName"],
@@ -209,7 +197,7 @@ def _partitions() -> Iterator[Partition]:
 def _kinds() -> dict[str, list[NodeKind]]:
     """Return what nodes each partition has."""
     count: Counter[tuple[str, int, int, int, str]] = Counter()
-    for line in ask_slurm(NODE_COMMAND).splitlines():
+    for line in ask_slurm(_NODES).splitlines():
         row = pairs(line)
         # Cores and memory that the site keeps for the system are taken off.
         cpus = int(row.get("CPUEfctv", row["CPUTot"]))
@@ -227,7 +215,7 @@ def _kinds() -> dict[str, list[NodeKind]]:
 
 def _associations(user: str, cluster: str) -> Iterator[Association]:
     default = ask_slurm((*_SACCTMGR, "user", user, "format=defaultaccount")).strip()
-    for row in _rows(association_command(user, cluster), _ASSOCIATION_COLUMNS):
+    for row in _rows("associations", _ASSOCIATION_COLUMNS, f"user={user}", f"cluster={cluster}"):
         yield Association(
             account=row["account"],
             default=row["account"] == default,
@@ -242,7 +230,7 @@ def _associations(user: str, cluster: str) -> Iterator[Association]:
 
 
 def _all_qos() -> Iterator[Qos]:
-    for row in _rows(QOS_COMMAND, _QOS_COLUMNS):
+    for row in _rows("qos", _QOS_COLUMNS):
         yield Qos(
             name=row["name"],
             preempts=names(row["preempt"]),
@@ -259,8 +247,9 @@ def _all_qos() -> Iterator[Qos]:
         )
 
 
-def _rows(command: Sequence[str], columns: Sequence[str]) -> Iterator[dict[str, str]]:
-    for line in ask_slurm(command).splitlines():
+def _rows(what: str, columns: Sequence[str], *filters: str) -> Iterator[dict[str, str]]:
+    shown = f"format={','.join(columns)}"
+    for line in ask_slurm((*_SACCTMGR, what, *filters, shown)).splitlines():
         yield dict(zip(columns, line.split("|"), strict=True))
 
 
