@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from wconv_sweep import cli_catalogue, cli_db, cli_launch
+from wconv_sweep import cli_catalogue, cli_clusters, cli_db, cli_launch
 from wconv_sweep.cli_options import (
     DEFAULT_RUNS,
     Json,
@@ -35,6 +35,7 @@ app = typer.Typer(
 
 app.add_typer(cli_catalogue.studies, name="studies")
 app.add_typer(cli_catalogue.data, name="data")
+app.add_typer(cli_clusters.clusters, name="clusters")
 app.add_typer(cli_db.db, name="db")
 app.command("launch")(cli_launch.launch_command)
 app.command("resume")(cli_launch.resume_command)

@@ -2,28 +2,37 @@
 
 import os
 import pwd
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from wconv_sweep.errors import SlurmError
 from wconv_sweep.slurm_commands import ask_slurm
-from wconv_sweep.slurm_values import gpus_of, gpus_per_node, minutes, names, number, pairs, seconds
+from wconv_sweep.slurm_values import (
+    GPU,
+    gpus_per_node,
+    minutes,
+    names,
+    number,
+    pairs,
+    resource,
+    seconds,
+)
 
-CONFIG_COMMAND = ("scontrol", "show", "config")
-PARTITION_COMMAND = ("scontrol", "--oneliner", "show", "partition")
-# Nodes that differ are lines of their own with --exact, and not summed up as "32+".
-NODES_COMMAND = ("sinfo", "--exact", "--noheader", "--format=%R|%D|%c|%m|%G")
+_CONFIG = ("scontrol", "show", "config")
+_PARTITIONS = ("scontrol", "--oneliner", "show", "partition")
+# Not sinfo: it does not tell what of a node is kept for the system.
+_NODES = ("scontrol", "--oneliner", "show", "node")
 
 _ASSOCIATION_COLUMNS = (
     *("account", "partition", "qos", "defaultqos"),
     *("maxsubmit", "maxjobs", "maxwall", "maxtres"),
 )
 _QOS_COLUMNS = (
-    *("name", "priority", "preempt", "preemptmode", "gracetime"),
-    *("maxsubmitpu", "maxsubmitpa", "maxjobspu", "maxwall", "maxtres", "maxtrespu"),
+    *("name", "preempt", "gracetime", "maxsubmitpu", "maxsubmitpa", "maxjobspu"),
+    *("maxwall", "maxtres", "maxtrespu", "mintres"),
 )
 _SACCTMGR = ("sacctmgr", "--noheader", "--parsable2", "show")
-QOS_COMMAND = (*_SACCTMGR, "qos", f"format={','.join(_QOS_COLUMNS)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +41,9 @@ class NodeKind:
 
     nodes: int
     cpus: int
-    """As SLURM counts them: hardware threads where the site does."""
+    """That jobs may have, as SLURM counts them: hardware threads where the site does."""
     mem_mb: int
+    """Memory that jobs may have, MiB."""
     gpus: int
     gpu_kind: str
     """As SLURM calls it, e.g. a100; empty where it does not tell."""
@@ -53,7 +63,7 @@ class Partition:
     max_nodes: int | None
     """Most nodes of a job; None: no limit."""
     allow_accounts: tuple[str, ...]
-    """Empty: every account."""
+    """In lower case, as accounting keeps them; empty: every account."""
     allow_qos: tuple[str, ...]
     """Empty: every QOS."""
     qos: str
@@ -80,7 +90,8 @@ class Association:
     max_jobs: int | None
     """Jobs that may run at the same time."""
     max_wall_min: int | None
-    max_gpus_per_job: int | None
+    max_gpus: int | None
+    """Of a job."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,18 +99,22 @@ class Qos:
     """Limits of a quality of service; None: no limit."""
 
     name: str
-    priority: int
     preempts: tuple[str, ...]
     """Jobs of these QOS give way to its own."""
-    preempt_mode: str
-    """What happens to a job of this QOS that gives way, e.g. requeue; cluster: as elsewhere."""
     grace_s: int
-    """Time between the signal and the end of a job that gives way, seconds."""
+    """Time between the signal and the end of a job of this QOS that gives way, seconds."""
     max_submit_per_user: int | None
+    """Jobs that may wait and run at the same time, elements of arrays each by itself."""
     max_submit_per_account: int | None
     max_jobs_per_user: int | None
+    """Jobs that may run at the same time."""
     max_wall_min: int | None
-    max_gpus_per_job: int | None
+    min_nodes: int | None
+    max_nodes: int | None
+    """Of a job."""
+    max_gpus: int | None
+    """Of a job."""
+    max_nodes_per_user: int | None
     max_gpus_per_user: int | None
 
 
@@ -114,16 +129,12 @@ class Site:
     """Indices of an array run from 0 to one less than this."""
     max_job_count: int
     """Jobs that the controller keeps at the same time, those of all users."""
-    requeues: bool
-    """Jobs are requeued after a failure of their node unless they say otherwise."""
-    preemption: str
-    """PreemptType and PreemptMode of the cluster."""
     partitions: tuple[Partition, ...]
     user: str
     associations: tuple[Association, ...]
     """Empty where there is no accounting, or it did not answer."""
     qos: tuple[Qos, ...]
-    """Those that an association of the user names."""
+    """Those that an association of the user or a partition names."""
     warnings: tuple[str, ...]
     """What could not be learned, and why."""
 
@@ -139,15 +150,17 @@ def ask_site() -> Site:
         SlurmError: the controller does not answer, or this is no SLURM cluster. Accounting that
             does not answer, or does not exist, is a warning.
     """
-    config = pairs(ask_slurm(CONFIG_COMMAND), "\n")
+    config = pairs(ask_slurm(_CONFIG), "\n")
     user = pwd.getpwuid(os.geteuid()).pw_name
     cluster = config["ClusterName"]
+    partitions = tuple(_partitions())
     associations: tuple[Association, ...] = ()
     qos: tuple[Qos, ...] = ()
     warnings = []
     try:
         associations = tuple(_associations(user, cluster))
         wanted = {name for association in associations for name in association.qos}
+        wanted |= {partition.qos for partition in partitions}
         qos = tuple(found for found in _all_qos() if found.name in wanted)
     except SlurmError as error:
         warnings.append(f"accounts, QOS and their limits are not known: {error}")
@@ -156,9 +169,7 @@ def ask_site() -> Site:
         version=config["SLURM_VERSION"],
         max_array_size=int(config["MaxArraySize"]),
         max_job_count=int(config["MaxJobCount"]),
-        requeues=config["JobRequeue"] == "1",
-        preemption=f"{config['PreemptType']}, {config['PreemptMode']}",
-        partitions=tuple(_partitions()),
+        partitions=partitions,
         user=user,
         associations=associations,
         qos=qos,
@@ -166,28 +177,9 @@ def ask_site() -> Site:
     )
 
 
-def association_command(user: str, cluster: str) -> tuple[str, ...]:
-    """Return the command that lists what a user may do."""
-    return (
-        *_SACCTMGR,
-        "associations",
-        f"user={user}",
-        f"cluster={cluster}",
-        f"format={','.join(_ASSOCIATION_COLUMNS)}",
-    )
-
-
 def _partitions() -> Iterator[Partition]:
-    kinds: dict[str, list[NodeKind]] = {}
-    for line in ask_slurm(NODES_COMMAND).splitlines():
-        partition, nodes, cpus, mem_mb, gres = line.split("|")
-        gpus, gpu_kind = gpus_per_node(gres)
-        kinds.setdefault(partition, []).append(
-            NodeKind(
-                nodes=int(nodes), cpus=int(cpus), mem_mb=int(mem_mb), gpus=gpus, gpu_kind=gpu_kind
-            )
-        )
-    for line in ask_slurm(PARTITION_COMMAND).splitlines():
+    kinds = _kinds()
+    for line in ask_slurm(_PARTITIONS).splitlines():
         row = pairs(line)
         yield Partition(
             name=row["PartitionName"],
@@ -196,15 +188,34 @@ def _partitions() -> Iterator[Partition]:
             kinds=tuple(kinds.get(row["PartitionName"], ())),
             max_time_min=minutes(row["MaxTime"]),
             max_nodes=number(row["MaxNodes"]),
-            allow_accounts=_unless_all(row.get("AllowAccounts", "ALL")),
+            allow_accounts=_unless_all(row.get("AllowAccounts", "ALL").lower()),
             allow_qos=_unless_all(row.get("AllowQos", "ALL")),
             qos="" if row["QoS"] == "N/A" else row["QoS"],
         )
 
 
+def _kinds() -> dict[str, list[NodeKind]]:
+    """Return what nodes each partition has."""
+    count: Counter[tuple[str, int, int, int, str]] = Counter()
+    for line in ask_slurm(_NODES).splitlines():
+        row = pairs(line)
+        # Cores and memory that the site keeps for the system are taken off.
+        cpus = int(row.get("CPUEfctv", row["CPUTot"]))
+        mem_mb = int(row["RealMemory"]) - int(row.get("MemSpecLimit", 0))
+        gpus, gpu_kind = gpus_per_node(row["Gres"])
+        for partition in names(row.get("Partitions", "")):
+            count[partition, cpus, mem_mb, gpus, gpu_kind] += 1
+    kinds: dict[str, list[NodeKind]] = {}
+    for (partition, cpus, mem_mb, gpus, gpu_kind), nodes in count.items():
+        kinds.setdefault(partition, []).append(
+            NodeKind(nodes=nodes, cpus=cpus, mem_mb=mem_mb, gpus=gpus, gpu_kind=gpu_kind)
+        )
+    return kinds
+
+
 def _associations(user: str, cluster: str) -> Iterator[Association]:
     default = ask_slurm((*_SACCTMGR, "user", user, "format=defaultaccount")).strip()
-    for row in _rows(association_command(user, cluster), _ASSOCIATION_COLUMNS):
+    for row in _rows("associations", _ASSOCIATION_COLUMNS, f"user={user}", f"cluster={cluster}"):
         yield Association(
             account=row["account"],
             default=row["account"] == default,
@@ -214,31 +225,33 @@ def _associations(user: str, cluster: str) -> Iterator[Association]:
             max_submit_jobs=number(row["maxsubmit"]),
             max_jobs=number(row["maxjobs"]),
             max_wall_min=minutes(row["maxwall"]),
-            max_gpus_per_job=gpus_of(row["maxtres"]),
+            max_gpus=resource(row["maxtres"], GPU),
         )
 
 
 def _all_qos() -> Iterator[Qos]:
-    for row in _rows(QOS_COMMAND, _QOS_COLUMNS):
+    for row in _rows("qos", _QOS_COLUMNS):
         yield Qos(
             name=row["name"],
-            priority=number(row["priority"]) or 0,
             preempts=names(row["preempt"]),
-            preempt_mode=row["preemptmode"],
             grace_s=seconds(row["gracetime"]) or 0,
             max_submit_per_user=number(row["maxsubmitpu"]),
             max_submit_per_account=number(row["maxsubmitpa"]),
             max_jobs_per_user=number(row["maxjobspu"]),
             max_wall_min=minutes(row["maxwall"]),
-            max_gpus_per_job=gpus_of(row["maxtres"]),
-            max_gpus_per_user=gpus_of(row["maxtrespu"]),
+            min_nodes=resource(row["mintres"], "node"),
+            max_nodes=resource(row["maxtres"], "node"),
+            max_gpus=resource(row["maxtres"], GPU),
+            max_nodes_per_user=resource(row["maxtrespu"], "node"),
+            max_gpus_per_user=resource(row["maxtrespu"], GPU),
         )
 
 
-def _rows(command: Sequence[str], columns: Sequence[str]) -> Iterator[dict[str, str]]:
-    for line in ask_slurm(command).splitlines():
+def _rows(what: str, columns: Sequence[str], *filters: str) -> Iterator[dict[str, str]]:
+    shown = f"format={','.join(columns)}"
+    for line in ask_slurm((*_SACCTMGR, what, *filters, shown)).splitlines():
         yield dict(zip(columns, line.split("|"), strict=True))
 
 
 def _unless_all(text: str) -> tuple[str, ...]:
-    return () if text == "ALL" else names(text)
+    return () if text.upper() == "ALL" else names(text)

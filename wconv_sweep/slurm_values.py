@@ -7,6 +7,9 @@ _NO_LIMIT = frozenset(
     {"", "(null)", "n/a", "none", "not_set", "unlimited", "infinite", "partition_limit"}
 )
 _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
+GPU = "gres/gpu"
+"""Name of GPUs of any kind in a list of resources."""
+
 _GRES = re.compile(r"gpu(?::(?P<kind>[^:(,]+))?:(?P<number>\d+)(?:\([^)]*\))?")
 
 
@@ -49,8 +52,12 @@ def number(text: str) -> int | None:
 
 
 def pairs(text: str, separator: str | None = None) -> dict[str, str]:
-    """Return what stands behind the first `=` of each part of a line, by what stands before it."""
-    parts = (part.partition("=") for part in text.split(separator))
+    """Return what stands behind the first `=` of each part of a line, by what stands before it.
+
+    Of a name that comes twice it is the first: free text, as the reason why a node is down, comes
+    after SLURM's own names.
+    """
+    parts = (part.partition("=") for part in reversed(text.split(separator)))
     return {name.strip(): value.strip() for name, equals, value in parts if equals}
 
 
@@ -59,9 +66,9 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name for name in text.split(",") if name)
 
 
-def gpus_of(tres: str) -> int | None:
-    """Return the GPUs in a list of resources such as `cpu=64,gres/gpu=8`; None if not named."""
-    return number(pairs(tres, ",").get("gres/gpu", ""))
+def resource(tres: str, name: str) -> int | None:
+    """Return how much of something a list of resources names, such as `cpu=64,gres/gpu=8`."""
+    return number(pairs(tres, ",").get(name, ""))
 
 
 def gpus_per_node(gres: str) -> tuple[int, str]:

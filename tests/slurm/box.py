@@ -93,8 +93,8 @@ class SlurmBox:
 
     def output(self, job: str) -> str:
         """Return what a job of `submit` has printed until now, over all its starts."""
-        (log,) = (self.site.folder / "jobs").glob(f"{job}.*.log")
-        return log.read_text("utf-8")
+        logs = sorted((self.site.folder / "jobs").glob(f"{job}.*.log"))
+        return "".join(log.read_text("utf-8") for log in logs)
 
     def queue(self) -> list[Queued]:
         """Return the jobs that have not ended, each element of an array by itself."""

@@ -17,8 +17,13 @@ def finish(box: SlurmBox, job: str) -> None:
     wait_until(lambda: box.states(job)[-1:] == ["COMPLETED"], f"the end of job {job}")
 
 
-def running(box: SlurmBox, job: str) -> bool:
-    return any(found.raw_id == job and found.state == "RUNNING" for found in box.queue())
+def names(box: SlurmBox, node: str) -> set[str]:
+    return {process.name for process in box.job_processes(node)}
+
+
+def begun(box: SlurmBox, *jobs: str) -> None:
+    # SLURM calls a job running some time before its script runs.
+    wait_until(lambda: all(box.output(job) for job in jobs), f"the scripts of {jobs} run")
 
 
 def test_a_job_runs_on_both_nodes_with_all_their_gpus(box: SlurmBox) -> None:
@@ -39,8 +44,7 @@ def test_jobs_that_share_a_node_get_gpus_of_their_own(box: SlurmBox) -> None:
     options = (f"--nodelist={box.nodes[0]}", "--gres=gpu:2", "--mem=100M")
     script = "echo $CUDA_VISIBLE_DEVICES; sleep 1000"
     jobs = [box.submit(*options, script=script) for _ in range(2)]
-    wait_until(lambda: all(running(box, job) for job in jobs), "both jobs run")
-    wait_until(lambda: all(box.output(job) for job in jobs), "both jobs say what they got")
+    begun(box, *jobs)
 
     assert {box.output(job).strip() for job in jobs} == {"0,1", "2,3"}
 
@@ -48,11 +52,12 @@ def test_jobs_that_share_a_node_get_gpus_of_their_own(box: SlurmBox) -> None:
 def test_a_killed_slurmd_leaves_its_job_alive_and_a_power_cut_does_not(box: SlurmBox) -> None:
     """The two look alike to the controller, which has only heard nothing."""
     node = box.nodes[0]
-    job = box.submit(f"--nodelist={node}", script="sleep 1234")
-    wait_until(lambda: running(box, job), "the job runs")
+    job = box.submit(f"--nodelist={node}", script="echo begun; sleep 1234")
+    begun(box, job)
+    wait_until(lambda: "sleep" in names(box, node), "the job sleeps")
 
     box.kill(node)
-    assert "sleep" in {process.name for process in box.job_processes(node)}
+    assert "sleep" in names(box, node)
 
     box.start(node)
     box.power_off(node, noticed=True)
@@ -61,10 +66,10 @@ def test_a_killed_slurmd_leaves_its_job_alive_and_a_power_cut_does_not(box: Slur
 
 
 def test_an_urgent_job_takes_the_nodes_of_a_patient_one_after_a_signal(box: SlurmBox) -> None:
-    script = 'trap "echo asked; exit 0" USR2; while :; do sleep 0.1; done'
+    script = 'trap "echo asked; exit 0" USR2; echo begun; while :; do sleep 0.1; done'
     options = ("--nodes=2", "--exclusive", "--gres=gpu:4")
     job = box.submit("--qos=patient", "--signal=B:USR2@60", *options, script=script)
-    wait_until(lambda: running(box, job), "the patient job runs")
+    begun(box, job)
     urgent = box.submit("--qos=urgent", *options, script="true")
     finish(box, urgent)
 

@@ -14,8 +14,6 @@ def test_the_site_tells_its_partitions_and_limits(box: SlurmBox) -> None:
 
     assert (site.cluster, site.max_array_size, site.max_job_count) == ("testbox", 1001, 5000)
     assert site.version.startswith("22.05")
-    assert site.preemption == "preempt/qos, REQUEUE"
-    assert site.requeues
     with_gpus = NodeKind(nodes=2, cpus=32, mem_mb=128_000, gpus=4, gpu_kind="")
     without = NodeKind(nodes=1, cpus=32, mem_mb=128_000, gpus=0, gpu_kind="")
     assert {found.name: found.kinds for found in site.partitions} == {
@@ -43,7 +41,7 @@ def test_accounting_tells_what_the_user_may_do(box: SlurmBox) -> None:
     assert (qos["debug"].max_wall_min, qos["debug"].max_gpus_per_user) == (30, 4)
     assert qos["debug"].max_jobs_per_user == 1
     assert set(qos["urgent"].preempts) == {"patient", "hasty"}
-    assert (qos["patient"].preempt_mode, qos["patient"].grace_s) == ("requeue", 20)
+    assert (qos["patient"].grace_s, qos["hasty"].grace_s) == (20, 0)
     assert qos["normal"].max_submit_per_user is None
 
 

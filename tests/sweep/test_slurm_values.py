@@ -2,7 +2,7 @@
 
 import pytest
 
-from wconv_sweep.slurm_values import gpus_of, gpus_per_node, minutes, number, pairs, seconds
+from wconv_sweep.slurm_values import GPU, gpus_per_node, minutes, number, pairs, resource, seconds
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,14 @@ def test_values_may_hold_the_sign_that_ends_their_name() -> None:
     }
 
 
-def test_gpus_among_resources() -> None:
-    assert gpus_of("cpu=64,mem=250G,gres/gpu=8,gres/gpu:a100=8") == 8
-    assert gpus_of("cpu=64") is None
+def test_what_an_administrator_wrote_is_not_taken_for_an_answer() -> None:
+    assert pairs("CPUTot=32 Reason=broken, was CPUTot=64")["CPUTot"] == "32"
+
+
+def test_an_amount_among_resources() -> None:
+    tres = "cpu=64,mem=250G,gres/gpu=8,gres/gpu:a100=8"
+
+    assert (resource(tres, GPU), resource(tres, "node")) == (8, None)
 
 
 @pytest.mark.parametrize(
