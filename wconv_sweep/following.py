@@ -7,7 +7,7 @@ back. Whether the lease has been lost meanwhile shows then.
 import logging
 import time
 
-from wconv_jobs.channel import Report, Verdict
+from wconv_jobs.channel import Demand, Report, Verdict
 from wconv_sweep.agent_parts import AgentParts
 from wconv_sweep.backoff import pauses
 from wconv_sweep.errors import StorageAway
@@ -50,17 +50,19 @@ class Following:
             return Verdict.PRUNE
         return Verdict.STOP if self.stopping else Verdict.CONTINUE
 
-    def on_tick(self) -> bool:
+    def on_tick(self) -> Demand:
         if time.monotonic() >= self._next_s:
             self._renew()
         if not self.stopping:
             self._stop_since = None
-            return True
+            return Demand.GO
         if self._stop_since is None:
             self._stop_since = time.monotonic()
             logger.info(event("stopping at the next checkpoint", study=self._state))
-        grace_s = self._parts.order.grace_s
-        return not self._parts.end.is_overdue and time.monotonic() - self._stop_since <= grace_s
+        waited_s = time.monotonic() - self._stop_since
+        if self._parts.end.is_overdue or waited_s > self._parts.order.grace_s:
+            return Demand.ABORT
+        return Demand.CHECKPOINT
 
     @property
     def stopping(self) -> bool:

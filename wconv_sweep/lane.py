@@ -5,6 +5,7 @@ import logging
 
 from wconv_jobs.channel import Broken, Finished
 from wconv_jobs.errors import CheckpointError
+from wconv_jobs.placement import NodeCommand, Placement
 from wconv_jobs.spec import CHECKPOINT_FILE, TrialSpec
 from wconv_sweep.agent_parts import AgentParts
 from wconv_sweep.errors import StorageAway
@@ -14,6 +15,7 @@ from wconv_sweep.node_share import LaneShare
 from wconv_sweep.sampling import propose
 from wconv_sweep.search_space import distributions_of
 from wconv_sweep.slots import Claim, LeaseLost
+from wconv_sweep.slurm_pilot import on_node
 from wconv_sweep.spool import Spool
 
 logger = logging.getLogger(__name__)
@@ -77,7 +79,7 @@ class Lane:
         try:
             result = run_ranks(
                 self._spec(claim, density),
-                ranks=parts.config.trial.ranks,
+                placement=self._placement(),
                 log_folder=logs,
                 on_report=following.on_report,
                 on_tick=following.on_tick,
@@ -100,6 +102,16 @@ class Lane:
             proposal = propose(parts.config, parts.mirror, claim.trial, claim.position)
         return parts.slots.set_density(
             claim, proposal.density, distributions_of(parts.config), proposal.attributes
+        )
+
+    def _placement(self) -> Placement:
+        place, devices = self._parts.place, self._share.devices
+        others = [place.hosts[node] for node in self._parts.share.group[1:]]
+        return Placement(
+            self._parts.config.trial.ranks,
+            devices,
+            tuple(NodeCommand(on_node(host), devices) for host in others),
+            address=place.host if others else "",
         )
 
     def _spec(self, claim: Claim, density: tuple[float, ...]) -> TrialSpec:
