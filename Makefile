@@ -5,13 +5,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test test-fast lint docs bench clean
+.PHONY: quickstart test test-fast lint slurm docs bench clean
 
 quickstart: .venv/.for-run
 	$(BIN)/wconv-sweep launch --cluster local --study quickstart
 
 # The quick checks come first: a mistake shows within a minute.
-test: lint test-fast
+test: lint test-fast slurm
 	$(BIN)/python -m pytest -m slow
 	$(MAKE) docs
 
@@ -53,9 +53,21 @@ clean:
 	$(PIP) torch --editable '.[test,lint,docs]'
 	@touch $@ .venv/.for-run
 
-# Install a Debian package, or say plainly that it is missing.
+# Some of the slow tests run a SLURM cluster on this machine. Where its programs are not and cannot
+# be installed, these tests are skipped and say so.
+SLURM := slurm-wlm slurmdbd munge mariadb-server-core iproute2
+slurm:
+	@for program in slurmctld slurmd slurmdbd munged mariadbd ip; do \
+	  PATH="$$PATH:/usr/sbin:/sbin" command -v $$program > /dev/null || missing=yes; done; \
+	if [ "$$missing" ]; then ( $(call system,$(SLURM)) ) || echo "Tests on a SLURM cluster: skipped"; fi
+
+# Install Debian packages, or say plainly that they are missing. A service that comes with one is
+# not started: the tests run daemons of their own.
+POLICY := /usr/sbin/policy-rc.d
 define system
-if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; \
-  then apt-get update -qq && apt-get install -y -qq $(1); \
-  else echo "The Debian package $(1) is missing: sudo apt-get install $(1)"; exit 1; fi
+if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+  if ! [ -e $(POLICY) ]; then \
+    printf '#!/bin/sh\nexit 101\n' > $(POLICY) && chmod +x $(POLICY) && trap 'rm $(POLICY)' EXIT; fi; \
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1); \
+  else echo "Debian packages are missing: sudo apt-get install $(1)"; exit 1; fi
 endef

@@ -11,6 +11,9 @@ from sqlalchemy import ColumnElement, Connection, Float, case, cast, func, selec
 
 from wconv_sweep.tables import ATTEMPTS, PILOTS, SLOTS, STUDIES, SlotState
 
+SILENCE_S = 300.0
+"""A pilot without a sign of life for so long is not expected to use any more, seconds."""
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -23,11 +26,17 @@ class Usage:
     cap_h: float | None
     """`budget.gpu_hours`."""
     trial_h: float
-    """Expected of a whole trial, the idle GPUs of its pilot included; 0 before the first epoch."""
+    """Expected of a whole trial, with its share of the GPUs that its pilot cannot use; 0 before
+    the first epoch."""
+    held_h: float
+    """Expected of the pilots at work in the time of a whole trial, however many of their lanes
+    have one; 0 before the first epoch."""
     running: int
     """Trials that agents hold."""
     running_h: float
     """Expected until they end."""
+    longest: int
+    """Epochs that are left of the one among them that has begun last."""
     epochs: int
     """Of a whole trial."""
 
@@ -41,8 +50,8 @@ class Usage:
         """Whether one more epoch of each running trial would pass the cap."""
         if self.cap_h is None:
             return False
-        next_h = self.spent_h + self.running * self.trial_h / self.epochs
-        return self.spent_h >= self.cap_h or next_h > self.cap_h
+        epoch_h = max(self.running * self.trial_h, self.held_h) / self.epochs
+        return self.spent_h >= self.cap_h or self.spent_h + epoch_h > self.cap_h
 
     def remaining_h(self, epoch: int) -> float:
         """Return what a trial is expected to use from an epoch on."""
@@ -52,8 +61,10 @@ class Usage:
         """Tell whether a trial that has finished so many epochs may be claimed under the cap."""
         if self.cap_h is None:
             return True
-        expected_h = self.spent_h + self.running_h + self.remaining_h(epoch)
-        return self.spent_h < self.cap_h and expected_h <= self.cap_h
+        # Pilots hold all their GPUs until the last of their trials has ended.
+        last = max(self.longest, self.epochs - epoch) / self.epochs
+        rest_h = max(self.running_h + self.remaining_h(epoch), self.held_h * last)
+        return self.spent_h < self.cap_h and self.spent_h + rest_h <= self.cap_h
 
     @property
     def first_epoch_allowed(self) -> int:
@@ -65,7 +76,10 @@ class Usage:
     def with_claimed(self, epoch: int) -> "Usage":
         """Return the usage with one more trial at work."""
         return replace(
-            self, running=self.running + 1, running_h=self.running_h + self.remaining_h(epoch)
+            self,
+            running=self.running + 1,
+            running_h=self.running_h + self.remaining_h(epoch),
+            longest=max(self.longest, self.epochs - epoch),
         )
 
 
@@ -101,28 +115,36 @@ def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> U
             func.coalesce(func.sum(SLOTS.c.epoch), 0).label("epochs"),
             func.coalesce(func.sum(case((leased, 1), else_=0)), 0).label("running"),
             func.coalesce(func.sum(case((leased, SLOTS.c.epoch), else_=0)), 0).label("run"),
+            func.coalesce(func.min(case((leased, SLOTS.c.epoch))), epochs).label("last"),
         ).where(SLOTS.c.study == study)
     ).one()
     held = PILOTS.c.gpus * (func.coalesce(PILOTS.c.ended_at, PILOTS.c.seen_at))
+    at_work = PILOTS.c.ended_at.is_(None) & (PILOTS.c.seen_at > now - SILENCE_S)
     pilots = connection.execute(
         select(
             func.coalesce(func.sum(held - PILOTS.c.gpus * PILOTS.c.started_at), 0.0).label("s"),
             func.coalesce(func.max(PILOTS.c.gpus), 0).label("gpus"),
+            func.coalesce(func.sum(case((at_work, PILOTS.c.gpus), else_=0)), 0).label("held"),
         ).where(PILOTS.c.study == study)
     ).one()
     if slots.complete:
         trial_h = used.complete / slots.complete
     else:
         trial_h = used.all / slots.epochs * epochs if slots.epochs else 0.0
-    # A pilot trains one trial at a time: what its other GPUs cost meanwhile is the trial's, too.
-    trial_h *= max(1.0, pilots.gpus / used.gpus) if used.gpus else 1.0
+    gpu_h = trial_h / used.gpus if used.gpus else 0.0
+    if used.gpus:
+        # What a pilot has no lane for costs as much as what it trains on.
+        lanes = max(1, pilots.gpus // used.gpus)
+        trial_h *= max(1.0, pilots.gpus / (lanes * used.gpus))
     return Usage(
         pilots_h=float(pilots.s) / 3600,
         attempts_h=float(used.all),
         cap_h=config["budget"].get("gpu_hours"),
         trial_h=float(trial_h),
+        held_h=float(gpu_h) * pilots.held,
         running=int(slots.running),
         running_h=float(trial_h) * (slots.running * epochs - slots.run) / epochs,
+        longest=epochs - int(slots.last),
         epochs=epochs,
     )
 

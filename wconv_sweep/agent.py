@@ -1,68 +1,75 @@
-"""The agent: the process of a pilot that claims slots and starts the ranks of their trials."""
+"""The agent: the process of a pilot on one node, which claims slots for its lanes."""
 
 import contextlib
-import fcntl
 import logging
 import os
-import platform
+import queue
 import secrets
 import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import make_url
 
-from wconv_jobs.channel import Broken, Finished
-from wconv_jobs.errors import CheckpointError
-from wconv_jobs.spec import CHECKPOINT_FILE, TrialSpec
+from wconv_sweep import slurm_pilot
+from wconv_sweep.agent_parts import AgentParts
 from wconv_sweep.errors import ConfigurationError, StorageAway
-from wconv_sweep.following import Following
+from wconv_sweep.lane import Lane
 from wconv_sweep.log import configure_agent_logging, event
+from wconv_sweep.node_share import NodeShare, share_of
+from wconv_sweep.pilot_end import POLL_S, PilotEnd
+from wconv_sweep.pilot_lock import is_running, pilot_lock
 from wconv_sweep.pilot_order import PilotOrder
+from wconv_sweep.pilot_place import PilotPlace, place_of
 from wconv_sweep.pilots import PilotRecord
 from wconv_sweep.provenance import place, program_of, provenance_of
 from wconv_sweep.pruning import Pruning
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.sampling import propose
-from wconv_sweep.search_space import distributions_of
-from wconv_sweep.slots import Claim, LeaseLost, NoSlot, SlotTable
-from wconv_sweep.spool import Spool, replay
+from wconv_sweep.slots import Claim, NoSlot, SlotTable
+from wconv_sweep.spool import replay
 from wconv_sweep.storage import Storage, open_storage
 from wconv_sweep.studies import load_config
 from wconv_sweep.study_config import StudyConfig
 from wconv_sweep.trial_mirror import TrialMirror
 
+__all__ = ["is_running", "run_pilot"]
+
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 WAIT_S = 2.0
-"""Pause before an agent without work asks again, seconds."""
+"""Pause before an agent whose lanes have no work asks again, seconds."""
 START_PATIENCE_S = 600.0
 """Time that a pilot waits for its storage before it has begun, seconds; its GPUs are idle."""
-PATIENCE = 10
-"""Tries to get a pilot's lock, 0.1 s apart."""
 
 
 def run_pilot(order_path: str) -> None:
     """Work through the slots of a study until its budget, or the pilot's time, ends.
 
-    A pilot holds a lock on its number. Whoever gets the lock knows that the pilot before is dead,
-    so its slots are handed back at once; a second pilot of the same number ends.
+    On this machine a pilot holds a lock on its number. Whoever gets the lock knows that the pilot
+    before is dead, so its slots are handed back at once; a second pilot of the same number ends.
+    In SLURM a job is started again only after it has ended, or after its node was given up: what
+    an earlier start of this job still holds is handed back at once, too.
 
     Args:
         order_path: file with a `PilotOrder`.
+
+    Raises:
+        ConfigurationError: the order does not fit the study or this process.
     """
     configure_agent_logging()
     order = PilotOrder.model_validate_json(Path(order_path).read_text("utf-8"))
-    with _pilot_lock(order) as locked:
-        if not locked:
-            logger.info(event("pilot is already running", pilot=order.pilot))
+    place = place_of(order, expand=slurm_pilot.hosts_in)
+    ends_s = time.time() + order.walltime_s
+    if place.job is not None:
+        ends_s = slurm_pilot.job_end_s(place.job, order.walltime_s)
+    end = PilotEnd(ends_s, order.grace_s)
+    with obeying_signals(end), _alone(order, place) as alone:
+        if not alone:
+            logger.info(event("pilot is already running", pilot=place.pilot))
             return
         try:
             storage = open_storage(make_url(order.storage), patience_s=START_PATIENCE_S)
@@ -70,224 +77,244 @@ def run_pilot(order_path: str) -> None:
             logger.error(event("storage is away, pilot ends", why=error))
             return
         try:
-            _Agent(order, storage).work()
+            _work(order, place, end, storage)
         except StorageAway as error:
             logger.error(event("storage is away, pilot ends", why=error))
         finally:
             storage.close()
 
 
-def is_running(folder: RunFolder, pilot: int) -> bool:
-    """Tell whether a pilot of this number is at work on this machine."""
-    path = _lock_path(folder, pilot)
-    if not path.exists():
-        return False
-    with path.open("r") as file:
-        try:
-            # Shared: two commands that look at the same time do not take each other for a pilot.
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+@contextlib.contextmanager
+def obeying_signals(end: PilotEnd) -> Iterator[None]:
+    """Let SIGTERM and SIGUSR2 end the pilot meanwhile."""
+
+    def obey(number: int, _: object) -> None:
+        end.on_signal(number)
+
+    before = {number: signal.signal(number, obey) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-class _Agent:
-    def __init__(self, order: PilotOrder, storage: Storage) -> None:
-        self._order, self._storage = order, storage
+def _work(order: PilotOrder, place: PilotPlace, end: PilotEnd, storage: Storage) -> None:
+    config = load_config(storage, order.study)
+    share = share_of(order, config.trial, place.node)
+    if share is None:
+        logger.info(event("node has no trials of its own", node=place.node, host=place.host))
+        return
+    agent = Agent(order, place, share, config, storage, end)
+    why = agent.work()
+    last = agent.end()
+    if place.job is not None and order.requeue and why is None and end.may_go_on and last:
+        _requeue(place.job, agent)
+    logger.info(event("pilot ended", why=why or end.why))
+
+
+class Agent:
+    """Claims slots for the lanes of one node."""
+
+    def __init__(
+        self,
+        order: PilotOrder,
+        place: PilotPlace,
+        share: NodeShare,
+        config: StudyConfig,
+        storage: Storage,
+        end: PilotEnd,
+    ) -> None:
+        self._order, self._place, self._end = order, place, end
+        self._config, self._storage = config, storage
         self._folder = RunFolder(order.run_folder)
-        self._config: StudyConfig = load_config(storage, order.study)
         self._slots = SlotTable(
             storage,
-            self._config,
+            config,
             lease_s=order.lease_s,
-            gpus=self._config.trial.ranks if order.gpus else 0,
-            provenance=_origin(self._config),
+            gpus=config.trial.ranks if order.gpus else 0,
+            provenance=_origin(config),
         )
-        # Kept: each proposal and decision reads what is new since the last one.
-        self._mirror = TrialMirror(storage, self._config)
-        self._pruning = Pruning(self._config, self._mirror)
-        self._place = f"{platform.node()}/pilot-{order.pilot}/"
-        self._owner = f"{self._place}{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._training_ends_s = time.time() + order.walltime_s - order.grace_s
-        self._stop = threading.Event()
-        self._stopped_s = time.monotonic()
-        for number in (signal.SIGTERM, signal.SIGUSR2):
-            signal.signal(number, self._on_signal)
+        self._owner = f"{place.prefix}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._share = share
+        self._idle: queue.SimpleQueue[Lane] = queue.SimpleQueue()
+        self._busy: set[Lane] = set()
+        self._failure: BaseException | None = None
 
-    def work(self) -> None:
-        """Claim and train until there is nothing left to claim."""
-        self._record = self._outlast(self._begin)
-        logger.info(event("pilot started", study=self._order.study, owner=self._owner))
-        why = "it was asked to stop, or its time is up"
-        nonce = secrets.token_hex(4)
-        while not self._stop.is_set() and time.time() < self._training_ends_s:
-            claim = self._claim(nonce)
-            if isinstance(claim, Claim):
-                # A nonce of its own for each claim: see `SlotTable.claim_many`.
-                nonce = secrets.token_hex(4)
-                self._train(claim)
-            elif claim is None or claim is NoSlot.WAIT:
-                self._stop.wait(WAIT_S)
-            else:
-                why = claim.value
+    def work(self) -> str | None:
+        """Claim and train until there is nothing left to claim; return why.
+
+        None: the pilot's time is up, or it was asked to stop.
+        """
+        self._parts = self._storage.retrying(
+            self._begin, patience_s=max(0.0, self._end.patience_s), wait=self._end.wait
+        )
+        lanes = [Lane(self._parts, number) for number in range(len(self._share.lanes))]
+        logger.info(
+            event(
+                "pilot started",
+                study=self._order.study,
+                owner=self._owner,
+                lanes=len(lanes),
+                nodes=len(self._share.group),
+                trials=self._folder.path,
+            )
+        )
+        idle, nonce, why = lanes, secrets.token_hex(4), None
+        while not self._end.has_begun:
+            if idle and self._has_time():
+                claims = self._claim(len(idle), nonce)
+                if isinstance(claims, list):
+                    # A nonce of its own for each claim: see `SlotTable.claim_many`.
+                    nonce = secrets.token_hex(4)
+                    for claim in claims:
+                        self._start(idle.pop(0), claim)
+                elif isinstance(claims, NoSlot) and claims is not NoSlot.WAIT and not self._busy:
+                    why = claims.value
+                    break
+            elif not self._busy:
+                self._end.begin()
                 break
-        with contextlib.suppress(StorageAway):
-            self._record.end()
-        logger.info(event("pilot ended", why=why))
+            idle += self._wait_for_lanes(WAIT_S)
+        self._wind_up()
+        return why
 
-    def _begin(self) -> PilotRecord:
-        """Tell the storage that this pilot is there, and what the one before left behind."""
-        order = self._order
-        record = PilotRecord(self._storage, order.study, order.pilot, gpus=order.gpus)
+    def end(self) -> bool:
+        """Record the end; return whether the pilot's other agents have all ended."""
+        try:
+            return self._parts.record.end()
+        except StorageAway:
+            # Nobody can tell; the agent of the first node answers for all.
+            return self._place.node == 0
+
+    def has_work(self) -> bool:
+        """Tell whether a pilot that started now would find a slot."""
+        try:
+            return self._slots.has_open()
+        except StorageAway:
+            return True
+
+    def _begin(self) -> AgentParts:
+        """Tell the storage that this agent is there, and what the one before left behind."""
+        order, place, config = self._order, self._place, self._config
+        record = PilotRecord(self._storage, order.study, place, gpus=self._gpus)
         self._replay()
-        freed = self._slots.interrupt_all_of(self._place, "its pilot died")
+        freed = self._slots.interrupt_all_of(
+            place.dead_prefix, "its pilot died", but=lambda owner: not place.is_dead(owner)
+        )
         if freed:
             logger.info(event("trials of a dead pilot handed back", trials=freed))
-        return record
-
-    def _claim(self, nonce: str) -> Claim | NoSlot | None:
-        """Return the next claim; None while the storage is away."""
-        try:
-            self._replay()
-            claim = self._slots.claim(self._owner, nonce=nonce)
-            self._record.seen()
-        except StorageAway as error:
-            logger.warning(event("storage is away, nothing claimed", why=error))
-            return None
-        return claim
-
-    def _replay(self) -> None:
-        metric = self._config.objective.metric
-        replayed = replay(self._slots, metric, self._folder, own_prefix=self._place)
-        if replayed:
-            logger.info(event("reports of dead agents handed over", attempts=replayed))
-
-    def _train(self, claim: Claim) -> None:
-        spool = Spool(self._slots, claim, self._config.objective.metric, self._folder)
-        try:
-            try:
-                result = self._attempt(claim, spool)
-            except (LeaseLost, StorageAway):
-                raise
-            except Exception as error:
-                # Counted, with its traceback. If it escaped, every next pilot would claim the
-                # slot, end in the same way, and nobody would see why.
-                logger.exception(event("agent failed", trial=claim.trial))
-                result = Broken.of(error, rank=0)
-            self._finish(claim, result, spool)
-        except LeaseLost as error:
-            spool.discard()
-            logger.warning(event("lease lost, trial ended", lease=error))
-        except StorageAway as error:
-            # Whoever continues the slot finds the spool, and the checkpoint.
-            logger.warning(event("storage is away, trial left to others", why=error))
-
-    def _attempt(self, claim: Claim, spool: Spool) -> Finished | Broken:
-        # Imported here: it loads torch, which no command on a login node should wait for.
-        from wconv_jobs.ranks import RanksAborted, run_ranks
-
-        density = claim.density or self._outlast(lambda: self._propose(claim))
-        logger.info(
-            event("trial started", trial=claim.trial, attempt=claim.attempt, density=density)
-        )
-        following = Following(
-            self._slots,
-            claim,
-            self._config,
-            self._pruning,
-            self._order,
-            spool,
-            self._record,
-            self._stop,
-        )
-        try:
-            result = run_ranks(
-                self._spec(claim, density),
-                ranks=self._config.trial.ranks,
-                log_folder=self._folder.attempt_logs(claim.trial, claim.attempt),
-                on_report=following.on_report,
-                on_tick=following.on_tick,
-            )
-        except RanksAborted:
-            # What its ranks have done since the last checkpoint is lost.
-            return Finished(ending="stopped", epoch=claim.epoch, metrics={}, provenance={})
-        if isinstance(result, Finished) and result.ending == "stopped" and not following.stopping:
-            # The ranks themselves saw that another epoch would not end in time.
-            self._stop.set()
-        return result
-
-    def _propose(self, claim: Claim) -> tuple[float, ...]:
-        proposal = propose(self._config, self._mirror, claim.trial, claim.position)
-        return self._slots.set_density(
-            claim, proposal.density, distributions_of(self._config), proposal.attributes
-        )
-
-    def _outlast(self, function: Callable[[], T]) -> T:
-        """Repeat a function while the storage is away, as long as the pilot has time."""
-        return self._storage.retrying(
-            function, patience_s=max(0.0, self._time_left_s), wait=self._wait
+        mirror = TrialMirror(self._storage, config)
+        return AgentParts(
+            order=order,
+            place=place,
+            share=self._share,
+            config=config,
+            storage=self._storage,
+            slots=self._slots,
+            folder=self._folder,
+            mirror=mirror,
+            pruning=Pruning(config, mirror),
+            record=record,
+            end=self._end,
         )
 
     @property
-    def _time_left_s(self) -> float:
-        """Until the pilot must end; part of its grace is for what comes after."""
-        return self._training_ends_s + self._order.grace_s / 2 - time.time()
+    def _gpus(self) -> int:
+        """GPUs that this agent answers for: of its group, and the first one for what is left."""
+        nodes = len(self._share.group)
+        left = self._order.nodes % nodes if self._place.node == 0 else 0
+        return self._order.gpus * (nodes + left)
 
-    def _wait(self, pause_s: float) -> bool:
-        """Let time pass; tell whether the pilot was asked to stop for too long already."""
-        if self._stop.is_set():
-            threading.Event().wait(pause_s)
-            return time.monotonic() - self._stopped_s > self._order.grace_s / 2
-        self._stop.wait(pause_s)
-        return False
+    def _has_time(self) -> bool:
+        """Tell whether a trial that begins now reaches its first checkpoint.
 
-    def _spec(self, claim: Claim, density: tuple[float, ...]) -> TrialSpec:
-        config = self._config
-        return TrialSpec(
-            model=config.model,
-            data=config.data,
-            recipe=config.recipe,
-            density=density,
-            study_seed=config.seed,
-            replicate=claim.replicate,
-            threads_per_rank=config.trial.threads_per_rank,
-            checkpoint_folder=self._folder.trial(claim.trial),
-            deadline_s=self._training_ends_s,
+        It can be told to make one as soon as it trains, and the grace is for that.
+        """
+        start_up_s = self._parts.start_up_s
+        return start_up_s == 0 or self._end.training_left_s > start_up_s
+
+    def _claim(self, count: int, nonce: str) -> list[Claim] | NoSlot | None:
+        """Return the next claims; None while the storage is away."""
+        try:
+            self._replay()
+            claims = self._slots.claim_many(self._owner, count, nonce=nonce)
+            self._parts.sign_of_life()
+        except StorageAway as error:
+            logger.warning(event("storage is away, nothing claimed", why=error))
+            return None
+        return claims
+
+    def _replay(self) -> None:
+        replayed = replay(
+            self._slots,
+            self._config.objective.metric,
+            self._folder,
+            is_dead=self._place.is_dead,
+            own=self._owner,
         )
+        if replayed:
+            logger.info(event("reports of dead agents handed over", attempts=replayed))
 
-    def _finish(self, claim: Claim, result: Finished | Broken, spool: Spool) -> None:
-        """Tell the storage how an attempt ended."""
-        unusable = self._folder.trial(claim.trial) / CHECKPOINT_FILE
-        if isinstance(result, Broken) and result.error == CheckpointError.__name__:
-            # The next attempt trains from the start, to the same numbers.
-            with contextlib.suppress(FileNotFoundError):
-                unusable.rename(unusable.with_suffix(".unusable"))
-        spool.hold(result)
-        state = self._outlast(spool.flush)
-        if isinstance(result, Broken):
-            logger.error(
-                event(
-                    "trial broken",
-                    trial=claim.trial,
-                    attempt=claim.attempt,
-                    slot=state,
-                    error=result.error,
-                    where=result.where,
-                    message=result.message,
-                )
-            )
-            return
-        logger.info(
-            event(
-                f"trial {result.ending}", trial=claim.trial, epochs=result.epoch, **result.metrics
-            )
-        )
+    def _start(self, lane: Lane, claim: Claim) -> None:
+        self._busy.add(lane)
+        # Daemons: what hangs beyond all grace must not keep the process.
+        threading.Thread(
+            target=self._train,
+            args=(lane, claim),
+            name=f"lane-{lane.number}/trial-{claim.trial}",
+            daemon=True,
+        ).start()
 
-    def _on_signal(self, number: int, _: FrameType | None) -> None:
-        if not self._stop.is_set():
-            self._stopped_s = time.monotonic()
-            self._stop.set()
-            logger.info(event("stopping", signal=signal.Signals(number).name))
+    def _train(self, lane: Lane, claim: Claim) -> None:
+        try:
+            lane.train(claim)
+        except BaseException as error:
+            # A bug: raised by the main thread once the other lanes have ended.
+            self._failure = error
+            self._end.begin()
+        finally:
+            self._idle.put(lane)
+
+    def _wait_for_lanes(self, seconds: float) -> list[Lane]:
+        """Return the lanes that have become idle, after a while or as soon as there is one."""
+        until, ended = time.monotonic() + seconds, list[Lane]()
+        begun = self._end.has_begun
+        while not ended and time.monotonic() < until and self._end.has_begun == begun:
+            with contextlib.suppress(queue.Empty):
+                # A signal does not end this wait.
+                ended.append(self._idle.get(timeout=POLL_S))
+        with contextlib.suppress(queue.Empty):
+            while True:
+                ended.append(self._idle.get_nowait())
+        self._busy.difference_update(ended)
+        return ended
+
+    def _wind_up(self) -> None:
+        """Wait for the lanes at work, until nothing can be hoped for any more."""
+        if self._busy:
+            logger.info(event("stopping", why=self._end.why, lanes=len(self._busy)))
+        while self._busy and not self._end.is_hopeless:
+            self._wait_for_lanes(WAIT_S)
+        for lane in self._busy:
+            logger.error(event("trial does not end, pilot ends without it", lane=lane.number))
+        if self._failure is not None:
+            raise self._failure
+
+
+def _requeue(job: str, agent: Agent) -> None:
+    if agent.has_work() and slurm_pilot.requeue(job):
+        logger.info(event("pilot goes back into the queue", job=job))
+
+
+@contextlib.contextmanager
+def _alone(order: PilotOrder, place: PilotPlace) -> Iterator[bool]:
+    """Yield whether this is the only pilot of its number; of jobs SLURM makes sure."""
+    if place.job is not None:
+        yield True
+        return
+    with pilot_lock(RunFolder(order.run_folder), place.pilot) as locked:
+        yield locked
 
 
 def _origin(config: StudyConfig) -> dict[str, Any]:
@@ -297,24 +324,3 @@ def _origin(config: StudyConfig) -> dict[str, Any]:
         # Its trial will break for the same reason, and the study say so.
         logger.warning(event("data cannot be looked at", why=error))
         return program_of(config) | place()
-
-
-@contextlib.contextmanager
-def _pilot_lock(order: PilotOrder) -> Iterator[bool]:
-    path = _lock_path(RunFolder(order.run_folder), order.pilot)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        # `is_running` holds the lock for a moment when it looks.
-        for _ in range(PATIENCE):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                threading.Event().wait(0.1)
-            else:
-                yield True
-                return
-        yield False
-
-
-def _lock_path(folder: RunFolder, pilot: int) -> Path:
-    return folder.pilots / f"pilot_{pilot}.lock"

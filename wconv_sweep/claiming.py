@@ -92,6 +92,15 @@ class Claiming:
                 usage = usage.with_claimed(row.epoch)
             return claims or self._why_none(connection, usage, leased)
 
+    def has_open(self) -> bool:
+        """Tell whether the study is active and has an open slot that the cap allows."""
+        with self._storage.read() as connection:
+            if study_row(connection, self._study).state != StudyState.ACTIVE:
+                return False
+            usage = usage_of(connection, self._storage.now(), self._study)
+            affordable = SLOTS.c.epoch >= usage.first_epoch_allowed
+            return self._count(connection, (SLOTS.c.state == SlotState.OPEN) & affordable) > 0
+
     def _lease(self, connection: Connection, study: Row[Any], row: Row[Any], holder: str) -> Claim:
         density = tuple(json.loads(row.density)) if row.density else None
         trial_id, trial = row.trial_id, row.trial

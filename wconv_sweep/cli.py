@@ -4,26 +4,25 @@ Exit status: 0 done, 1 the sweep failed, 2 wrong usage or configuration, 130 int
 """
 
 import contextlib
-import shlex
-import shutil
 import sys
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from wconv_sweep import cli_catalogue, cli_clusters, cli_db
-from wconv_sweep.cli_options import DEFAULT_RUNS, Json, Runs, Settings, StorageUrl, Study
+from wconv_sweep import cli_catalogue, cli_clusters, cli_db, cli_launch
+from wconv_sweep.cli_options import (
+    DEFAULT_RUNS,
+    Json,
+    Runs,
+    StorageUrl,
+    StudyName,
+    next_command,
+)
 from wconv_sweep.errors import ConfigurationError, WconvSweepError
-
-if TYPE_CHECKING:
-    from wconv_sweep.launch import Launched
 
 # Commands import their use case themselves: --help and status must answer at once, and launch
 # needs Optuna and submitit.
-
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="wconv-sweep",
@@ -38,27 +37,12 @@ app.add_typer(cli_catalogue.studies, name="studies")
 app.add_typer(cli_catalogue.data, name="data")
 app.add_typer(cli_clusters.clusters, name="clusters")
 app.add_typer(cli_db.db, name="db")
+app.command("launch")(cli_launch.launch_command)
+app.command("resume")(cli_launch.resume_command)
+app.command("stop")(cli_launch.stop_command)
 
-StudyName = Annotated[str, typer.Option(help="Name of a study that was launched.")]
 MaybeStudyName = Annotated[
     str | None, typer.Option("--study", help="Name of one study; all of the storage if left out.")
-]
-Cluster = Annotated[
-    str, typer.Option(help="A shipped cluster profile by name, or a file ending in .yaml.")
-]
-MaybeCluster = Annotated[
-    str | None,
-    typer.Option("--cluster", help="As for launch; without it, that of the last launch."),
-]
-AcceptChanges = Annotated[
-    bool,
-    typer.Option(
-        "--accept-changes",
-        help="Go on although the program or the data have changed since the study was begun.",
-    ),
-]
-Detach = Annotated[
-    bool, typer.Option("--detach", help="Return once the pilots have been started.")
 ]
 
 
@@ -80,75 +64,6 @@ def _options(
     pass
 
 
-@app.command("launch")
-def launch_command(
-    study: Study,
-    cluster: Cluster,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
-    ] = False,
-    settings: Settings = None,
-    smoke: Annotated[
-        bool,
-        typer.Option(
-            "--smoke", help="Shrink the study to a minute or two on made-up data, to try it out."
-        ),
-    ] = False,
-    accept_changes: AcceptChanges = False,
-    detach: Detach = False,
-    storage: StorageUrl = None,
-    runs: Runs = DEFAULT_RUNS,
-    as_json: Json = False,
-) -> None:
-    """Run a study to its result.
-
-    Writes its budget, starts its pilots and follows them. Launching a study again continues it:
-    nothing is trained twice.
-
-    Example: wconv-sweep launch --cluster local --study quickstart
-    """
-    from wconv_sweep import console
-    from wconv_sweep.cluster_profile import load_profile
-    from wconv_sweep.launch import launch, plan_launch
-    from wconv_sweep.storage import choose_url
-
-    url = choose_url(storage, runs, profile=load_profile(cluster).storage)
-    plan = plan_launch(study, cluster, url, runs, settings=settings or (), smoke=smoke)
-    for warning in plan.warnings:
-        print(f"wconv-sweep: warning: {warning}", file=sys.stderr)
-    if dry_run:
-        if as_json:
-            console.print_json(console.plan_json(plan))
-        else:
-            console.print_plan(console.console(), plan)
-        return
-    _follow(
-        launch(plan, accept_changes=accept_changes), storage, runs, detach=detach, as_json=as_json
-    )
-
-
-@app.command("resume")
-def resume_command(
-    study: StudyName,
-    cluster: MaybeCluster = None,
-    accept_changes: AcceptChanges = False,
-    detach: Detach = False,
-    storage: StorageUrl = None,
-    runs: Runs = DEFAULT_RUNS,
-    as_json: Json = False,
-) -> None:
-    """Go on with a study that was stopped, interrupted or broken.
-
-    Example: wconv-sweep resume --study quickstart
-    """
-    from wconv_sweep.launch import resume
-    from wconv_sweep.storage import choose_url
-
-    url = choose_url(storage, runs)
-    launched = resume(study, cluster, url, accept_changes=accept_changes)
-    _follow(launched, storage, runs, detach=detach, as_json=as_json)
-
-
 @app.command("status")
 def status_command(
     study: MaybeStudyName = None,
@@ -161,16 +76,18 @@ def status_command(
     Example: wconv-sweep status --study quickstart
     """
     from wconv_sweep import console
-    from wconv_sweep.status import read_status, study_names
+    from wconv_sweep.status import read_status, study_jobs, study_names
     from wconv_sweep.storage import choose_url, open_storage
 
     opened = open_storage(choose_url(storage, runs))
     statuses = [read_status(opened, name) for name in ([study] if study else study_names(opened))]
     opened.close()
+    jobs = [study_jobs(status) for status in statuses]
     if as_json:
-        console.print_json([console.status_json(status) for status in statuses])
+        both = zip(statuses, jobs, strict=True)
+        console.print_json([console.status_json(status, of_it) for status, of_it in both])
     else:
-        console.print_status(console.console(), statuses)
+        console.print_status(console.console(), statuses, jobs)
 
 
 @app.command("retry")
@@ -207,29 +124,9 @@ def retry_command(
     for each in retried:
         print(console.retried_line(each))
     if retried:
-        print(f"Go on with: {_command('resume', storage, runs, study)}")
+        print(f"Go on with: {next_command('resume', storage, runs, study)}")
     else:
         print(f"{study}: no trial has failed, so nothing was changed.")
-
-
-@app.command("stop")
-def stop_command(study: StudyName, storage: StorageUrl = None, runs: Runs = DEFAULT_RUNS) -> None:
-    """Stop a study at the next checkpoints.
-
-    Running trials end there, and no other is begun.
-
-    Example: wconv-sweep stop --study quickstart
-    """
-    from wconv_sweep.storage import choose_url, open_storage
-    from wconv_sweep.studies import stop
-
-    opened = open_storage(choose_url(storage, runs))
-    stop(opened, study)
-    opened.close()
-    print(
-        f"{study}: running trials end at their next checkpoint. "
-        f"Go on with: {_command('resume', storage, runs, study)}"
-    )
 
 
 @app.command("export")
@@ -307,69 +204,6 @@ def dashboard_command(
         print()
     finally:
         opened.close()
-
-
-def _follow(
-    launched: "Launched", storage: str | None, runs: Path, *, detach: bool, as_json: bool
-) -> None:
-    from rich.console import Console
-
-    from wconv_sweep import console
-    from wconv_sweep.launch import follow, stop_and_wait
-    from wconv_sweep.status import read_status
-
-    study = launched.study
-    out = Console(stderr=True, highlight=False) if as_json else console.console()
-    if detach:
-        status = read_status(launched.storage, study)
-        if as_json:
-            console.print_json(console.status_json(status))
-            return
-        started = len(launched.pilots.started)
-        what = "nothing left to do" if status.complete else f"{started} pilot(s) started"
-        out.print(
-            f"{study}: {what}. Look at it with: {_command('status', storage, runs, study)}",
-            markup=False,
-            soft_wrap=True,
-        )
-        return
-    resume = _command("resume", storage, runs, study)
-    with console.progress(out) as show:
-        try:
-            status = follow(launched, show)
-        except KeyboardInterrupt:
-            out.print(
-                "Stopping: the running trial ends at its next checkpoint (Ctrl-C: leave now)."
-            )
-            with contextlib.suppress(KeyboardInterrupt):
-                stop_and_wait(launched, show)
-            out.print(f"Go on with: {resume}", markup=False, soft_wrap=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-    if as_json:
-        console.print_json(console.status_json(status))
-    elif status.result is None or not status.complete:
-        out.print(f"Stopped. Go on with: {resume}", markup=False, soft_wrap=True)
-    else:
-        commands = [_command(name, storage, runs, study) for name in ("status", "export")]
-        console.print_result(out, status, [*commands, _command("dashboard", storage, runs, None)])
-
-
-def _command(verb: str, storage: str | None, runs: Path, study: str | None) -> str:
-    """Return the command for the same storage and study, to be copied."""
-    words = [_program(), verb]
-    words += ["--study", study] if study else []
-    words += ["--storage", storage] if storage else []
-    words += ["--runs", str(runs)] if runs != DEFAULT_RUNS else []
-    return shlex.join(words)
-
-
-def _program() -> str:
-    """Return how this command was called, or its bare name where that finds it."""
-    found = shutil.which("wconv-sweep")
-    called = sys.argv[0]
-    if Path(called).name != "wconv-sweep" or (found and Path(found).samefile(called)):
-        return "wconv-sweep"
-    return called
 
 
 def main() -> None:

@@ -1,5 +1,8 @@
 """Options that several commands of the command line share."""
 
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -7,9 +10,19 @@ import typer
 
 from wconv_sweep.run_folder import DEFAULT_RUNS
 
-__all__ = ["DEFAULT_RUNS", "Json", "Runs", "Settings", "StorageUrl", "Study"]
+__all__ = [
+    "DEFAULT_RUNS",
+    "Json",
+    "Runs",
+    "Settings",
+    "StorageUrl",
+    "Study",
+    "StudyName",
+    "next_command",
+]
 
 Study = Annotated[str, typer.Option(help="A shipped study by name, or a file ending in .yaml.")]
+StudyName = Annotated[str, typer.Option(help="Name of a study that was launched.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -29,3 +42,21 @@ StorageUrl = Annotated[
 ]
 Runs = Annotated[Path, typer.Option(help="Folder of all runs: checkpoints, logs, the database.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def next_command(verb: str, storage: str | None, runs: Path, study: str | None) -> str:
+    """Return the command for the same storage and study, to be copied."""
+    words = [_program(), verb]
+    words += ["--study", study] if study else []
+    words += ["--storage", storage] if storage else []
+    words += ["--runs", str(runs)] if runs != DEFAULT_RUNS else []
+    return shlex.join(words)
+
+
+def _program() -> str:
+    """Return how this command was called, or its bare name where that finds it."""
+    found = shutil.which("wconv-sweep")
+    called = sys.argv[0]
+    if Path(called).name != "wconv-sweep" or (found and Path(found).samefile(called)):
+        return "wconv-sweep"
+    return called

@@ -11,13 +11,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from wconv_sweep.jobs_view import jobs_json, jobs_lines
 from wconv_sweep.results import StudyResult, TrialRow
+from wconv_sweep.slurm_jobs import SlurmView
 from wconv_sweep.status import StudyStatus
 from wconv_sweep.tables import SlotState, StudyState
 
 if TYPE_CHECKING:
-    # These load Optuna and submitit, which status does not need.
-    from wconv_sweep.launch import Plan
+    # It loads Optuna, which status does not need.
     from wconv_sweep.retry import Retried
 
 _UNITS = {"psnr_db": "dB"}
@@ -52,8 +53,13 @@ def progress(out: Console) -> Iterator[Callable[[StudyStatus], None]]:
         yield _ChangePrinter(out)
 
 
-def status_view(status: StudyStatus) -> Group:
-    """Return what `status` and the progress display show of one study."""
+def status_view(status: StudyStatus, jobs: SlurmView | None = None) -> Group:
+    """Return what `status` and the progress display show of one study.
+
+    Args:
+        status: of the study.
+        jobs: its pilots in SLURM, where it has had any.
+    """
     parts: list[Any] = [_headline(status), _bar(status)]
     if status.word == "stalled":
         command = f"wconv-sweep resume --study {status.study}"
@@ -64,6 +70,9 @@ def status_view(status: StudyStatus) -> Group:
         parts.append(Text(f"{what}{status.reason}", style="red"))
     if status.counts_gpus:
         parts.append(Text(_gpu_hours(status)))
+    if jobs is not None:
+        parts += [Text(line) for line in jobs_lines(jobs)]
+        parts += [Text(f"warning: {warning}", "yellow") for warning in jobs.warnings]
     if status.running:
         parts.append(_running_table(status))
     result = status.result
@@ -76,17 +85,25 @@ def status_view(status: StudyStatus) -> Group:
     return Group(*parts)
 
 
-def print_status(out: Console, statuses: Sequence[StudyStatus]) -> None:
-    """Print studies in full, with the first traceback of each kind of failure."""
-    for status in statuses:
-        out.print(status_view(status))
+def print_status(
+    out: Console, statuses: Sequence[StudyStatus], jobs: Sequence[SlurmView | None]
+) -> None:
+    """Print studies in full, with the first traceback of each kind of failure.
+
+    Args:
+        out: to print to.
+        statuses: of the studies.
+        jobs: of each study, its pilots in SLURM.
+    """
+    for status, of_it in zip(statuses, jobs, strict=True):
+        out.print(status_view(status, of_it))
         for failure in status.failures:
             if failure.traceback:
                 out.print(Text(failure.traceback.rstrip()), style="dim", soft_wrap=True)
 
 
-def status_json(status: StudyStatus) -> dict[str, Any]:
-    """Return a status as plain data."""
+def status_json(status: StudyStatus, jobs: SlurmView | None = None) -> dict[str, Any]:
+    """Return a status as plain data; without `jobs`, nothing about pilots in SLURM."""
     result = status.result
     return {
         "study": status.study,
@@ -97,6 +114,7 @@ def status_json(status: StudyStatus) -> dict[str, Any]:
         "slots": {str(state): number for state, number in status.counts.items()},
         "seconds_left": status.seconds_left,
         **_gpu_hours_json(status),
+        **({} if jobs is None else {"pilots": jobs_json(jobs)}),
         "running": [_row_json(row) for row in status.running],
         "best": _row_json(result.best) if result else None,
         "plain": _row_json(result.plain) if result and result.plain else None,
@@ -119,8 +137,8 @@ def retried_line(retried: "Retried") -> str:
     label = f" ({retried.label})" if retried.label else ""
     begin = f"goes on after epoch {retried.epoch}" if retried.epoch else "begins anew"
     return (
-        f"trial {retried.trial}{label}, density {_density(retried.density)}: open again, {begin}; "
-        f"it had failed with {retried.reason}"
+        f"trial {retried.trial}{label}, density {density_text(retried.density)}: open again, "
+        f"{begin}; it had failed with {retried.reason}"
     )
 
 
@@ -132,24 +150,6 @@ def retried_json(retried: "Retried") -> dict[str, Any]:
         "density": None if retried.density is None else list(retried.density),
         "epoch": retried.epoch,
         "reason": retried.reason,
-    }
-
-
-def print_plan(out: Console, plan: "Plan") -> None:
-    """Print what a launch would do."""
-    for name, value in _plan_rows(plan).items():
-        out.print(f"{name + ':':<14} {value}".rstrip(), markup=False, soft_wrap=True)
-    out.print("Nothing was written or started (--dry-run).")
-
-
-def plan_json(plan: "Plan") -> dict[str, Any]:
-    """Return what a launch would do as plain data."""
-    return {
-        "config": plan.config.plain(),
-        "profile": plan.profile.model_dump(mode="json", by_alias=True),
-        "storage": plan.storage_url.render_as_string(hide_password=True),
-        "run_folder": str(plan.folder.path),
-        "pilot": plan.pilot_command,
     }
 
 
@@ -261,7 +261,7 @@ def _running_table(status: StudyStatus) -> Table:
     for row in status.running:
         table.add_row(
             str(row.trial),
-            _density(row.density),
+            density_text(row.density),
             f"{row.epoch}/{status.config.recipe.epochs}",
             _amount(metric, row.value),
             str(row.attempt),
@@ -275,7 +275,7 @@ def _trial_line(status: StudyStatus, row: TrialRow) -> str:
     state = "" if row.state is SlotState.LEASED else f", {row.state}"
     reason = f": {row.reason}" if row.reason else ""
     return (
-        f"trial {row.trial}{label}, density {_density(row.density)}, epoch "
+        f"trial {row.trial}{label}, density {density_text(row.density)}, epoch "
         f"{row.epoch}/{status.config.recipe.epochs}, {_title(metric)} "
         f"{_amount(metric, row.value)}{state}{reason}"
     )
@@ -284,7 +284,7 @@ def _trial_line(status: StudyStatus, row: TrialRow) -> str:
 def _best_line(status: StudyStatus, result: StudyResult) -> Text:
     metric = status.config.objective.metric
     name = "plain convolution " if result.best is result.plain else ""
-    density = _density(result.best.density)
+    density = density_text(result.best.density)
     text = f"best so far: {name}{density} {_amount(metric, result.best.value)}"
     if result.plain is not None and result.plain is not result.best:
         text += (
@@ -304,13 +304,15 @@ def _result_table(status: StudyStatus, result: StudyResult) -> Table:
     if result.best is not result.plain:
         table.add_row(
             "best density",
-            _density(result.best.density),
+            density_text(result.best.density),
             _amount(metric, result.best.metrics.get(tested)),
         )
     if result.plain is not None:
         plain = result.plain
         table.add_row(
-            "plain baseline", _density(plain.density), _amount(metric, plain.metrics.get(tested))
+            "plain baseline",
+            density_text(plain.density),
+            _amount(metric, plain.metrics.get(tested)),
         )
     unprocessed = result.best.metrics.get(f"input_{metric}")
     if unprocessed is not None:
@@ -319,30 +321,6 @@ def _result_table(status: StudyStatus, result: StudyResult) -> Table:
     if difference is not None and result.best is not result.plain:
         table.add_row("best - plain", "", _amount(metric, difference, signed=True))
     return table
-
-
-def _plan_rows(plan: "Plan") -> dict[str, str]:
-    config, profile = plan.config, plan.profile
-    bounds = ", ".join(f"[{low:g}, {high:g}]" for low, high in config.search.bounds)
-    pruner = config.search.pruner.name
-    pruned = "" if pruner == "none" else f", pruner {pruner}"
-    fixed = [f"{name} {_density(point)}" for name, point in config.fixed_points().items()]
-    gpus = f"{profile.gpus_per_pilot} GPU(s)" if profile.gpus_per_pilot else "no GPU"
-    return {
-        "study": config.study,
-        "network": f"{config.model.name} {_options(config.model.options)}",
-        "data": f"{config.data.name} {_options(config.data.options)}",
-        "density": f"kernel size {config.kernel_size}, coefficients in {bounds}, sampler "
-        f"{config.search.sampler.name}{pruned}",
-        "fixed points": ", ".join(fixed),
-        "budget": f"{config.budget.trials} trials of {config.recipe.epochs} epochs, "
-        f"{config.trial.ranks} ranks each",
-        "cluster": f"{profile.cluster}: {profile.pilots} pilot(s) with {gpus} each, at most "
-        f"{profile.walltime_min} min",
-        "storage": plan.storage_url.render_as_string(hide_password=True),
-        "run folder": str(plan.folder.path),
-        "pilot": plan.pilot_command,
-    }
 
 
 def _row_json(row: TrialRow) -> dict[str, Any]:
@@ -372,11 +350,7 @@ def _amount(metric: str, value: float | None, *, signed: bool = False) -> str:
     return f"{number} {unit}" if unit else number
 
 
-def _density(density: Sequence[float] | None) -> str:
+def density_text(density: Sequence[float] | None) -> str:
     if density is None:
         return "being chosen"
     return f"({', '.join(f'{value:.3g}' for value in density)})"
-
-
-def _options(options: dict[str, Any]) -> str:
-    return " ".join(f"{name}={value}" for name, value in options.items())

@@ -5,6 +5,8 @@ WconvSweepError                 exit status 1
     StorageError                2: the database cannot be opened or is not one of ours
         StorageAway             2: it cannot be reached just now; agents try again
     StudyError                  2: the study asked for does not exist, or is another one
+    SlurmError                  2: SLURM is not here, does not answer, or refuses
+        SlurmAway               2: it does not answer just now: nothing is known
     SweepFailed                 1: the study ended without a result
 
 Everything else is a bug and keeps its traceback.
@@ -46,6 +48,16 @@ class StudyError(WconvSweepError):
     """The storage holds no such study, or a different one under this name."""
 
     exit_status = 2
+
+
+class SlurmError(WconvSweepError):
+    """A command of SLURM cannot be run, gave no answer or failed; the message holds its words."""
+
+    exit_status = 2
+
+
+class SlurmAway(SlurmError):
+    """SLURM does not answer: nothing is known, not even whether what was asked for happened."""
 
 
 class SweepFailed(WconvSweepError):

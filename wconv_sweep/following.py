@@ -5,19 +5,16 @@ back. Whether the lease has been lost meanwhile shows then.
 """
 
 import logging
-import threading
 import time
 
-from wconv_jobs.channel import Report, Verdict
+from wconv_jobs.channel import Demand, Report, Verdict
+from wconv_sweep.agent_parts import AgentParts
 from wconv_sweep.backoff import pauses
 from wconv_sweep.errors import StorageAway
 from wconv_sweep.log import event
-from wconv_sweep.pilot_order import PilotOrder
-from wconv_sweep.pilots import PilotRecord
-from wconv_sweep.pruning import Decision, Pruning
-from wconv_sweep.slots import Claim, SlotTable
+from wconv_sweep.pruning import Decision
+from wconv_sweep.slots import Claim
 from wconv_sweep.spool import Spool
-from wconv_sweep.study_config import StudyConfig
 from wconv_sweep.tables import StudyState
 
 logger = logging.getLogger(__name__)
@@ -29,24 +26,13 @@ FIRST_PAUSE_S = 0.5
 class Following:
     """What an agent does while the ranks of a claim train."""
 
-    def __init__(
-        self,
-        slots: SlotTable,
-        claim: Claim,
-        config: StudyConfig,
-        pruning: Pruning,
-        order: PilotOrder,
-        spool: Spool,
-        record: PilotRecord,
-        pilot_ends: threading.Event,
-    ) -> None:
-        self._slots, self._claim, self._pruning = slots, claim, pruning
-        self._spool, self._record = spool, record
-        self._metric = config.objective.metric
+    def __init__(self, parts: AgentParts, claim: Claim, spool: Spool) -> None:
+        self._parts, self._claim, self._spool = parts, claim, spool
+        self._metric = parts.config.objective.metric
         # Several renewals may fail before the lease runs out.
-        self._heartbeat_s = order.lease_s / 6
-        self._grace_s = order.grace_s
-        self._pilot_ends = pilot_ends
+        self._heartbeat_s = parts.order.lease_s / 6
+        self._began = time.monotonic()
+        self._heard = False
         self._epoch = claim.epoch
         self._state = StudyState.ACTIVE
         self._stop_since: float | None = None
@@ -54,6 +40,7 @@ class Following:
         self._note(StudyState.ACTIVE)
 
     def on_report(self, report: Report) -> Verdict:
+        self._time_start_up(report)
         decision = self._decide(report)
         # A resumed trial repeats the report that its checkpoint ends with.
         if report.epoch > self._epoch:
@@ -63,21 +50,38 @@ class Following:
             return Verdict.PRUNE
         return Verdict.STOP if self.stopping else Verdict.CONTINUE
 
-    def on_tick(self) -> bool:
+    def on_tick(self) -> Demand:
         if time.monotonic() >= self._next_s:
             self._renew()
         if not self.stopping:
             self._stop_since = None
-            return True
+            return Demand.GO
         if self._stop_since is None:
             self._stop_since = time.monotonic()
             logger.info(event("stopping at the next checkpoint", study=self._state))
-        return time.monotonic() - self._stop_since <= self._grace_s
+        waited_s = time.monotonic() - self._stop_since
+        if self._parts.end.is_overdue or waited_s > self._parts.order.grace_s:
+            return Demand.ABORT
+        return Demand.CHECKPOINT
 
     @property
     def stopping(self) -> bool:
         """Whether the trial was asked to end at its next checkpoint."""
-        return self._pilot_ends.is_set() or self._state is not StudyState.ACTIVE
+        return self._parts.end.has_begun or self._state is not StudyState.ACTIVE
+
+    @property
+    def has_progressed(self) -> bool:
+        """Whether the attempt has finished an epoch."""
+        return self._epoch > self._claim.epoch
+
+    def _time_start_up(self, report: Report) -> None:
+        """Take the time from the beginning of the first attempts to their first step."""
+        if self._heard:
+            return
+        self._heard = True
+        trained_s = report.epoch_s if report.epoch > self._epoch else 0.0
+        start_up_s = time.monotonic() - self._began - trained_s
+        self._parts.start_up_s = max(self._parts.start_up_s, start_up_s)
 
     def _tell(self, report: Report, decision: Decision) -> None:
         if self._away:
@@ -91,8 +95,10 @@ class Following:
     def _decide(self, report: Report) -> Decision:
         if self._away:
             return Decision(prune=False)
+        value = report.metrics[self._metric]
         try:
-            return self._pruning.decide(self._claim, report.epoch, report.metrics[self._metric])
+            with self._parts.mirror_turn:
+                return self._parts.pruning.decide(self._claim, report.epoch, value)
         except StorageAway:
             # Nobody can tell how the others do, and the next epoch may be decided on again.
             return Decision(prune=False)
@@ -100,8 +106,8 @@ class Following:
     def _renew(self) -> None:
         try:
             self._spool.flush()
-            self._note(self._slots.heartbeat(self._claim))
-            self._record.seen()
+            self._note(self._parts.slots.heartbeat(self._claim))
+            self._parts.sign_of_life()
         except StorageAway as error:
             self._miss(error)
 

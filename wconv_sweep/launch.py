@@ -1,60 +1,71 @@
 """Launches, follows and resumes studies."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import URL
 
 from wconv_sweep import studies
-from wconv_sweep.cluster_profile import LocalProfile, load_profile
+from wconv_sweep.cluster_profile import ClusterProfile, load_profile
 from wconv_sweep.data_files import check_data, make_smoke_data
-from wconv_sweep.errors import ConfigurationError, StorageAway, SweepFailed
+from wconv_sweep.errors import ConfigurationError, StorageAway, SweepFailed, WconvSweepError
+from wconv_sweep.last_request import last_request, or_else, save_request
+from wconv_sweep.pilot_request import PilotRequest
+from wconv_sweep.preview import Preview
 from wconv_sweep.provenance import provenance_of
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.status import StudyStatus, read_status
 from wconv_sweep.storage import (
     Storage,
+    check_shared,
     create_storage,
     has_storage,
     local_disk_advice,
     open_storage,
 )
 from wconv_sweep.study_config import StudyConfig, load_study, locate_data
-from wconv_sweep.submission import Pilots, pilot_command, start_pilots
+from wconv_sweep.submission import Launcher, Pilots, launcher_of
 from wconv_sweep.tables import StudyState
 
 SMOKE_DATA = "smoke_data"
 """Folder of made-up data in the folder of all runs."""
 
+NOTHING_ELSE = PilotRequest()
+
+NEW = "00000000"
+"""Stands for the part of a job's name that a study gets when it is created."""
+
 POLL_S = 0.5
 """Time between two looks at a study that is being followed, seconds."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a launch would do; nothing of it has been done."""
 
     config: StudyConfig
-    profile: LocalProfile
+    profile: ClusterProfile
     storage_url: URL
     folder: RunFolder
     cluster: str
     """The profile, by name or by absolute path."""
-    smoke: bool = False
+    launcher: Launcher
+    request: PilotRequest
+    uid: str | None
+    """Of the study in its storage; None for one that is still to be created."""
+    smoke: bool
     """Whether the study is shrunk and trains on made-up data."""
+    problems: tuple[str, ...]
+    """Why it cannot be launched."""
+    warnings: tuple[str, ...]
+    """What is allowed, but may go wrong."""
 
-    @property
-    def warnings(self) -> list[str]:
-        """What is allowed, but may go wrong."""
-        advice = local_disk_advice(self.storage_url)
-        return [advice] if advice else []
-
-    @property
-    def pilot_command(self) -> str:
-        """What each pilot runs."""
-        return pilot_command(self.folder)
+    def preview(self) -> Preview:
+        """Return what would be started; a study that is new has no name in SLURM yet."""
+        return self.launcher.preview(self.config.study, self.uid or NEW, self.folder)
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,8 @@ class Launched:
 
     storage: Storage
     study: str
-    pilots: Pilots
+    pilots: Pilots | None
+    """None where nothing is left to do."""
     start_pilots: Callable[[], Pilots]
     """Starts the pilots that are not at work (any more)."""
 
@@ -76,6 +88,8 @@ def plan_launch(
     *,
     settings: Sequence[str] = (),
     smoke: bool = False,
+    request: PilotRequest = NOTHING_ELSE,
+    dry_run: bool = False,
 ) -> Plan:
     """Check the study, the cluster, the user's data and the storage; write nothing.
 
@@ -86,6 +100,9 @@ def plan_launch(
         runs: folder of all runs.
         settings: changes of single keys of the study, see `wconv_sweep.settings`.
         smoke: shrink the study, see `wconv_sweep.smoke`.
+        request: what is wanted other than the profile says.
+        dry_run: the plan is only to be looked at, so what stands in its way is one of its problems
+            and not raised: data that are not here, or a storage that cannot be reached.
 
     Raises:
         ConfigurationError: a file has problems; all of them are named.
@@ -94,21 +111,40 @@ def plan_launch(
     """
     smoke_folder = runs / SMOKE_DATA if smoke else None
     config = locate_data(load_study(study, settings=settings, smoke_folder=smoke_folder))
-    profile = _local_profile(cluster)
-    if not smoke:
-        check_data(config)
-    _check_gpus(config, profile)
+    profile = load_profile(cluster)
+    launcher = launcher_of(profile, request)
+    findings = launcher.findings(config)
+    problems = list(findings.problems)
+    with _noted(problems, instead=dry_run):
+        if not smoke:
+            check_data(config)
+    with _noted(problems, instead=dry_run):
+        check_shared(storage_url, launcher.nodes)
     folder, uid = RunFolder.of(runs, config.study), None
-    if has_storage(storage_url):
-        storage = open_storage(storage_url)
-        try:
-            if studies.check_same(storage, config):
-                place = studies.place_of(storage, config.study)
-                folder, uid = place.folder, place.uid
-        finally:
-            storage.close()
-    folder.check_free(uid)
-    return Plan(config, profile, storage_url, folder, _lasting_name(cluster), smoke)
+    with _noted(problems, instead=dry_run):
+        if has_storage(storage_url):
+            storage = open_storage(storage_url)
+            try:
+                if studies.check_same(storage, config):
+                    place = studies.place_of(storage, config.study)
+                    folder, uid = place.folder, place.uid
+            finally:
+                storage.close()
+        folder.check_free(uid)
+    advice = local_disk_advice(storage_url)
+    return Plan(
+        config=config,
+        profile=profile,
+        storage_url=storage_url,
+        folder=folder,
+        cluster=_lasting_name(cluster),
+        launcher=launcher,
+        request=request,
+        uid=uid,
+        smoke=smoke,
+        problems=tuple(problems),
+        warnings=(*findings.warnings, *([advice] if advice else [])),
+    )
 
 
 def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
@@ -122,10 +158,15 @@ def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
         accept_changes: also when the study was begun with another program or other data.
 
     Raises:
-        StudyError: it was, and that is not accepted; or another study has its name.
+        ConfigurationError: the plan has problems.
+        SlurmError: the site does not take the pilots, or does not answer.
+        StudyError: the study was begun with something else; or another study has its name.
     """
+    _refuse(plan.problems)
     if plan.smoke:
         make_smoke_data(plan.config)
+    # Before anything is written: what the site refuses leaves no trace of a study.
+    plan.launcher.ask(plan.config.study, plan.uid, plan.folder)
     storage = create_storage(plan.storage_url)
     studies.create_or_extend(
         storage,
@@ -135,11 +176,16 @@ def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
         provenance=provenance_of(plan.config),
         accept_changes=accept_changes,
     )
-    return _start(storage, plan.config.study, plan.profile)
+    return _start(storage, plan.config.study, plan.launcher, plan.request)
 
 
 def resume(
-    study: str, cluster: str | None, storage_url: URL, *, accept_changes: bool = False
+    study: str,
+    cluster: str | None,
+    storage_url: URL,
+    *,
+    accept_changes: bool = False,
+    request: PilotRequest = NOTHING_ELSE,
 ) -> Launched:
     """Let a study go on that was stopped, interrupted or broken.
 
@@ -148,6 +194,7 @@ def resume(
         cluster: profile by name or path; None takes the one of the last launch.
         storage_url: holds the study.
         accept_changes: also when the study was begun with another program or other data.
+        request: what is wanted other than the profile, or else the last launch, says.
 
     Raises:
         ConfigurationError: profile or data cannot be used.
@@ -155,12 +202,16 @@ def resume(
     """
     storage = open_storage(storage_url)
     config, place = studies.load_config(storage, study), studies.place_of(storage, study)
-    profile = _local_profile(cluster or place.cluster)
+    if cluster is None or cluster == place.cluster:
+        request = or_else(request, last_request(place.folder))
+    launcher = launcher_of(load_profile(cluster or place.cluster), request)
     check_data(config)
-    _check_gpus(config, profile)
+    _refuse(launcher.findings(config).problems)
+    check_shared(storage_url, launcher.nodes)
     place.folder.check_free(place.uid)
+    launcher.ask(study, place.uid, place.folder)
     studies.check_provenance(storage, study, provenance_of(config), accept_changes=accept_changes)
-    return _start(storage, study, profile)
+    return _start(storage, study, launcher, request)
 
 
 def follow(launched: Launched, on_status: Callable[[StudyStatus], None]) -> StudyStatus:
@@ -172,7 +223,7 @@ def follow(launched: Launched, on_status: Callable[[StudyStatus], None]) -> Stud
     pilots = launched.pilots
     while True:
         # In this order: what a pilot writes before it ends is in the status that follows.
-        idle = pilots.all_ended()
+        idle = pilots is None or pilots.all_ended()
         try:
             status = read_status(launched.storage, launched.study)
         except StorageAway:
@@ -182,7 +233,10 @@ def follow(launched: Launched, on_status: Callable[[StudyStatus], None]) -> Stud
             time.sleep(POLL_S)
             continue
         on_status(status)
-        if idle and not pilots.started and status.state is StudyState.ACTIVE:
+        if status.complete and (pilots is None or pilots.goes_on):
+            # They see by themselves that nothing is left.
+            break
+        if idle and not (pilots and pilots.started) and status.state is StudyState.ACTIVE:
             if status.complete or status.capped:
                 break
             # All pilots were those of an earlier command, about to stop.
@@ -190,14 +244,14 @@ def follow(launched: Launched, on_status: Callable[[StudyStatus], None]) -> Stud
         elif idle:
             break
         time.sleep(POLL_S)
-    _check_result(status, pilots)
+    _check_result(status, pilots.logs() if pilots else [])
     return status
 
 
 def stop_and_wait(launched: Launched, on_status: Callable[[StudyStatus], None]) -> None:
     """Stop the study and wait until the running trials have reached a checkpoint."""
     studies.stop(launched.storage, launched.study)
-    while not launched.pilots.all_ended():
+    while launched.pilots and not launched.pilots.all_ended():
         on_status(read_status(launched.storage, launched.study))
         time.sleep(POLL_S)
 
@@ -208,38 +262,37 @@ def _lasting_name(cluster: str) -> str:
     return str(Path(cluster).expanduser().resolve()) if is_file else cluster
 
 
-def _local_profile(cluster: str) -> LocalProfile:
-    profile = load_profile(cluster)
-    if not isinstance(profile, LocalProfile):
-        raise ConfigurationError(f"--cluster {cluster}: pilots on SLURM cannot be started yet.")
-    return profile
+@contextmanager
+def _noted(problems: list[str], *, instead: bool) -> Iterator[None]:
+    """Let an error of the user's be one of the problems, if that is wanted instead."""
+    try:
+        yield
+    except WconvSweepError as error:
+        if not instead:
+            raise
+        problems += str(error).splitlines()
 
 
-def _check_gpus(config: StudyConfig, profile: LocalProfile) -> None:
-    if 0 < profile.gpus_per_pilot < config.trial.ranks:
-        raise ConfigurationError(
-            f"study {config.study}: trial.ranks is {config.trial.ranks}, but a pilot on cluster "
-            f"{profile.cluster} has {profile.gpus_per_pilot} GPU(s), one for each rank. Lower "
-            "trial.ranks, or raise gpus_per_pilot in the profile."
-        )
+def _refuse(problems: Sequence[str]) -> None:
+    if problems:
+        raise ConfigurationError(problems)
 
 
-def _start(storage: Storage, study: str, profile: LocalProfile) -> Launched:
+def _start(storage: Storage, study: str, launcher: Launcher, request: PilotRequest) -> Launched:
     place = studies.place_of(storage, study)
-    folder = place.folder
-    folder.create(place.uid)
+    place.folder.create(place.uid)
+    save_request(place.folder, request)
     studies.reopen(storage, study)
 
     def start() -> Pilots:
-        return start_pilots(study, storage, folder, profile)
+        return launcher.start(storage, read_status(storage, study), place)
 
     status = read_status(storage, study)
-    if status.complete or status.capped:
-        return Launched(storage, study, Pilots(folder, count=0, started={}), start)
-    return Launched(storage, study, start(), start)
+    nothing_left = status.complete or status.capped
+    return Launched(storage, study, None if nothing_left else start(), start)
 
 
-def _check_result(status: StudyStatus, pilots: Pilots) -> None:
+def _check_result(status: StudyStatus, logs: Sequence[str]) -> None:
     if status.state is StudyState.BROKEN:
         raise SweepFailed(
             f"study {status.study} was stopped by its circuit breaker: {status.reason}. "
@@ -267,6 +320,6 @@ def _check_result(status: StudyStatus, pilots: Pilots) -> None:
     if not status.complete and status.state is StudyState.ACTIVE:
         raise SweepFailed(
             f"the pilots of study {status.study} ended before the study: their time was up, or "
-            f"they were killed. Their logs: {', '.join(pilots.logs())}. "
+            f"they were killed. Their logs: {', '.join(logs)}. "
             f"`wconv-sweep resume --study {status.study}` goes on."
         )

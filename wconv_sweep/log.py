@@ -6,7 +6,9 @@ import logging
 def configure_agent_logging() -> None:
     """Let an agent log to stderr, which its job writes to a file."""
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(threadName)s %(name)s %(message)s",
+        force=True,
     )
     # torch's launcher repeats its whole configuration for every trial.
     logging.getLogger("torch").setLevel(logging.ERROR)

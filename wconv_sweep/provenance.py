@@ -1,7 +1,9 @@
 """Which program, definition and data a result comes from, and whether they are still the same."""
 
+import contextlib
 import hashlib
 import importlib.util
+import json
 import os
 import platform
 import subprocess
@@ -21,6 +23,8 @@ Provenance = Mapping[str, Any]
 data; of an attempt also where it ran."""
 
 PACKAGES = ("wconv_kernels", "wconv_jobs", "wconv_sweep")
+ORIGIN_FILE = "origin.json"
+"""Beside the packages of a frozen program: the commit that it was copied from."""
 GIT_TIMEOUT_S = 5
 
 _NAMES = {
@@ -81,9 +85,13 @@ def differences(recorded: Provenance, now: Provenance) -> list[str]:
 @cache
 def code_sha256() -> str:
     """Return the hash of the program's own source files, wherever it is installed."""
+    return code_sha256_of({package: package_folder(package) for package in PACKAGES})
+
+
+def code_sha256_of(folders: Mapping[str, Path]) -> str:
+    """Return the hash of the source files in these folders, by name of the package."""
     content = hashlib.sha256()
-    for package in PACKAGES:
-        folder = _folder(package)
+    for package, folder in folders.items():
         for path in sorted(folder.rglob("*.py")):
             content.update(f"{package}/{path.relative_to(folder).as_posix()}\0".encode())
             content.update(hashlib.sha256(path.read_bytes()).digest())
@@ -91,12 +99,18 @@ def code_sha256() -> str:
 
 
 def git_state(folder: Path | None = None) -> dict[str, str | bool]:
-    """Return commit and whether files were changed since, if the program runs from a checkout.
+    """Return commit and whether files were changed since, if the program is from a checkout.
 
     Args:
         folder: of the program; for tests.
     """
-    folder = folder or _folder("wconv_sweep")
+    folder = folder or package_folder("wconv_sweep")
+    with contextlib.suppress(FileNotFoundError):
+        # A frozen copy lies in no checkout any more, or in that of something else.
+        origin: dict[str, str | bool] = json.loads(
+            (folder.parent / ORIGIN_FILE).read_text("utf-8")
+        )
+        return origin
     # A virtual environment may lie in a checkout of something else.
     if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
         return {}
@@ -105,6 +119,14 @@ def git_state(folder: Path | None = None) -> dict[str, str | bool]:
     if commit is None or changed is None:
         return {}
     return {"git_commit": commit.strip(), "git_changed": bool(changed.strip())}
+
+
+def package_folder(package: str) -> Path:
+    """Return where a package of the program lies."""
+    found = importlib.util.find_spec(package)
+    assert found is not None
+    assert found.submodule_search_locations
+    return Path(found.submodule_search_locations[0])
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -120,13 +142,6 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return ended.stdout if ended.returncode == 0 else None
-
-
-def _folder(package: str) -> Path:
-    found = importlib.util.find_spec(package)
-    assert found is not None
-    assert found.submodule_search_locations
-    return Path(found.submodule_search_locations[0])
 
 
 def _version(provenance: Provenance, key: str) -> str:

@@ -60,6 +60,11 @@ class RunFolder:
         return self.path / "pilots"
 
     @property
+    def code(self) -> Path:
+        """The program as it was launched, see `wconv_sweep.code_snapshot`."""
+        return self.path / "code"
+
+    @property
     def spools(self) -> Path:
         """What agents could not tell the storage, see `wconv_sweep.spool`."""
         return self.path / "spools"

@@ -14,7 +14,7 @@ taken place; so every change may be repeated by its owner, and has one effect.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from optuna.distributions import FloatDistribution
@@ -86,6 +86,10 @@ class SlotTable:
     ) -> list[Claim] | NoSlot:
         """Lease up to `count` open slots; see `Claiming.claim_many`."""
         return self._claiming.claim_many(owner, count, nonce=nonce)
+
+    def has_open(self) -> bool:
+        """Tell whether there is a slot that a worker might lease now, see `claim_many`."""
+        return self._claiming.has_open()
 
     def set_density(
         self,
@@ -184,11 +188,19 @@ class SlotTable:
             if self._begin_end(connection, claim, AttemptOutcome.INTERRUPTED, reason=reason):
                 reopen(connection, self._storage, claim.slot, claim.attempt, reason)
 
-    def interrupt_all_of(self, owner_prefix: str, reason: str) -> int:
-        """Hand back what dead workers hold whose owner starts with `owner_prefix`."""
+    def interrupt_all_of(
+        self, owner_prefix: str, reason: str, *, but: Callable[[str], bool] = lambda owner: False
+    ) -> int:
+        """Hand back what dead workers hold whose owner starts with `owner_prefix`.
+
+        Args:
+            owner_prefix: of the workers.
+            reason: why they are dead.
+            but: tells of an owner with this prefix whether it is alive.
+        """
         with self._storage.write() as connection:
             rows = connection.execute(
-                select(SLOTS.c.slot, SLOTS.c.attempt)
+                select(SLOTS.c.slot, SLOTS.c.attempt, SLOTS.c.owner)
                 .where(
                     SLOTS.c.study == self._study,
                     SLOTS.c.state == SlotState.LEASED,
@@ -197,9 +209,10 @@ class SlotTable:
                 .order_by(SLOTS.c.slot)
                 .with_for_update()
             ).all()
-            for row in rows:
+            dead = [row for row in rows if not but(row.owner)]
+            for row in dead:
                 reopen(connection, self._storage, row.slot, row.attempt, reason)
-            return len(rows)
+            return len(dead)
 
     def is_held(self, claim: Claim) -> bool:
         """Tell whether the slot is still the claim's."""

@@ -6,7 +6,7 @@ with what was decided on it. It is there only while something is still to be wri
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,7 +115,14 @@ class Spool:
             logger.warning(event("reports not kept on disk", path=self._path, error=error))
 
 
-def replay(slots: SlotTable, metric: str, folder: RunFolder, *, own_prefix: str) -> int:
+def replay(
+    slots: SlotTable,
+    metric: str,
+    folder: RunFolder,
+    *,
+    is_dead: Callable[[str], bool],
+    own: str | None = None,
+) -> int:
     """Hand over what dead agents of the study could not; return for how many attempts.
 
     What is not ended by it is handed back, to be continued from its checkpoint. The spool of an
@@ -125,8 +132,9 @@ def replay(slots: SlotTable, metric: str, folder: RunFolder, *, own_prefix: str)
         slots: of the study.
         metric: the objective.
         folder: of the study.
-        own_prefix: begins the owners of which the caller knows that they are dead; others are
-            taken to be once their leases have run out.
+        is_dead: tells whether the caller knows of an owner that it is dead; others are taken to
+            be once their leases have run out.
+        own: begins the caller's own owners, whose attempts speak for themselves.
 
     Raises:
         StorageAway: repeat it; what has been handed over stays so.
@@ -137,7 +145,9 @@ def replay(slots: SlotTable, metric: str, folder: RunFolder, *, own_prefix: str)
         if read is None:
             continue
         claim, entries = read
-        if not claim.owner.startswith(own_prefix) and not slots.is_abandoned(claim):
+        if own is not None and claim.owner.startswith(own):
+            continue
+        if not is_dead(claim.owner) and not slots.is_abandoned(claim):
             if not slots.is_held(claim):
                 path.unlink(missing_ok=True)
             continue

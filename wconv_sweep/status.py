@@ -10,6 +10,9 @@ from sqlalchemy import Connection, Row, func, select
 from wconv_sweep.accounting import Usage, attempt_seconds, trial_gpu_hours, usage_of
 from wconv_sweep.errors import StudyError
 from wconv_sweep.results import StudyResult, TrialRow, best_of
+from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.slurm_jobs import SlurmView, jobs_of
+from wconv_sweep.slurm_orders import has_been_in_slurm
 from wconv_sweep.storage import Storage
 from wconv_sweep.study_config import StudyConfig, config_of
 from wconv_sweep.tables import (
@@ -55,6 +58,9 @@ class StudyStatus:
     """GPU-hours of the whole study."""
     provenance: dict[str, Any]
     """What its trials come from."""
+    uid: str
+    """Of the study, which no other has had."""
+    folder: RunFolder
 
     @property
     def study(self) -> str:
@@ -217,7 +223,19 @@ def read_status(storage: Storage, study: str) -> StudyStatus:
         now_s=now_s or 0.0,
         usage=usage,
         provenance=json.loads(row.provenance or "{}"),
+        uid=row.uid,
+        folder=RunFolder((storage.folder / row.run_folder).resolve()),
     )
+
+
+def study_jobs(status: StudyStatus) -> SlurmView | None:
+    """Return what SLURM knows of a study's pilots; None where they have never been there.
+
+    One squeue, and one sacct for the jobs that are gone from it.
+    """
+    if not has_been_in_slurm(status.folder):
+        return None
+    return jobs_of(status.study, status.uid)
 
 
 def study_names(storage: Storage) -> list[str]:

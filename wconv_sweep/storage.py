@@ -4,6 +4,7 @@ What differs between databases is in `sqlite_backend` and `postgres_backend`.
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -58,7 +59,10 @@ class Backend(Protocol):
 
 
 class Storage:
-    """An open storage; `read` and `write` are its transactions."""
+    """An open storage; `read` and `write` are its transactions.
+
+    Threads take turns, so that a process holds one connection however many lanes it has.
+    """
 
     def __init__(self, url: URL) -> None:
         """
@@ -66,6 +70,7 @@ class Storage:
             url: as `choose_url` returns it, without a password.
         """
         self.url = url
+        self._turn = threading.RLock()
         self._backend: Backend = SqliteBackend(url) if is_sqlite(url) else PostgresBackend(url)
 
     def __repr__(self) -> str:
@@ -98,7 +103,7 @@ class Storage:
         Raises:
             StorageAway: the database cannot be reached just now.
         """
-        with self._named_errors(), self._backend.engine.connect() as connection:
+        with self._turn, self._named_errors(), self._backend.engine.connect() as connection:
             yield self._backend.reading(connection)
 
     @contextmanager
@@ -113,8 +118,15 @@ class Storage:
             StorageAway: the database cannot be reached just now; when the COMMIT was not answered
                 the transaction may have taken place.
         """
-        with self._named_errors(), self._backend.engine.begin() as connection:
+        with self._turn, self._named_errors(), self._backend.engine.begin() as connection:
             yield connection
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Let one process at a time do something beside transactions; others wait.
+
+        On PostgreSQL that holds for all machines, on SQLite for this one, as the file does.
+        """
+        return self._backend.alone()
 
     def retrying(
         self,
@@ -225,7 +237,7 @@ def create_storage(url: URL) -> Storage:
     """
     storage = Storage(url)
     # Optuna's own creation of its tables fails when several processes try at once.
-    with _closed_on_error(storage), storage._named_errors(), storage._backend.alone():
+    with _closed_on_error(storage), storage._named_errors(), storage.alone():
         with storage.read() as connection:
             there = migrations.holds_our_tables(connection)
             if there:
@@ -267,37 +279,38 @@ def upgrade_storage(url: URL) -> tuple[int, int]:
     storage = Storage(url)
     with _closed_on_error(storage):
         storage._backend.check_there()
-        with storage._named_errors(), storage._backend.alone(), storage.write() as connection:
+        with storage._named_errors(), storage.alone(), storage.write() as connection:
             versions = migrations.upgrade_tables(connection, storage.name, storage.now())
             migrations.check_optuna_version(connection, storage.name)
     storage.close()
     return versions
 
 
-def check_shared(storage: Storage, nodes: int, mountinfo: str | None = None) -> None:
+def check_shared(url: URL, nodes: int, mountinfo: str | None = None) -> None:
     """Raise `StorageError` when pilots on so many nodes cannot all use the storage.
 
     Args:
-        storage: of the study.
+        url: of the storage, without a password.
         nodes: on which pilots run, the one of this process not among them unless it is one.
         mountinfo: for tests, see `network_filesystem`.
     """
     if nodes <= 1:
         return
+    name = url.render_as_string(hide_password=True)
     remedy = (
         "Run `wconv-sweep db start --host NAME`, which starts a PostgreSQL of your own on one of "
         "this machine's names, and use the storage that it names."
     )
-    if is_sqlite(storage.url):
-        kind = network_filesystem(_path(storage.url), mountinfo)
+    if is_sqlite(url):
+        kind = network_filesystem(_path(url), mountinfo)
         where = f", also on {kind}" if kind else ""
         raise StorageError(
-            f"{storage.name}: an SQLite file cannot be used from {nodes} nodes{where}: they share "
+            f"{name}: an SQLite file cannot be used from {nodes} nodes{where}: they share "
             f"no memory, and writes get lost. {remedy}"
         )
-    if is_local_server(storage.url):
+    if is_local_server(url):
         raise StorageError(
-            f"{storage.name}: leads every one of the {nodes} nodes to itself. Name the server by "
+            f"{name}: leads every one of the {nodes} nodes to itself. Name the server by "
             f"a name that all nodes know. {remedy}"
         )
 

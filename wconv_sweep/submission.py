@@ -1,125 +1,176 @@
-"""Starts pilots through submitit."""
+"""Starts the pilots of a study with the launcher that the cluster's profile names."""
 
-import os
-import shlex
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
-from submitit import Job, LocalExecutor
-
-from wconv_sweep.agent import is_running, run_pilot
-from wconv_sweep.cluster_profile import LocalProfile
-from wconv_sweep.pilot_order import PilotOrder
+from wconv_sweep.billing import projected_cost
+from wconv_sweep.cluster_lint import Findings, lint
+from wconv_sweep.cluster_profile import ClusterProfile, LocalProfile, SlurmProfile
+from wconv_sweep.errors import ConfigurationError, SlurmError
+from wconv_sweep.local_pilots import order_path, start_local
+from wconv_sweep.pilot_command import pilot_command
+from wconv_sweep.pilot_request import PilotRequest, PilotShape, resolve_request
+from wconv_sweep.preview import Preview
+from wconv_sweep.refusals import too_many
 from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.slurm_batch import batch_script, check_submission
+from wconv_sweep.slurm_jobs import alive_jobs, job_name, jobs_of
+from wconv_sweep.slurm_options import trials_at_once
+from wconv_sweep.slurm_pilots import next_batch, reap, start_slurm
+from wconv_sweep.status import StudyStatus
 from wconv_sweep.storage import Storage
+from wconv_sweep.studies import Place
+from wconv_sweep.study_config import StudyConfig
+
+
+class Pilots(Protocol):
+    """The pilots of a study, those that this command has started among them."""
+
+    @property
+    def started(self) -> int:
+        """How many this command has started."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the study goes on without the command that follows it."""
+
+    def all_ended(self) -> bool:
+        """Tell whether none of them waits or is at work any more."""
+
+    def notes(self) -> list[str]:
+        """Return what a person wants to know about what was started."""
+
+    def logs(self) -> list[str]:
+        """Return the files that they log to."""
+
+
+class Launcher(Protocol):
+    """A way to start pilots on a cluster."""
+
+    @property
+    def nodes(self) -> int:
+        """Nodes that all pilots together may be on."""
+
+    def findings(self, config: StudyConfig) -> Findings:
+        """Return why no pilot would start or train the study's trials, and what may surprise."""
+
+    def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
+        """Return what would be started."""
+
+    def ask(self, study: str, uid: str | None, folder: RunFolder) -> None:
+        """Raise `SlurmError` when the site would not take the pilots; change nothing.
+
+        Args:
+            study: its name.
+            uid: of the study in its storage; None for one that is still to be created.
+            folder: of the study.
+        """
+
+    def start(self, storage: Storage, status: StudyStatus, place: Place) -> Pilots:
+        """Start the pilots that are missing."""
+
+
+def launcher_of(profile: ClusterProfile, request: PilotRequest) -> Launcher:
+    """Return the launcher of a cluster.
+
+    Raises:
+        ConfigurationError: the request makes no sense there.
+    """
+    if isinstance(profile, SlurmProfile):
+        return SlurmLauncher(profile, resolve_request(profile, request))
+    for option in ("nodes", "qos", "account", "partition"):
+        wanted = getattr(request, option)
+        if wanted is not None:
+            raise ConfigurationError(
+                f"--{option} {wanted}: cluster {profile.cluster} has no SLURM to ask for it. "
+                "Leave the option out."
+            )
+    changed = {"pilots": request.pilots, "walltime_min": request.walltime_min}
+    return LocalLauncher(
+        profile.model_copy(
+            update={name: wanted for name, wanted in changed.items() if wanted is not None}
+        )
+    )
 
 
 @dataclass(frozen=True)
-class Pilots:
-    """The pilots of a study, those that this command has started among them."""
+class LocalLauncher:
+    """Starts pilots as processes of this machine."""
 
-    folder: RunFolder
-    count: int
-    started: dict[int, "Job[None]"]
-    """By number of the pilot; the others were at work."""
+    profile: LocalProfile
+    nodes: int = 1
 
-    def all_ended(self) -> bool:
-        """Tell whether none of them is at work any more."""
-        return all(job.done() for job in self.started.values()) and not any(
-            is_running(self.folder, number) for number in range(self.count)
+    def findings(self, config: StudyConfig) -> Findings:
+        gpus = self.profile.gpus_per_pilot
+        if not 0 < gpus < config.trial.ranks:
+            return Findings(problems=(), warnings=())
+        problem = (
+            f"study {config.study}: trial.ranks is {config.trial.ranks}, but a pilot on cluster "
+            f"{self.profile.cluster} has {gpus} GPU(s), one for each rank. Lower trial.ranks, or "
+            "raise gpus_per_pilot in the profile."
+        )
+        return Findings(problems=(problem,), warnings=())
+
+    def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
+        profile = self.profile
+        gpus = f"{profile.gpus_per_pilot} GPU(s)" if profile.gpus_per_pilot else "no GPU"
+        return Preview(
+            summary=f"{profile.pilots} pilot(s) with {gpus} each, at most {profile.walltime_min} "
+            "min",
+            pilots=profile.pilots,
+            command=pilot_command(order_path(folder, 0)),
         )
 
-    def logs(self) -> list[str]:
-        """Return the files that the started ones log to."""
-        return [str(job.paths.stderr) for job in self.started.values()]
+    def ask(self, study: str, uid: str | None, folder: RunFolder) -> None:
+        pass
+
+    def start(self, storage: Storage, status: StudyStatus, place: Place) -> Pilots:
+        return start_local(status.study, storage, place.folder, self.profile)
 
 
-def pilot_command(folder: RunFolder) -> str:
-    """Return the command that submitit runs for each pilot."""
-    return shlex.join([sys.executable, "-u", "-m", "submitit.core._submit", str(folder.pilots)])
+@dataclass(frozen=True)
+class SlurmLauncher:
+    """Submits pilots as job arrays."""
 
+    profile: SlurmProfile
+    shape: PilotShape
 
-def start_pilots(study: str, storage: Storage, folder: RunFolder, profile: LocalProfile) -> Pilots:
-    """Start the pilots of a study that are not at work, so that `profile.pilots` are."""
-    missing = [number for number in range(profile.pilots) if not is_running(folder, number)]
-    executor = LocalExecutor(folder.pilots)
-    executor.update_parameters(
-        timeout_min=profile.walltime_min,
-        gpus_per_node=profile.gpus_per_pilot,
-        signal_delay_s=int(profile.grace_s),
-    )
-    jobs: dict[int, Job[None]] = {}
-    with _detached(folder.pilots / "submitit.log"):
-        for number in missing:
-            order = PilotOrder(
-                study=study,
-                storage=storage.name,
-                run_folder=folder.path,
-                pilot=number,
-                gpus=profile.gpus_per_pilot,
-                lease_s=profile.lease_s,
-                grace_s=profile.grace_s,
-                walltime_s=60.0 * profile.walltime_min,
-            )
-            path = folder.pilots / f"pilot_{number}.json"
-            # Of two launches at once, a pilot may read what the other one is writing.
-            unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-            unfinished.write_text(order.model_dump_json(indent=2) + "\n", "utf-8")
-            unfinished.replace(path)
-            gpus = profile.gpus_per_pilot
-            executor.update_parameters(visible_gpus=range(number * gpus, (number + 1) * gpus))
-            jobs[number] = executor.submit(run_pilot, str(path))
-    return Pilots(folder, profile.pilots, jobs)
+    @property
+    def nodes(self) -> int:
+        return self.shape.nodes * self.shape.pilots
 
+    def findings(self, config: StudyConfig) -> Findings:
+        return lint(self.profile, self.shape, config.trial)
 
-@contextmanager
-def _detached(log: Path) -> Iterator[None]:
-    """Let the processes started inside outlive this command, its terminal and its pipes.
+    def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
+        job, shape = next_batch(self.profile, self.shape, study, uid, folder), self.shape
+        gpus = f"{shape.gpus_per_node} GPU(s)" if shape.gpus_per_node else "no GPU"
+        return Preview(
+            summary=f"{shape.pilots} job(s) of {shape.nodes} node(s) with {gpus} each, at most "
+            f"{shape.walltime_min} min",
+            pilots=shape.pilots,
+            command=pilot_command(job.order),
+            script=batch_script(job, min(shape.pilots, self.profile.max_array_size)),
+            cost=projected_cost(self.profile, shape),
+        )
 
-    Args:
-        log: gets what they print outside of their own logs.
-    """
-    # submitit starts jobs with `python -m`, which puts the current folder first on sys.path: a job
-    # started in a checkout would mix its packages with the installed ones.
-    before = os.environ.get("PYTHONSAFEPATH")
-    os.environ["PYTHONSAFEPATH"] = "1"
-    # Ctrl-C and a closed terminal reach the whole group of processes. A pilot outlives both: it is
-    # asked to stop through the storage, and submitit would kill it a second after Ctrl-C. What is
-    # ignored here stays ignored in the programs started.
-    handlers = {
-        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)
-    }
-    try:
-        with _output_to(log):
-            yield
-    finally:
-        for signal_number, handler in handlers.items():
-            signal.signal(signal_number, handler)
-        if before is None:
-            del os.environ["PYTHONSAFEPATH"]
-        else:
-            os.environ["PYTHONSAFEPATH"] = before
+    def ask(self, study: str, uid: str | None, folder: RunFolder) -> None:
+        alive = alive_jobs(job_name(study, uid)) if uid else ()
+        if len(alive) >= self.shape.pilots:
+            return
+        try:
+            check_submission(next_batch(self.profile, self.shape, study, uid or "", folder), 1)
+        except SlurmError as error:
+            # Those that are there are what the site allows; the others come later.
+            if not (alive and too_many(error)):
+                raise
 
-
-@contextmanager
-def _output_to(log: Path) -> Iterator[None]:
-    """Give the processes started inside an output of their own.
-
-    Whoever reads this command's output through a pipe would wait until the pilots end, too.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = [os.dup(number) for number in (0, 1, 2)]
-    try:
-        with open(os.devnull, "rb") as nothing, log.open("ab") as file:
-            for number, replacement in enumerate((nothing, file, file)):
-                os.dup2(replacement.fileno(), number)
-        yield
-    finally:
-        for number, original in enumerate(saved):
-            os.dup2(original, number)
-            os.close(original)
+    def start(self, storage: Storage, status: StudyStatus, place: Place) -> Pilots:
+        config = status.config
+        reap(storage, config, jobs_of(config.study, place.uid, history=False))
+        useful = math.ceil(
+            (status.budget - status.ended) / trials_at_once(self.shape, config.trial)
+        )
+        wanted = min(self.shape.pilots, useful)
+        return start_slurm(self.profile, self.shape, config, place, storage, wanted)

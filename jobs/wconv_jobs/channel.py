@@ -30,6 +30,17 @@ class Verdict(enum.StrEnum):
     """End now and let a later attempt continue from the checkpoint."""
 
 
+class Demand(enum.Enum):
+    """What an agent wants of a trial, asked for at least once a second."""
+
+    GO = "go"
+    CHECKPOINT = "checkpoint"
+    """All ranks write a checkpoint after a step that they agree on, also in the middle of an
+    epoch, and end as "stopped"."""
+    ABORT = "abort"
+    """All ranks end at once; what they did since the last checkpoint is lost."""
+
+
 class ChannelError(RuntimeError):
     """Something else than a message came through the channel."""
 

@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from wconv_jobs.channel import Broken, Finished, Report, Verdict
+from wconv_jobs.channel import Broken, Demand, Finished, Report, Verdict
 from wconv_jobs.launcher import Launcher, rank_died
+from wconv_jobs.placement import Placement
 from wconv_jobs.rank_server import RankServer
 from wconv_jobs.spec import TrialSpec
 
@@ -24,10 +25,10 @@ class RanksAborted(Exception):
 def run_ranks(
     spec: TrialSpec,
     *,
-    ranks: int,
+    placement: Placement,
     log_folder: Path,
     on_report: Callable[[Report], Verdict],
-    on_tick: Callable[[], bool],
+    on_tick: Callable[[], Demand],
 ) -> Finished | Broken:
     """Train one trial on `ranks` fresh processes of this machine and return how it ended.
 
@@ -48,7 +49,7 @@ def run_ranks(
         Exception: whatever a callback raises.
     """
     log_folder.mkdir(parents=True, exist_ok=True)
-    with RankServer() as server, Launcher(spec, ranks, log_folder, server) as launcher:
+    with RankServer() as server, Launcher(spec, placement.ranks, log_folder, server) as launcher:
         outcome = _Outcome()
         while True:
             # Asked before reading: the last words of ranks that have ended are then in reach.
@@ -61,7 +62,7 @@ def run_ranks(
             if ended:
                 return outcome.decide(launcher, server)
             # A finished trial is finished, also when the agent has run out of time.
-            if not on_tick() and outcome.finished is None:
+            if on_tick() is Demand.ABORT and outcome.finished is None:
                 raise RanksAborted
             if outcome.wants_end(server):
                 server.hang_up()

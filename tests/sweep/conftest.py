@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from sqlalchemy import URL
 
 from tests.sweep.postgres import Server
@@ -22,13 +20,7 @@ def tiny_config() -> StudyConfig:
 @pytest.fixture
 def study_file(tmp_path: Path) -> StudyFile:
     """Write the tiny study to a file, with some of its sections replaced."""
-
-    def write(**sections: Any) -> Path:
-        path = tmp_path / "tiny.yaml"
-        path.write_text(yaml.safe_dump(TINY | sections, sort_keys=False), "utf-8")
-        return path
-
-    return write
+    return Sweep(tmp_path).write_study
 
 
 @pytest.fixture(scope="session")

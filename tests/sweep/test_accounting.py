@@ -12,6 +12,7 @@ from wconv_sweep import studies
 from wconv_sweep.accounting import pilot_gpu_hours, trial_gpu_hours, usage_of
 from wconv_sweep.console import status_json
 from wconv_sweep.errors import StudyError
+from wconv_sweep.pilot_place import PilotPlace
 from wconv_sweep.pilots import PilotRecord
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.search_space import distributions_of
@@ -66,7 +67,7 @@ def complete(slots: SlotTable, storage: Storage, hours: float) -> None:
 
 def pilot(storage: Storage, gpus: int, hours: float, *, number: int = 0) -> None:
     """Record a pilot that has been at work for so many hours."""
-    PilotRecord(storage, "tiny", number, gpus=gpus)
+    PilotRecord(storage, "tiny", PilotPlace(number, "node"), gpus=gpus)
     with storage.write() as connection:
         connection.execute(
             update(PILOTS)
@@ -124,14 +125,14 @@ def test_a_dead_agent_costs_no_more_than_its_lease(launch: Launch, storage: Stor
 
 def test_a_pilot_counts_to_its_last_sign_of_life(launch: Launch, storage: Storage) -> None:
     launch()
-    record = PilotRecord(storage, "tiny", 0, gpus=2)
+    record = PilotRecord(storage, "tiny", PilotPlace(0, "node"), gpus=2)
     with storage.write() as connection:
         connection.execute(update(PILOTS).values(started_at=storage.now() - HOUR_S))
 
     record.seen()
     seen = spent(storage)
     record.end()
-    successor = PilotRecord(storage, "tiny", 0, gpus=2)
+    successor = PilotRecord(storage, "tiny", PilotPlace(0, "node"), gpus=2)
     successor.seen()
 
     assert seen == pytest.approx(2.0, abs=0.01)
@@ -141,7 +142,7 @@ def test_a_pilot_counts_to_its_last_sign_of_life(launch: Launch, storage: Storag
 def test_a_pilots_record_that_is_begun_twice_counts_once(launch: Launch, storage: Storage) -> None:
     launch()
     for _ in range(2):
-        PilotRecord(storage, "tiny", 0, gpus=8)
+        PilotRecord(storage, "tiny", PilotPlace(0, "node"), gpus=8)
 
     with storage.read() as connection:
         left_open = connection.scalars(
@@ -233,9 +234,47 @@ def test_idle_gpus_of_a_pilot_are_part_of_what_a_trial_costs(
     complete(slots, storage, 1.0)
     pilot(storage, 4, 1.0)
 
-    # One trial of one GPU holds a pilot of four: 4 are spent, and the next one costs 4.
+    # A lone trial of one GPU holds a pilot of four: 4 are spent, and the next one costs 4.
     assert slots.claim("node/pilot-0/1") is NoSlot.CAPPED
+
+
+def test_trials_side_by_side_share_the_cost_of_their_pilot(
+    launch: Launch, storage: Storage
+) -> None:
+    slots = launch(cap=8.1, gpus=1)
+    complete(slots, storage, 1.0)
+    pilot(storage, 4, 1.0)
+
+    claims = slots.claim_many("node/pilot-0/1", 5)
+
+    # 4 are spent; four trials on four GPUs make it 8, and a fifth would make it 9.
+    assert isinstance(claims, list)
+    assert len(claims) == 4
+    assert read_status(storage, "tiny").usage.trial_h == pytest.approx(1.0, abs=0.01)
+
+
+def test_gpus_that_no_lane_can_use_are_part_of_what_a_trial_costs(
+    launch: Launch, storage: Storage
+) -> None:
+    slots = launch(gpus=3)
+    complete(slots, storage, 1.0)
+    pilot(storage, 8, 1.0)
+
+    # Two lanes of three on eight GPUs: each trial costs four.
     assert read_status(storage, "tiny").usage.trial_h == pytest.approx(4.0, abs=0.01)
+
+
+def test_pilots_that_are_dead_are_not_expected_to_cost_more(
+    launch: Launch, storage: Storage
+) -> None:
+    slots = launch(cap=7.9, gpus=1)
+    complete(slots, storage, 1.0)
+    pilot(storage, 4, 1.0)
+    with storage.write() as connection:
+        earlier = {name: PILOTS.c[name] - HOUR_S for name in ("started_at", "seen_at")}
+        connection.execute(update(PILOTS).values(earlier))
+
+    assert isinstance(slots.claim("node/pilot-1/2"), Claim)
 
 
 def test_a_running_trial_stops_before_an_epoch_that_would_pass_the_cap(

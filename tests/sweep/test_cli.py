@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.sweep.tiny import StudyFile, Sweep, run
-from wconv_sweep import cli
+from wconv_sweep.cli_options import next_command
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_dry_run_shows_everything_and_writes_nothing(
         "plain (1)",
         "12 trials of 5 epochs, 2 ranks each",
         f"sqlite:///{empty_folder}/wconv_runs/sweep.db",
-        f"-m submitit.core._submit '{empty_folder}/wconv_runs/quickstart/pilots'",
+        f"-m wconv_sweep.pilot '{empty_folder}/wconv_runs/quickstart/pilots/pilot_0.json'",
         "Nothing was written or started (--dry-run).",
     ):
         assert expected in output
@@ -274,9 +274,9 @@ def test_the_commands_to_run_next_can_be_copied(
     monkeypatch.setattr(sys, "argv", [str(program)])
 
     monkeypatch.setenv("PATH", "/nowhere")
-    off_the_path = cli._command("status", None, Path("my runs"), "tiny")
+    off_the_path = next_command("status", None, Path("my runs"), "tiny")
     monkeypatch.setenv("PATH", str(program.parent))
-    on_the_path = cli._command("export", "sqlite:////a.db", Path("wconv_runs"), None)
+    on_the_path = next_command("export", "sqlite:////a.db", Path("wconv_runs"), None)
 
     assert off_the_path == f"{program} status --study tiny --runs 'my runs'"
     assert on_the_path == "wconv-sweep export --storage sqlite:////a.db"

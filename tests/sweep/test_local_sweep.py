@@ -97,7 +97,7 @@ def processes_of(sweep: Sweep, pattern: str) -> list[int]:
 
 
 def agent_of(sweep: Sweep) -> int:
-    (agent,) = processes_of(sweep, "submitit.core._submit")
+    (agent,) = processes_of(sweep, "wconv_sweep.pilot")
     return agent
 
 

@@ -16,16 +16,16 @@ from tests.sweep.tiny import TINY, StudyFile, Sweep, run
 from wconv_jobs import catalog
 from wconv_jobs.errors import JobError
 from wconv_sweep import launch as use_case
-from wconv_sweep import provenance, studies
+from wconv_sweep import provenance, studies, submission
 from wconv_sweep.errors import StudyError
 from wconv_sweep.export import export
+from wconv_sweep.local_pilots import LocalPilots
 from wconv_sweep.provenance import code_sha256, differences, git_state, place, provenance_of
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import Claim, NoSlot, SlotTable
 from wconv_sweep.status import read_status
 from wconv_sweep.storage import Storage, choose_url, open_storage
 from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.submission import Pilots
 from wconv_sweep.tables import ATTEMPTS, STUDIES, StudyState
 
 ORIGIN = {
@@ -254,10 +254,12 @@ def test_the_command_line_refuses_a_changed_program_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def start_none(study: str, storage: Storage, folder: RunFolder, profile: object) -> Pilots:
-        return Pilots(folder, 0, {})
+    def start_none(
+        study: str, storage: Storage, folder: RunFolder, profile: object
+    ) -> LocalPilots:
+        return LocalPilots(folder, 0, {})
 
-    monkeypatch.setattr(use_case, "start_pilots", start_none)
+    monkeypatch.setattr(submission, "start_local", start_none)
     launch = ["launch", "--cluster", "local", "--study", str(study_file()), "--detach"]
     first = run(monkeypatch, capsys, *launch)
     monkeypatch.setattr(use_case, "provenance_of", lambda config: ORIGIN)

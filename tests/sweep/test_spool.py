@@ -1,7 +1,7 @@
 """What ranks say reaches the storage in order, once, and after the storage was away."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,6 +29,10 @@ COMPLETE = Finished(
 
 def report(epoch: int) -> Report:
     return Report(epoch=epoch, metrics={METRIC: 27.0 + epoch, "nrmse": math.inf}, epoch_s=1.0)
+
+
+def starts_with(prefix: str) -> Callable[[str], bool]:
+    return lambda owner: owner.startswith(prefix)
 
 
 class Switch:
@@ -119,7 +123,7 @@ def test_the_next_pilot_tells_what_its_predecessor_could_not(
     put_while_away(spool, report(1), report(2), COMPLETE)
     switch.away = False
 
-    replayed = [replay(slots, METRIC, folder, own_prefix=OWN) for _ in range(2)]
+    replayed = [replay(slots, METRIC, folder, is_dead=starts_with(OWN)) for _ in range(2)]
 
     row = read_status(storage, "tiny").trials[0]
     assert replayed == [1, 0]
@@ -135,7 +139,7 @@ def test_an_attempt_without_an_end_is_handed_back_with_its_epochs(
     put_while_away(spool, report(1))
     switch.away = False
 
-    replay(slots, METRIC, folder, own_prefix=OWN)
+    replay(slots, METRIC, folder, is_dead=starts_with(OWN))
 
     again = claimed(slots)
     assert (again.slot, again.attempt, again.epoch) == (claim.slot, 2, 1)
@@ -148,10 +152,10 @@ def test_the_reports_of_another_pilot_are_told_once_its_lease_has_run_out(
     put_while_away(spool, report(1))
     switch.away = False
 
-    alive = replay(slots, METRIC, folder, own_prefix="node/pilot-1/")
+    alive = replay(slots, METRIC, folder, is_dead=starts_with("node/pilot-1/"))
     kept = len(files(folder))
     expire_leases(storage)
-    dead = replay(slots, METRIC, folder, own_prefix="node/pilot-1/")
+    dead = replay(slots, METRIC, folder, is_dead=starts_with("node/pilot-1/"))
 
     assert (alive, kept, dead, files(folder)) == (0, 1, 1, [])
     assert claimed(slots, "node/pilot-1/2").epoch == 1
@@ -172,7 +176,7 @@ def test_the_spool_of_an_attempt_that_lost_its_slot_is_dropped(
     expire_leases(storage)
     heir = claimed(slots, "node/pilot-2/3")
 
-    replayed = replay(slots, METRIC, folder, own_prefix=own_prefix)
+    replayed = replay(slots, METRIC, folder, is_dead=starts_with(own_prefix))
 
     assert (replayed, files(folder)) == (0, [])
     assert optuna_trials(storage)[0].intermediate_values == {}
@@ -205,7 +209,7 @@ def test_a_torn_last_line_costs_itself_alone(
     (path,) = files(folder)
     path.write_bytes(path.read_bytes()[:-20])
 
-    replay(slots, METRIC, folder, own_prefix=OWN)
+    replay(slots, METRIC, folder, is_dead=starts_with(OWN))
 
     assert optuna_trials(storage)[0].intermediate_values == {1: 28.0}
     assert claimed(slots).epoch == 1
@@ -219,10 +223,10 @@ def test_a_spool_that_is_told_twice_has_one_effect(
     switch.away = False
     (path,) = files(folder)
     content = path.read_bytes()
-    replay(slots, METRIC, folder, own_prefix=OWN)
+    replay(slots, METRIC, folder, is_dead=starts_with(OWN))
     path.write_bytes(content)
 
-    replay(slots, METRIC, folder, own_prefix=OWN)
+    replay(slots, METRIC, folder, is_dead=starts_with(OWN))
 
     (trial,) = optuna_trials(storage)
     assert trial.intermediate_values == {1: 28.0, 2: 29.0}
@@ -256,7 +260,7 @@ def test_a_broken_attempt_waits_like_any_other(
     spool.hold(failure())
     switch.away = False
 
-    replay(slots, METRIC, folder, own_prefix=OWN)
+    replay(slots, METRIC, folder, is_dead=starts_with(OWN))
 
     (broken,) = read_status(storage, "tiny").failures
     assert (broken.error, broken.count, broken.traceback) == ("RuntimeError", 1, "tb")
@@ -270,7 +274,7 @@ def test_what_was_decided_on_an_epoch_is_kept_with_it(
         spool.put(report(1), {"wconv_pruned_at": 1})
     switch.away = False
 
-    replay(slots, METRIC, folder, own_prefix=OWN)
+    replay(slots, METRIC, folder, is_dead=starts_with(OWN))
 
     assert optuna_trials(storage)[0].system_attrs == {"wconv_pruned_at": 1}
     assert slots.claim("node/pilot-9/9") is not NoSlot.END

@@ -216,12 +216,14 @@ def test_a_name_with_braces_reaches_optuna_as_it_is(tmp_path: Path) -> None:
 
 
 def test_an_sqlite_file_is_refused_for_several_nodes(sqlite_storage: Storage) -> None:
-    check_shared(sqlite_storage, 1)
+    check_shared(sqlite_storage.url, 1)
 
     with pytest.raises(StorageError, match=r"cannot be used from 2 nodes: .*`wconv-sweep db st"):
-        check_shared(sqlite_storage, 2)
+        check_shared(sqlite_storage.url, 2)
     with pytest.raises(StorageError, match=r"cannot be used from 2 nodes, also on lustre"):
-        check_shared(sqlite_storage, 2, "31 22 0:41 / / rw shared:3 - lustre mds:/scratch rw\n")
+        check_shared(
+            sqlite_storage.url, 2, "31 22 0:41 / / rw shared:3 - lustre mds:/scratch rw\n"
+        )
 
 
 @pytest.mark.parametrize(
@@ -243,12 +245,12 @@ def test_a_server_that_only_its_own_machine_reaches_is_refused_for_several_nodes
     monkeypatch.delenv("PGHOST", raising=False)
     storage = Storage(choose_url(text, tmp_path, {}))
 
-    check_shared(storage, 1)
+    check_shared(storage.url, 1)
     if shared:
-        check_shared(storage, 2)
+        check_shared(storage.url, 2)
     else:
         with pytest.raises(StorageError, match=r"leads every one of the 2 nodes to itself"):
-            check_shared(storage, 2)
+            check_shared(storage.url, 2)
 
 
 def test_an_sqlite_file_on_a_network_file_system_is_advised_against(tmp_path: Path) -> None:

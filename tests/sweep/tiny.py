@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from wconv_sweep import cli
 
@@ -42,6 +43,12 @@ class Sweep:
             for name, value in os.environ.items()
             if name not in ("WCONV_SWEEP_STORAGE", "OPTUNA_STORAGE", "PYTHONUNBUFFERED")
         } | {"COLUMNS": "200"}
+
+    def write_study(self, **sections: Any) -> Path:
+        """Write the tiny study to a file, with some of its sections replaced."""
+        path = self.folder / "tiny.yaml"
+        path.write_text(yaml.safe_dump(TINY | sections, sort_keys=False), "utf-8")
+        return path
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start the command in a process group of its own, like a shell does."""

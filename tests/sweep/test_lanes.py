@@ -1,0 +1,138 @@
+"""One agent trains several trials side by side, and each ends as it does alone."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from tests.sweep.test_local_sweep import (
+    LONG,
+    agent_of,
+    assert_all_gone,
+    await_status,
+    launch,
+    optuna_states,
+)
+from tests.sweep.tiny import Sweep
+from wconv_sweep.status import read_status
+from wconv_sweep.storage import Storage, choose_url, open_storage
+from wconv_sweep.tables import ATTEMPTS, PILOTS, AttemptOutcome
+
+pytestmark = pytest.mark.slow
+
+SIX = LONG | {"budget": {"trials": 6}}
+
+
+def on_four_gpus(sweep: Sweep, path: Path) -> list[str]:
+    """Return the launch of a study on one pilot that holds four GPUs; there need not be any."""
+    profile = sweep.folder / "four.yaml"
+    facts = "schema: 1\ncluster: four\nlauncher: local\npilots: 1\nwalltime_min: 60\n"
+    profile.write_text(f"{facts}gpus_per_pilot: 4\n", "utf-8")
+    return ["launch", "--cluster", str(profile), "--study", str(path), "--detach"]
+
+
+def storage_of(sweep: Sweep) -> Storage:
+    return open_storage(choose_url(None, sweep.folder / "wconv_runs", {}))
+
+
+def trials_of(sweep: Sweep) -> list[tuple[Any, ...]]:
+    """Return what each slot measured, bit for bit, times aside."""
+    storage = storage_of(sweep)
+    trials = read_status(storage, "tiny").trials
+    storage.close()
+    return [
+        (
+            *(row.position, row.state, row.density, row.epoch, row.value),
+            {key: value for key, value in row.metrics.items() if key != "epoch_s"},
+        )
+        for row in trials
+    ]
+
+
+@pytest.fixture(scope="module")
+def one_at_a_time(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
+    """What the trials measure on a pilot that trains them one after the other."""
+    sweep = Sweep(tmp_path_factory.mktemp("alone"))
+    sweep.run(*launch(sweep.write_study(**SIX)))
+    return trials_of(sweep)
+
+
+def pilot_log(sweep: Sweep) -> str:
+    (path,) = (sweep.folder / "wconv_runs/tiny/pilots").glob("*.err")
+    return path.read_text("utf-8")
+
+
+def test_trials_side_by_side_end_with_the_numbers_they_have_alone(
+    sweep: Sweep, one_at_a_time: list[tuple[Any, ...]]
+) -> None:
+    sweep.run(*on_four_gpus(sweep, sweep.write_study(**SIX)))
+
+    most = await_status(sweep, lambda status: len(status["running"]) == 4)
+    await_status(sweep, lambda status: bool(status["state"] == "complete"))
+
+    assert_all_gone(sweep)
+    # The canary alone, then four at once.
+    assert most["slots"]["open"] <= 2
+    assert trials_of(sweep) == one_at_a_time
+    assert optuna_states(sweep) == ["COMPLETE"] * 6
+    for line in pilot_log(sweep).splitlines():
+        if " trial complete " in line:
+            assert " lane-" in line
+            assert f"/trial-{line.split('trial=')[1].split()[0]} " in line
+
+
+def test_trials_of_two_ranks_take_two_gpus_each(sweep: Sweep) -> None:
+    study = sweep.write_study(**SIX | {"budget": {"trials": 3}, "trial": {"ranks": 2}})
+
+    sweep.run(*on_four_gpus(sweep, study))
+    await_status(sweep, lambda status: len(status["running"]) == 2)
+    await_status(sweep, lambda status: bool(status["state"] == "complete"))
+
+    assert_all_gone(sweep)
+    storage = storage_of(sweep)
+    with storage.read() as connection:
+        gpus = list(connection.scalars(select(ATTEMPTS.c.gpus)))
+        assert connection.scalars(select(PILOTS.c.gpus)).all() == [4]
+    storage.close()
+    assert gpus == [2, 2, 2]
+
+
+def test_a_signal_lets_every_lane_reach_a_checkpoint_and_hand_its_slot_back(
+    sweep: Sweep, one_at_a_time: list[tuple[Any, ...]]
+) -> None:
+    sweep.run(*on_four_gpus(sweep, sweep.write_study(**SIX)))
+    await_status(sweep, lambda status: len(status["running"]) == 4)
+
+    os.kill(agent_of(sweep), signal.SIGUSR2)
+    assert_all_gone(sweep)
+
+    storage = storage_of(sweep)
+    status = read_status(storage, "tiny")
+    with storage.read() as connection:
+        ended = connection.execute(select(ATTEMPTS.c.outcome, ATTEMPTS.c.reason)).all()
+    storage.close()
+    assert status.running == []
+    assert status.ended < 6
+    interrupted = [row for row in ended if row.outcome == AttemptOutcome.INTERRUPTED]
+    assert interrupted
+    assert {row.reason for row in interrupted} == {"stopped at a checkpoint"}
+    sweep.run("resume", "--study", "tiny")
+    assert trials_of(sweep) == one_at_a_time
+
+
+def test_a_killed_agent_of_four_lanes_hands_all_of_them_to_the_next(
+    sweep: Sweep, one_at_a_time: list[tuple[Any, ...]]
+) -> None:
+    sweep.run(*on_four_gpus(sweep, sweep.write_study(**SIX)))
+    await_status(sweep, lambda status: len(status["running"]) == 4)
+
+    os.kill(agent_of(sweep), signal.SIGKILL)
+    assert_all_gone(sweep)
+    sweep.run("resume", "--study", "tiny")
+
+    assert trials_of(sweep) == one_at_a_time
+    assert optuna_states(sweep) == ["COMPLETE"] * 6
+    assert_all_gone(sweep)

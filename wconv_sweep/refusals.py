@@ -1,0 +1,76 @@
+"""Says what to change when a site refuses a job: SLURM's words name no option and no key."""
+
+from wconv_sweep.errors import SlurmAway, SlurmError
+
+# Words of sbatch, SLURM 22.05, and what they are about. The first that fits.
+_REMEDIES = (
+    (
+        ("invalid account", "Invalid account"),
+        "Name a project of yours with --account, WCONV_SWEEP_ACCOUNT or account in the profile",
+    ),
+    (
+        ("invalid partition", "Invalid partition"),
+        "Name another with --partition or partition.default in the profile",
+    ),
+    (
+        ("Invalid qos", "invalid qos"),
+        "Name one that your account may use with --qos or qos.default in the profile",
+    ),
+    (
+        ("SubmitJob", "job submit limit"),
+        "Lower --pilots or pilots in the profile, or wait until jobs of yours have ended",
+    ),
+    (
+        ("time limit", "TimeLimit", "MaxWall"),
+        "Lower --time or walltime_min in the profile",
+    ),
+    (
+        ("Node count",),
+        "Lower --nodes or nodes in the profile",
+    ),
+    (
+        ("Invalid feature",),
+        "Change constraint in the profile",
+    ),
+    (
+        ("generic resource", "gres"),
+        "Change gpu_flag, gpu_type or gpus in the profile",
+    ),
+    (
+        ("Memory specification",),
+        "Lower mem_per_gpu_mb in the profile",
+    ),
+    (
+        ("node configuration", "More processors", "CPU count"),
+        "Lower gpus, cpus_per_gpu or mem_per_gpu_mb in the profile to what a node of the "
+        "partition has",
+    ),
+    (
+        ("job array",),
+        "Lower max_array_size in the profile",
+    ),
+    (
+        ("wckey",),
+        "Change wckey in the profile",
+    ),
+)
+# A limit of a QOS or an account is named by a word of its own, e.g. QOSMaxGRESPerUser.
+_LIMIT = "Ask for less with --nodes, --time or --pilots, or name another --qos"
+# What fewer jobs, or the same ones later, may escape.
+_TOO_MANY = ("SubmitJob", "job submit limit", "job array", "MaxJobCount")
+
+
+def with_remedy(error: SlurmError) -> SlurmError:
+    """Return the refusal of a submission with what to change."""
+    if isinstance(error, SlurmAway):
+        return error
+    words = str(error)
+    found = next((text for parts, text in _REMEDIES if any(p in words for p in parts)), None)
+    if found is None and "limit" in words:
+        found = _LIMIT
+    return SlurmError(f"{words.rstrip('.')}. {found}.") if found else error
+
+
+def too_many(error: SlurmError) -> bool:
+    """Tell whether the site refuses the number of jobs rather than the jobs."""
+    return any(part in str(error) for part in _TOO_MANY)

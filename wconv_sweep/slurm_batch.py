@@ -1,0 +1,163 @@
+"""The batch script of pilots, and its submission: submitit's, but for what a job runs.
+
+A job of submitit unpickles a function, and with it the program as it was found at that moment. A
+pilot runs `python -m wconv_sweep.pilot ORDER.json` with the frozen program, so nothing but a path
+stands between a submission and a start days later. What submitit does here is bound to version
+1.5 by tests/slurm/test_batch.py; docs/decisions/0014 has the reasons.
+"""
+
+import contextlib
+import io
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from submitit import SlurmExecutor
+from submitit.core.utils import FailedJobError
+
+from wconv_sweep.errors import ConfigurationError, SlurmError
+from wconv_sweep.pilot_command import pilot_command
+from wconv_sweep.refusals import with_remedy
+from wconv_sweep.slurm_commands import ask_slurm, in_slurm_environment, refusal
+
+_UNUSABLE = "%\\\n\r"
+"""In a path, SLURM takes the first two for a pattern, and a comment ends with the line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchJob:
+    """What all pilots of one submission ask for and run."""
+
+    name: str
+    folder: Path
+    """Gets the logs and the batch script."""
+    order: Path
+    """Tells the pilots what to do; one file for the whole array."""
+    code: Path
+    """The frozen program."""
+    options: Mapping[str, str | int | bool]
+    """Options of sbatch by name, without dashes; True for one without a value."""
+    walltime_min: int
+    grace_s: int
+    """USR2 comes so long before the end."""
+    nodes: int = 1
+    cpus: int = 0
+    """Cores of each agent; 0: as the site has it."""
+    setup: tuple[str, ...] = ()
+    """Lines of shell before everything else: the profile's own, run as they stand."""
+    modules: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def batch_script(job: BatchJob, count: int) -> str:
+    """Return the batch script of an array of so many pilots.
+
+    Raises:
+        ConfigurationError: SLURM cannot write to a folder of this name.
+    """
+    return _executor(job, count).script()
+
+
+def check_submission(job: BatchJob, count: int) -> None:
+    """Ask the site whether it would take the array; submit nothing.
+
+    Raises:
+        SlurmError: it would not, in its own words.
+        SlurmAway: it does not answer.
+    """
+    script = batch_script(job, count)
+    try:
+        ask_slurm(("sbatch", "--test-only"), text=script)
+    except SlurmError as error:
+        raise with_remedy(error) from error
+
+
+def submit(job: BatchJob, count: int) -> str:
+    """Submit an array of pilots and return its number.
+
+    Raises:
+        SlurmError: the site does not take it; no file is left.
+        SlurmAway: the site does not answer. It may have taken the array all the same.
+    """
+    executor = _executor(job, count)
+    try:
+        # submitit prints what sbatch says before it raises it.
+        with in_slurm_environment(), contextlib.redirect_stderr(io.StringIO()):
+            return executor.submit_pilots()
+    except FailedJobError as error:
+        raise with_remedy(refusal("sbatch", 1, str(error))) from error
+    finally:
+        executor.remove_unsubmitted()
+
+
+class _PilotExecutor(SlurmExecutor):
+    """Submits an array of commands rather than of pickled functions."""
+
+    def __init__(self, folder: Path, order: Path) -> None:
+        super().__init__(folder)
+        self._order = order
+
+    def script(self) -> str:
+        """Return the batch script."""
+        return self._make_submission_file_text(pilot_command(self._order), "")
+
+    def submit_pilots(self) -> str:
+        """Submit the array and return its number."""
+        return str(self._submit_command(pilot_command(self._order)).job_id)
+
+    def remove_unsubmitted(self) -> None:
+        """Remove what submitit leaves of a submission: a script that was refused, or a link."""
+        for path in self.folder.glob(".submission_file_*.sh"):
+            path.unlink(missing_ok=True)
+
+    @classmethod
+    def affinity(cls) -> int:
+        """Say that SLURM is here: a script can be shown where it is not."""
+        return 2
+
+
+def _executor(job: BatchJob, count: int) -> _PilotExecutor:
+    for path in (job.folder, job.order, job.code):
+        if any(character in str(path) for character in _UNUSABLE):
+            raise ConfigurationError(
+                f"{path}: SLURM cannot write to a folder with a %, a backslash or a line break in "
+                "its name. Choose another one with --runs."
+            )
+    for name, text in job.options.items():
+        if not str(text).isprintable():
+            raise ConfigurationError(
+                f"--{name} {str(text)!r}: holds a line break or the like, which no option of "
+                "sbatch may."
+            )
+    executor = _PilotExecutor(job.folder, job.order)
+    executor.update_parameters(
+        job_name=job.name,
+        time=job.walltime_min,
+        nodes=job.nodes,
+        ntasks_per_node=1,
+        signal_delay_s=job.grace_s,
+        # Where accounting enforces it, the key that submitit gives by itself does not exist.
+        wckey=None,
+        array_parallelism=count,
+        setup=_setup(job),
+        # The agents of a pilot end one by one, and none of them may end the others.
+        srun_args=["--wait=0", "--kill-on-bad-exit=0", "--mpi=none"],
+        additional_parameters=dict(job.options),
+    )
+    executor.parameters["map_count"] = count
+    return executor
+
+
+def _setup(job: BatchJob) -> list[str]:
+    lines = list(job.setup)
+    lines += [f"module load {shlex.quote(module)} || exit 1" for module in job.modules]
+    lines += [f"export {name}={shlex.quote(text)}" for name, text in job.environment.items()]
+    # Neither the folder that the job was submitted from nor the user's own packages come first.
+    lines.append("export PYTHONSAFEPATH=1")
+    frozen = shlex.quote(str(job.code))
+    lines.append(f'export PYTHONPATH={frozen}"${{PYTHONPATH:+:$PYTHONPATH}}"')
+    if job.cpus:
+        # Since SLURM 22.05 srun does not take the number from sbatch, and gives one core.
+        lines.append(f"export SRUN_CPUS_PER_TASK={job.cpus}")
+    return lines

@@ -1,0 +1,106 @@
+"""Runs SLURM's own commands: without a shell, with a time limit, always in the same words.
+
+`SBATCH_QOS`, `SQUEUE_FORMAT`, `SLURM_CLUSTERS` and their like change what these commands do, and
+inside a job the variables of that job would be taken for wishes: none of them is passed on.
+"""
+
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from wconv_sweep.errors import SlurmAway, SlurmError
+
+TIMEOUT_S = 60.0
+"""A controller that is busy answers after many seconds; one that is away, MessageTimeout, 10 s."""
+
+# SLURM_CONF says where the site is.
+_KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT")
+_OF_SLURM = (
+    *("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "SQUEUE_", "SACCT_", "SCANCEL_"),
+    *("SCONTROL_", "SINFO_", "SPRIO_"),
+)
+# Of a job that launches another one: submitit's, MPI's and torch's.
+_OF_A_JOB = (
+    *("SUBMITIT_", "PMI_", "PMIX_", "PMI2_", "OMPI_", "TORCHELASTIC_", "MASTER_ADDR"),
+    *("MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
+)
+# Pilots find the URL in their order and the password in its 0600 file; SLURM would keep both.
+_SECRET = ("WCONV_SWEEP_STORAGE", "OPTUNA_STORAGE")
+
+# What SLURM says when it was not reached, rather than that it does not want.
+_NO_ANSWER = (
+    *("Unable to contact slurm", "Socket timed out", "Connection refused", "Connection timed out"),
+    *("Could not establish a configuration source", "Zero Bytes were transmitted"),
+    *("Slurm temporarily unable", "slurm_persist_conn_open", "Unable to establish controller"),
+    *("Transport endpoint", "Slurm backup controller in standby"),
+    *("Problem talking to the database", "Resource temporarily unavailable"),
+)
+
+
+def ask_slurm(
+    command: Sequence[str], timeout_s: float = TIMEOUT_S, *, text: str | None = None
+) -> str:
+    """Run a command and return what it printed.
+
+    Args:
+        command: the program and its arguments.
+        timeout_s: it is killed after this time, seconds.
+        text: for its standard input, which is empty if left out.
+
+    Raises:
+        SlurmAway: a daemon did not answer.
+        SlurmError: the command is not installed or failed; with its own words.
+    """
+    shown = shlex.join(command)
+    try:
+        result = subprocess.run(
+            command,
+            env=slurm_environment() | {"LC_ALL": "C"},
+            input=text or "",
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+        )
+    except FileNotFoundError as error:
+        raise SlurmError(
+            f"{shown}: there is no such command. Call from a login node of a SLURM cluster."
+        ) from error
+    except OSError as error:
+        raise SlurmError(f"{shown}: cannot be started: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise SlurmAway(f"{shown} gave no answer within {timeout_s:g} s. Try again.") from error
+    if result.returncode:
+        raise refusal(shown, result.returncode, result.stderr or result.stdout)
+    return result.stdout
+
+
+def refusal(shown: str, status: int, said: str) -> SlurmError:
+    """Return the error for a command that failed, with its words."""
+    words = " / ".join(line.strip() for line in said.splitlines() if line.strip())
+    kind = SlurmAway if any(part in words for part in _NO_ANSWER) else SlurmError
+    return kind(f"{shown} failed with exit status {status}: {words}")
+
+
+def slurm_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return an environment without anything that changes what SLURM's commands do."""
+    return {
+        name: text
+        for name, text in environment.items()
+        if name in _KEPT or not (name.startswith((*_OF_SLURM, *_OF_A_JOB)) or name in _SECRET)
+    }
+
+
+@contextmanager
+def in_slurm_environment() -> Iterator[None]:
+    """Have this process in `slurm_environment`, for a library that starts SLURM's commands."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(slurm_environment(before))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,94 @@
+"""What a pilot asks of SLURM about its own job, and does with it.
+
+None of it is needed for training: when the controller does not answer, the pilot takes the second
+best answer and goes on.
+"""
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+
+from wconv_sweep.log import event
+
+logger = logging.getLogger(__name__)
+
+COMMAND_TIMEOUT_S = 30.0
+"""Time for a command; a controller that does not answer lets it hang, seconds."""
+_IN_SECONDS = {"SLURM_TIME_FORMAT": "%s"}
+
+
+def hosts_in(names: str) -> tuple[str, ...]:
+    """Return the nodes of a list such as `n[01-02]`; the list itself when SLURM does not tell."""
+    expanded = _ask("scontrol", "show", "hostnames", names)
+    return tuple(expanded.split()) if expanded else (names,)
+
+
+def job_end_s(job: str, walltime_s: float, environment: Mapping[str, str] = os.environ) -> float:
+    """Return when a job must end, seconds since 1970.
+
+    Args:
+        job: as SLURM prints it.
+        walltime_s: its time limit, counted from now where SLURM does not tell.
+        environment: of this process; SLURM 23.02 and later tell in it.
+    """
+    told = environment.get("SLURM_JOB_END_TIME") or job_facts(job).get("EndTime", "")
+    return float(told) if re.fullmatch(r"\d+", told) else time.time() + walltime_s
+
+
+def job_facts(job: str) -> dict[str, str]:
+    """Return what SLURM says of a job, times in seconds since 1970; empty when it does not."""
+    line = _ask("scontrol", "show", "job", "--oneliner", job) or ""
+    return dict(word.split("=", 1) for word in line.split() if "=" in word)
+
+
+def requeue(job: str) -> bool:
+    """Put a running job of one's own back into the queue, which ends its processes.
+
+    Nothing is done to a job that is not running: it has been cancelled, or SLURM itself has put
+    it back.
+    """
+    state = job_facts(job).get("JobState")
+    if state != "RUNNING":
+        logger.info(event("job is not put back into the queue", job=job, state=state))
+        return False
+    return _ask("scontrol", "requeue", job) is not None
+
+
+def on_node(host: str) -> tuple[str, ...]:
+    """Return the words before a command that run it on another node of this job.
+
+    The agents' own step holds all that the job has: steps that overlap share it.
+    """
+    # No memory of its own: the step of the agents has taken all that the job has per CPU.
+    where = ("--nodes=1", "--ntasks=1", f"--nodelist={host}", "--mem=0")
+    return ("srun", "--overlap", *where)
+
+
+def _ask(*command: str) -> str | None:
+    """Return what a command prints, None when it fails."""
+    # SLURM's signals reach every process of the job, and would end this command, too.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGUSR2))
+    try:
+        ended = subprocess.run(
+            command,
+            env=os.environ | _IN_SECONDS,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        logger.warning(event("SLURM does not answer", command=" ".join(command), why=error))
+        return None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    if ended.returncode:
+        why = ended.stderr.strip() or ended.returncode
+        logger.warning(event("SLURM refuses", command=" ".join(command), why=why))
+        return None
+    return ended.stdout
