@@ -1,0 +1,29 @@
+"""Fixtures of the tests on a real SLURM cluster."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.slurm import machine
+from tests.slurm.box import SlurmBox, slurm_box
+
+
+@pytest.fixture(scope="session")
+def _cluster() -> Iterator[SlurmBox]:
+    """Start one cluster for all tests; it takes a second or two, and 90 MB of memory."""
+    reason = machine.missing()
+    if reason:
+        pytest.skip(f"no SLURM cluster here: {reason}")
+    with slurm_box() as box:
+        yield box
+
+
+@pytest.fixture
+def box(_cluster: SlurmBox, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmBox]:
+    """Return the cluster, idle, and set up this process as a shell on it."""
+    for name in set(os.environ) - set(_cluster.environment):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SLURM_CONF", _cluster.environment["SLURM_CONF"])
+    yield _cluster
+    _cluster.reset()

@@ -1,0 +1,155 @@
+"""Daemons of a test cluster, and the processes of its jobs as the kernel shows them."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.slurm.site import MARK
+
+
+class Daemon:
+    """A program in the foreground, in a session of its own; it dies with the tests."""
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], log: Path, host: str = ""
+    ) -> None:
+        self.log = log
+        # A host name of its own is given to it in a UTS namespace.
+        named = (
+            ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', host] if host else []
+        )
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *named, *command],
+                env=environment,
+                cwd=log.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+    def end(self, how: signal.Signals, within_s: float = 10.0) -> None:
+        """Send a signal and wait for the end; kill what does not obey."""
+        self._process.send_signal(how)
+        try:
+            self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+@dataclass(frozen=True)
+class JobProcess:
+    """A process of a job, or the one of SLURM that looks after it."""
+
+    pid: int
+    name: str
+    node: str
+    """Name of the node that it belongs to."""
+    command: str
+
+    @property
+    def is_step(self) -> bool:
+        """It is SLURM's own and looks after a job step."""
+        return self.name.startswith("slurmstepd")
+
+
+def job_processes(slurm_conf: Path) -> list[JobProcess]:
+    """Return every process of the jobs of a cluster, on all its nodes.
+
+    They are SLURM's step daemons, the processes with a job's variables, and what descends from
+    both; the ones that left their session and their parent are found by their variables.
+    """
+    ours = f"SLURM_CONF={slurm_conf}"
+    seen = {pid: found for pid in _pids() if (found := _look_at(pid)) is not None}
+    nodes: dict[int, str] = {}
+
+    def node_of(pid: int) -> str:
+        """Name the node of a process of a job; empty for other processes."""
+        if pid not in nodes:
+            nodes[pid] = ""
+            found = seen.get(pid)
+            if found is not None:
+                nodes[pid] = found.node(ours) or node_of(found.parent)
+        return nodes[pid]
+
+    return [
+        JobProcess(pid, found.name, node, found.command)
+        for pid, found in sorted(seen.items())
+        if (node := node_of(pid))
+    ]
+
+
+def kill(processes: Iterable[JobProcess]) -> None:
+    """Kill processes, some of which may have ended."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+
+
+def wait_until(condition: Callable[[], object], what: str, within_s: float = 60.0) -> None:
+    """Return as soon as a condition holds; fail after the deadline.
+
+    Args:
+        condition: looked at again and again.
+        what: is waited for, in words.
+        within_s: deadline, seconds.
+    """
+    end = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < end, f"not within {within_s:g} s: {what}"
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    parent: int
+    name: str
+    environment: frozenset[str]
+    command: str
+
+    def node(self, ours: str) -> str:
+        if ours not in self.environment:
+            return ""
+        if self.name.startswith("slurmstepd"):
+            return self._variable(MARK)
+        return self._variable("SLURM_JOB_ID") and self._variable("SLURMD_NODENAME")
+
+    def _variable(self, name: str) -> str:
+        found = (text for text in self.environment if text.startswith(f"{name}="))
+        return next(found, "").partition("=")[2]
+
+
+def _pids() -> Iterable[int]:
+    return (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+
+
+def _look_at(pid: int) -> _Seen | None:
+    folder = Path("/proc", str(pid))
+    try:
+        status = (folder / "stat").read_text("utf-8", "replace")
+        environment = (folder / "environ").read_text("utf-8", "replace")
+        command = (folder / "cmdline").read_text("utf-8", "replace")
+    except OSError:
+        return None  # ended, or a thread of the kernel
+    name, _, rest = status[status.index("(") + 1 :].rpartition(")")
+    state, parent = rest.split()[:2]
+    if state in "ZX":
+        return None
+    return _Seen(
+        int(parent), name, frozenset(environment.split("\0")), command.replace("\0", " ").strip()
+    )
