@@ -42,7 +42,7 @@ _REMEDIES = (
     ),
     (
         ("node configuration", "More processors", "CPU count"),
-        "Lower gpus, cpus_per_gpu or mem_per_gpu_mb in the profile to what a node of the "
+        "Lower --nodes, or gpus, cpus_per_gpu or mem_per_gpu_mb in the profile, to what the "
         "partition has",
     ),
     (

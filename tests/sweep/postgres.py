@@ -47,12 +47,17 @@ class Server:
         self.passfile.write_text(f"*:{self.port}:*:{USER}:{escaped}\n", "utf-8")
         self.passfile.chmod(0o600)
 
-    def url(self, database: str) -> URL:
-        """Return a URL without the password."""
+    def url(self, database: str, host: str = "127.0.0.1") -> URL:
+        """Return a URL without the password.
+
+        Args:
+            database: its name.
+            host: the server also answers to names of 127.0.77.1, the first node of a test cluster.
+        """
         return URL.create(
             "postgresql+psycopg",
             username=USER,
-            host="127.0.0.1",
+            host=host,
             port=self.port,
             database=database,
             query={"passfile": str(self.passfile)},
@@ -126,11 +131,14 @@ class Server:
         secret.unlink()
         with (data / "postgresql.conf").open("a") as file:
             file.write(
-                f"listen_addresses = '127.0.0.1'\nport = {self.port}\n"
+                f"listen_addresses = '127.0.0.1, 127.0.77.1'\nport = {self.port}\n"
                 f"unix_socket_directories = '{self.folder}'\n"
                 "fsync = off\nfull_page_writes = off\nshared_buffers = 16MB\n"
                 "max_connections = 100\n"
             )
+
+        with (data / "pg_hba.conf").open("a") as file:
+            file.write("host all all 127.0.0.0/8 scram-sha-256\n")
 
     def _control(self, *arguments: str) -> None:
         self._run("pg_ctl", "-D", str(self.folder / "data"), *arguments)

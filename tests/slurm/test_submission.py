@@ -1,0 +1,231 @@
+"""Pilots are submitted once, topped up to the wanted number, stopped, or refused in words."""
+
+import json
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.processes import wait_until
+from tests.slurm.sweeping import LONG, SlurmSweep, postgres, slurm_sweep
+
+__all__ = ["postgres", "slurm_sweep"]
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_launch_returns_and_the_study_goes_on_to_its_end_without_it(
+    slurm_sweep: SlurmSweep,
+) -> None:
+    slurm_sweep.study()
+
+    output = slurm_sweep.launch("--pilots", "2")
+    wait_until(
+        lambda: slurm_sweep.status()["state"] == "complete", "the study is complete", within_s=120
+    )
+    wait_until(lambda: not slurm_sweep.jobs(), "the pilots end by themselves")
+
+    assert "tiny: 2 pilot(s) submitted" in output
+    assert "wconv-sweep status --study tiny" in output
+    assert slurm_sweep.status()["slots"]["complete"] == 3
+    ends = slurm_sweep.status()["pilots"]
+    assert (ends["alive"], ends["counts"]) == ([], {"completed": 2})
+    # The program of the pilots is the frozen one, and their provenance the checkout's.
+    assert slurm_sweep.run("export", "--format", "json").count('"git_commit"') == 1
+
+
+def test_a_second_launch_tops_up_and_never_doubles(slurm_sweep: SlurmSweep) -> None:
+    slurm_sweep.study(**LONG)
+    slurm_sweep.launch("--pilots", "3")
+
+    same = slurm_sweep.launch("--pilots", "3")
+    more = slurm_sweep.launch("--pilots", "5")
+    fewer = slurm_sweep.launch("--pilots", "2")
+
+    assert "0 pilot(s) submitted, 3 wait or run already" in same
+    assert "2 pilot(s) submitted, 3 wait or run already" in more
+    assert "0 pilot(s) submitted, 5 wait or run already" in fewer
+    assert len(slurm_sweep.jobs()) == 5
+    # No two pilots have had the same number.
+    assert {path.name for path in slurm_sweep.pilots.glob("slurm_*")} == {
+        "slurm_0_3.json",
+        "slurm_3_2.json",
+    }
+
+
+def test_launches_at_once_submit_what_one_would(slurm_sweep: SlurmSweep) -> None:
+    slurm_sweep.study(**LONG)
+
+    with ThreadPoolExecutor(4) as threads:
+        outputs = list(threads.map(lambda _: slurm_sweep.launch("--pilots", "6"), range(4)))
+
+    assert sum("6 pilot(s) submitted" in output for output in outputs) == 1
+    assert sum("0 pilot(s) submitted" in output for output in outputs) == 3
+    assert len(slurm_sweep.jobs()) == 6
+
+
+def test_a_launch_that_is_killed_right_after_sbatch_has_submitted_all_the_same(
+    slurm_sweep: SlurmSweep, tmp_path: Path
+) -> None:
+    slurm_sweep.study(**LONG)
+    # sbatch, and then the end of whoever called it, before he could note anything down.
+    kills = tmp_path / "bin" / "sbatch"
+    kills.parent.mkdir()
+    kills.write_text(
+        '#!/bin/sh\ncase "$*" in *--test-only*) exec /usr/bin/sbatch "$@";; esac\n'
+        '/usr/bin/sbatch "$@"; kill -9 $PPID\n'
+    )
+    kills.chmod(0o755)
+    real_path = slurm_sweep.variable("PATH")
+    slurm_sweep.variables(PATH=f"{kills.parent}:{real_path}")
+    slurm_sweep.launch("--pilots", "2", status=-signal.SIGKILL)
+
+    slurm_sweep.variables(PATH=real_path)
+    output = slurm_sweep.launch("--pilots", "3")
+
+    assert "1 pilot(s) submitted, 2 wait or run already" in output
+    assert len(slurm_sweep.jobs()) == 3
+    wait_until(
+        lambda: (
+            "pilot started" in "".join(p.read_text() for p in slurm_sweep.pilots.glob("*.err"))
+        ),
+        "the pilots of the killed launch find their order",
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "keys", "words", "remedy"),
+    [
+        (["--account", "nosuch"], {}, "Invalid account", "--account"),
+        (["--partition", "nosuch"], {}, "Invalid partition", "--partition"),
+        (["--qos", "nosuch"], {}, "Invalid qos", "--qos"),
+        (["--time", "2-00:00:00"], {}, "time limit is invalid", "--time"),
+        (["--nodes", "3"], {}, "processors", "--nodes"),
+        ([], {"gpus_per_node": 5, "gpus": 5}, "node configuration", "gpus"),
+        ([], {"constraint": "h100"}, "Invalid feature", "constraint"),
+    ],
+)
+def test_what_the_site_refuses_is_said_in_its_words_and_leaves_nothing(
+    slurm_sweep: SlurmSweep,
+    options: list[str],
+    keys: dict[str, object],
+    words: str,
+    remedy: str,
+) -> None:
+    slurm_sweep.study()
+    slurm_sweep.profile(**keys)
+
+    errors = slurm_sweep.launch(*options, status=2)
+
+    assert words in errors
+    assert remedy in errors.partition(words)[2]
+    assert errors.count("\n") == 1
+    assert json.loads(slurm_sweep.run("status", "--json")) == []
+    assert not slurm_sweep.pilots.parent.exists()
+    assert slurm_sweep.jobs() == []
+
+
+def test_a_submit_limit_is_filled_up_to_and_the_next_launch_goes_on(
+    slurm_sweep: SlurmSweep,
+) -> None:
+    slurm_sweep.study(**LONG)
+
+    first = slurm_sweep.launch("--qos", "few", "--pilots", "3")
+    second = slurm_sweep.launch("--qos", "few", "--pilots", "3")
+
+    assert "2 pilot(s) submitted" in first
+    assert "1 more are wanted" in first
+    assert "0 pilot(s) submitted, 2 wait or run already" in second
+    assert len(slurm_sweep.jobs()) == 2
+    # Neither orders nor scripts of what was refused are left.
+    assert sorted(path.name for path in slurm_sweep.pilots.glob("slurm_*")) == ["slurm_0_2.json"]
+    assert list(slurm_sweep.pilots.glob(".submission_file*")) == []
+
+
+def test_arrays_are_split_where_the_site_takes_no_larger_ones(slurm_sweep: SlurmSweep) -> None:
+    slurm_sweep.study(**LONG)
+    slurm_sweep.profile(gpus=1, max_array_size=2)
+
+    slurm_sweep.launch("--pilots", "5")
+
+    assert len(slurm_sweep.jobs()) == 5
+    assert len({job.id.partition("_")[0] for job in slurm_sweep.jobs()}) == 3
+
+
+def test_stop_now_cancels_the_jobs_of_the_study_and_no_others(slurm_sweep: SlurmSweep) -> None:
+    slurm_sweep.study(**LONG)
+    other = slurm_sweep.box.submit(script="sleep 1000")
+    slurm_sweep.launch("--pilots", "4")
+    wait_until(lambda: any(job.state == "RUNNING" for job in slurm_sweep.jobs()), "a pilot runs")
+
+    output = slurm_sweep.run("stop", "--study", "tiny", "--now")
+
+    assert "tiny: 4 job(s) cancelled." in output
+    wait_until(lambda: not slurm_sweep.jobs(), "the pilots are gone")
+    assert [job.raw_id for job in slurm_sweep.box.queue()] == [other]
+    assert slurm_sweep.status()["pilots"]["counts"] == {"cancelled": 4}
+
+
+def test_a_resume_hands_back_at_once_what_cancelled_pilots_held(slurm_sweep: SlurmSweep) -> None:
+    slurm_sweep.study(**LONG)
+    slurm_sweep.profile(gpus=1, lease_s=600)
+    slurm_sweep.launch()
+    wait_until(lambda: slurm_sweep.status()["running"], "a trial runs")
+    (job,) = slurm_sweep.jobs()
+    # So that the pilot cannot hand it back itself.
+    slurm_sweep.box.run("scancel", "--signal=KILL", job.raw_id)
+    wait_until(lambda: not slurm_sweep.jobs(), "the pilot is gone")
+    assert slurm_sweep.status()["running"]
+
+    output = slurm_sweep.run("resume", "--study", "tiny")
+
+    assert "1 pilot(s) submitted" in output
+    wait_until(
+        lambda: any(row["attempt"] == 2 for row in slurm_sweep.status()["running"]),
+        "the trial goes on",
+    )
+
+
+def test_no_variable_of_the_users_changes_what_is_submitted(slurm_sweep: SlurmSweep) -> None:
+    slurm_sweep.study(**LONG)
+    slurm_sweep.variables(
+        SBATCH_PARTITION="serial",
+        SBATCH_QOS="nosuch",
+        SBATCH_EXPORT="NONE",
+        SLURM_CLUSTERS="nosuch",
+        SQUEUE_FORMAT="%j",
+        SQUEUE_STATES="CD",
+        SLURM_JOB_ID="1",
+        SLURM_NTASKS="7",
+    )
+
+    slurm_sweep.launch("--pilots", "2")
+    output = slurm_sweep.launch("--pilots", "2")
+
+    assert "0 pilot(s) submitted, 2 wait or run already" in output
+    wait_until(lambda: slurm_sweep.status()["running"], "a trial runs")
+
+
+def test_no_name_is_taken_for_a_command_by_shell_or_sbatch(slurm_sweep: SlurmSweep) -> None:
+    odd = slurm_sweep.folder / 'it\'s a "$HOME" `touch trap` ;#'
+    odd.mkdir()
+    slurm_sweep.study()
+    slurm_sweep.launch("--runs", str(odd))
+    wait_until(
+        lambda: slurm_sweep.status()["state"] == "complete", "the study is complete", within_s=120
+    )
+
+    assert list(slurm_sweep.folder.rglob("trap")) == []
+    refused = slurm_sweep.launch("--account", "a;touch trap", status=2)
+    assert "is no name of SLURM's" in refused
+    assert list(slurm_sweep.folder.rglob("trap")) == []
+
+
+def test_a_folder_that_slurm_would_take_for_a_pattern_is_refused(slurm_sweep: SlurmSweep) -> None:
+    slurm_sweep.study()
+
+    errors = slurm_sweep.launch("--runs", str(slurm_sweep.folder / "100%j"), status=2)
+
+    assert "Choose another one with --runs" in errors
+    assert not (slurm_sweep.folder / "100%j").exists()
