@@ -237,9 +237,12 @@ class Agent:
     def _claim(self, count: int, nonce: str) -> list[Claim] | NoSlot | None:
         """Return the next claims; None while the storage is away."""
         try:
+            # First: whoever has been replaced claims nothing.
+            self._parts.sign_of_life()
+            if self._end.superseded:
+                return None
             self._replay()
             claims = self._slots.claim_many(self._owner, count, nonce=nonce)
-            self._parts.sign_of_life()
         except StorageAway as error:
             logger.warning(event("storage is away, nothing claimed", why=error))
             return None

@@ -61,11 +61,10 @@ def requeue(job: str) -> bool:
 def on_node(host: str) -> tuple[str, ...]:
     """Return the words before a command that run it on another node of this job.
 
-    The agents' own step holds all that the job has: steps that overlap share it.
+    Its step overlaps that of the agents, which holds all that the job has: GPUs and cores are
+    shared, and the memory is that of the job, since none of it is left.
     """
-    # No memory of its own: the step of the agents has taken all that the job has per CPU.
-    where = ("--nodes=1", "--ntasks=1", f"--nodelist={host}", "--mem=0")
-    return ("srun", "--overlap", *where)
+    return ("srun", "--overlap", "--nodes=1", "--ntasks=1", f"--nodelist={host}", "--mem=0")
 
 
 def _ask(*command: str) -> str | None:

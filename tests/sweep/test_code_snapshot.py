@@ -63,7 +63,7 @@ def test_an_edit_while_a_study_runs_changes_nothing(
 ) -> None:
     program = copy_program(tmp_path / "program")
     sweep.variables(PYTHONPATH=str(program))
-    path = study_file(recipe=TINY["recipe"] | {"epochs": 60})
+    path = study_file(recipe=TINY["recipe"] | {"epochs": 20})
     sweep.run(*launch(path, "--detach"))
     await_status(sweep, lambda status: bool(status["running"]))
 
