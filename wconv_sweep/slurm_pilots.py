@@ -17,6 +17,7 @@ from wconv_sweep.slurm_submission import Submission, top_up
 from wconv_sweep.storage import Storage
 from wconv_sweep.studies import Place
 from wconv_sweep.study_config import StudyConfig
+from wconv_sweep.submit_limits import submit_limits
 
 LOOK_S = 30.0
 """Least time between two questions to squeue, seconds."""
@@ -94,7 +95,7 @@ def start_slurm(
     job = next_batch(profile, shape, config.study, place.uid, place.folder)
     order = pilot_order(profile, shape, config.study, config.trial, storage.name, place.folder)
     submission = top_up(
-        storage, place.folder, wanted, order, job, largest_array=profile.max_array_size
+        storage, place.folder, wanted, order, job, limits=lambda: submit_limits(profile, shape)
     )
     return SlurmPilots(job.name, place.folder, submission)
 

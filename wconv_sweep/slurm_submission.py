@@ -16,6 +16,7 @@ from wconv_sweep.slurm_batch import BatchJob, submit
 from wconv_sweep.slurm_jobs import alive_jobs
 from wconv_sweep.slurm_orders import next_order
 from wconv_sweep.storage import Storage
+from wconv_sweep.submit_limits import SubmitLimits
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,7 @@ def top_up(
     order: PilotOrder,
     job: BatchJob,
     *,
-    largest_array: int,
-    room: Callable[[], int | None] = lambda: None,
+    limits: Callable[[], SubmitLimits],
 ) -> Submission:
     """Submit the pilots that are missing.
 
@@ -52,8 +52,7 @@ def top_up(
         wanted: pilots that shall wait or run.
         order: for each array, with another first number.
         job: likewise, with the order's file.
-        largest_array: jobs that one array may have.
-        room: returns how many more jobs the site allows this user; None if it does not tell.
+        limits: returns what the site allows just now.
 
     Raises:
         SlurmError: the site takes none at all.
@@ -63,11 +62,12 @@ def top_up(
         before = len(alive_jobs(job.name))
         submitted, held_back = 0, ""
         while before + submitted < wanted:
-            allowed = room()
-            if allowed is not None and allowed <= 0:
+            allowed = limits()
+            if allowed.room == 0 and before + submitted:
                 held_back = "the site allows you no more jobs in the queue"
                 break
-            count = min(wanted - before - submitted, largest_array, allowed or largest_array)
+            # With no room for a first one, the site says so in its own words.
+            count = min(wanted - before - submitted, allowed.array, allowed.room or allowed.array)
             try:
                 submitted += _submit_some(folder, order, job, count)
             except SlurmAway:

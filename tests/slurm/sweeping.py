@@ -59,14 +59,6 @@ class SlurmSweep(Sweep):
         path.write_text(yaml.safe_dump(TINY | sections, sort_keys=False), "utf-8")
         return path
 
-    def variable(self, name: str) -> str:
-        """Return a variable of the user's shell."""
-        return self._environment[name]
-
-    def variables(self, **variables: str) -> None:
-        """Set variables of the user's shell."""
-        self._environment |= variables
-
     def launch(self, *more: str, status: int = 0) -> str:
         """Launch the tiny study."""
         arguments = ("--cluster", "box.yaml", "--study", "tiny.yaml", *more)

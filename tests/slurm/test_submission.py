@@ -9,6 +9,7 @@ import pytest
 
 from tests.slurm.processes import wait_until
 from tests.slurm.sweeping import LONG, SlurmSweep, postgres, slurm_sweep
+from tests.sweep.test_code_snapshot import copy_program, ruin
 
 __all__ = ["postgres", "slurm_sweep"]
 
@@ -229,3 +230,24 @@ def test_a_folder_that_slurm_would_take_for_a_pattern_is_refused(slurm_sweep: Sl
 
     assert "Choose another one with --runs" in errors
     assert not (slurm_sweep.folder / "100%j").exists()
+
+
+def test_an_edit_between_submission_and_start_changes_nothing(
+    slurm_sweep: SlurmSweep, tmp_path: Path
+) -> None:
+    program = copy_program(tmp_path / "program")
+    slurm_sweep.study()
+    slurm_sweep.variables(PYTHONPATH=str(program))
+    slurm_sweep.box.run("scontrol", "update", "partition=gpu", "state=down")
+    try:
+        slurm_sweep.launch()
+        waits = slurm_sweep.status()["pilots"]["alive"]
+        ruin(program)
+    finally:
+        slurm_sweep.box.run("scontrol", "update", "partition=gpu", "state=up")
+    slurm_sweep.variables(PYTHONPATH="")
+    wait_until(
+        lambda: slurm_sweep.status()["state"] == "complete", "the study is complete", within_s=120
+    )
+
+    assert [(job["state"], job["reason"]) for job in waits] == [("pending", "PartitionDown")]

@@ -50,6 +50,14 @@ class Sweep:
         path.write_text(yaml.safe_dump(TINY | sections, sort_keys=False), "utf-8")
         return path
 
+    def variable(self, name: str) -> str:
+        """Return a variable of the user's shell."""
+        return self._environment[name]
+
+    def variables(self, **variables: str) -> None:
+        """Set variables of the user's shell."""
+        self._environment |= variables
+
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start the command in a process group of its own, like a shell does."""
         return subprocess.Popen(
