@@ -129,6 +129,14 @@ class ClusterStudy(SlurmSweep):
         storage.close()
         return list(rows)
 
+    def attempts_of(self, held: Held) -> list[tuple[str, str | None]]:
+        """Return how each attempt at a trial ended, and why."""
+        return [(row.outcome, row.reason) for row in self.attempts() if row.trial == held.trial]
+
+    def restarts(self) -> set[int]:
+        """Return how often SLURM had started the jobs again that have worked on trials."""
+        return {int(_place(row.owner)["restart"]) for row in self.attempts()}
+
     def received(self) -> list[tuple[int, int, int]]:
         """Return trial, attempt and epoch of each report that agents took for a new one."""
         return [
@@ -223,8 +231,7 @@ def trained_locally(folder: Path, **sections: Any) -> list[tuple[Any, ...]]:
 
 
 def _held(row: Row[Any]) -> Held:
-    found = _OWNER.match(row.owner)
-    assert found is not None, row.owner
+    found = _place(row.owner)
     return Held(
         trial=row.trial,
         attempt=row.attempt,
@@ -234,6 +241,12 @@ def _held(row: Row[Any]) -> Held:
         node=found["node"],
         agent=int(found["pid"]),
     )
+
+
+def _place(owner: str) -> re.Match[str]:
+    found = _OWNER.match(owner)
+    assert found is not None, owner
+    return found
 
 
 def _parent(pid: int) -> int:
