@@ -108,7 +108,7 @@ def launch_command(
     """
     from wconv_sweep import console
     from wconv_sweep.cluster_profile import load_profile
-    from wconv_sweep.launch import launch, plan_launch
+    from wconv_sweep.launch import changes_since, launch, plan_launch
     from wconv_sweep.storage import choose_url
 
     url = choose_url(storage, runs, profile=load_profile(cluster).storage)
@@ -116,10 +116,11 @@ def launch_command(
     for warning in plan.warnings:
         print(f"wconv-sweep: warning: {warning}", file=sys.stderr)
     if dry_run:
+        changes = changes_since(plan)
         if as_json:
-            console.print_json(console.plan_json(plan))
+            console.print_json(console.plan_json(plan, changes))
         else:
-            console.print_plan(console.console(), plan)
+            console.print_plan(console.console(), plan, changes)
         return
     _follow(
         launch(plan, accept_changes=accept_changes), storage, runs, detach=detach, as_json=as_json

@@ -135,21 +135,25 @@ def retried_json(retried: "Retried") -> dict[str, Any]:
     }
 
 
-def print_plan(out: Console, plan: "Plan") -> None:
-    """Print what a launch would do."""
-    for name, value in _plan_rows(plan).items():
+def print_plan(out: Console, plan: "Plan", changes: Sequence[str]) -> None:
+    """Print what a launch would do, and what has changed since the study was begun."""
+    rows = _plan_rows(plan)
+    if changes:
+        rows["changed"] = f"{'; '.join(changes)}. It takes --accept-changes."
+    for name, value in rows.items():
         out.print(f"{name + ':':<14} {value}".rstrip(), markup=False, soft_wrap=True)
     out.print("Nothing was written or started (--dry-run).")
 
 
-def plan_json(plan: "Plan") -> dict[str, Any]:
-    """Return what a launch would do as plain data."""
+def plan_json(plan: "Plan", changes: Sequence[str]) -> dict[str, Any]:
+    """Return the same as plain data."""
     return {
         "config": plan.config.plain(),
         "profile": plan.profile.model_dump(mode="json", by_alias=True),
         "storage": plan.storage_url.render_as_string(hide_password=True),
         "run_folder": str(plan.folder.path),
         "pilot": plan.pilot_command,
+        "changes": list(changes),
     }
 
 

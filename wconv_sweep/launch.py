@@ -1,5 +1,6 @@
 """Launches, follows and resumes studies."""
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,16 +12,11 @@ from wconv_sweep import studies
 from wconv_sweep.cluster_profile import ClusterProfile, load_profile
 from wconv_sweep.data_files import check_data, make_smoke_data
 from wconv_sweep.errors import ConfigurationError, StorageAway, SweepFailed
-from wconv_sweep.provenance import provenance_of
+from wconv_sweep.provenance import differences, program_of, provenance_of
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.status import StudyStatus, read_status
-from wconv_sweep.storage import (
-    Storage,
-    create_storage,
-    has_storage,
-    local_disk_advice,
-    open_storage,
-)
+from wconv_sweep.shared_storage import local_disk_advice
+from wconv_sweep.status import StudyStatus, read_status, study_names
+from wconv_sweep.storage import Storage, create_storage, has_storage, open_storage
 from wconv_sweep.study_config import StudyConfig, load_study, locate_data
 from wconv_sweep.submission import Pilots, pilot_command, start_pilots
 from wconv_sweep.tables import StudyState
@@ -109,6 +105,26 @@ def plan_launch(
             storage.close()
     folder.check_free(uid)
     return Plan(config, profile, storage_url, folder, _lasting_name(cluster), smoke)
+
+
+def changes_since(plan: Plan) -> list[str]:
+    """Return in one clause each what is no longer as it was when the study was begun.
+
+    `launch` refuses these; a study that does not exist has none.
+
+    Raises:
+        ConfigurationError: the data cannot be looked at.
+        StorageError: the storage exists and cannot be used.
+    """
+    if not has_storage(plan.storage_url):
+        return []
+    with contextlib.closing(open_storage(plan.storage_url)) as storage:
+        if plan.config.study not in study_names(storage):
+            return []
+        recorded = read_status(storage, plan.config.study).provenance
+    # Made-up data may not have been made yet, and are always the same.
+    now = program_of(plan.config) if plan.smoke else provenance_of(plan.config)
+    return differences(recorded or {}, now)
 
 
 def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
