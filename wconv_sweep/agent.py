@@ -31,7 +31,7 @@ from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.sampling import propose
 from wconv_sweep.search_space import distributions_of
 from wconv_sweep.slots import Claim, LeaseLost, NoSlot, SlotTable
-from wconv_sweep.spool import Spool, replay
+from wconv_sweep.spool import Spool, adopt, replay
 from wconv_sweep.storage import Storage, open_storage
 from wconv_sweep.studies import load_config
 from wconv_sweep.study_config import StudyConfig
@@ -70,7 +70,10 @@ def run_pilot(order_path: str) -> None:
             logger.error(event("storage is away, pilot ends", why=error))
             return
         try:
-            _Agent(order, storage).work()
+            config = storage.retrying(
+                lambda: load_config(storage, order.study), patience_s=START_PATIENCE_S
+            )
+            _Agent(order, storage, config).work()
         except StorageAway as error:
             logger.error(event("storage is away, pilot ends", why=error))
         finally:
@@ -92,10 +95,9 @@ def is_running(folder: RunFolder, pilot: int) -> bool:
 
 
 class _Agent:
-    def __init__(self, order: PilotOrder, storage: Storage) -> None:
-        self._order, self._storage = order, storage
+    def __init__(self, order: PilotOrder, storage: Storage, config: StudyConfig) -> None:
+        self._order, self._storage, self._config = order, storage, config
         self._folder = RunFolder(order.run_folder)
-        self._config: StudyConfig = load_config(storage, order.study)
         self._slots = SlotTable(
             storage,
             self._config,
@@ -163,8 +165,10 @@ class _Agent:
             logger.info(event("reports of dead agents handed over", attempts=replayed))
 
     def _train(self, claim: Claim) -> None:
-        spool = Spool(self._slots, claim, self._config.objective.metric, self._folder)
+        metric = self._config.objective.metric
+        spool = Spool(self._slots, claim, metric, self._folder)
         try:
+            claim = self._outlast(lambda: adopt(self._slots, claim, metric, self._folder))
             try:
                 result = self._attempt(claim, spool)
             except (LeaseLost, StorageAway):
@@ -176,7 +180,7 @@ class _Agent:
                 result = Broken.of(error, rank=0)
             self._finish(claim, result, spool)
         except LeaseLost as error:
-            spool.discard()
+            # What it could not tell, whoever continues the slot does.
             logger.warning(event("lease lost, trial ended", lease=error))
         except StorageAway as error:
             # Whoever continues the slot finds the spool, and the checkpoint.

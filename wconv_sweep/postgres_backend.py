@@ -22,8 +22,8 @@ from sqlalchemy.exc import DBAPIError
 from wconv_sweep.credentials import check_passfile
 
 CONNECT_TIMEOUT_S = 10
-IDLE_IN_TRANSACTION_S = 15
-LOCK_TIMEOUT_S = 30
+IDLE_IN_TRANSACTION_S = 5
+LOCK_TIMEOUT_S = 15
 STATEMENT_TIMEOUT_S = 60
 CREATION_TIMEOUT_S = 300
 """Time that a process waits while others create or change tables, each in its turn."""

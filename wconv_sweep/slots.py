@@ -19,7 +19,7 @@ from typing import Any
 
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, not_, or_, select, update
 
 from wconv_jobs.channel import Broken
 from wconv_sweep import trial_rows
@@ -41,7 +41,7 @@ from wconv_sweep.leases import (
 from wconv_sweep.provenance import Provenance
 from wconv_sweep.storage import Storage
 from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import ATTEMPTS, SLOTS, AttemptOutcome, SlotState, StudyState
+from wconv_sweep.tables import ATTEMPTS, ENDED, SLOTS, AttemptOutcome, SlotState, StudyState
 
 __all__ = ["Claim", "LeaseLost", "NoSlot", "SlotTable"]
 
@@ -201,10 +201,12 @@ class SlotTable:
                 reopen(connection, self._storage, row.slot, row.attempt, reason)
             return len(rows)
 
-    def is_held(self, claim: Claim) -> bool:
-        """Tell whether the slot is still the claim's."""
+    def is_outdated(self, claim: Claim, epoch: int) -> bool:
+        """Tell whether a slot that is no longer the claim's has ended, or got to an epoch."""
+        got_so_far = or_(SLOTS.c.state.in_(ENDED), SLOTS.c.epoch >= epoch)
         with self._storage.read() as connection:
-            return connection.scalar(select(SLOTS.c.slot).where(is_of(claim))) is not None
+            condition = SLOTS.c.slot == claim.slot, not_(is_of(claim)), got_so_far
+            return connection.scalar(select(SLOTS.c.slot).where(*condition)) is not None
 
     def is_abandoned(self, claim: Claim) -> bool:
         """Tell whether the slot is still the claim's, but its lease has run out."""

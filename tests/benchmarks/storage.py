@@ -16,6 +16,7 @@ The server writes without fsync, which spares both sides the same disk.
 """
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import shutil
@@ -53,6 +54,7 @@ FEW = 4
 """Processes that work on each of the larger studies."""
 
 OPERATIONS = ("claim and ask", "report", "finish")
+ERRORS = (StorageAway, SQLAlchemyError, optuna.exceptions.StorageInternalError)
 Times = dict[str, list[float]]
 Life = Callable[[Callable[[str, float], None]], None]
 """Goes through the life of one trial, and tells when each operation began and which it was."""
@@ -129,7 +131,9 @@ def measure(
             worker.join()
             assert worker.exitcode == 0
         found = [json.loads(path.read_text("ascii")) for path in Path(folder).iterdir()]
-    times = {name: sum((each["times"][name] for each in found), []) for name in OPERATIONS}
+    times: Times = {
+        name: [second for each in found for second in each["times"][name]] for name in OPERATIONS
+    }
     rate = sum(len(each["times"]["finish"]) / each["wall_s"] for each in found)
     return times, rate, sum(each["locked"] for each in found)
 
@@ -145,24 +149,19 @@ def work(
 ) -> None:
     """Go through the lives of trials for some seconds, at the same time as others."""
     life = SIDES[side](url, config, number)
+    # Uncounted: it loads the study.
+    with contextlib.suppress(*ERRORS):
+        life(lambda name, since: None)
     times: Times = {name: [] for name in OPERATIONS}
-    locked = 0
-    for counted in (False, True):
-        if counted:
-            barrier.wait()
-        begun = time.perf_counter()
-        while True:
-            try:
-                life(
-                    lambda name, since: times[name].append(time.perf_counter() - since)
-                    if counted
-                    else None
-                )
-            except (StorageAway, SQLAlchemyError, optuna.exceptions.StorageInternalError):
-                locked += counted
-            wall_s = time.perf_counter() - begun
-            if not counted or wall_s >= seconds:
-                break
+    locked, wall_s = 0, 0.0
+    barrier.wait()
+    begun = time.perf_counter()
+    while wall_s < seconds:
+        try:
+            life(lambda name, since: times[name].append(time.perf_counter() - since))
+        except ERRORS:
+            locked += 1
+        wall_s = time.perf_counter() - begun
     result.write_text(json.dumps({"times": times, "wall_s": wall_s, "locked": locked}), "ascii")
 
 

@@ -137,7 +137,7 @@ def test_sessions_have_time_limits_in_the_order_that_frees_the_others(
         ] + [connection.scalar(text("SELECT current_setting('statement_timeout')"))]
         name = connection.scalar(text("SELECT current_setting('application_name')"))
 
-    assert limits == [15, 30, "1min"]
+    assert limits == [5, 15, "1min"]
     assert name == "wconv-sweep"
 
 
