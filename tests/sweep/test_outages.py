@@ -316,7 +316,7 @@ def test_a_connection_that_was_in_use_before_a_restart_is_away_once(
     monkeypatch.setattr(postgres_backend, "IDLE_S", 1e9)
     waited: list[float] = []
 
-    def ask() -> int | None:
+    def ask() -> object:
         with server_storage.write() as connection:
             return connection.scalar(text("SELECT 1"))
 
