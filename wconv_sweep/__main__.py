@@ -1,6 +1,19 @@
-"""`python -m wconv_sweep`, the same as the command wconv-sweep."""
+"""The command wconv-sweep, also as `python -m wconv_sweep`."""
 
-from wconv_sweep.cli import main
+import signal
+import sys
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C ends it without a traceback, also while it is being loaded."""
+    try:
+        # Imported here: it takes a moment, in which Ctrl-C may come.
+        from wconv_sweep import cli
+
+        cli.main()
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
 
 if __name__ == "__main__":
     main()

@@ -83,6 +83,20 @@ class Usage:
         )
 
 
+UNLIMITED = Usage(
+    pilots_h=0.0,
+    attempts_h=0.0,
+    cap_h=None,
+    trial_h=0.0,
+    held_h=0.0,
+    running=0,
+    running_h=0.0,
+    longest=0,
+    epochs=1,
+)
+"""Stands for the usage of a study without a cap, which nothing depends on."""
+
+
 def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> Usage:
     """Return what a study has used so far.
 

@@ -77,7 +77,10 @@ def run_pilot(order_path: str) -> None:
             logger.error(event("storage is away, pilot ends", why=error))
             return
         try:
-            _work(order, place, end, storage)
+            config = storage.retrying(
+                lambda: load_config(storage, order.study), patience_s=START_PATIENCE_S
+            )
+            _work(order, place, end, storage, config)
         except StorageAway as error:
             logger.error(event("storage is away, pilot ends", why=error))
         finally:
@@ -99,8 +102,9 @@ def obeying_signals(end: PilotEnd) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _work(order: PilotOrder, place: PilotPlace, end: PilotEnd, storage: Storage) -> None:
-    config = load_config(storage, order.study)
+def _work(
+    order: PilotOrder, place: PilotPlace, end: PilotEnd, storage: Storage, config: StudyConfig
+) -> None:
     share = share_of(order, config.trial, place.node)
     if share is None:
         logger.info(event("node has no trials of its own", node=place.node, host=place.host))

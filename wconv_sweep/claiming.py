@@ -5,10 +5,10 @@ import json
 import secrets
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, case, exists, func, select, update
 
 from wconv_sweep import trial_rows
-from wconv_sweep.accounting import Usage, usage_of
+from wconv_sweep.accounting import UNLIMITED, Usage, usage_of
 from wconv_sweep.leases import Claim, claim_of, ran_out, renew, reopen, study_row
 from wconv_sweep.provenance import Provenance, differences
 from wconv_sweep.search_space import distributions_of
@@ -77,12 +77,13 @@ class Claiming:
                 return NoSlot.END
             if self._refuses(connection, study):
                 return NoSlot.REFUSED
-            self._reap(connection)
-            leased = self._count(connection, SLOTS.c.state == SlotState.LEASED)
-            begun = self._count(connection, SLOTS.c.epoch > 0)
+            leased = self._leased_after_reaping(connection)
+            begun = self._has_begun(connection)
             if leased and not begun:
                 return NoSlot.WAIT
-            usage = usage_of(connection, self._storage.now(), self._study)
+            # What others use is added up only where something depends on it: the study is locked.
+            capped = json.loads(study.config)["budget"].get("gpu_hours") is not None
+            usage = usage_of(connection, self._storage.now(), self._study) if capped else UNLIMITED
             claims: list[Claim] = []
             while len(claims) < (count if begun else 1):
                 row = self._next_open(connection, usage)
@@ -98,8 +99,16 @@ class Claiming:
             if study_row(connection, self._study).state != StudyState.ACTIVE:
                 return False
             usage = usage_of(connection, self._storage.now(), self._study)
-            affordable = SLOTS.c.epoch >= usage.first_epoch_allowed
-            return self._count(connection, (SLOTS.c.state == SlotState.OPEN) & affordable) > 0
+            found = connection.scalar(
+                select(SLOTS.c.slot)
+                .where(
+                    SLOTS.c.study == self._study,
+                    SLOTS.c.state == SlotState.OPEN,
+                    SLOTS.c.epoch >= usage.first_epoch_allowed,
+                )
+                .limit(1)
+            )
+            return found is not None
 
     def _lease(self, connection: Connection, study: Row[Any], row: Row[Any], holder: str) -> Claim:
         density = tuple(json.loads(row.density)) if row.density else None
@@ -114,9 +123,10 @@ class Claiming:
                 params = dict(zip(distributions, density, strict=True))
                 trial_rows.set_params(connection, trial_id, params, distributions)
         now = self._storage.now()
-        connection.execute(
+        leased = connection.execute(
             update(SLOTS)
             .where(SLOTS.c.slot == row.slot)
+            .returning(*SLOTS.c)
             .values(
                 state=SlotState.LEASED,
                 attempt=row.attempt + 1,
@@ -125,7 +135,7 @@ class Claiming:
                 trial_id=trial_id,
                 trial=trial,
             )
-        )
+        ).one()
         connection.execute(
             ATTEMPTS.insert().values(
                 slot=row.slot,
@@ -137,7 +147,7 @@ class Claiming:
                 started_at=now,
             )
         )
-        return claim_of(connection.execute(select(SLOTS).where(SLOTS.c.slot == row.slot)).one())
+        return claim_of(leased)
 
     def _held(self, connection: Connection, holder: str) -> list[Claim]:
         mine = (
@@ -189,16 +199,25 @@ class Claiming:
         )
         return True
 
-    def _reap(self, connection: Connection) -> None:
-        """Hand back slots whose lease has run out."""
+    def _leased_after_reaping(self, connection: Connection) -> int:
+        """Hand back slots whose lease has run out, and return how many are leased then."""
+        leased = (SLOTS.c.study == self._study, SLOTS.c.state == SlotState.LEASED)
+        over = ran_out(self._storage, self._lease_s)
+        found = connection.execute(
+            select(func.count(), func.sum(case((over, 1), else_=0))).where(*leased)
+        ).one()
+        if not found[1]:
+            return int(found[0])
         expired = connection.execute(
             select(SLOTS.c.slot, SLOTS.c.attempt)
-            .where(SLOTS.c.study == self._study, ran_out(self._storage, self._lease_s))
+            .where(*leased, over)
             .with_for_update(skip_locked=True)
         ).all()
         for row in expired:
             reopen(connection, self._storage, row.slot, row.attempt, "lease ran out")
+        return int(found[0]) - len(expired)
 
-    def _count(self, connection: Connection, condition: object) -> int:
-        statement = select(func.count()).where(SLOTS.c.study == self._study, condition)  # type: ignore[arg-type]
-        return connection.scalar(statement) or 0
+    def _has_begun(self, connection: Connection) -> bool:
+        """Tell whether any trial has finished an epoch."""
+        begun = exists().where(SLOTS.c.study == self._study, SLOTS.c.epoch > 0)
+        return bool(connection.scalar(select(begun)))

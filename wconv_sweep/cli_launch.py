@@ -122,7 +122,7 @@ def launch_command(
     """
     from wconv_sweep import console, plan_view
     from wconv_sweep.cluster_profile import load_profile
-    from wconv_sweep.launch import launch, plan_launch
+    from wconv_sweep.launch import changes_since, launch, plan_launch
     from wconv_sweep.storage import choose_url
 
     changes = list(settings or ())
@@ -142,10 +142,11 @@ def launch_command(
     for warning in plan.warnings:
         print(f"wconv-sweep: warning: {warning}", file=sys.stderr)
     if dry_run:
+        changes = changes_since(plan)
         if as_json:
-            console.print_json(plan_view.plan_json(plan))
+            console.print_json(plan_view.plan_json(plan, changes))
         else:
-            plan_view.print_plan(console.console(), plan)
+            plan_view.print_plan(console.console(), plan, changes)
         if plan.problems:
             raise ConfigurationError(plan.problems)
         return

@@ -16,7 +16,7 @@ from wconv_sweep.sampling import propose
 from wconv_sweep.search_space import distributions_of
 from wconv_sweep.slots import Claim, LeaseLost
 from wconv_sweep.slurm_pilot import on_node
-from wconv_sweep.spool import Spool
+from wconv_sweep.spool import Spool, adopt
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +35,14 @@ class Lane:
     def train(self, claim: Claim) -> None:
         """Train the trial of a claim to its end, and tell the storage how it ended."""
         parts = self._parts
-        spool = Spool(parts.slots, claim, parts.config.objective.metric, parts.folder)
+        metric = parts.config.objective.metric
+        spool = Spool(parts.slots, claim, metric, parts.folder)
         try:
+            claim = parts.storage.retrying(
+                lambda: adopt(parts.slots, claim, metric, parts.folder),
+                patience_s=parts.end.patience_s,
+                wait=parts.end.wait,
+            )
             try:
                 result = self._attempt(claim, spool)
             except (LeaseLost, StorageAway):
@@ -48,7 +54,7 @@ class Lane:
                 result = Broken.of(error, rank=0)
             self._finish(claim, result, spool)
         except LeaseLost as error:
-            spool.discard()
+            # What it could not tell, whoever continues the slot does.
             logger.warning(event("lease lost, trial ended", trial=claim.trial, lease=error))
         except StorageAway as error:
             # Whoever continues the slot finds the spool, and the checkpoint.

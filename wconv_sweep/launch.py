@@ -1,5 +1,6 @@
 """Launches, follows and resumes studies."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,17 +16,11 @@ from wconv_sweep.errors import ConfigurationError, StorageAway, SweepFailed, Wco
 from wconv_sweep.last_request import last_request, or_else, save_request
 from wconv_sweep.pilot_request import PilotRequest
 from wconv_sweep.preview import Preview
-from wconv_sweep.provenance import provenance_of
+from wconv_sweep.provenance import differences, program_of, provenance_of
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.status import StudyStatus, read_status
-from wconv_sweep.storage import (
-    Storage,
-    check_shared,
-    create_storage,
-    has_storage,
-    local_disk_advice,
-    open_storage,
-)
+from wconv_sweep.shared_storage import check_shared, local_disk_advice
+from wconv_sweep.status import StudyStatus, read_status, study_names
+from wconv_sweep.storage import Storage, create_storage, has_storage, open_storage
 from wconv_sweep.study_config import StudyConfig, load_study, locate_data
 from wconv_sweep.submission import Launcher, Pilots, launcher_of
 from wconv_sweep.tables import StudyState
@@ -145,6 +140,26 @@ def plan_launch(
         problems=tuple(problems),
         warnings=(*findings.warnings, *([advice] if advice else [])),
     )
+
+
+def changes_since(plan: Plan) -> list[str]:
+    """Return in one clause each what is no longer as it was when the study was begun.
+
+    `launch` refuses these; a study that does not exist has none.
+
+    Raises:
+        ConfigurationError: the data cannot be looked at.
+        StorageError: the storage exists and cannot be used.
+    """
+    if not has_storage(plan.storage_url):
+        return []
+    with contextlib.closing(open_storage(plan.storage_url)) as storage:
+        if plan.config.study not in study_names(storage):
+            return []
+        recorded = read_status(storage, plan.config.study).provenance
+    # Made-up data may not have been made yet, and are always the same.
+    now = program_of(plan.config) if plan.smoke else provenance_of(plan.config)
+    return differences(recorded or {}, now)
 
 
 def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:

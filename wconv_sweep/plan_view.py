@@ -1,5 +1,6 @@
 """Shows what a launch would do: `--dry-run`."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,10 +12,19 @@ from wconv_sweep.launch import Plan
 from wconv_sweep.preview import Preview
 
 
-def print_plan(out: Console, plan: Plan) -> None:
-    """Print what a launch would do, on a SLURM cluster with the exact batch script."""
+def print_plan(out: Console, plan: Plan, changes: Sequence[str]) -> None:
+    """Print what a launch would do, on a SLURM cluster with the exact batch script.
+
+    Args:
+        out: the terminal.
+        plan: of the launch.
+        changes: what is no longer as it was when the study was begun.
+    """
     preview = plan.preview()
-    for name, value in _rows(plan, preview).items():
+    rows = _rows(plan, preview)
+    if changes:
+        rows["changed"] = f"{'; '.join(changes)}. It takes --accept-changes."
+    for name, value in rows.items():
         out.print(f"{name + ':':<14} {value}".rstrip(), markup=False, soft_wrap=True)
     if preview.script is not None:
         out.print("\nbatch script:\n")
@@ -22,7 +32,7 @@ def print_plan(out: Console, plan: Plan) -> None:
     out.print("Nothing was written or started (--dry-run).")
 
 
-def plan_json(plan: Plan) -> dict[str, Any]:
+def plan_json(plan: Plan, changes: Sequence[str]) -> dict[str, Any]:
     """Return what a launch would do as plain data."""
     preview = plan.preview()
     return {
@@ -37,6 +47,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "gpu_hours_cap": plan.config.budget.gpu_hours,
         "problems": list(plan.problems),
         "warnings": list(plan.warnings),
+        "changes": list(changes),
     }
 
 

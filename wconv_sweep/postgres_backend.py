@@ -1,5 +1,6 @@
 """Studies on a PostgreSQL server, for processes on any number of machines."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,14 +18,17 @@ from sqlalchemy import (
     event,
     literal_column,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from wconv_sweep.credentials import check_passfile
 
 CONNECT_TIMEOUT_S = 10
-IDLE_IN_TRANSACTION_S = 15
-LOCK_TIMEOUT_S = 30
+IDLE_IN_TRANSACTION_S = 5
+LOCK_TIMEOUT_S = 15
 STATEMENT_TIMEOUT_S = 60
+IDLE_S = 5.0
+"""Time after which a connection is looked at before it is used again, seconds."""
 CREATION_TIMEOUT_S = 300
 """Time that a process waits while others create or change tables, each in its turn."""
 
@@ -73,10 +77,11 @@ class PostgresBackend:
             url,
             pool_size=1,
             max_overflow=1,
-            pool_pre_ping=True,
             connect_args=self._connect_arguments,
         )
         event.listen(self.engine, "connect", _configure)
+        event.listen(self.engine, "checkin", _note_use)
+        event.listen(self.engine, "checkout", _check_idle)
 
     @property
     def folder(self) -> Path:
@@ -139,6 +144,28 @@ class PostgresBackend:
     def _connect_arguments(self) -> dict[str, Any]:
         given = self._url.query
         return {name: value for name, value in _CONNECT.items() if name not in given}
+
+
+def _note_use(connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["used_s"] = time.monotonic()
+
+
+def _check_idle(
+    connection: "psycopg.Connection[Any]", record: ConnectionPoolEntry, _: object
+) -> None:
+    """Let a new connection be made where the old one has been idle and is gone.
+
+    A look each time, as `pool_pre_ping` takes it, costs as much as a statement. A server that goes
+    away between two statements is `StorageAway` in any case, and the next try connects anew.
+    """
+    used_s = record.info.get("used_s")
+    if used_s is None or time.monotonic() - used_s < IDLE_S:
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except psycopg.Error as error:
+        raise DisconnectionError from error
 
 
 def _seconds(moment: str) -> ColumnElement[float]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Column, Connection, Label, Row, not_, or_, select, update
 
 from wconv_jobs.channel import Broken
 from wconv_sweep import trial_rows
@@ -41,7 +41,15 @@ from wconv_sweep.leases import (
 from wconv_sweep.provenance import Provenance
 from wconv_sweep.storage import Storage
 from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import ATTEMPTS, SLOTS, AttemptOutcome, SlotState, StudyState
+from wconv_sweep.tables import (
+    ATTEMPTS,
+    ENDED,
+    SLOTS,
+    STUDIES,
+    AttemptOutcome,
+    SlotState,
+    StudyState,
+)
 
 __all__ = ["Claim", "LeaseLost", "NoSlot", "SlotTable"]
 
@@ -104,13 +112,17 @@ class SlotTable:
             The slot's density: that of the first call.
         """
         with self._storage.write() as connection:
-            renew(connection, self._storage, claim, self._lease_s)
-            known = connection.scalar(select(SLOTS.c.density).where(SLOTS.c.slot == claim.slot))
-            if known is not None:
-                return tuple(json.loads(known))
-            connection.execute(
-                update(SLOTS).where(SLOTS.c.slot == claim.slot).values(density=json.dumps(density))
+            first = connection.execute(
+                update(SLOTS)
+                .where(is_of(claim), SLOTS.c.density.is_(None))
+                .values(
+                    density=json.dumps(density), lease_until=self._storage.now() + self._lease_s
+                )
             )
+            if not first.rowcount:
+                renew(connection, self._storage, claim, self._lease_s)
+                known = self._slot_row(connection, claim).density
+                return tuple(json.loads(known))
             params = dict(zip(distributions, density, strict=True))
             trial_rows.set_params(connection, claim.trial_id, params, distributions)
             trial_rows.set_system_attributes(connection, claim.trial_id, attributes or {})
@@ -135,16 +147,24 @@ class SlotTable:
         With it what was decided after it, see `wconv_sweep.pruning`.
         """
         with self._storage.write() as connection:
-            renew(connection, self._storage, claim, self._lease_s)
+            # As `renew` does, in the same statement: each costs a way to the server and back.
             recorded = connection.execute(
                 update(SLOTS)
-                .where(SLOTS.c.slot == claim.slot, SLOTS.c.epoch < epoch)
-                .values(epoch=epoch, value=value, metrics=json.dumps(_finite(metrics)))
-            )
-            if recorded.rowcount:
-                trial_rows.add_intermediate_value(connection, claim.trial_id, epoch, value)
-                trial_rows.set_system_attributes(connection, claim.trial_id, attributes or {})
-            return self._state(connection)
+                .where(is_of(claim), SLOTS.c.epoch < epoch)
+                .values(
+                    epoch=epoch,
+                    value=value,
+                    metrics=json.dumps(_finite(metrics)),
+                    lease_until=self._storage.now() + self._lease_s,
+                )
+                .returning(self._of_study(STUDIES.c.state), self._of_study(STUDIES.c.config))
+            ).one_or_none()
+            if recorded is None:
+                renew(connection, self._storage, claim, self._lease_s)
+                return self._state(connection)
+            trial_rows.add_intermediate_value(connection, claim.trial_id, epoch, value)
+            trial_rows.set_system_attributes(connection, claim.trial_id, attributes or {})
+            return self._state_of(connection, recorded.state, recorded.config)
 
     def complete(
         self, claim: Claim, metrics: Mapping[str, float], provenance: Mapping[str, str]
@@ -214,10 +234,12 @@ class SlotTable:
                 reopen(connection, self._storage, row.slot, row.attempt, reason)
             return len(dead)
 
-    def is_held(self, claim: Claim) -> bool:
-        """Tell whether the slot is still the claim's."""
+    def is_outdated(self, claim: Claim, epoch: int) -> bool:
+        """Tell whether a slot that is no longer the claim's has ended, or got to an epoch."""
+        got_so_far = or_(SLOTS.c.state.in_(ENDED), SLOTS.c.epoch >= epoch)
         with self._storage.read() as connection:
-            return connection.scalar(select(SLOTS.c.slot).where(is_of(claim))) is not None
+            condition = SLOTS.c.slot == claim.slot, not_(is_of(claim)), got_so_far
+            return connection.scalar(select(SLOTS.c.slot).where(*condition)) is not None
 
     def is_abandoned(self, claim: Claim) -> bool:
         """Tell whether the slot is still the claim's, but its lease has run out."""
@@ -287,11 +309,19 @@ class SlotTable:
         set_state(connection, claim.slot, state)
         return self._slot_row(connection, claim)
 
+    def _of_study(self, column: Column[str]) -> Label[str]:
+        """Return a column of the study, as an expression in statements about its slots."""
+        wanted = select(column).where(STUDIES.c.study == self._study)
+        return wanted.scalar_subquery().label(column.name)
+
     def _state(self, connection: Connection) -> StudyState:
-        """Return the study's state; CAPPED when another epoch would pass the cap."""
         study = study_row(connection, self._study)
-        state = StudyState(study.state)
-        if state is StudyState.ACTIVE and json.loads(study.config)["budget"].get("gpu_hours"):
+        return self._state_of(connection, study.state, study.config)
+
+    def _state_of(self, connection: Connection, stored: str, config: str) -> StudyState:
+        """Return the study's state; CAPPED when another epoch would pass the cap."""
+        state = StudyState(stored)
+        if state is StudyState.ACTIVE and json.loads(config)["budget"].get("gpu_hours"):
             usage = usage_of(connection, self._storage.now(), self._study)
             return StudyState.CAPPED if usage.exhausted else state
         return state

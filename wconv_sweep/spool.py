@@ -7,6 +7,7 @@ with what was decided on it. It is there only while something is still to be wri
 import logging
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,6 +116,43 @@ class Spool:
             logger.warning(event("reports not kept on disk", path=self._path, error=error))
 
 
+def adopt(slots: SlotTable, claim: Claim, metric: str, folder: RunFolder) -> Claim:
+    """Report, in the claim's name, what earlier attempts at its slot could not.
+
+    Their lease may run out between a look at their spools and a claim. Their epochs are in the
+    checkpoint that the claim continues from, so nobody would report them again.
+
+    Args:
+        slots: of the study.
+        claim: that has not been trained yet.
+        metric: the objective.
+        folder: of the study.
+
+    Returns:
+        The claim, with the epochs that are reported now.
+
+    Raises:
+        StorageAway: repeat it; what has been reported stays so.
+        LeaseLost: the slot was given to another worker.
+    """
+    spools = [
+        (path, read[1])
+        for path in folder.spools.glob(f"slot_{claim.slot}_attempt_*.jsonl")
+        if (read := _read(path)) is not None and read[0].attempt < claim.attempt
+    ]
+    reported = {
+        entry.message.epoch: entry
+        for _, entries in spools
+        for entry in entries
+        if isinstance(entry.message, Report)
+    }
+    for _, entry in sorted(reported.items()):
+        _tell(slots, claim, entry, metric)
+    for path, _ in spools:
+        path.unlink(missing_ok=True)
+    return replace(claim, epoch=max([claim.epoch, *reported]))
+
+
 def replay(
     slots: SlotTable,
     metric: str,
@@ -126,7 +164,8 @@ def replay(
     """Hand over what dead agents of the study could not; return for how many attempts.
 
     What is not ended by it is handed back, to be continued from its checkpoint. The spool of an
-    attempt that has lost its slot is dropped: the next one has repeated what it reports.
+    attempt that has lost its slot is left to the next one, see `adopt`, and dropped once the slot
+    has got as far.
 
     Args:
         slots: of the study.
@@ -147,18 +186,21 @@ def replay(
         claim, entries = read
         if own is not None and claim.owner.startswith(own):
             continue
+        epochs = [entry.message.epoch for entry in entries if isinstance(entry.message, Report)]
+        if slots.is_outdated(claim, max([0, *epochs])):
+            logger.info(event("outdated spool dropped", path=path))
+            path.unlink(missing_ok=True)
+            continue
         if not is_dead(claim.owner) and not slots.is_abandoned(claim):
-            if not slots.is_held(claim):
-                path.unlink(missing_ok=True)
             continue
         try:
             for entry in entries:
                 _tell(slots, claim, entry, metric)
             if all(isinstance(entry.message, Report) for entry in entries):
                 slots.interrupt(claim, "its pilot died")
-            replayed += 1
         except LeaseLost:
-            logger.warning(event("stale spool dropped", path=path))
+            continue
+        replayed += 1
         path.unlink(missing_ok=True)
     return replayed
 

@@ -83,8 +83,8 @@ def check_files(source: Source, *, verify: bool, thorough: bool) -> list[str]:
 
     Args:
         source: see `find`.
-        verify: look at the sizes; otherwise only at whether the files can be read.
-        thorough: look at the checksums, too.
+        verify: look at the sizes, and not at whether the files can be read alone.
+        thorough: look at the checksums, too; without `verify`, at what the files hold.
     """
     problems = []
     for role, path in source.files().items():
@@ -97,6 +97,11 @@ def check_files(source: Source, *, verify: bool, thorough: bool) -> list[str]:
                 _require_size(source, role, path.stat().st_size)
         except OSError as error:
             problems.append(str(_unreadable(path, error)))
+        except JobError as error:
+            problems.append(str(error))
+    if thorough and not verify and not problems:
+        try:
+            read(source, verify=False)
         except JobError as error:
             problems.append(str(error))
     return problems

@@ -9,7 +9,7 @@ import os
 import platform
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -61,22 +61,36 @@ def make_once(folder: Path, write: Callable[[Path], dict[str, Any]], *, size_byt
         ) from error
 
 
-def read_index(folder: Path) -> dict[str, Any] | None:
+def read_index(folder: Path, keys: Collection[str] = ()) -> dict[str, Any] | None:
     """Return the index of a prepared folder; None when it has not been made.
 
+    Args:
+        folder: of the prepared data.
+        keys: that the index must have.
+
     Raises:
-        JobError: the index cannot be read.
+        JobError: the index cannot be read, or lacks a key.
     """
     try:
-        index: dict[str, Any] = json.loads((folder / _INDEX).read_text("utf-8"))
+        index = json.loads((folder / _INDEX).read_text("utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise JobError(
-            f"{folder}: its index cannot be read ({error}). Delete the folder and prepare the "
-            "data again."
-        ) from error
+        raise unusable_index(folder, str(error)) from error
+    if not isinstance(index, dict):
+        raise unusable_index(folder, "it is no JSON object")
+    missing = sorted(set(keys) - index.keys())
+    if missing:
+        raise unusable_index(folder, f"it lacks {', '.join(missing)}")
     return index
+
+
+def unusable_index(folder: Path, reason: str) -> JobError:
+    """Return the error for an index that is not one of the data wanted."""
+    return JobError(
+        f"{folder}: its index cannot be read ({reason}). Delete the folder and prepare the data "
+        "again."
+    )
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -88,8 +102,11 @@ def write_file(path: Path, content: bytes) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _remove_leftovers(parent: Path, prefix: str) -> None:

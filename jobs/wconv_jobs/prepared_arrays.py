@@ -4,7 +4,7 @@ The index of the folder says the SHA-256 of each. Importing this module does not
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,13 @@ def write_array(
     return values.hexdigest()
 
 
-def prepared_index(prepared: Path) -> dict[str, Any]:
-    """Return the index of a prepared folder.
+def prepared_index(prepared: Path, keys: Collection[str]) -> dict[str, Any]:
+    """Return the index of a prepared folder, which must have some keys.
 
     Raises:
         JobError: there is no such folder, or its index cannot be read.
     """
-    index = read_index(prepared)
+    index = read_index(prepared, keys)
     if index is None:
         raise JobError(not_prepared(prepared))
     return index

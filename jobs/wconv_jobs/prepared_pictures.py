@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 
 from wconv_jobs.errors import JobError
 from wconv_jobs.images import check_images, decode, flat_offsets, in_threads, shortened, size_of
-from wconv_jobs.prepared import Progress, make_once
+from wconv_jobs.prepared import Progress, make_once, unusable_index
 from wconv_jobs.prepared_arrays import find_damage, prepared_index, write_array
 
 PIXELS = "pixels.npy"
 """Name of the file with the flat array, see `wconv_jobs.images.flat_offsets`."""
+
+# Of the index, that are read again.
+_KEYS = ("pictures", "sha256")
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,11 @@ def prepared_pictures(prepared: Path) -> list[PreparedPicture]:
     Raises:
         JobError: there is no such folder, or its index cannot be read.
     """
-    index = prepared_index(prepared)
+    index = prepared_index(prepared, _KEYS)
     try:
         return [PreparedPicture(**picture) for picture in index["pictures"]]
-    except (KeyError, TypeError) as error:
-        raise JobError(
-            f"{prepared}: its index is not one of prepared pictures. Delete the folder and "
-            "prepare the data again."
-        ) from error
+    except TypeError as error:
+        raise unusable_index(prepared, "its pictures are none") from error
 
 
 def find_changes(
@@ -137,7 +137,7 @@ def find_damaged_pixels(prepared: Path) -> list[str]:
     Raises:
         JobError: see `prepared_pictures`; or they cannot be read.
     """
-    return find_damage(prepared, prepared_index(prepared)["sha256"])
+    return find_damage(prepared, prepared_index(prepared, _KEYS)["sha256"])
 
 
 def _decoded(

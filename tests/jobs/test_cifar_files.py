@@ -343,6 +343,22 @@ def test_without_verification_any_files_that_can_be_read_pass(
     assert check_files(find(tmp_path), verify=False, thorough=True) == []
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_without_verification_a_thorough_check_reads_what_the_files_hold(
+    tmp_path: Path, form: Callable[[Path], Path]
+) -> None:
+    names = find(form(tmp_path)).files()["names"]
+    names.write_bytes(b"no names of classes")
+
+    (problem,) = check_files(find(tmp_path), verify=False, thorough=True)
+
+    assert check_files(find(tmp_path), verify=False, thorough=False) == []
+    with pytest.raises(JobError) as raised:
+        read(find(tmp_path), verify=False)
+    assert problem == str(raised.value)
+    assert problem.startswith(f"{names}: ")
+
+
 def test_other_sizes_than_the_published_ones_are_named(tmp_path: Path) -> None:
     place = _binary_form(tmp_path)
 

@@ -16,6 +16,7 @@ import torch
 from wconv_jobs.catalog import (
     check_data,
     check_options,
+    data_checksums,
     data_kind,
     generate_data,
     prepare_data,
@@ -272,6 +273,28 @@ def test_a_part_of_the_data_set_is_taken_only_without_verification(folder: Path)
     with pytest.raises(JobError, match=r"train: has 9\d\d,\d\d\d bytes, but CIFAR-100's has 155,"):
         prepare_data("cifar100", options, _silent)
     assert not prepared.exists()
+
+
+@pytest.mark.parametrize("key", ["class_names", "sha256", "verified"])
+def test_an_index_that_lacks_a_key_is_named(folder: Path, key: str) -> None:
+    prepared = folder / "prepared" / "cifar100-v1"
+    index = json.loads((prepared / "index.json").read_text("utf-8"))
+    del index[key]
+    (prepared / "index.json").write_text(json.dumps(index), "utf-8")
+    sentence = (
+        f"{prepared}: its index cannot be read (it lacks {key}). Delete the folder and prepare "
+        "the data again."
+    )
+
+    assert check_data("cifar100", _options(folder)) == [sentence]
+    for reading in (
+        lambda: load_data("cifar100", seed=7, **_options(folder)),
+        lambda: prepare_data("cifar100", _options(folder), _silent),
+        lambda: data_checksums("cifar100", _options(folder)),
+    ):
+        with pytest.raises(JobError) as raised:
+            reading()
+        assert str(raised.value) == sentence
 
 
 def test_changed_prepared_data_are_found_by_a_thorough_check(folder: Path) -> None:

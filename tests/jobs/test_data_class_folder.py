@@ -59,6 +59,34 @@ def _red(batch_BCHW: torch.Tensor) -> list[int]:
     return [round(value) for value in (255 * grey_B).tolist()]
 
 
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("fingerprint", "it lacks fingerprint"),
+        ("listing", "it lacks listing"),
+        ("sha256", "it lacks sha256"),
+        (None, "its listing is none of a class_folder"),
+    ],
+)
+def test_an_index_that_lacks_a_key_is_named(tmp_path: Path, key: str | None, reason: str) -> None:
+    _two_classes(tmp_path)
+    prepared = _prepare(tmp_path)
+    index = json.loads((prepared / "index.json").read_text("utf-8"))
+    del (index["listing"] if key is None else index)[key or "names"]
+    (prepared / "index.json").write_text(json.dumps(index), "utf-8")
+    shutil.rmtree(tmp_path / "cat")
+    shutil.rmtree(tmp_path / "dog")
+    sentence = (
+        f"{prepared}: its index cannot be read ({reason}). Delete the folder and prepare the data "
+        "again."
+    )
+
+    assert check_data("class_folder", _options(tmp_path)) == [sentence]
+    with pytest.raises(JobError) as raised:
+        load_data("class_folder", seed=7, **_options(tmp_path))
+    assert str(raised.value) == sentence
+
+
 def test_one_folder_is_split_class_by_class_in_the_order_of_the_names(tmp_path: Path) -> None:
     _two_classes(tmp_path)
     _prepare(tmp_path)

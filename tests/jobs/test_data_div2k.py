@@ -116,14 +116,25 @@ def test_data_that_have_not_been_prepared_are_refused_with_the_command(made_up: 
     assert str(caught.value) == sentence
 
 
-@pytest.mark.parametrize("index", [{}, {"pictures": [{"file": "0001.png"}]}])
-def test_an_index_of_something_else_is_refused(made_up: Path, index: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("index", "reason"),
+    [
+        ([], "it is no JSON object"),
+        ({}, "it lacks pictures, sha256"),
+        ({"pictures": [{"file": "0001.png"}], "sha256": {}}, "its pictures are none"),
+    ],
+)
+def test_an_index_of_something_else_is_refused(made_up: Path, index: object, reason: str) -> None:
     _prepare(made_up)
-    (made_up / "prepared/div2k-v1/index.json").write_text(json.dumps(index))
+    prepared = made_up / "prepared" / "div2k-v1"
+    (prepared / "index.json").write_text(json.dumps(index))
 
     (problem,) = check_data("div2k", _options(made_up))
 
-    assert "its index is not one of prepared pictures. Delete the folder" in problem
+    assert problem == (
+        f"{prepared}: its index cannot be read ({reason}). Delete the folder and prepare the data "
+        "again."
+    )
 
 
 def test_the_index_tells_size_and_sum_of_each_file(made_up: Path) -> None:

@@ -84,6 +84,7 @@ def _test_metrics(folder: Path, weights: dict[str, Tensor]) -> dict[str, float]:
     return evaluation.evaluate(model, task, "test", LONE_PROCESS)
 
 
+@pytest.mark.slow
 def test_the_weights_of_the_best_epoch_are_tested(tmp_path: Path, losses: list[float]) -> None:
     losses += [3.0, 2.0, 2.5, 2.4]
     recorder = Recorder()
@@ -105,6 +106,7 @@ def test_the_weights_of_the_best_epoch_are_tested(tmp_path: Path, losses: list[f
     assert {name: result.metrics[f"test_{name}"] for name in of_best} == of_best != of_last
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_remembers_the_best_epoch(tmp_path: Path, losses: list[float]) -> None:
     losses += [2.0, 3.0, 2.5] * 2
     whole = train(_stopping(tmp_path / "whole"), Recorder())

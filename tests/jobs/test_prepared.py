@@ -168,6 +168,27 @@ def test_a_file_is_written_once_with_its_folder(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "a") == ["b"]
 
 
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    # A limit on the size of files fails in the middle of a write, like a full disk.
+    code = (
+        "import resource, signal, sys; from pathlib import Path; "
+        "from wconv_jobs.prepared import write_file; "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
+        "write_file(Path(sys.argv[1]), bytes(2000))"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "file")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "File too large" in ended.stderr
+    assert os.listdir(tmp_path) == []
+
+
 def test_preparing_does_not_import_torch_or_numpy() -> None:
     code = "import sys, wconv_jobs.prepared; sys.exit(bool({'torch', 'numpy'} & set(sys.modules)))"
 

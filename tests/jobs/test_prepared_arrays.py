@@ -96,11 +96,11 @@ def test_changed_values_are_found(tmp_path: Path) -> None:
 
 def test_data_that_have_not_been_prepared_are_said_so(tmp_path: Path) -> None:
     with pytest.raises(JobError) as raised:
-        prepared_index(tmp_path / "set-v1")
+        prepared_index(tmp_path / "set-v1", ["sha256"])
     make_once(tmp_path / "set-v1", lambda unfinished: {"a": 1}, size_bytes=0)
 
     assert str(raised.value) == (
         f"{tmp_path}/set-v1: the data have not been prepared. Run "
         "`wconv-sweep data prepare --study STUDY` first."
     )
-    assert prepared_index(tmp_path / "set-v1") == {"a": 1}
+    assert prepared_index(tmp_path / "set-v1", ["a"]) == {"a": 1}

@@ -66,6 +66,7 @@ def test_a_run_that_is_stopped_and_resumed_ends_bitwise_like_one_that_is_not(
     assert same_state(saved(tmp_path / "parts"), saved(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [denoising, classification])
 def test_a_run_killed_before_its_report_is_answered_loses_nothing(
     tmp_path: Path, make: Make
@@ -195,6 +196,7 @@ def _seen(spec: TrialSpec, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, T
     return weights, batches
 
 
+@pytest.mark.slow
 def test_trials_of_all_densities_start_from_the_same_weights_and_see_the_same_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Fixtures of the orchestrator's tests."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from sqlalchemy import URL
 from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY, StudyFile, Sweep
 from wconv_sweep.storage import Storage, choose_url, create_storage
+from wconv_sweep.storage_url import is_sqlite
 from wconv_sweep.study_config import StudyConfig
 
 
@@ -40,8 +42,20 @@ def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
     return server.database()
 
 
+@pytest.fixture(scope="session")
+def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with all tables and nothing in them, to be copied: that takes no time."""
+    folder = tmp_path_factory.mktemp("sqlite")
+    create_storage(choose_url(None, folder, environment={})).close()
+    return folder / "sweep.db"
+
+
 @pytest.fixture
-def storage(storage_url: URL, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
+def storage(
+    storage_url: URL, sqlite_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Storage]:
+    if is_sqlite(storage_url):
+        shutil.copy(sqlite_file, str(storage_url.database))
     created = create_storage(storage_url)
     # The server of the tests is younger than any lease, and leases that ran out while a server was
     # away are not given on at once.
@@ -51,7 +65,8 @@ def storage(storage_url: URL, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stora
 
 
 @pytest.fixture
-def sqlite_storage(tmp_path: Path) -> Iterator[Storage]:
+def sqlite_storage(tmp_path: Path, sqlite_file: Path) -> Iterator[Storage]:
+    shutil.copy(sqlite_file, tmp_path)
     created = create_storage(choose_url(None, tmp_path, environment={}))
     yield created
     created.close()

@@ -1,9 +1,11 @@
 """What the command line says to good and to bad input."""
 
 import json
+import os
 import re
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +203,7 @@ def test_a_dry_run_can_be_read_by_a_script(
     assert status == 0
     assert plan["config"]["budget"]["trials"] == 12
     assert plan["profile"]["cluster"] == "local"
+    assert plan["changes"] == []
     assert list(empty_folder.iterdir()) == []
 
 
@@ -245,6 +248,27 @@ def test_help_and_status_load_neither_torch_nor_optuna(
     )
 
     assert ended.stdout.splitlines()[-1] == "LOADED []"
+
+
+def test_ctrl_c_while_the_program_is_being_loaded_prints_nothing(tmp_path: Path) -> None:
+    # What the command line imports first interrupts the process that imports it.
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "wconv_sweep", "--version"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_the_command_is_the_module_that_can_be_interrupted() -> None:
+    (command,) = entry_points(group="console_scripts", name="wconv-sweep")
+
+    assert command.value == "wconv_sweep.__main__:main"
 
 
 def test_launch_does_not_load_torch(sweep: Sweep) -> None:

@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import func, select
 
 from tests.sweep.tiny import TINY, StudyFile, Sweep
 from wconv_sweep.console import status_json
 from wconv_sweep.errors import StorageError
 from wconv_sweep.status import read_status, study_names
 from wconv_sweep.storage import choose_url, open_storage
+from wconv_sweep.tables import ATTEMPTS, SLOTS
 
 pytestmark = pytest.mark.slow
 
@@ -291,6 +293,27 @@ def test_a_second_launch_beside_a_running_one_starts_no_second_pilot(
     assert "plain baseline" in output
     assert not processes_of(sweep, str(agent))
     assert_finished_like(sweep, undisturbed)
+
+
+def test_two_launches_at_the_same_moment_have_one_effect(
+    sweep: Sweep, study_file: StudyFile
+) -> None:
+    both = [sweep.start(*launch(study_file(), "--json")) for _ in range(2)]
+
+    printed = [process.communicate(timeout=300) for process in both]
+
+    assert [process.returncode for process in both] == [0, 0], printed
+    storage = open_storage(choose_url(None, sweep.folder / "wconv_runs", {}))
+    with storage.read() as connection:
+        slots = connection.execute(select(SLOTS).order_by(SLOTS.c.position)).all()
+        attempts = connection.scalar(select(func.count()).select_from(ATTEMPTS))
+    storage.close()
+    assert [(slot.position, slot.state, slot.attempt) for slot in slots] == [
+        (position, "complete", 1) for position in range(3)
+    ]
+    assert attempts == 3
+    for output, _ in printed:
+        assert json.loads(output)["slots"]["complete"] == 3
 
 
 def test_a_terminal_that_closes_does_not_end_the_study(

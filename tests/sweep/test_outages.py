@@ -137,7 +137,7 @@ def test_sessions_have_time_limits_in_the_order_that_frees_the_others(
         ] + [connection.scalar(text("SELECT current_setting('statement_timeout')"))]
         name = connection.scalar(text("SELECT current_setting('application_name')"))
 
-    assert limits == [15, 30, "1min"]
+    assert limits == [5, 15, "1min"]
     assert name == "wconv-sweep"
 
 
@@ -293,3 +293,36 @@ def _write_row(storage: Storage, worker: int, number: int) -> None:
             connection.execute(text("SELECT pg_sleep(0.03)"))
             connection.execute(text("INSERT INTO outage VALUES (:worker, :number)"), values)
             connection.execute(text("SELECT pg_sleep(0.03)"))
+
+
+@pytest.mark.slow
+def test_a_connection_that_was_idle_over_a_restart_is_replaced(
+    server_storage: Storage, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with server_storage.read() as connection:
+        connection.execute(text("SELECT 1"))
+    postgres.stop()
+    postgres.start()
+    monkeypatch.setattr(postgres_backend, "IDLE_S", 0.0)
+
+    with server_storage.write() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+
+
+@pytest.mark.slow
+def test_a_connection_that_was_in_use_before_a_restart_is_away_once(
+    server_storage: Storage, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_backend, "IDLE_S", 1e9)
+    waited: list[float] = []
+
+    def ask() -> object:
+        with server_storage.write() as connection:
+            return connection.scalar(text("SELECT 1"))
+
+    ask()
+    postgres.stop()
+    postgres.start()
+
+    assert server_storage.retrying(ask, patience_s=60, wait=waited.append) == 1
+    assert len(waited) == 1

@@ -43,6 +43,7 @@ def running() -> Iterator[PersonalServer]:
         yield new
 
 
+@pytest.mark.slow
 def test_the_printed_url_leads_to_a_database_of_ones_own(running: PersonalServer) -> None:
     url = running.place.url_file.read_text().strip()
 
@@ -58,6 +59,7 @@ def test_the_printed_url_leads_to_a_database_of_ones_own(running: PersonalServer
     assert found == [("wconv", "wconv", "UTF8", "C", "on", "on", "200", False)]
 
 
+@pytest.mark.slow
 def test_a_second_start_says_that_it_runs_and_prints_the_same(running: PersonalServer) -> None:
     before = running.place.postmaster()
 
@@ -70,6 +72,7 @@ def test_a_second_start_says_that_it_runs_and_prints_the_same(running: PersonalS
     assert running.place.postmaster() == before
 
 
+@pytest.mark.slow
 def test_the_state_of_a_running_server_is_shown(running: PersonalServer) -> None:
     facts = running.facts()
     text = running.run("status")
@@ -84,6 +87,7 @@ def test_the_state_of_a_running_server_is_shown(running: PersonalServer) -> None
     assert f"version:     PostgreSQL {facts['version']}, no TLS" in text
 
 
+@pytest.mark.slow
 def test_the_password_is_seen_by_nobody_else(running: PersonalServer) -> None:
     password = running.place.password()
     assert password is not None
@@ -103,6 +107,7 @@ def test_the_password_is_seen_by_nobody_else(running: PersonalServer) -> None:
     assert holders == {"pgpass"}
 
 
+@pytest.mark.slow
 def test_a_login_needs_the_password(running: PersonalServer, tmp_path: Path) -> None:
     url = running.place.url_file.read_text().strip().partition("?")[0]
 
@@ -119,6 +124,7 @@ def test_all_files_are_the_users_alone(running: PersonalServer) -> None:
         assert found.st_uid == pwd.getpwnam(USER).pw_uid, path
 
 
+@pytest.mark.slow
 def test_the_server_of_another_address_or_port_is_not_taken_for_the_one_wanted(
     running: PersonalServer,
 ) -> None:
@@ -129,6 +135,7 @@ def test_the_server_of_another_address_or_port_is_not_taken_for_the_one_wanted(
     assert f"--port {port + 1}: the server runs already, with {port}." in errors
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not AS_ROOT, reason="looks at what root is told")
 def test_root_must_name_a_user(server: PersonalServer) -> None:
     unnamed = server.run("start", status=2)
@@ -141,6 +148,7 @@ def test_root_must_name_a_user(server: PersonalServer) -> None:
     assert not server.folder.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not AS_ROOT, reason="needs a folder of root")
 def test_root_gives_no_folder_away_that_holds_something(server: PersonalServer) -> None:
     server.folder.mkdir()

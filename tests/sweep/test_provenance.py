@@ -264,6 +264,8 @@ def test_the_command_line_refuses_a_changed_program_in_one_line(
     first = run(monkeypatch, capsys, *launch)
     monkeypatch.setattr(use_case, "provenance_of", lambda config: ORIGIN)
 
+    dry = run(monkeypatch, capsys, *launch, "--dry-run")
+    dry_json = run(monkeypatch, capsys, *launch, "--dry-run", "--json")
     refused = run(monkeypatch, capsys, *launch)
     resumed = run(monkeypatch, capsys, "resume", "--study", "tiny", "--detach")
     accepted = run(monkeypatch, capsys, *launch, "--accept-changes")
@@ -272,6 +274,9 @@ def test_the_command_line_refuses_a_changed_program_in_one_line(
     assert [each[0] for each in (first, refused, resumed, accepted, again)] == [0, 2, 2, 0, 0]
     assert (refused[2].count("\n"), resumed[2].count("\n")) == (1, 1)
     assert "the program was" in refused[2]
+    changes = "; ".join(json.loads(dry_json[1])["changes"])
+    assert changes in refused[2]
+    assert f"{changes}. It takes --accept-changes." in dry[1]
 
 
 @pytest.mark.slow

@@ -77,6 +77,7 @@ def test_every_pruner_stops_bad_trials_early_and_ends_their_slots(
         assert max(trial.intermediate_values) == trial.system_attrs[PRUNED_AT] == row.epoch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruner", PRUNERS, ids=lambda pruner: str(pruner["name"]))
 def test_decisions_do_not_depend_on_which_agent_makes_them(
     sqlite_storage: Storage, pruner: dict[str, Any]

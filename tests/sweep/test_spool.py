@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from wconv_sweep import studies
 from wconv_sweep.errors import StorageAway
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import Claim, LeaseLost, NoSlot, SlotTable
-from wconv_sweep.spool import Spool, replay
+from wconv_sweep.spool import Spool, adopt, replay
 from wconv_sweep.status import read_status
 from wconv_sweep.storage import Storage
 from wconv_sweep.study_config import StudyConfig
@@ -162,7 +163,7 @@ def test_the_reports_of_another_pilot_are_told_once_its_lease_has_run_out(
 
 
 @pytest.mark.parametrize("own_prefix", [OWN, "node/pilot-1/"])
-def test_the_spool_of_an_attempt_that_lost_its_slot_is_dropped(
+def test_who_continues_a_slot_reports_what_earlier_attempts_could_not(
     spool: Spool,
     slots: SlotTable,
     storage: Storage,
@@ -177,9 +178,72 @@ def test_the_spool_of_an_attempt_that_lost_its_slot_is_dropped(
     heir = claimed(slots, "node/pilot-2/3")
 
     replayed = replay(slots, METRIC, folder, is_dead=starts_with(own_prefix))
+    left = files(folder)
+    adopted = adopt(slots, heir, METRIC, folder)
+
+    assert (replayed, len(left)) == (0, 1)
+    assert (adopted, files(folder)) == (replace(heir, epoch=2), [])
+    assert optuna_trials(storage)[0].intermediate_values == {1: 28.0, 2: 29.0}
+    slots.heartbeat(heir)
+
+
+def test_the_spools_of_several_attempts_are_reported_in_the_order_of_their_epochs(
+    slots: SlotTable, storage: Storage, switch: Switch, folder: RunFolder
+) -> None:
+    for owner, epoch in (("node/pilot-2/3", 1), ("node/pilot-3/3", 2)):
+        spool = Spool(slots, claimed(slots, owner), METRIC, folder)
+        switch.away = True
+        put_while_away(spool, report(epoch))
+        switch.away = False
+        expire_leases(storage)
+    heir = claimed(slots, "node/pilot-4/3")
+
+    adopted = adopt(slots, heir, METRIC, folder)
+
+    assert (adopted.epoch, files(folder)) == (2, [])
+    assert optuna_trials(storage)[0].intermediate_values == {1: 28.0, 2: 29.0}
+
+
+def test_a_spool_is_adopted_again_when_the_heir_dies_over_it(
+    spool: Spool, slots: SlotTable, storage: Storage, switch: Switch, folder: RunFolder
+) -> None:
+    switch.away = True
+    put_while_away(spool, report(1), report(2))
+    switch.away = False
+    for owner in ("node/pilot-2/3", "node/pilot-3/3"):
+        expire_leases(storage)
+        heir = claimed(slots, owner)
+        switch.away = owner == "node/pilot-2/3"
+        if switch.away:
+            with pytest.raises(StorageAway):
+                adopt(slots, heir, METRIC, folder)
+            switch.away = False
+            assert replay(slots, METRIC, folder, is_dead=starts_with("node/pilot-1/")) == 0
+
+    assert adopt(slots, heir, METRIC, folder).epoch == 2
+    assert optuna_trials(storage)[0].intermediate_values == {1: 28.0, 2: 29.0}
+
+
+@pytest.mark.parametrize("own_prefix", [OWN, "node/pilot-1/"])
+def test_a_spool_is_dropped_once_its_slot_has_got_as_far(
+    spool: Spool,
+    slots: SlotTable,
+    storage: Storage,
+    switch: Switch,
+    folder: RunFolder,
+    own_prefix: str,
+) -> None:
+    switch.away = True
+    put_while_away(spool, report(1))
+    switch.away = False
+    expire_leases(storage)
+    heir = claimed(slots, "node/pilot-2/3")
+    slots.report(heir, 1, 28.0, {})
+
+    replayed = replay(slots, METRIC, folder, is_dead=starts_with(own_prefix))
 
     assert (replayed, files(folder)) == (0, [])
-    assert optuna_trials(storage)[0].intermediate_values == {}
+    assert optuna_trials(storage)[0].intermediate_values == {1: 28.0}
     slots.heartbeat(heir)
 
 

@@ -1,15 +1,17 @@
 """Whole studies whose PostgreSQL server goes away under them."""
 
 import json
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url, select
 
 from tests.sweep.postgres import Server
 from tests.sweep.test_local_sweep import (
@@ -21,11 +23,15 @@ from tests.sweep.test_local_sweep import (
     until,
 )
 from tests.sweep.tiny import StudyFile, Sweep
-from wconv_sweep import studies
+from wconv_sweep import agent, studies
 from wconv_sweep.console import status_json
 from wconv_sweep.errors import StorageError
+from wconv_sweep.pilot_order import PilotOrder
+from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage, open_storage
+from wconv_sweep.storage import Storage, create_storage, open_storage
+from wconv_sweep.study_config import StudyConfig
+from wconv_sweep.tables import PILOTS
 
 pytestmark = pytest.mark.slow
 
@@ -94,6 +100,59 @@ def wait_for(condition: Callable[[], bool], deadline_s: float = 60) -> None:
         if condition():
             return
     raise AssertionError(condition)
+
+
+def _pilot(order: str, opened: Event, gone: Event) -> None:
+    """Be a pilot that finds its storage gone just after it has opened it."""
+
+    def opens(url: URL, *, patience_s: float) -> Storage:
+        storage = open_storage(url, patience_s=patience_s)
+        opened.set()
+        gone.wait(timeout=120)
+        return storage
+
+    agent.open_storage = opens  # type: ignore[attr-defined, assignment]
+    agent.run_pilot(order)
+
+
+def test_a_pilot_waits_for_a_storage_that_goes_away_before_it_has_read_its_study(
+    server: Server, tiny_config: StudyConfig, tmp_path: Path
+) -> None:
+    storage = create_storage(server.database())
+    folder = RunFolder.of(tmp_path, "tiny")
+    studies.create_or_extend(storage, tiny_config, folder, "local")
+    studies.stop(storage, "tiny")
+    order = PilotOrder(
+        study="tiny",
+        storage=storage.name,
+        run_folder=folder.path,
+        pilot=0,
+        gpus=0,
+        lease_s=60,
+        grace_s=60,
+        walltime_s=600,
+    )
+    (tmp_path / "order.json").write_text(order.model_dump_json(), "utf-8")
+    context = multiprocessing.get_context("spawn")
+    opened, gone = context.Event(), context.Event()
+    pilot = context.Process(target=_pilot, args=(str(tmp_path / "order.json"), opened, gone))
+
+    pilot.start()
+    assert opened.wait(timeout=120)
+    server.stop()
+    gone.set()
+    # Without patience it would end now, without a trace.
+    pilot.join(timeout=2)
+    server.start()
+    pilot.join(timeout=120)
+
+    def looked() -> float | None:
+        with storage.read() as connection:
+            return connection.scalar(select(PILOTS.c.ended_at))
+
+    assert pilot.exitcode == 0
+    assert storage.retrying(looked, patience_s=60) is not None
+    storage.close()
 
 
 def test_training_goes_on_while_the_server_is_away_and_nothing_is_lost(

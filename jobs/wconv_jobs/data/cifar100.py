@@ -73,7 +73,7 @@ def load(
     from wconv_jobs.classification import ClassificationTask, ImagePart, standardised
 
     prepared = _prepared_folder(folder, cache_folder)
-    index = prepared_index(prepared)
+    index = prepared_index(prepared, _KEYS)
     _require_verified(prepared, index, verify)
     train_NCHW, train_class_N, test_NCHW, test_class_N = (
         torch.from_numpy(mapped_array(prepared / name)) for name in _ARRAYS
@@ -127,7 +127,7 @@ def check(
     """
     try:
         prepared = _prepared_folder(folder, cache_folder)
-        index = read_index(prepared)
+        index = read_index(prepared, _KEYS)
         source = _source(folder, gone=index is not None)
         problems = []
         if source and (thorough or index is None):
@@ -161,7 +161,7 @@ def prepare(
         JobError: the files cannot be used, or the space does not suffice.
     """
     prepared = _prepared_folder(folder, cache_folder)
-    index = read_index(prepared)
+    index = read_index(prepared, _KEYS)
     if index is not None:
         _require_verified(prepared, index, verify)
         return
@@ -196,7 +196,8 @@ def checksums(*, folder: str, cache_folder: str = "", **_: object) -> dict[str, 
     Raises:
         JobError: the data are not prepared.
     """
-    sums: dict[str, str] = prepared_index(_prepared_folder(folder, cache_folder))["sha256"]
+    index = prepared_index(_prepared_folder(folder, cache_folder), _KEYS)
+    sums: dict[str, str] = index["sha256"]
     return sums
 
 
@@ -218,6 +219,9 @@ def generate(folder: Path) -> None:
 
 # The version rises with every change of the format, so that old data are never misread.
 _PREPARED = "cifar100-v1"
+
+# Of the index, that are read again.
+_KEYS = ("class_names", "sha256", "verified")
 
 _ARRAYS = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy")
 

@@ -20,7 +20,7 @@ from wconv_jobs.class_folders import Listing, fingerprint, has_classes, list_cla
 from wconv_jobs.errors import JobError
 from wconv_jobs.images import check_images, decode, in_threads, shortened
 from wconv_jobs.paths import absolute_folder
-from wconv_jobs.prepared import Progress, make_once, read_index, write_file
+from wconv_jobs.prepared import Progress, make_once, read_index, unusable_index, write_file
 from wconv_jobs.prepared_arrays import (
     find_damage,
     mapped_array,
@@ -84,7 +84,7 @@ def load(
     from wconv_jobs.classification import ClassificationTask, ImagePart, standardised
 
     prepared = _prepared_folder(folder, cache_folder, image_px)
-    listing = Listing(**prepared_index(prepared)["listing"])
+    listing = _listing(prepared, prepared_index(prepared, _KEYS))
     split = listing.split(validation_fraction=validation_fraction, test_fraction=test_fraction)
     image_NCHW = torch.from_numpy(mapped_array(prepared / _IMAGES))
     class_N = torch.tensor(listing.classes)
@@ -143,7 +143,7 @@ def check(
         prepared = _prepared_folder(folder, cache_folder, image_px)
         root = absolute_folder(folder)
         ignored = _prepared_places(root, prepared)
-        index = read_index(prepared)
+        index = read_index(prepared, _KEYS)
         if index is None or has_classes(root, ignored=ignored):
             listing, paths = list_classes(root, ignored=ignored)
             if thorough:
@@ -151,7 +151,7 @@ def check(
             if index is not None and fingerprint(listing, paths) != index["fingerprint"]:
                 problems.append(_stale(prepared, root))
         else:
-            listing = Listing(**index["listing"])
+            listing = _listing(prepared, index)
         listing.split(validation_fraction=validation_fraction, test_fraction=test_fraction)
         if index is None:
             return problems or [not_prepared(prepared)]
@@ -180,7 +180,7 @@ def prepare(
     prepared = _prepared_folder(folder, cache_folder, image_px)
     root = absolute_folder(folder)
     ignored = _prepared_places(root, prepared)
-    index = read_index(prepared)
+    index = read_index(prepared, _KEYS)
     if index is not None and not has_classes(root, ignored=ignored):
         return
     listing, paths = list_classes(root, ignored=ignored)
@@ -221,7 +221,7 @@ def checksums(
         JobError: the data are not prepared.
     """
     prepared = _prepared_folder(folder, cache_folder, image_px)
-    sums: dict[str, str] = prepared_index(prepared)["sha256"]
+    sums: dict[str, str] = prepared_index(prepared, _KEYS)["sha256"]
     return sums
 
 
@@ -244,6 +244,9 @@ _VERSION = "class_folder-v1"
 
 _IMAGES = "images.npy"
 
+# Of the index, that are read again.
+_KEYS = ("fingerprint", "listing", "sha256")
+
 
 def _prepared_folder(folder: str, cache_folder: str, image_px: int) -> Path:
     root = absolute_folder(folder)
@@ -253,6 +256,13 @@ def _prepared_folder(folder: str, cache_folder: str, image_px: int) -> Path:
     # The prepared data of several folders may lie in one.
     mark = hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
     return absolute_folder(cache_folder) / f"{name}-{mark}"
+
+
+def _listing(prepared: Path, index: dict[str, Any]) -> Listing:
+    try:
+        return Listing(**index["listing"])
+    except TypeError as error:
+        raise unusable_index(prepared, "its listing is none of a class_folder") from error
 
 
 def _prepared_places(root: Path, prepared: Path) -> set[Path]:

@@ -204,7 +204,8 @@ def checksums(*, folder: str, cache_folder: str = "", **_: object) -> dict[str, 
     Raises:
         JobError: the data are not prepared.
     """
-    sums: dict[str, str] = prepared_index(_prepared_folder(folder, cache_folder))["sha256"]
+    index = prepared_index(_prepared_folder(folder, cache_folder), ["sha256"])
+    sums: dict[str, str] = index["sha256"]
     return sums
 
 
