@@ -136,6 +136,7 @@ def _executor(job: BatchJob, count: int) -> _PilotExecutor:
         time=job.walltime_min,
         nodes=job.nodes,
         ntasks_per_node=1,
+        cpus_per_task=job.cpus or None,
         signal_delay_s=job.grace_s,
         # Where accounting enforces it, the key that submitit gives by itself does not exist.
         wckey=None,

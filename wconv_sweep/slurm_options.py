@@ -82,7 +82,6 @@ def _options(profile: SlurmProfile, shape: PilotShape) -> dict[str, str | int | 
         "constraint": profile.constraint,
         "hint": profile.hint,
         "wckey": profile.wckey,
-        "cpus-per-task": shape.cpus_per_task or None,
         "mem": shape.mem_per_node_mb and f"{shape.mem_per_node_mb}M",
     }
     options: dict[str, str | int | bool] = {
