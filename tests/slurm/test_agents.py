@@ -1,0 +1,219 @@
+"""Agents in real jobs: they obey SLURM's signals, come back, and are never two."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from tests.slurm.box import SlurmBox
+from tests.slurm.processes import wait_until
+from tests.sweep.tiny import TINY
+from wconv_sweep import studies
+from wconv_sweep.pilot_order import PilotOrder
+from wconv_sweep.provenance import provenance_of
+from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.status import StudyStatus, read_status
+from wconv_sweep.storage import Storage, choose_url, create_storage
+from wconv_sweep.study_config import StudyConfig
+from wconv_sweep.tables import ATTEMPTS, PILOTS, SLOTS
+
+pytestmark = pytest.mark.slow
+
+WITHIN_S = 240.0
+
+
+@dataclass
+class Study:
+    """A study whose pilots are jobs; both nodes are this machine, so that SQLite will do."""
+
+    box: SlurmBox
+    storage: Storage
+    order: Path
+
+    def submit(self, *options: str) -> str:
+        """Submit one pilot."""
+        common = ("--ntasks-per-node=1", "--gres=gpu:4", "--cpus-per-task=8", "--time=10")
+        command = f"{sys.executable} -u -m wconv_sweep.pilot {self.order}"
+        # An agent that ends must not end the others.
+        script = f"SRUN_CPUS_PER_TASK=8 srun --wait=0 --kill-on-bad-exit=0 --mpi=none {command}"
+        return self.box.submit(*common, "--requeue", *options, script=script)
+
+    @property
+    def status(self) -> StudyStatus:
+        return read_status(self.storage, "tiny")
+
+    def await_(self, reached: Callable[[StudyStatus], bool], what: str) -> StudyStatus:
+        seen: list[StudyStatus] = []
+
+        def look() -> bool:
+            seen[:] = [self.status]
+            return reached(seen[0])
+
+        wait_until(look, what, within_s=WITHIN_S)
+        return seen[0]
+
+    def await_complete(self) -> None:
+        self.await_(lambda status: status.complete, "the study is complete")
+        wait_until(lambda: not self.box.queue(), "no job is left")
+
+    def rows(self, *columns: Any) -> list[tuple[Any, ...]]:
+        with self.storage.read() as connection:
+            return [
+                tuple(row) for row in connection.execute(select(*columns).order_by(columns[0]))
+            ]
+
+    def values(self) -> list[tuple[Any, ...]]:
+        """Return what each trial has measured, bit for bit."""
+        return [(row.density, row.epoch, row.value) for row in self.status.trials]
+
+
+def make_study(box: SlurmBox, folder: Path, *, nodes: int = 1, **sections: Any) -> Study:
+    """Write a study, and the order of its pilots."""
+    config = StudyConfig.model_validate(TINY | sections)
+    storage = create_storage(choose_url(None, folder, {}))
+    run = RunFolder.of(folder, "tiny")
+    studies.create_or_extend(storage, config, run, "box", provenance=provenance_of(config))
+    run.create(studies.place_of(storage, "tiny").uid)
+    order = PilotOrder(
+        study="tiny",
+        storage=storage.name,
+        run_folder=run.path,
+        launcher="slurm",
+        pilot=0,
+        nodes=nodes,
+        gpus=4,
+        cpus=8,
+        requeue=True,
+        lease_s=120.0,
+        grace_s=60.0,
+        walltime_s=600.0,
+    )
+    path = folder / "order.json"
+    path.write_text(order.model_dump_json(), "utf-8")
+    return Study(box, storage, path)
+
+
+RECIPE = TINY["recipe"] | {"epochs": 24}
+BUDGET = {"trials": 5}
+
+
+def in_the_middle(status: StudyStatus) -> bool:
+    return len(status.running) == 4 and all(row.epoch >= 2 for row in status.running)
+
+
+@pytest.fixture
+def study(box: SlurmBox, tmp_path: Path) -> Study:
+    return make_study(box, tmp_path, recipe=RECIPE, budget=BUDGET)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(_cluster: SlurmBox, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What the trials measure when nothing happens."""
+    study = make_study(
+        _cluster, tmp_path_factory.mktemp("undisturbed"), recipe=RECIPE, budget=BUDGET
+    )
+    study.submit()
+    study.await_complete()
+    return study.values()
+
+
+def assert_finished_like(study: Study, undisturbed: list[Any]) -> None:
+    study.await_complete()
+    assert study.values() == undisturbed
+    assert all(row.attempt <= 2 for row in study.status.trials)
+
+
+def test_a_warned_pilot_checkpoints_all_its_trials_and_goes_back_into_the_queue(
+    study: Study, undisturbed: list[Any]
+) -> None:
+    job = study.submit("--signal=USR2@60")
+    study.await_(in_the_middle, "four trials at work")
+
+    study.box.run("scancel", "--signal=USR2", job)
+
+    wait_until(lambda: "pilot goes back into the queue" in study.box.output(job), "the requeue")
+    assert_finished_like(study, undisturbed)
+    reasons = {reason for _, reason in study.rows(ATTEMPTS.c.id, ATTEMPTS.c.reason)}
+    assert reasons == {None, "stopped at a checkpoint"}
+    assert study.rows(PILOTS.c.job) == [(f"{job}.0",), (f"{job}.1",)]
+    assert "Traceback" not in study.box.output(job)
+
+
+def test_a_cancelled_pilot_hands_its_trials_back_and_stays_cancelled(
+    study: Study, undisturbed: list[Any]
+) -> None:
+    job = study.submit()
+    study.await_(in_the_middle, "four trials at work")
+
+    study.box.run("scancel", job)
+
+    status = study.await_(lambda status: not status.running, "no trial at work")
+    wait_until(lambda: not study.box.queue(), "no job is left")
+    assert status.ended < 5
+    assert "queue" not in study.box.output(job)
+    study.submit()
+    assert_finished_like(study, undisturbed)
+
+
+def test_a_pilot_that_makes_room_at_once_is_not_put_back_twice(
+    study: Study, undisturbed: list[Any]
+) -> None:
+    job = study.submit("--qos=hasty", "--signal=USR2@60", "--exclusive", "--nodes=2")
+    study.await_(in_the_middle, "four trials at work")
+
+    urgent = study.box.submit(
+        "--qos=urgent", "--nodes=2", "--exclusive", "--gres=gpu:4", script="true"
+    )
+
+    wait_until(lambda: "COMPLETED" in study.box.states(urgent), "the urgent job", within_s=60)
+    assert_finished_like(study, undisturbed)
+    assert study.rows(PILOTS.c.job)[-1] == (f"{job}.1",)
+
+
+def test_an_old_copy_on_a_lost_node_is_fenced_and_ends(
+    study: Study, undisturbed: list[Any]
+) -> None:
+    job = study.submit()
+    study.await_(in_the_middle, "four trials at work")
+    (node,) = {queued.node for queued in study.box.queue()}
+
+    study.box.kill(node)
+
+    wait_until(
+        lambda: "trials of a dead pilot handed back" in study.box.output(job),
+        "the second copy",
+        within_s=WITHIN_S,
+    )
+    wait_until(
+        lambda: not any(each.name.startswith("python") for each in study.box.job_processes(node)),
+        "the end of the first copy",
+        within_s=WITHIN_S,
+    )
+    assert_finished_like(study, undisturbed)
+    owners = [owner for _, owner in study.rows(ATTEMPTS.c.id, ATTEMPTS.c.owner)]
+    assert any(owner.startswith(f"slurm-{job}/1/") for owner in owners)
+
+
+def test_a_trial_of_eight_ranks_takes_two_nodes_and_measures_the_same(
+    box: SlurmBox, tmp_path: Path
+) -> None:
+    wide = make_study(box, tmp_path / "wide", nodes=2, trial={"ranks": 8}, budget={"trials": 2})
+    narrow = make_study(box, tmp_path / "narrow", trial={"ranks": 4}, budget={"trials": 2})
+
+    job = wide.submit("--nodes=2")
+    wide.await_complete()
+    narrow.submit()
+    narrow.await_complete()
+
+    assert "node has no trials of its own" in box.output(job)
+    assert wide.rows(PILOTS.c.gpus) == [(8,)]
+    assert {gpus for _, gpus in wide.rows(ATTEMPTS.c.id, ATTEMPTS.c.gpus)} == {8}
+    provenance = wide.rows(SLOTS.c.provenance)
+    assert all('"ranks": "8"' in text for (text,) in provenance)
+    for one, other in zip(wide.status.trials, narrow.status.trials, strict=True):
+        assert one.density == other.density
+        assert one.value == pytest.approx(other.value, rel=1e-9)
