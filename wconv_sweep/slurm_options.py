@@ -4,6 +4,7 @@ from pathlib import Path
 
 from wconv_sweep.cluster_lint import nodes_of_trial
 from wconv_sweep.cluster_profile import SlurmProfile
+from wconv_sweep.pilot_command import pilot_command
 from wconv_sweep.pilot_order import PilotOrder
 from wconv_sweep.pilot_request import PilotShape
 from wconv_sweep.run_folder import RunFolder
@@ -27,7 +28,7 @@ def batch_job(
     return BatchJob(
         name=name,
         folder=folder.pilots,
-        order=order,
+        command=pilot_command(order),
         code=code,
         options=_options(profile, shape),
         walltime_min=shape.walltime_min,

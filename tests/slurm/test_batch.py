@@ -14,6 +14,7 @@ from tests.slurm.box import SlurmBox
 from tests.slurm.processes import wait_until
 from tests.sweep.tiny import run
 from wconv_sweep.errors import ConfigurationError, SlurmError
+from wconv_sweep.pilot_command import pilot_command
 from wconv_sweep.slurm_batch import BatchJob, batch_script, check_submission, submit
 
 GOLDEN = Path(__file__).parent / "golden" / "leonardo_dncnn_5x5.txt"
@@ -23,7 +24,7 @@ def batch(folder: Path, **changes: object) -> BatchJob:
     job = BatchJob(
         name="wconv-tiny-12345678",
         folder=folder,
-        order=folder / "slurm_0_2.json",
+        command=pilot_command(folder / "slurm_0_2.json"),
         code=folder / "code",
         options={"account": "wconv", "partition": "gpu", "gres": "gpu:1"},
         walltime_min=10,
@@ -206,6 +207,6 @@ def test_a_pilot_gets_the_environment_of_the_profile_and_its_program_first(
     wait_until(lambda: log.exists() and log.read_text().count("\n") == 2, "the pilot has printed")
 
     order, rest = log.read_text().splitlines()[0].split(" ", 1)
-    assert order == repr(str(job.order))
+    assert order == repr(str(folder / "slurm_0_2.json"))
     assert rest == "\"$HOME `date` 'x'\" 8"
     assert log.read_text().splitlines()[1] == "[]"
