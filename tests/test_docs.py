@@ -29,6 +29,9 @@ DOCS = ROOT / "docs"
 PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 PAGES += [path for path in [ROOT / "README.md"] if path.exists()]
 _SHELLS = ("bash", "console", "sh", "shell")
+# Programs that are there on a cluster only.
+_OF_A_SITE = ("module", "modmap", "saldo", "sbatch", "scancel", "scontrol", "squeue", "ssh")
+_HEADED_BLOCK = re.compile(r"```(\w[^\n]*)\n(.*?)```", re.DOTALL)
 _BLOCK = re.compile(r"```(\w*)[^\n]*\n(.*?)```", re.DOTALL)
 
 
@@ -70,8 +73,24 @@ def test_every_command_in_a_block_can_be_typed_as_it_stands(page: str, command: 
         assert CliRunner().invoke(app, words).exit_code == 0
         return
 
-    assert words[0] in verbs, f"{page}: {command}"
-    verbs[words[0]].make_context(words[0], words[1:])  # raises what the user would read
+    while verbs:
+        assert words[0] in verbs, f"{page}: {command}"
+        verb, words = verbs[words[0]], words[1:]
+        verbs = getattr(verb, "commands", {})
+    verb.make_context(command, words)  # raises what the user would read
+
+
+def test_commands_of_a_site_stand_only_in_blocks_that_say_where_they_work() -> None:
+    unmarked = []
+    for page in PAGES:
+        for header, content in _HEADED_BLOCK.findall(page.read_text("utf-8")):
+            marked = 'title="on ' in header
+            for line in content.splitlines() if header.split(" ")[0] in _SHELLS else ():
+                words = line.split()
+                if words and words[0] in _OF_A_SITE and not marked:
+                    unmarked.append(f"{page.name}: {line}")
+
+    assert unmarked == []
 
 
 @pytest.mark.parametrize(("page", "command"), sorted(set(_commands_in_text())))

@@ -60,6 +60,23 @@ def start_command(
             "--force", help="Take the data over from another machine that cannot be reached."
         ),
     ] = False,
+    job: Annotated[
+        bool,
+        typer.Option(
+            "--job",
+            help="Run it as a job of SLURM, for sites that end programs on login nodes; commands "
+            "with the same --runs find it by themselves.",
+        ),
+    ] = False,
+    time_limit: Annotated[
+        str,
+        typer.Option("--time", metavar="TIME", help="With --job: its time limit, as for launch."),
+    ] = "24:00:00",
+    account: Annotated[str | None, typer.Option(help="With --job: project that pays.")] = None,
+    partition: Annotated[
+        str | None, typer.Option(help="With --job: partition; the site's default if left out.")
+    ] = None,
+    qos: Annotated[str | None, typer.Option(help="With --job: quality of service.")] = None,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
     """Start a PostgreSQL in a folder of yours, and say how to use it as storage.
@@ -74,6 +91,10 @@ def start_command(
 
     place = _place(folder, runs)
     owner = owner_for(place, user, making=True)
+    named = {"account": account, "partition": partition, "qos": qos}
+    if job:
+        _start_job(place, {name: text for name, text in named.items() if text}, time_limit, runs)
+        return
     facts = run_as(owner, lambda: asdict(start(place, host, port, force=force, say=_note)))
     started = Started(**facts)
     for line in started.warnings:
@@ -115,10 +136,16 @@ def stop_command(folder: Folder = None, runs: Runs = DEFAULT_RUNS) -> None:
     Example: wconv-sweep db stop
     """
     from wconv_sweep.postgres_server import stop
+    from wconv_sweep.postgres_slurm import stop_server
+    from wconv_sweep.published import was_published
     from wconv_sweep.run_as import owner_for, run_as
 
     place = _place(folder, runs)
-    ran = run_as(owner_for(place), lambda: stop(place))
+    owner = owner_for(place)
+    if was_published(place, runs) and stop_server(place):
+        print(f"{place}: its job has ended")
+        return
+    ran = run_as(owner, lambda: stop(place))
     print(f"{place}: {'stopped' if ran else 'did not run'}")
 
 
@@ -181,6 +208,28 @@ def upgrade_command(
         print(f"the tables have version {after} already")
     else:
         print(f"upgraded the tables from version {before} to {after}")
+
+
+def _start_job(place: Path, options: dict[str, str | int | bool], limit: str, runs: Path) -> None:
+    from wconv_sweep.cli_options import minutes_of
+    from wconv_sweep.postgres_slurm import job_of, submit_server, wait_for
+    from wconv_sweep.postgres_status import ServerStatus, status
+    from wconv_sweep.published import publish
+    from wconv_sweep.run_as import owner_for, run_as
+
+    walltime_min = minutes_of("--time", limit)
+    there = job_of(place)
+    number = there.job if there else submit_server(place, options, walltime_min)
+    publish(place, runs)
+    print(f"PostgreSQL {'is' if there else 'was submitted as'} job {number}.", flush=True)
+    owner = owner_for(place)
+    known = wait_for(
+        place, lambda: ServerStatus(**run_as(owner, lambda: asdict(status(place)))), _note
+    )
+    print(f"It runs on {known.address}, port {known.port}.")
+    print(f"Its files: {place}")
+    print(f"Storage:   {known.url}")
+    print(f"Commands with --runs {runs} use it by themselves.")
 
 
 def _place(folder: Path | None, runs: Path) -> Path:

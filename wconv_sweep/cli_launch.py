@@ -15,6 +15,7 @@ from wconv_sweep.cli_options import (
     StorageUrl,
     Study,
     StudyName,
+    minutes_of,
     next_command,
 )
 from wconv_sweep.errors import ConfigurationError
@@ -224,21 +225,8 @@ def _request(
     partition: str | None,
 ) -> "PilotRequest":
     from wconv_sweep.pilot_request import PilotRequest
-    from wconv_sweep.slurm_values import seconds
 
-    walltime_min = None
-    if time is not None:
-        try:
-            limit_s = seconds(time)
-        except ValueError:
-            limit_s = 0
-        if not limit_s:
-            raise ConfigurationError(
-                f"--time {time}: is no time limit. Write minutes, HOURS:MINUTES:SECONDS or "
-                "DAYS-HOURS:MINUTES:SECONDS, e.g. 24:00:00."
-            )
-        # As SLURM does: whole minutes, and none of them lost.
-        walltime_min = -(-limit_s // 60)
+    walltime_min = None if time is None else minutes_of("--time", time)
     return PilotRequest(
         pilots=pilots,
         nodes=nodes,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.run_folder import DEFAULT_RUNS
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "StorageUrl",
     "Study",
     "StudyName",
+    "minutes_of",
     "next_command",
 ]
 
@@ -36,12 +38,32 @@ StorageUrl = Annotated[
     typer.Option(
         "--storage",
         help="Database URL: sqlite:////PATH or postgresql://USER@HOST/DATABASE, without a "
-        "password. If left out: WCONV_SWEEP_STORAGE, OPTUNA_STORAGE, the cluster profile, then "
-        "sweep.db in the folder of all runs.",
+        "password. If left out: WCONV_SWEEP_STORAGE, OPTUNA_STORAGE, the cluster profile, "
+        "the server of `db start --job`, then sweep.db in the folder of all runs.",
     ),
 ]
 Runs = Annotated[Path, typer.Option(help="Folder of all runs: checkpoints, logs, the database.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def minutes_of(option: str, text: str) -> int:
+    """Return a time limit as SLURM writes it in whole minutes, rounded up as SLURM does.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    from wconv_sweep.slurm_values import seconds
+
+    try:
+        limit_s = seconds(text)
+    except ValueError:
+        limit_s = None
+    if not limit_s:
+        raise ConfigurationError(
+            f"{option} {text}: is no time limit. Write minutes, HOURS:MINUTES:SECONDS or "
+            "DAYS-HOURS:MINUTES:SECONDS, e.g. 24:00:00."
+        )
+    return -(-limit_s // 60)
 
 
 def next_command(verb: str, storage: str | None, runs: Path, study: str | None) -> str:

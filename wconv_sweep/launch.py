@@ -96,8 +96,8 @@ def plan_launch(
         settings: changes of single keys of the study, see `wconv_sweep.settings`.
         smoke: shrink the study, see `wconv_sweep.smoke`.
         request: what is wanted other than the profile says.
-        dry_run: the plan is only to be looked at, so what stands in its way is one of its problems
-            and not raised: data that are not here, or a storage that cannot be reached.
+        dry_run: the plan is only to be looked at, so what stands in its way is not raised: data
+            that are not here are a warning, a storage that cannot be used is a problem.
 
     Raises:
         ConfigurationError: a file has problems; all of them are named.
@@ -109,8 +109,8 @@ def plan_launch(
     profile = load_profile(cluster)
     launcher = launcher_of(profile, request)
     findings = launcher.findings(config)
-    problems = list(findings.problems)
-    with _noted(problems, instead=dry_run):
+    problems, warnings = list(findings.problems), list(findings.warnings)
+    with _noted(warnings, instead=dry_run):
         if not smoke:
             check_data(config)
     with _noted(problems, instead=dry_run):
@@ -138,7 +138,7 @@ def plan_launch(
         uid=uid,
         smoke=smoke,
         problems=tuple(problems),
-        warnings=(*findings.warnings, *([advice] if advice else [])),
+        warnings=(*warnings, *([advice] if advice else [])),
     )
 
 
@@ -278,14 +278,14 @@ def _lasting_name(cluster: str) -> str:
 
 
 @contextmanager
-def _noted(problems: list[str], *, instead: bool) -> Iterator[None]:
-    """Let an error of the user's be one of the problems, if that is wanted instead."""
+def _noted(notes: list[str], *, instead: bool) -> Iterator[None]:
+    """Let an error of the user's be one of the notes, if that is wanted instead."""
     try:
         yield
     except WconvSweepError as error:
         if not instead:
             raise
-        problems += str(error).splitlines()
+        notes += str(error).splitlines()
 
 
 def _refuse(problems: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from wconv_sweep.credentials import check_passfile
+from wconv_sweep.postgres_folder import address_beside
 
 CONNECT_TIMEOUT_S = 10
 IDLE_IN_TRANSACTION_S = 5
@@ -82,6 +83,7 @@ class PostgresBackend:
         event.listen(self.engine, "connect", _configure)
         event.listen(self.engine, "checkin", _note_use)
         event.listen(self.engine, "checkout", _check_idle)
+        event.listen(self.engine, "do_connect", _follow_server)
 
     @property
     def folder(self) -> Path:
@@ -111,6 +113,7 @@ class PostgresBackend:
     def alone(self) -> Iterator[None]:
         """Let one process at a time create or change tables."""
         engine = create_engine(self._url, poolclass=NullPool, connect_args=self._connect_arguments)
+        event.listen(engine, "do_connect", _follow_server)
         with engine.connect() as connected:
             # The lock belongs to the session: a transaction that is idle for so long is cut off.
             connection = connected.execution_options(isolation_level="AUTOCOMMIT")
@@ -171,6 +174,15 @@ def _check_idle(
 def _seconds(moment: str) -> ColumnElement[float]:
     """Return a moment in seconds since 1970; without the cast it would be a Decimal."""
     return literal_column(f"CAST(extract(epoch FROM {moment}) AS double precision)", Float)
+
+
+def _follow_server(
+    dialect: object, record: object, arguments: object, parameters: dict[str, Any]
+) -> None:
+    """Connect to where a personal server listens now: it may have moved since the URL was read."""
+    moved = address_beside(Path(parameters.get("passfile", "")))
+    if moved is not None:
+        parameters["host"], parameters["port"] = moved
 
 
 def _configure(connection: "psycopg.Connection[Any]", _: object) -> None:

@@ -180,6 +180,20 @@ class ServerFolder:
         return [int(entry) for entry in os.listdir("/proc") if _works_in(entry, data)]
 
 
+def address_beside(passfile: Path) -> tuple[str, int] | None:
+    """Return where the server listens whose password file this is; None where it is no such file.
+
+    A server that runs as a job is on another node after each start.
+    """
+    if passfile.name != "pgpass":
+        return None
+    try:
+        record = ServerFolder(passfile.parent).record()
+    except StorageError:
+        return None
+    return None if record is None else (record.address, record.port)
+
+
 def export_line(url: str) -> str:
     """Return the line for a shell that makes a URL the storage."""
     return f"export WCONV_SWEEP_STORAGE={shlex.quote(url)}"

@@ -176,7 +176,7 @@ def write_settings(folder: ServerFolder, record: Record, *, local: bool) -> None
 
     rules = ["# Written at every start.", "# type database user address method"]
     rules += [f"local {DATABASE} {ROLE} scram-sha-256"]
-    rules += [f"host {DATABASE} {ROLE} {net} scram-sha-256" for net in ("127.0.0.1/32", "::1/128")]
+    rules += [f"host {DATABASE} {ROLE} {net} scram-sha-256" for net in ("127.0.0.0/8", "::1/128")]
     if not local:
         kind = "hostssl" if record.tls else "host"
         rules += [f"{kind} {DATABASE} {ROLE} all scram-sha-256"]

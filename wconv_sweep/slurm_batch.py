@@ -17,7 +17,6 @@ from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError
 
 from wconv_sweep.errors import ConfigurationError, SlurmError
-from wconv_sweep.pilot_command import pilot_command
 from wconv_sweep.refusals import with_remedy
 from wconv_sweep.slurm_commands import ask_slurm, in_slurm_environment, refusal
 
@@ -27,15 +26,15 @@ _UNUSABLE = "%\\\n\r"
 
 @dataclass(frozen=True, kw_only=True)
 class BatchJob:
-    """What all pilots of one submission ask for and run."""
+    """What all jobs of one submission ask for and run."""
 
     name: str
     folder: Path
     """Gets the logs and the batch script."""
-    order: Path
-    """Tells the pilots what to do; one file for the whole array."""
-    code: Path
-    """The frozen program."""
+    command: str
+    """What runs on each node, as shell text; the same for all elements of an array."""
+    code: Path | None
+    """The frozen program; None: as it is found when the job starts."""
     options: Mapping[str, str | int | bool]
     """Options of sbatch by name, without dashes; True for one without a value."""
     walltime_min: int
@@ -50,8 +49,8 @@ class BatchJob:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def batch_script(job: BatchJob, count: int) -> str:
-    """Return the batch script of an array of so many pilots.
+def batch_script(job: BatchJob, count: int | None) -> str:
+    """Return the batch script of an array of so many jobs; None: of one job without an array.
 
     Raises:
         ConfigurationError: SLURM cannot write to a folder of this name.
@@ -59,8 +58,8 @@ def batch_script(job: BatchJob, count: int) -> str:
     return _executor(job, count).script()
 
 
-def check_submission(job: BatchJob, count: int) -> None:
-    """Ask the site whether it would take the array; submit nothing.
+def check_submission(job: BatchJob, count: int | None) -> None:
+    """Ask the site whether it would take what `batch_script` describes; submit nothing.
 
     Raises:
         SlurmError: it would not, in its own words.
@@ -73,38 +72,38 @@ def check_submission(job: BatchJob, count: int) -> None:
         raise with_remedy(error) from error
 
 
-def submit(job: BatchJob, count: int) -> str:
-    """Submit an array of pilots and return its number.
+def submit(job: BatchJob, count: int | None) -> str:
+    """Submit what `batch_script` describes and return its number.
 
     Raises:
         SlurmError: the site does not take it; no file is left.
-        SlurmAway: the site does not answer. It may have taken the array all the same.
+        SlurmAway: the site does not answer. It may have taken it all the same.
     """
     executor = _executor(job, count)
     try:
         # submitit prints what sbatch says before it raises it.
         with in_slurm_environment(), contextlib.redirect_stderr(io.StringIO()):
-            return executor.submit_pilots()
+            return executor.submit_command()
     except FailedJobError as error:
         raise with_remedy(refusal("sbatch", 1, str(error))) from error
     finally:
         executor.remove_unsubmitted()
 
 
-class _PilotExecutor(SlurmExecutor):
-    """Submits an array of commands rather than of pickled functions."""
+class _CommandExecutor(SlurmExecutor):
+    """Submits a command rather than pickled functions."""
 
-    def __init__(self, folder: Path, order: Path) -> None:
+    def __init__(self, folder: Path, command: str) -> None:
         super().__init__(folder)
-        self._order = order
+        self._command = command
 
     def script(self) -> str:
         """Return the batch script."""
-        return self._make_submission_file_text(pilot_command(self._order), "")
+        return self._make_submission_file_text(self._command, "")
 
-    def submit_pilots(self) -> str:
-        """Submit the array and return its number."""
-        return str(self._submit_command(pilot_command(self._order)).job_id)
+    def submit_command(self) -> str:
+        """Submit the job and return its number."""
+        return str(self._submit_command(self._command).job_id)
 
     def remove_unsubmitted(self) -> None:
         """Remove what submitit leaves of a submission: a script that was refused, or a link."""
@@ -117,8 +116,8 @@ class _PilotExecutor(SlurmExecutor):
         return 2
 
 
-def _executor(job: BatchJob, count: int) -> _PilotExecutor:
-    for path in (job.folder, job.order, job.code):
+def _executor(job: BatchJob, count: int | None) -> _CommandExecutor:
+    for path in (job.folder, job.code or job.folder):
         if any(character in str(path) for character in _UNUSABLE):
             raise ConfigurationError(
                 f"{path}: SLURM cannot write to a folder with a %, a backslash or a line break in "
@@ -130,22 +129,24 @@ def _executor(job: BatchJob, count: int) -> _PilotExecutor:
                 f"--{name} {str(text)!r}: holds a line break or the like, which no option of "
                 "sbatch may."
             )
-    executor = _PilotExecutor(job.folder, job.order)
+    executor = _CommandExecutor(job.folder, job.command)
     executor.update_parameters(
         job_name=job.name,
         time=job.walltime_min,
         nodes=job.nodes,
         ntasks_per_node=1,
+        cpus_per_task=job.cpus or None,
         signal_delay_s=job.grace_s,
         # Where accounting enforces it, the key that submitit gives by itself does not exist.
         wckey=None,
-        array_parallelism=count,
         setup=_setup(job),
         # The agents of a pilot end one by one, and none of them may end the others.
         srun_args=["--wait=0", "--kill-on-bad-exit=0", "--mpi=none"],
         additional_parameters=dict(job.options),
     )
-    executor.parameters["map_count"] = count
+    if count is not None:
+        executor.update_parameters(array_parallelism=count)
+        executor.parameters["map_count"] = count
     return executor
 
 
@@ -155,8 +156,9 @@ def _setup(job: BatchJob) -> list[str]:
     lines += [f"export {name}={shlex.quote(text)}" for name, text in job.environment.items()]
     # Neither the folder that the job was submitted from nor the user's own packages come first.
     lines.append("export PYTHONSAFEPATH=1")
-    frozen = shlex.quote(str(job.code))
-    lines.append(f'export PYTHONPATH={frozen}"${{PYTHONPATH:+:$PYTHONPATH}}"')
+    if job.code is not None:
+        frozen = shlex.quote(str(job.code))
+        lines.append(f'export PYTHONPATH={frozen}"${{PYTHONPATH:+:$PYTHONPATH}}"')
     if job.cpus:
         # Since SLURM 22.05 srun does not take the number from sbatch, and gives one core.
         lines.append(f"export SRUN_CPUS_PER_TASK={job.cpus}")

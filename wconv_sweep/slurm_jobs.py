@@ -167,6 +167,11 @@ def cancel(jobs: Sequence[SlurmJob]) -> None:
         ask_slurm(["scancel", *arrays[first : first + 500]])
 
 
+def runs_in(accounts: str) -> list[SlurmJob]:
+    """Return the starts of jobs that sacct has listed."""
+    return [job for line in accounts.splitlines() for job in _accounted(line)]
+
+
 _SQUEUE = (
     *("squeue", "--me", "--array", "--noheader", "--states=all"),
     "--format=%A|%F|%K|%T|%N|%S|%e|%r",
@@ -216,8 +221,7 @@ def _queued(line: str) -> SlurmJob | None:
 
 def _runs(name: str, since_s: int) -> list[SlurmJob]:
     """Return what accounting knows of the jobs, each start of a job by itself, oldest first."""
-    output = ask_slurm((*_SACCT, f"--name={name}", f"--starttime=now-{since_s}seconds"))
-    return [job for line in output.splitlines() for job in _accounted(line)]
+    return runs_in(ask_slurm((*_SACCT, f"--name={name}", f"--starttime=now-{since_s}seconds")))
 
 
 def _accounted(line: str) -> list[SlurmJob]:

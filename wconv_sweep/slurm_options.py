@@ -4,6 +4,7 @@ from pathlib import Path
 
 from wconv_sweep.cluster_lint import nodes_of_trial
 from wconv_sweep.cluster_profile import SlurmProfile
+from wconv_sweep.pilot_command import pilot_command
 from wconv_sweep.pilot_order import PilotOrder
 from wconv_sweep.pilot_request import PilotShape
 from wconv_sweep.run_folder import RunFolder
@@ -27,7 +28,7 @@ def batch_job(
     return BatchJob(
         name=name,
         folder=folder.pilots,
-        order=order,
+        command=pilot_command(order),
         code=code,
         options=_options(profile, shape),
         walltime_min=shape.walltime_min,
@@ -82,7 +83,6 @@ def _options(profile: SlurmProfile, shape: PilotShape) -> dict[str, str | int | 
         "constraint": profile.constraint,
         "hint": profile.hint,
         "wckey": profile.wckey,
-        "cpus-per-task": shape.cpus_per_task or None,
         "mem": shape.mem_per_node_mb and f"{shape.mem_per_node_mb}M",
     }
     options: dict[str, str | int | bool] = {

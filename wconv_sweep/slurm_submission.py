@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from wconv_sweep.errors import SlurmAway, SlurmError
-from wconv_sweep.pilot_command import write_order
+from wconv_sweep.pilot_command import pilot_command, write_order
 from wconv_sweep.pilot_order import PilotOrder
 from wconv_sweep.refusals import too_many
 from wconv_sweep.run_folder import RunFolder
@@ -51,7 +51,7 @@ def top_up(
         folder: of the study.
         wanted: pilots that shall wait or run.
         order: for each array, with another first number.
-        job: likewise, with the order's file.
+        job: likewise, with the order in its command.
         limits: returns what the site allows just now.
 
     Raises:
@@ -87,7 +87,7 @@ def _submit_some(folder: RunFolder, order: PilotOrder, job: BatchJob, count: int
         path, first = next_order(folder, count)
         write_order(order.model_copy(update={"pilot": first}), path)
         try:
-            submit(replace(job, order=path), count)
+            submit(replace(job, command=pilot_command(path)), count)
         except SlurmAway:
             # The request may have arrived although the answer did not; then the order is needed.
             if {each.array for each in alive_jobs(job.name)} <= known:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import ArgumentError
 
 from wconv_sweep.credentials import without_password
 from wconv_sweep.errors import StorageError
+from wconv_sweep.published import published_url
 
 FILE_NAME = "sweep.db"
 SQLITE = "sqlite"
@@ -32,8 +33,8 @@ def choose_url(
     """Return the storage's URL.
 
     The first that is given: `--storage`, WCONV_SWEEP_STORAGE, OPTUNA_STORAGE, the cluster profile,
-    a file in the folder of all runs. A password that stands in a variable is moved to a file that
-    only its owner can read.
+    a server that `db start --job` has published, a file in the folder of all runs. A password that
+    stands in a variable is moved to a file that only its owner can read.
 
     Args:
         option: value of `--storage`.
@@ -51,6 +52,8 @@ def choose_url(
         (profile, _PROFILE),
     ]
     text, source = next(((text, source) for text, source in named if text), (None, ""))
+    if text is None:
+        text, source = published_url(runs), "the published database server"
     if text is None:
         return URL.create(SQLITE, database=str((runs / FILE_NAME).absolute()))
     url = _parsed(text, source)

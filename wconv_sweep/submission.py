@@ -150,7 +150,7 @@ class SlurmLauncher:
             summary=f"{shape.pilots} job(s) of {shape.nodes} node(s) with {gpus} each, at most "
             f"{shape.walltime_min} min",
             pilots=shape.pilots,
-            command=pilot_command(job.order),
+            command=job.command,
             script=batch_script(job, min(shape.pilots, self.profile.max_array_size)),
             cost=projected_cost(self.profile, shape),
         )

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +28,13 @@ def box(_cluster: SlurmBox, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmBo
     monkeypatch.setenv("SLURM_CONF", _cluster.environment["SLURM_CONF"])
     yield _cluster
     _cluster.reset()
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for name in ("WCONV_SWEEP_STORAGE", "OPTUNA_STORAGE"):
+        monkeypatch.delenv(name, raising=False)
+    return folder

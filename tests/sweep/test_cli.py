@@ -24,7 +24,7 @@ from wconv_sweep.cli_options import next_command
         ),
         (
             ["launch", "--cluster", "locl", "--study", "quickstart"],
-            "--cluster locl: no cluster of this name is shipped. Did you mean 'local'?",
+            "--cluster locl: no cluster of this name is shipped or lies in",
         ),
         (
             ["launch", "--cluster", "local", "--study", "mine.yaml"],

@@ -87,7 +87,7 @@ def test_the_hash_of_the_program_takes_no_time() -> None:
 def test_the_hash_of_the_program_changes_with_any_of_its_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(provenance, "_folder", lambda package: tmp_path)
+    monkeypatch.setattr(provenance, "package_folder", lambda package: tmp_path)
     path = tmp_path / "models" / "net.py"
     path.parent.mkdir()
     hashes = set()

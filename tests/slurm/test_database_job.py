@@ -1,0 +1,68 @@
+"""A PostgreSQL as a job: found by itself, kept over the end of its job and its move elsewhere."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.box import SlurmBox
+from tests.slurm.processes import wait_until
+from tests.slurm.sweeping import SlurmSweep, postgres, slurm_sweep
+from tests.sweep.tiny import TINY
+
+__all__ = ["postgres", "slurm_sweep"]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def sweep(slurm_sweep: SlurmSweep) -> Iterator[SlurmSweep]:
+    """A sweep without a database of its own."""
+    slurm_sweep.variables(WCONV_SWEEP_STORAGE="")
+    # Below pytest's folders the server's user may enter none.
+    for folder in (slurm_sweep.folder, *slurm_sweep.folder.parents):
+        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    yield slurm_sweep
+    slurm_sweep.run("db", "stop")
+
+
+def start(sweep: SlurmSweep, *more: str) -> str:
+    user = ("--user", "nobody") if os.geteuid() == 0 else ()
+    where = ("--account", sweep.box.site.account, "--partition", "gpu", "--time", "60")
+    return sweep.run("db", "start", "--job", *where, *user, *more)
+
+
+def test_a_study_goes_on_when_the_job_of_its_database_has_ended_and_moved(
+    sweep: SlurmSweep, box: SlurmBox
+) -> None:
+    first = start(sweep)
+    again = start(sweep)
+    sweep.study(recipe=TINY["recipe"] | {"epochs": 40}, budget={"trials": 4})
+    sweep.launch("--pilots", "1")
+    wait_until(lambda: sweep.status()["running"], "a trial runs", within_s=120)
+
+    # The job ends in the middle of the study, and the next one gets the other node.
+    (server,) = [job for job in box.queue() if job.name.startswith("wconv-postgres-")]
+    box.run("scontrol", "update", f"node={server.node}", "state=drain", "reason=test")
+    sweep.run("db", "stop")
+    moved = start(sweep)
+    box.run("scontrol", "update", f"node={server.node}", "state=resume")
+    wait_until(
+        lambda: sweep.status()["state"] == "complete", "the study is complete", within_s=240
+    )
+
+    assert f"It runs on {server.node}" in first
+    assert f"PostgreSQL is job {server.raw_id}." in again
+    assert f"It runs on {server.node}" not in moved
+    assert sweep.status()["slots"]["complete"] == 4
+    # The pilot itself has seen the database go and come back.
+    log = "".join(path.read_text() for path in sweep.pilots.glob("*.err"))
+    assert log.count("pilot started") == 1
+    # The password stands in the file with mode 0600 and nowhere else.
+    password = next((sweep.folder / "wconv_runs" / "postgres").glob("pgpass")).read_text()
+    secret = password.strip().rpartition(":")[2]
+    for path in (sweep.folder / "wconv_runs").rglob("*"):
+        if path.is_file() and path.name != "pgpass" and "postgres/data" not in str(path):
+            assert secret.encode() not in path.read_bytes(), path

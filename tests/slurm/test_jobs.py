@@ -1,0 +1,200 @@
+"""What SLURM says of a study's jobs is told apart, and its silence is no verdict."""
+
+import signal
+
+import pytest
+
+from tests.slurm.box import SlurmBox
+from tests.slurm.processes import wait_until
+from wconv_sweep.jobs_view import jobs_json, jobs_lines
+from wconv_sweep.slurm_jobs import (
+    JobState,
+    SlurmView,
+    cancel,
+    job_name,
+    jobs_of,
+    runs_in,
+)
+
+STUDY, UID = "tiny", "0123456789abcdef"
+NAME = job_name(STUDY, UID)
+
+
+def view() -> SlurmView:
+    return jobs_of(STUDY, UID)
+
+
+def submit(box: SlurmBox, *options: str, script: str = "sleep 1000", count: int = 1) -> str:
+    array = f"--array=0-{count - 1}"
+    return box.submit(f"--job-name={NAME}", "--mem=100M", array, *options, script=script)
+
+
+def await_states(*states: JobState) -> SlurmView:
+    """Wait until the study's jobs are in these states and no others."""
+    seen: list[SlurmView] = []
+
+    def as_wanted() -> bool:
+        seen.append(view())
+        jobs = (*seen[-1].alive, *seen[-1].ended)
+        return sorted(job.state for job in jobs) == sorted(states)
+
+    try:
+        wait_until(as_wanted, f"jobs are {', '.join(states)}")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {seen[-1]}") from None
+    return seen[-1]
+
+
+def test_the_name_of_a_job_is_that_of_its_study_and_no_others() -> None:
+    assert NAME == "wconv-tiny-01234567"
+
+
+@pytest.mark.slow
+def test_jobs_of_other_names_are_not_the_studys(box: SlurmBox) -> None:
+    box.submit("--job-name=wconv-tiny-99999999", script="sleep 1000")
+    box.submit("--job-name=wconv-tiny", script="sleep 1000")
+
+    assert view() == SlurmView()
+
+
+@pytest.mark.slow
+def test_jobs_that_wait_are_told_apart_by_what_they_wait_for(box: SlurmBox) -> None:
+    submit(box, "--hold")
+    submit(box, "--begin=now+1hour")
+
+    known = await_states(JobState.HELD, JobState.PENDING)
+
+    assert known.waiting_for == {"JobHeldUser": 1, "BeginTime": 1}
+    assert sorted(jobs_lines(known)[0].removeprefix("pilots: ").split(", ")) == [
+        "1 held (JobHeldUser)",
+        "1 pending (BeginTime)",
+    ]
+
+
+@pytest.mark.slow
+def test_each_element_of_an_array_is_a_job_whether_it_runs_or_waits(box: SlurmBox) -> None:
+    number = submit(box, "--gres=gpu:4", "--exclusive", count=3)
+
+    known = await_states(JobState.RUNNING, JobState.RUNNING, JobState.PENDING)
+
+    assert sorted(job.name for job in known.alive) == [f"{number}_{index}" for index in range(3)]
+    running = [job for job in known.alive if job.state is JobState.RUNNING]
+    assert sorted(job.nodes for job in running) == list(box.nodes)
+    assert all(job.start for job in running)
+
+
+@pytest.mark.slow
+def test_a_suspended_job_has_not_ended(box: SlurmBox) -> None:
+    number = submit(box)
+    await_states(JobState.RUNNING)
+    box.run("scontrol", "suspend", number)
+
+    (job,) = await_states(JobState.SUSPENDED).alive
+    box.run("scontrol", "resume", number)
+
+    assert job.alive
+    await_states(JobState.RUNNING)
+
+
+@pytest.mark.slow
+def test_ends_are_told_apart(box: SlurmBox) -> None:
+    submit(box, script="true")
+    submit(box, script="exit 3")
+    cancelled = submit(box)
+    await_states(JobState.COMPLETED, JobState.FAILED, JobState.RUNNING)
+    box.run("scancel", cancelled)
+
+    known = await_states(JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
+
+    reasons = {job.state: job.reason for job in known.ended}
+    assert reasons[JobState.FAILED] == "FAILED, exit status 3:0"
+    assert reasons[JobState.CANCELLED].startswith("CANCELLED by ")
+    assert jobs_json(known)["counts"] == {"completed": 1, "cancelled": 1, "failed": 1}
+
+
+@pytest.mark.slow
+def test_a_node_failure_is_the_end_only_of_a_job_that_is_not_put_back(box: SlurmBox) -> None:
+    node = box.nodes[0]
+    submit(box, f"--nodelist={node}", "--requeue")
+    submit(box, f"--nodelist={node}", "--no-requeue")
+    await_states(JobState.RUNNING, JobState.RUNNING)
+    box.power_off(node, noticed=True)
+
+    known = await_states(JobState.REQUEUED, JobState.NODE_FAIL)
+
+    assert known.alive[0].reason.endswith(" after NODE_FAIL")
+
+
+@pytest.mark.slow
+def test_a_job_that_is_put_back_has_not_ended(box: SlurmBox) -> None:
+    number = submit(box, "--requeue")
+    await_states(JobState.RUNNING)
+    box.run("scontrol", "requeuehold", number)
+
+    (job,) = await_states(JobState.HELD).alive
+
+    assert job.array == number
+
+
+@pytest.mark.slow
+def test_cancelled_before_they_began_jobs_of_an_array_have_ended_each(box: SlurmBox) -> None:
+    submit(box, "--begin=now+1hour", count=3)
+    cancel(view().alive)
+
+    await_states(*[JobState.CANCELLED] * 3)
+
+
+@pytest.mark.slow
+def test_a_controller_that_is_away_is_a_warning_and_no_job_is_taken_for_gone(
+    box: SlurmBox,
+) -> None:
+    submit(box)
+    await_states(JobState.RUNNING)
+    box.kill("slurmctld", signal.SIGTERM)
+
+    known = view()
+    box.start("slurmctld")
+
+    assert (known.known, known.alive, known.ended) == (False, (), ())
+    assert "nobody knows which jobs are at work" in known.warnings[0]
+    await_states(JobState.RUNNING)
+
+
+@pytest.mark.slow
+def test_accounting_that_is_away_is_a_warning_and_jobs_are_known_all_the_same(
+    box: SlurmBox,
+) -> None:
+    submit(box)
+    await_states(JobState.RUNNING)
+    box.kill("slurmdbd", signal.SIGTERM)
+
+    known = view()
+    box.start("slurmdbd")
+
+    assert [job.state for job in known.alive] == [JobState.RUNNING]
+    assert known.known
+    assert "nobody knows how jobs that are gone have ended" in known.warnings[0]
+
+
+def test_ends_that_the_test_cluster_cannot_bring_about_are_read_from_accountings_lines() -> None:
+    """It has no cgroups, which kill for memory, and a time limit takes it more than a minute."""
+    lines = [
+        "7|5_1|OUT_OF_MEMORY|0:125|n1|2026-01-01T10:00:00|2026-01-01T11:00:00",
+        "8|5_2|TIMEOUT|0:0|n1|2026-01-01T10:00:00|2026-01-01T11:00:00",
+        "9|5_3|PREEMPTED|0:0|n1|2026-01-01T10:00:00|2026-01-01T11:00:00",
+        "10|5_4|RUNNING|0:0|n1|2026-01-01T10:00:00|Unknown",
+        "11|5_[5-6,9%4]|PENDING|0:0|None assigned|Unknown|Unknown",
+    ]
+
+    runs = runs_in("\n".join(lines))
+
+    assert [(run.index, run.state) for run in runs] == [
+        ("1", JobState.OUT_OF_MEMORY),
+        ("2", JobState.TIMEOUT),
+        ("3", JobState.PREEMPTED),
+        ("4", JobState.UNKNOWN),
+        ("5", JobState.UNKNOWN),
+        ("6", JobState.UNKNOWN),
+        ("9", JobState.UNKNOWN),
+    ]
+    assert runs[3].end == ""
