@@ -1,6 +1,7 @@
 """What SLURM says of a study's jobs is told apart, and its silence is no verdict."""
 
 import signal
+import uuid
 
 import pytest
 
@@ -16,53 +17,63 @@ from wconv_sweep.slurm_jobs import (
     runs_in,
 )
 
-STUDY, UID = "tiny", "0123456789abcdef"
-NAME = job_name(STUDY, UID)
+
+class Jobs:
+    """The jobs of a study that no other test has."""
+
+    def __init__(self, box: SlurmBox) -> None:
+        self.uid = uuid.uuid4().hex
+        self._box = box
+
+    def view(self) -> SlurmView:
+        return jobs_of("tiny", self.uid)
+
+    def submit(self, *options: str, script: str = "sleep 1000", count: int = 1) -> str:
+        """Submit an array and return its number."""
+        given = (f"--job-name={job_name('tiny', self.uid)}", f"--array=0-{count - 1}", *options)
+        return self._box.submit("--mem=100M", *given, script=script)
+
+    def await_states(self, *states: JobState) -> SlurmView:
+        """Wait until the study's jobs are in these states and no others."""
+        seen: list[SlurmView] = []
+
+        def as_wanted() -> bool:
+            seen.append(self.view())
+            jobs = (*seen[-1].alive, *seen[-1].ended)
+            return sorted(job.state for job in jobs) == sorted(states)
+
+        try:
+            wait_until(as_wanted, f"jobs are {', '.join(states)}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {seen[-1]}") from None
+        return seen[-1]
 
 
-def view() -> SlurmView:
-    return jobs_of(STUDY, UID)
-
-
-def submit(box: SlurmBox, *options: str, script: str = "sleep 1000", count: int = 1) -> str:
-    array = f"--array=0-{count - 1}"
-    return box.submit(f"--job-name={NAME}", "--mem=100M", array, *options, script=script)
-
-
-def await_states(*states: JobState) -> SlurmView:
-    """Wait until the study's jobs are in these states and no others."""
-    seen: list[SlurmView] = []
-
-    def as_wanted() -> bool:
-        seen.append(view())
-        jobs = (*seen[-1].alive, *seen[-1].ended)
-        return sorted(job.state for job in jobs) == sorted(states)
-
-    try:
-        wait_until(as_wanted, f"jobs are {', '.join(states)}")
-    except AssertionError as error:
-        raise AssertionError(f"{error}: {seen[-1]}") from None
-    return seen[-1]
+@pytest.fixture
+def jobs(box: SlurmBox) -> Jobs:
+    return Jobs(box)
 
 
 def test_the_name_of_a_job_is_that_of_its_study_and_no_others() -> None:
-    assert NAME == "wconv-tiny-01234567"
+    assert job_name("tiny", "0123456789abcdef") == "wconv-tiny-01234567"
 
 
 @pytest.mark.slow
-def test_jobs_of_other_names_are_not_the_studys(box: SlurmBox) -> None:
+def test_jobs_of_other_names_are_not_the_studys(box: SlurmBox, jobs: Jobs) -> None:
     box.submit("--job-name=wconv-tiny-99999999", script="sleep 1000")
     box.submit("--job-name=wconv-tiny", script="sleep 1000")
 
-    assert view() == SlurmView()
+    assert jobs.view() == SlurmView()
 
 
 @pytest.mark.slow
-def test_jobs_that_wait_are_told_apart_by_what_they_wait_for(box: SlurmBox) -> None:
-    submit(box, "--hold")
-    submit(box, "--begin=now+1hour")
+def test_jobs_that_wait_are_told_apart_by_what_they_wait_for(box: SlurmBox, jobs: Jobs) -> None:
+    jobs.submit("--hold")
+    jobs.submit("--begin=now+1hour")
 
-    known = await_states(JobState.HELD, JobState.PENDING)
+    # The scheduler says why when it looks at a job.
+    wait_until(lambda: "BeginTime" in jobs.view().waiting_for, "SLURM has given the reason")
+    known = jobs.await_states(JobState.HELD, JobState.PENDING)
 
     assert known.waiting_for == {"JobHeldUser": 1, "BeginTime": 1}
     assert sorted(jobs_lines(known)[0].removeprefix("pilots: ").split(", ")) == [
@@ -72,10 +83,12 @@ def test_jobs_that_wait_are_told_apart_by_what_they_wait_for(box: SlurmBox) -> N
 
 
 @pytest.mark.slow
-def test_each_element_of_an_array_is_a_job_whether_it_runs_or_waits(box: SlurmBox) -> None:
-    number = submit(box, "--gres=gpu:4", "--exclusive", count=3)
+def test_each_element_of_an_array_is_a_job_whether_it_runs_or_waits(
+    box: SlurmBox, jobs: Jobs
+) -> None:
+    number = jobs.submit("--gres=gpu:4", "--exclusive", count=3)
 
-    known = await_states(JobState.RUNNING, JobState.RUNNING, JobState.PENDING)
+    known = jobs.await_states(JobState.RUNNING, JobState.RUNNING, JobState.PENDING)
 
     assert sorted(job.name for job in known.alive) == [f"{number}_{index}" for index in range(3)]
     running = [job for job in known.alive if job.state is JobState.RUNNING]
@@ -84,27 +97,27 @@ def test_each_element_of_an_array_is_a_job_whether_it_runs_or_waits(box: SlurmBo
 
 
 @pytest.mark.slow
-def test_a_suspended_job_has_not_ended(box: SlurmBox) -> None:
-    number = submit(box)
-    await_states(JobState.RUNNING)
+def test_a_suspended_job_has_not_ended(box: SlurmBox, jobs: Jobs) -> None:
+    number = jobs.submit()
+    jobs.await_states(JobState.RUNNING)
     box.run("scontrol", "suspend", number)
 
-    (job,) = await_states(JobState.SUSPENDED).alive
+    (job,) = jobs.await_states(JobState.SUSPENDED).alive
     box.run("scontrol", "resume", number)
 
     assert job.alive
-    await_states(JobState.RUNNING)
+    jobs.await_states(JobState.RUNNING)
 
 
 @pytest.mark.slow
-def test_ends_are_told_apart(box: SlurmBox) -> None:
-    submit(box, script="true")
-    submit(box, script="exit 3")
-    cancelled = submit(box)
-    await_states(JobState.COMPLETED, JobState.FAILED, JobState.RUNNING)
+def test_ends_are_told_apart(box: SlurmBox, jobs: Jobs) -> None:
+    jobs.submit(script="true")
+    jobs.submit(script="exit 3")
+    cancelled = jobs.submit()
+    jobs.await_states(JobState.COMPLETED, JobState.FAILED, JobState.RUNNING)
     box.run("scancel", cancelled)
 
-    known = await_states(JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
+    known = jobs.await_states(JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
 
     reasons = {job.state: job.reason for job in known.ended}
     assert reasons[JobState.FAILED] == "FAILED, exit status 3:0"
@@ -113,62 +126,66 @@ def test_ends_are_told_apart(box: SlurmBox) -> None:
 
 
 @pytest.mark.slow
-def test_a_node_failure_is_the_end_only_of_a_job_that_is_not_put_back(box: SlurmBox) -> None:
+def test_a_node_failure_is_the_end_only_of_a_job_that_is_not_put_back(
+    box: SlurmBox, jobs: Jobs
+) -> None:
     node = box.nodes[0]
-    submit(box, f"--nodelist={node}", "--requeue")
-    submit(box, f"--nodelist={node}", "--no-requeue")
-    await_states(JobState.RUNNING, JobState.RUNNING)
+    jobs.submit(f"--nodelist={node}", "--requeue")
+    jobs.submit(f"--nodelist={node}", "--no-requeue")
+    jobs.await_states(JobState.RUNNING, JobState.RUNNING)
     box.power_off(node, noticed=True)
 
-    known = await_states(JobState.REQUEUED, JobState.NODE_FAIL)
+    known = jobs.await_states(JobState.REQUEUED, JobState.NODE_FAIL)
 
     assert known.alive[0].reason.endswith(" after NODE_FAIL")
 
 
 @pytest.mark.slow
-def test_a_job_that_is_put_back_has_not_ended(box: SlurmBox) -> None:
-    number = submit(box, "--requeue")
-    await_states(JobState.RUNNING)
+def test_a_job_that_is_put_back_has_not_ended(box: SlurmBox, jobs: Jobs) -> None:
+    number = jobs.submit("--requeue")
+    jobs.await_states(JobState.RUNNING)
     box.run("scontrol", "requeuehold", number)
 
-    (job,) = await_states(JobState.HELD).alive
+    (job,) = jobs.await_states(JobState.HELD).alive
 
     assert job.array == number
 
 
 @pytest.mark.slow
-def test_cancelled_before_they_began_jobs_of_an_array_have_ended_each(box: SlurmBox) -> None:
-    submit(box, "--begin=now+1hour", count=3)
-    cancel(view().alive)
+def test_cancelled_before_they_began_jobs_of_an_array_have_ended_each(
+    box: SlurmBox, jobs: Jobs
+) -> None:
+    jobs.submit("--begin=now+1hour", count=3)
+    cancel(jobs.view().alive)
 
-    await_states(*[JobState.CANCELLED] * 3)
+    jobs.await_states(*[JobState.CANCELLED] * 3)
 
 
 @pytest.mark.slow
 def test_a_controller_that_is_away_is_a_warning_and_no_job_is_taken_for_gone(
-    box: SlurmBox,
+    box: SlurmBox, jobs: Jobs
 ) -> None:
-    submit(box)
-    await_states(JobState.RUNNING)
+    jobs.submit()
+    jobs.await_states(JobState.RUNNING)
     box.kill("slurmctld", signal.SIGTERM)
 
-    known = view()
+    known = jobs.view()
     box.start("slurmctld")
 
     assert (known.known, known.alive, known.ended) == (False, (), ())
     assert "nobody knows which jobs are at work" in known.warnings[0]
-    await_states(JobState.RUNNING)
+    jobs.await_states(JobState.RUNNING)
 
 
 @pytest.mark.slow
 def test_accounting_that_is_away_is_a_warning_and_jobs_are_known_all_the_same(
-    box: SlurmBox,
+    box: SlurmBox, jobs: Jobs
 ) -> None:
-    submit(box)
-    await_states(JobState.RUNNING)
+    jobs.submit()
+    jobs.await_states(JobState.RUNNING)
     box.kill("slurmdbd", signal.SIGTERM)
 
-    known = view()
+    known = jobs.view()
     box.start("slurmdbd")
 
     assert [job.state for job in known.alive] == [JobState.RUNNING]
