@@ -1,20 +1,12 @@
 """A run that ends at a checkpoint after any step goes on as if nothing had happened."""
 
-import os
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from tests.jobs.trials import Recorder, classification, denoising, same_state, saved
-from wconv_jobs import training
-from wconv_jobs.channel import Demand, Finished
-from wconv_jobs.placement import Placement
-from wconv_jobs.ranks import run_ranks
 from wconv_jobs.spec import EarlyStoppingSpec, ModelSpec, TrialSpec
 from wconv_jobs.training import train
 
@@ -25,7 +17,7 @@ def dropping(folder: Path, **recipe: Any) -> TrialSpec:
     """Dropout and BatchNorm, with early stopping after an epoch that is not the best."""
     rule = EarlyStoppingSpec(patience=1, min_delta=0.0)
     spec = classification(folder, epochs=4, early_stopping=rule, **recipe)
-    model = ModelSpec(name="nin", options={"num_classes": 4, "width": 0.05})
+    model = ModelSpec(name="nin", options={"num_classes": 4, "width": 6, "batch_norm": True})
     return spec.model_copy(update={"model": model})
 
 
@@ -67,3 +59,28 @@ def test_a_run_that_is_stopped_at_any_moment_and_resumed_ends_bitwise_like_one_t
 
     steps, epochs = (2, 3) if make is denoising else (3, len(whole.epochs))
     assert interrupted > steps * epochs + 2 * epochs
+
+
+@pytest.mark.slow
+def test_two_ranks_that_are_stopped_within_an_epoch_and_resumed_end_bitwise_like_two_that_are_not(
+    tmp_path: Path,
+) -> None:
+    def run(folder: Path, on_tick: Callable[[], Demand]) -> Finished:
+        result = run_ranks(
+            dropping(folder, batch=2, epochs=30),
+            placement=Placement(2),
+            log_folder=folder / "logs",
+            on_report=Recorder(),
+            on_tick=on_tick,
+        )
+        assert isinstance(result, Finished)
+        return result
+
+    expected = run(tmp_path / "whole", lambda: Demand.GO)
+
+    steps = []
+    # Each attempt is told before it begins, and does one step all the same.
+    while run(tmp_path / "parts", lambda: Demand.CHECKPOINT).ending == "stopped":
+        steps.append(saved(tmp_path / "parts")["step"])
+
+    assert len(steps) > 1
