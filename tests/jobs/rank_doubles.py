@@ -35,7 +35,7 @@ def raises_on_rank_1(address: Path, order_json: bytes) -> None:
             raise RuntimeError("rank 1 does not like its pictures")
         return evaluate(model, task, part, world, *more, **options)
 
-    training.evaluate = raising  # type: ignore[attr-defined,assignment]
+    training.evaluate = raising  # type: ignore[attr-defined]
     rank.main(address, order_json)
 
 
@@ -49,7 +49,7 @@ def ends_on_rank_1(address: Path, order_json: bytes) -> None:
             os._exit(3)
         return evaluate(model, task, part, world, *more, **options)
 
-    training.evaluate = ending  # type: ignore[attr-defined,assignment]
+    training.evaluate = ending  # type: ignore[attr-defined]
     rank.main(address, order_json)
 
 
@@ -76,7 +76,7 @@ def runs_out_of_memory(address: Path, order_json: bytes) -> None:
         torch.empty(2**30, dtype=torch.uint8)
         raise AssertionError("there was memory")
 
-    training.evaluate = exhausting  # type: ignore[attr-defined,assignment]
+    training.evaluate = exhausting  # type: ignore[attr-defined]
     rank.main(address, order_json)
 
 
@@ -107,7 +107,7 @@ def notes_buffers(address: Path, order_json: bytes) -> None:
             torch.save(dict(model.named_buffers()), path)
         return evaluate(model, task, part, world, *more, **options)
 
-    training.evaluate = noting  # type: ignore[attr-defined,assignment]
+    training.evaluate = noting  # type: ignore[attr-defined]
     rank.main(address, order_json)
 
 

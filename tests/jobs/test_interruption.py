@@ -5,8 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.jobs.trials import Recorder, classification, denoising, same_state, saved
+from wconv_jobs import checkpoint
+from wconv_jobs.channel import Demand, Finished
+from wconv_jobs.checkpoint import Progress, TrainingState
+from wconv_jobs.placement import Placement
+from wconv_jobs.ranks import run_ranks
 from wconv_jobs.spec import EarlyStoppingSpec, ModelSpec, TrialSpec
 from wconv_jobs.training import train
 
@@ -62,25 +68,126 @@ def test_a_run_that_is_stopped_at_any_moment_and_resumed_ends_bitwise_like_one_t
 
 
 @pytest.mark.slow
-def test_two_ranks_that_are_stopped_within_an_epoch_and_resumed_end_bitwise_like_two_that_are_not(
+def test_two_ranks_stopped_in_the_middle_of_epochs_end_bitwise_like_two_that_are_not(
     tmp_path: Path,
 ) -> None:
-    def run(folder: Path, on_tick: Callable[[], Demand]) -> Finished:
+    def run(folder: Path, deadline_s: float | None) -> Finished:
+        spec = dropping(folder).model_copy(update={"deadline_s": deadline_s})
         result = run_ranks(
-            dropping(folder, batch=2, epochs=30),
+            spec,
             placement=Placement(2),
-            log_folder=folder / "logs",
+            log_folder=tmp_path / "logs",
             on_report=Recorder(),
-            on_tick=on_tick,
+            on_tick=lambda: Demand.GO,
         )
         assert isinstance(result, Finished)
         return result
 
-    expected = run(tmp_path / "whole", lambda: Demand.GO)
+    expected = run(tmp_path / "whole", None)
 
+    # Late from the start: each attempt takes the first step, after which the ranks ask.
+    first = run(tmp_path / "parts", 0.0)
+    step_1 = saved(tmp_path / "parts")
+    second = run(tmp_path / "parts", 0.0)
+    step_2 = saved(tmp_path / "parts")
+    resumed = run(tmp_path / "parts", None)
+
+    assert (first.ending, second.ending, resumed.ending) == ("stopped", "stopped", "complete")
+    assert [(len(part["reports"]), part["step"]) for part in (step_1, step_2)] == [(0, 1), (0, 2)]
+    assert len(step_2["loss_sums"]) == 2
+    del expected.metrics["epoch_s"], resumed.metrics["epoch_s"]
+    assert resumed.metrics == expected.metrics
+    assert same_state(saved(tmp_path / "parts"), saved(tmp_path / "whole"))
+
+
+@pytest.mark.slow
+def test_a_demand_reaches_ranks_within_an_epoch_that_takes_for_ever(tmp_path: Path) -> None:
+    spec = denoising(tmp_path / "trial", crops_per_epoch=10_000_000, epochs=1)
+    demanded = False
+
+    def tick() -> Demand:
+        nonlocal demanded
+        # The first checkpoint of an endless epoch: that of the time.
+        demanded = demanded or (tmp_path / "trial" / "checkpoint.pt").exists()
+        return Demand.CHECKPOINT if demanded else Demand.GO
+
+    result = run_ranks(
+        spec.model_copy(update={"checkpoint_every_s": 0.1}),
+        placement=Placement(2),
+        log_folder=tmp_path / "logs",
+        on_report=Recorder(),
+        on_tick=tick,
+    )
+
+    assert isinstance(result, Finished)
+    assert (result.ending, result.epoch) == ("stopped", 0)
+    content = saved(tmp_path / "trial")
+    assert content["reports"] == []
+    assert content["step"] > 1
+
+
+def test_a_checkpoint_that_is_old_is_replaced_within_the_epoch_and_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     steps = []
-    # Each attempt is told before it begins, and does one step all the same.
-    while run(tmp_path / "parts", lambda: Demand.CHECKPOINT).ending == "stopped":
-        steps.append(saved(tmp_path / "parts")["step"])
+    save = checkpoint.save
 
-    assert len(steps) > 1
+    def noting(spec: TrialSpec, state: TrainingState, progress: Progress) -> None:
+        steps.append((len(progress.reports), progress.step))
+        save(spec, state, progress)
+
+    monkeypatch.setattr(checkpoint, "save", noting)
+    often = classification(tmp_path, epochs=1).model_copy(update={"checkpoint_every_s": 1e-9})
+
+    train(often, Recorder())
+    train(classification(tmp_path / "seldom", epochs=1), Recorder())
+
+    assert steps == [(0, 1), (0, 2), (0, 3), (1, 0), (1, 0)]
+
+
+class _Killed(BaseException):
+    """What a test raises where a real run would be killed."""
+
+
+def test_a_run_that_is_killed_after_a_checkpoint_within_an_epoch_goes_on_from_there(
+    tmp_path: Path,
+) -> None:
+    asked = 0
+
+    def killed_at_step_3() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 3:
+            raise _Killed
+        return False
+
+    often = classification(tmp_path / "parts").model_copy(update={"checkpoint_every_s": 1e-9})
+    expected = train(classification(tmp_path / "whole"), Recorder())
+
+    with pytest.raises(_Killed):
+        train(often, Recorder(), demanded=killed_at_step_3)
+    left = saved(tmp_path / "parts")["step"]
+    resumed = train(classification(tmp_path / "parts"), Recorder())
+
+    assert left == 2
+    assert resumed.metrics == expected.metrics
+    assert same_state(saved(tmp_path / "parts"), saved(tmp_path / "whole"))
+
+
+def test_the_losses_of_an_interrupted_epoch_count_the_same_on_another_number_of_ranks(
+    tmp_path: Path,
+) -> None:
+    whole, resumed = Recorder(), Recorder()
+    train(classification(tmp_path / "whole", epochs=1), whole)
+    train(classification(tmp_path / "parts", epochs=1), Recorder(), demanded=_demanded_at(2))
+    content = saved(tmp_path / "parts")
+    # As two ranks would have left it: each has the mean loss of its half of the batch.
+    (total,) = content["loss_sums"]
+    content["loss_sums"] = [total - 0.5, total + 0.5]
+    torch.save(content, tmp_path / "parts" / "checkpoint.pt")
+
+    train(classification(tmp_path / "parts", epochs=1), resumed)
+
+    assert resumed.metrics[0]["train_loss"] == pytest.approx(
+        whole.metrics[0]["train_loss"], rel=1e-12
+    )
