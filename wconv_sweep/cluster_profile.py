@@ -6,7 +6,7 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from wconv_jobs.spec import Spec
 from wconv_sweep import resources
-from wconv_sweep.study_config import Name
+from wconv_sweep.search_config import Name
 from wconv_sweep.yaml_files import read_document, validate
 
 

@@ -1,17 +1,25 @@
 """The `search` section of a study file: bounds, sampler and pruner."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat, JsonValue, model_validator
 
 from wconv_jobs.spec import Spec
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
+"""Names become folders, job names and table keys: letters, digits, _ and - alone."""
 
 Bound = Annotated[tuple[FiniteFloat, FiniteFloat], Field(strict=False)]
 
 _AtLeastOne = Annotated[int, Field(ge=1)]
 
 
-class TpeSpec(Spec):
+class _Sampler(Spec):
+    takes_notes: ClassVar[bool] = False
+    """Whether its notes on the trials of others decide what it proposes."""
+
+
+class TpeSpec(_Sampler):
     """Tree-structured Parzen estimator, `optuna.samplers.TPESampler`."""
 
     name: Literal["tpe"]
@@ -23,20 +31,20 @@ class TpeSpec(Spec):
     """Stay away from densities that are being trained, for many workers at once."""
 
 
-class GpSpec(Spec):
+class GpSpec(_Sampler):
     """Gaussian process, `optuna.samplers.GPSampler`."""
 
     name: Literal["gp"]
     startup_trials: _AtLeastOne = 10
 
 
-class RandomSpec(Spec):
+class RandomSpec(_Sampler):
     """Uniformly random densities."""
 
     name: Literal["random"]
 
 
-class QmcSpec(Spec):
+class QmcSpec(_Sampler):
     """The Sobol sequence, which fills the range more evenly than chance does."""
 
     name: Literal["qmc"]
@@ -45,14 +53,36 @@ class QmcSpec(Spec):
     and the centre, which is often the plain baseline."""
 
 
-class CmaesSpec(Spec):
+class CmaesSpec(_Sampler):
     """Covariance matrix adaptation, `optuna.samplers.CmaEsSampler`; takes two coefficients or
     more."""
 
+    takes_notes: ClassVar[bool] = True
     name: Literal["cmaes"]
 
 
-class GridSpec(Spec):
+class DirectLSpec(_Sampler):
+    """Division of the bounds into ever smaller rectangles, see `wconv_sweep.direct_l`."""
+
+    name: Literal["direct-l"]
+
+
+class OptunaSpec(_Sampler):
+    """Any sampler of Optuna's, or one of your own that is derived from `BaseSampler`.
+
+    The class is imported and called: a study that names its own Python is to be trusted like a
+    program.
+    """
+
+    takes_notes: ClassVar[bool] = True
+    name: Literal["optuna"]
+    path: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
+    """Where it is imported from, on every node, e.g. `optuna.samplers.NSGAIISampler`."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """Keyword arguments of the class; `seed` is the program's."""
+
+
+class GridSpec(_Sampler):
     """Every point of a grid, once."""
 
     name: Literal["grid"]
@@ -70,7 +100,8 @@ class GridSpec(Spec):
 
 
 SamplerSpec = Annotated[
-    TpeSpec | GpSpec | RandomSpec | QmcSpec | CmaesSpec | GridSpec, Field(discriminator="name")
+    TpeSpec | GpSpec | RandomSpec | QmcSpec | CmaesSpec | DirectLSpec | GridSpec | OptunaSpec,
+    Field(discriminator="name"),
 ]
 
 

@@ -16,14 +16,12 @@ from wconv_jobs.spec import DataSpec, ModelSpec, RecipeSpec, Spec
 from wconv_sweep import resources
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.grid import grid_points, grid_size
+from wconv_sweep.optuna_samplers import what_is_wrong
 from wconv_sweep.recipes import fill_in_recipe
-from wconv_sweep.search_config import GridSpec, NoPrunerSpec, SearchSpec
+from wconv_sweep.search_config import GridSpec, Name, NoPrunerSpec, OptunaSpec, SearchSpec
 from wconv_sweep.settings import apply_settings
 from wconv_sweep.smoke import shrink
 from wconv_sweep.yaml_files import Document, read_document, validate
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
-"""Names become folders, job names and table keys: letters, digits, _ and - alone."""
 
 _FOLDERS = {"folder", "cache_folder"}
 
@@ -289,6 +287,9 @@ def _search_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
                 "tpe or gp.",
             )
         )
+    if isinstance(search.sampler, OptunaSpec):
+        found = what_is_wrong(search.sampler)
+        problems += [(("search", "sampler", key), text) for key, text in found]
     if isinstance(search.sampler, GridSpec):
         problems += _grid_problems(config, search.sampler, fixed)
     elif trials < fixed:

@@ -97,7 +97,8 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
         (
             {"search": {"bounds": [[0.5, 1.5]], "sampler": {"name": "tpee"}}},
             "search.sampler: input tag 'tpee' found using 'name' does not match any of the "
-            "expected tags: 'tpe', 'gp', 'random', 'qmc', 'cmaes', 'grid'",
+            "expected tags: 'tpe', 'gp', 'random', 'qmc', 'cmaes', "
+            "'direct-l', 'grid', 'optuna'",
         ),
         (
             {"search": {"bounds": [[0.5, 1.5]], "sampler": {"name": "gp", "startup_trial": 3}}},
