@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from wconv_sweep import cli_catalogue, cli_db
+from wconv_sweep import cli_catalogue, cli_db, cli_simulate
 from wconv_sweep.cli_options import DEFAULT_RUNS, Json, Runs, Settings, StorageUrl, Study
 from wconv_sweep.errors import ConfigurationError, WconvSweepError
 
@@ -209,6 +209,9 @@ def retry_command(
         print(f"Go on with: {_command('resume', storage, runs, study)}")
     else:
         print(f"{study}: no trial has failed, so nothing was changed.")
+
+
+app.command("simulate")(cli_simulate.simulate_command)
 
 
 @app.command("stop")
