@@ -5,6 +5,7 @@ of a run from what the density does, and names the density by all trials: simula
 optima it lies two to four times nearer to the best one.
 """
 
+import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ MAX_TRIALS = 400
 """Trials that are fitted, chosen at random if there are more: the cost grows with their cube."""
 SHORTEST, LONGEST = 0.2, 5.0
 """Length scales, in widths of the bounds. Below, few noisy trials would be interpolated."""
+
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -226,7 +229,8 @@ def _regress(unit_NC: Vector, values_N: Vector, seed: int) -> "GaussianProcessRe
         nu=2.5,
     ) + WhiteKernel(0.5, (1e-4, 1e1))
     process = GaussianProcessRegressor(kernel, n_restarts_optimizer=3, random_state=seed)
-    with warnings.catch_warnings():
+    # Filters of warnings are those of the whole process, whichever thread sets them.
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
         # A flat response ends at a bound of its length scale, as it should.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return process.fit(unit_NC, values_N)
