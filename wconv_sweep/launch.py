@@ -13,6 +13,7 @@ from wconv_sweep.data_files import check_data, make_smoke_data
 from wconv_sweep.errors import ConfigurationError, StorageAway, SweepFailed
 from wconv_sweep.provenance import provenance_of
 from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.slot_plan import GivenDensity
 from wconv_sweep.status import StudyStatus, read_status
 from wconv_sweep.storage import (
     Storage,
@@ -24,6 +25,7 @@ from wconv_sweep.storage import (
 from wconv_sweep.study_config import StudyConfig, load_study, locate_data
 from wconv_sweep.submission import Pilots, pilot_command, start_pilots
 from wconv_sweep.tables import StudyState
+from wconv_sweep.warm_start import warm_densities
 
 SMOKE_DATA = "smoke_data"
 """Folder of made-up data in the folder of all runs."""
@@ -44,6 +46,8 @@ class Plan:
     """The profile, by name or by absolute path."""
     smoke: bool = False
     """Whether the study is shrunk and trains on made-up data."""
+    given: Sequence[GivenDensity] = ()
+    """Densities that a new study begins its search with, from those of `search.warm_start`."""
 
     @property
     def warnings(self) -> list[str]:
@@ -90,7 +94,8 @@ def plan_launch(
     Raises:
         ConfigurationError: a file has problems; all of them are named.
         StorageError: the storage exists and cannot be used.
-        StudyError: the storage holds another study of this name.
+        StudyError: the storage holds another study of this name, or lacks one that is to be
+            built on.
     """
     smoke_folder = runs / SMOKE_DATA if smoke else None
     config = locate_data(load_study(study, settings=settings, smoke_folder=smoke_folder))
@@ -108,7 +113,9 @@ def plan_launch(
         finally:
             storage.close()
     folder.check_free(uid)
-    return Plan(config, profile, storage_url, folder, _lasting_name(cluster), smoke)
+    # A study that was launched has them in its slots, whatever has become of their sources.
+    given = warm_densities(storage_url, config) if uid is None else []
+    return Plan(config, profile, storage_url, folder, _lasting_name(cluster), smoke, given)
 
 
 def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
@@ -132,6 +139,7 @@ def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
         plan.config,
         plan.folder,
         plan.cluster,
+        given=plan.given,
         provenance=provenance_of(plan.config),
         accept_changes=accept_changes,
     )

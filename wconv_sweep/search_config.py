@@ -195,6 +195,9 @@ class SearchSpec(Spec):
     """One [low, high] per coefficient, outermost first."""
     sampler: SamplerSpec
     pruner: PrunerSpec = NoPrunerSpec(name="none")
+    warm_start: list[Name] = Field(default_factory=list)
+    """Finished studies of the same storage, with a related network or kernel size: the densities
+    that they make likely are tried first."""
     replicates: _AtLeastOne = 1
     """Seeds that each density is trained with, fixed points included; one is measured to be best,
     since all trials together name the density."""

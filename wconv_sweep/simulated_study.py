@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import URL
 
+from wconv_sweep.confirmation import searched, surrogate_of
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.status import StudyStatus, read_status, study_names
 from wconv_sweep.storage import has_storage, open_storage
 from wconv_sweep.study_config import StudyConfig, load_study
-from wconv_sweep.surrogate import fit
-from wconv_sweep.tables import SlotState
 
 ENOUGH = 8
 """Completed trials from which the noise between seeds is estimated."""
@@ -68,14 +67,8 @@ def _status_of(study: str, url: URL) -> StudyStatus | None:
 
 
 def _measured(status: StudyStatus) -> Measured | None:
-    rows = [
-        (row.density, row.value)
-        for row in status.trials
-        if row.state is SlotState.COMPLETE and row.density is not None and row.value is not None
-    ]
-    if len(rows) < ENOUGH:
+    if len(searched(status.trials)) < ENOUGH:
         return None
-    config = status.config
-    densities, values = zip(*rows, strict=True)
-    model = fit(densities, values, config.search.bounds, config.direction, config.seed)
-    return Measured(float(model.noise_sd), status.usage.trial_h)
+    model = surrogate_of(status.trials, status.config)
+    assert model is not None
+    return Measured(model.noise_sd, status.usage.trial_h)

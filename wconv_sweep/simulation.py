@@ -7,23 +7,26 @@ in standard deviations of the seed. `workers` trials run at a time and take 1 +-
 
 import heapq
 import math
+import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from optuna.trial import TrialState
 
 from wconv_jobs.seeding import derive_seed
+from wconv_sweep.confirmation import choose_candidates, surrogate_of
 from wconv_sweep.known_trials import KnownTrials
+from wconv_sweep.results import TrialRow
 from wconv_sweep.sampling import propose
+from wconv_sweep.slot_plan import PlannedSlot, plan_slots
+from wconv_sweep.statistics import paired_difference
 from wconv_sweep.study_config import PLAIN, StudyConfig
 from wconv_sweep.surfaces import SHAPES, surface
-from wconv_sweep.surrogate import fit
+from wconv_sweep.tables import SEARCHING, SlotState, Stage
 
-CONFIRMED = 3
-"""Densities that are trained on fresh seeds: the model's, the best observed, the plain one."""
 DURATION_SD = 0.1
 """Spread of the time that a trial takes, relative to it."""
 
@@ -87,7 +90,6 @@ def simulate(
     budgets: Sequence[int],
     workers: Sequence[int],
     repeats: int,
-    confirm_seeds: int = 5,
     named_by: Sequence[NamedBy] = NAMED_BY,
     on_study: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Outcome]:
@@ -100,7 +102,6 @@ def simulate(
         budgets: trials, confirmation included.
         workers: trials at the same time.
         repeats: studies of each surface and number of workers, each with an optimum of its own.
-        confirm_seeds: fresh seeds of each of `CONFIRMED` densities; 0: no confirmation.
         named_by: the ways of naming that are followed.
         on_study: gets how many studies are done, of how many.
     """
@@ -116,9 +117,17 @@ def simulate(
         response = surface(shape, len(config.search.bounds), seed)
         trained = train_on(config, response, count, max(budgets), seed)
         for budget in budgets:
-            found = _name(config, response, trained, budget, confirm_seeds, seed, named_by)
+            found = _name(config, response, trained, budget, seed, named_by)
             outcomes += [
-                Outcome(shape, count, budget, by, regret, bias, covered)
+                Outcome(
+                    shape,
+                    count,
+                    budget if by == "confirmed" else min(budget, len(trained)),
+                    by,
+                    regret,
+                    bias,
+                    covered,
+                )
                 for by, regret, bias, covered in found
             ]
         on_study(done, len(plan))
@@ -171,25 +180,26 @@ def train_on(
         config: the study; its sampler, bounds and fixed points are used.
         response: what is found, in standard deviations of the seed.
         workers: trials that run at the same time.
-        trials: how many, fixed points included.
+        trials: how many, fixed points included; a grid has as many as it has.
         seed: of the noise, of the sampler and of how long each trial takes.
     """
     config = config.model_copy(update={"seed": seed})
     noise = np.random.default_rng([seed, 1]).normal(size=trials)
     durations = 1 + DURATION_SD * np.random.default_rng([seed, 2]).normal(size=trials)
-    given = [*config.fixed_points().values(), *config.grid_points()]
+    planned = _searching(config, trials)
     known, begun = KnownTrials(config), list[Trained]()
     running: list[tuple[float, int]] = []
     now = 0.0
-    for number in range(trials):
+    for number in range(len(planned)):
         if len(running) == workers:
             now, ended = heapq.heappop(running)
             trained = begun[ended]
             known.tell(ended, state=TrialState.COMPLETE, value=_in(config, trained.value))
         known.tell(number)
-        if number < len(given):
-            density, notes = given[number], {}
-        else:
+        density, notes = planned[number].density, dict[str, Any]()
+        if density is None and planned[number].replicate:
+            density = begun[-1].density
+        elif density is None:
             proposal = propose(config, known, number, number)
             density, notes = proposal.density, dict(proposal.attributes)
         known.tell(number, density, attributes=notes)
@@ -197,6 +207,13 @@ def train_on(
         begun.append(Trained(density, truth + float(noise[number]), truth))
         heapq.heappush(running, (now + float(durations[number]), number))
     return begun
+
+
+def _searching(config: StudyConfig, trials: int) -> list[PlannedSlot]:
+    """Return the slots of a study up to its confirmation, for so many trials."""
+    budget = config.budget.model_copy(update={"trials": trials})
+    searching = config.model_copy(update={"budget": budget, "confirm": None})
+    return [slot for slot in plan_slots(searching) if slot.stage in SEARCHING][:trials]
 
 
 def shares(config: StudyConfig, density: Sequence[float]) -> list[float]:
@@ -208,7 +225,7 @@ def shares(config: StudyConfig, density: Sequence[float]) -> list[float]:
 
 
 def _in(config: StudyConfig, value: float) -> float:
-    """Return a value of which more is better as the study's objective has it."""
+    """Return a value of which more is better as the objective has it, and the other way round."""
     return value if config.direction == "maximize" else -value
 
 
@@ -217,63 +234,80 @@ def _name(
     response: Response,
     trained: Sequence[Trained],
     budget: int,
-    confirm_seeds: int,
     seed: int,
     named_by: Sequence[NamedBy],
 ) -> Iterator[tuple[NamedBy, float, float, bool | None]]:
     """Yield how the density is named, its regret, the bias of its value and the coverage."""
     searched = trained[:budget]
-    best = max(searched, key=lambda each: each.value)
     if "observed" in named_by:
+        best = max(searched, key=lambda each: each.value)
         yield "observed", -best.truth, best.value - best.truth, None
     if "model" in named_by:
-        point, promised = _model_best(config, searched, seed)
-        truth = response(shares(config, point))
-        yield "model", -truth, promised - truth, None
-    spent = CONFIRMED * confirm_seeds
-    if "confirmed" not in named_by or not spent or budget <= spent + len(config.fixed_points()):
-        return
-    searched = trained[: budget - spent]
-    best = max(searched, key=lambda each: each.value)
-    point, _ = _model_best(config, searched, seed)
-    candidates = [(response(shares(config, each)), each) for each in (point, best.density)]
-    noise = np.random.default_rng([seed, 3, budget]).normal(size=(CONFIRMED, confirm_seeds))
-    runs = [truth + noise[row] for row, (truth, _) in enumerate(candidates)]
-    winner = int(runs[1].mean() > runs[0].mean())
-    truth = candidates[winner][0]
-    plain = response(shares(config, config.fixed_points()[PLAIN]))
-    low, high = _t_interval(runs[winner] - (plain + noise[2]))
-    yield (
-        "confirmed",
-        -truth,
-        float(runs[winner].mean()) - truth,
-        low <= truth - plain <= high,
-    )
+        yield "model", *_by_model(config, response, searched), None
+    if "confirmed" in named_by and config.confirm is not None:
+        searched = trained[: budget - config.confirm.trials]
+        if budget >= config.confirm.trials + len(config.fixed_points()) * config.search.replicates:
+            yield "confirmed", *_by_confirmation(config, response, searched, [seed, 3, budget])
 
 
-def _model_best(
-    config: StudyConfig, searched: Sequence[Trained], seed: int
-) -> tuple[tuple[float, ...], float]:
-    """Return the maximum of the surrogate's mean, and the mean there."""
-    model = fit(
-        np.array([each.density for each in searched]),
-        np.array([each.value for each in searched]),
-        config.search.bounds,
-        "maximize",
-        seed,
-    )
-    point = tuple(float(each) for each in model.best_point())
-    mean, _ = model.mean_sd(np.array([point]))
-    return point, float(mean[0])
+def _by_model(
+    config: StudyConfig, response: Response, searched: Sequence[Trained]
+) -> tuple[float, float]:
+    """Return regret and bias of the surrogate's maximum, which its mean is promised of."""
+    model = surrogate_of(_rows(config, searched), config)
+    assert model is not None
+    point = model.best_point()
+    (promised,), _ = model.mean_sd([point])
+    truth = response(shares(config, point))
+    return -truth, _in(config, float(promised)) - truth
+
+
+def _by_confirmation(
+    config: StudyConfig, response: Response, searched: Sequence[Trained], seed: Sequence[int]
+) -> tuple[float, float, bool | None]:
+    """Return regret, bias and coverage of the candidate that is best on fresh seeds.
+
+    Where all candidates are plain convolution, that is named, and nothing is compared.
+    """
+    assert config.confirm is not None
+    candidates = list(choose_candidates(_rows(config, searched), config).values())
+    plain = config.fixed_points()[PLAIN]
+    truths = [response(shares(config, each)) for each in [plain, *candidates]]
+    random = np.random.default_rng(seed)
+    runs = [dict(enumerate(truth + random.normal(size=config.confirm.seeds))) for truth in truths]
+    means = [statistics.fmean(each.values()) for each in runs]
+    named = max(range(1, len(runs)), key=lambda arm: means[arm], default=0)
+    bias = means[named] - truths[named]
+    if not named:
+        return -truths[0], bias, None
+    difference = paired_difference(runs[named], runs[0], comparisons=len(candidates))
+    assert difference is not None
+    assert difference.interval is not None
+    low, high = difference.interval
+    return -truths[named], bias, low <= truths[named] - truths[0] <= high
+
+
+def _rows(config: StudyConfig, searched: Sequence[Trained]) -> list[TrialRow]:
+    """Return trials as a study has them."""
+    return [
+        TrialRow(
+            position=number,
+            stage=Stage.SEARCH,
+            label=None,
+            density=each.density,
+            state=SlotState.COMPLETE,
+            trial=number,
+            attempt=1,
+            epoch=config.recipe.epochs,
+            value=_in(config, each.value),
+            metrics={},
+            provenance={},
+            reason=None,
+            lease_until=None,
+        )
+        for number, each in enumerate(searched)
+    ]
 
 
 def _standard_error(values: np.ndarray) -> float:
     return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
-
-
-def _t_interval(differences: np.ndarray) -> tuple[float, float]:
-    from scipy.stats import t
-
-    # Two densities are compared with plain convolution, of which one is picked (Bonferroni).
-    reach = float(t.ppf(1 - 0.025 / 2, len(differences) - 1)) * _standard_error(differences)
-    return float(differences.mean()) - reach, float(differences.mean()) + reach

@@ -39,8 +39,21 @@ class PlannedSlot:
         }
 
 
-def plan_slots(config: StudyConfig) -> Iterator[PlannedSlot]:
-    """Yield the slots of a new study, `budget.trials` of them, in the order of claiming."""
+@dataclass(frozen=True)
+class GivenDensity:
+    """A density that the search trains before it proposes its own."""
+
+    label: str
+    density: tuple[float, ...]
+
+
+def plan_slots(config: StudyConfig, given: Sequence[GivenDensity] = ()) -> Iterator[PlannedSlot]:
+    """Yield the slots of a new study, `budget.trials` of them, in the order of claiming.
+
+    Args:
+        config: the study.
+        given: densities to begin the search with, as many as its budget holds.
+    """
     replicates = range(config.search.replicates)
     for label, density in config.fixed_points().items():
         for replicate in replicates:
@@ -50,7 +63,12 @@ def plan_slots(config: StudyConfig) -> Iterator[PlannedSlot]:
         for replicate in replicates:
             yield PlannedSlot(Stage.SEARCH, replicate, density=density)
     if not grid:
-        yield from plan_search(config, config.search_trials)
+        begun = given[: config.search_trials // config.search.replicates]
+        for each in begun:
+            for replicate in replicates:
+                yield PlannedSlot(Stage.SEARCH, replicate, each.label, each.density)
+        spent = len(begun) * config.search.replicates
+        yield from plan_search(config, config.search_trials - spent)
     if config.confirm is not None:
         # Its densities and labels are written when it opens.
         for number in range(config.confirm.trials):

@@ -37,6 +37,9 @@ def shrink(document: Document, folder: Path) -> Document:
     if document.get(("search", "sampler", "name")) == "grid":
         # A grid is as large as it is: two of its points are two random ones.
         values["search", "sampler"] = {"name": "random"}
+    if document.get(("search", "warm_start")) is not None:
+        # Its sources are real studies, which a trial run need not have.
+        values["search", "warm_start"] = []
     if document.get(("search", "pruner")) is not None:
         # Two epochs are too few to stop any trial.
         values["search", "pruner"] = {"name": "none"}

@@ -3,6 +3,7 @@
 import json
 import uuid
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -14,7 +15,7 @@ from wconv_sweep import trial_rows
 from wconv_sweep.errors import StudyError
 from wconv_sweep.provenance import Provenance, differences
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slot_plan import plan_search, plan_slots
+from wconv_sweep.slot_plan import GivenDensity, plan_search, plan_slots
 from wconv_sweep.status import study_row
 from wconv_sweep.storage import Storage
 from wconv_sweep.study_config import MAY_CHANGE, StudyConfig, config_of
@@ -89,6 +90,7 @@ def create_or_extend(
     folder: RunFolder,
     cluster: str,
     *,
+    given: Sequence[GivenDensity] = (),
     provenance: Provenance | None = None,
     accept_changes: bool = False,
 ) -> bool:
@@ -102,6 +104,7 @@ def create_or_extend(
         config: its definition.
         folder: of a new study; one that exists keeps its own.
         cluster: profile that `resume` uses from now on, by name or path.
+        given: densities that a new study begins its search with.
         provenance: of what its trials will come from.
         accept_changes: let a study go on whose provenance is another one.
 
@@ -136,7 +139,7 @@ def create_or_extend(
                 provenance=None if provenance is None else json.dumps(dict(provenance)),
             )
         )
-        for position, planned in enumerate(plan_slots(config)):
+        for position, planned in enumerate(plan_slots(config, given)):
             connection.execute(insert(SLOTS).values(planned.row(config.study, position)))
     return True
 

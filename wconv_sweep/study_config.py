@@ -307,6 +307,11 @@ def _search_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
     if isinstance(search.sampler, OptunaSpec):
         found = what_is_wrong(search.sampler)
         problems += [(("search", "sampler", key), text) for key, text in found]
+    if search.warm_start and isinstance(search.sampler, GridSpec):
+        text = "is for a search that goes on from there; a grid has its own points. Remove it."
+        problems.append((("search", "warm_start"), text))
+    if config.study in search.warm_start:
+        problems.append((("search", "warm_start"), "names the study itself. Remove it."))
     if isinstance(search.sampler, GridSpec):
         problems += _grid_problems(config, search.sampler)
     else:

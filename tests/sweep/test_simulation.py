@@ -22,6 +22,8 @@ from wconv_sweep.surfaces import Surface
 LINE = [[0.5, 1.5]]
 HILL = Surface("hill", (0.4,))
 
+CONFIRM = {"candidates": 2, "seeds": 5}
+
 LEARNING: list[dict[str, Any]] = [
     {"name": "tpe", "startup_trials": 4},
     {"name": "direct-l"},
@@ -79,6 +81,30 @@ def test_a_grid_is_tried_point_by_point_beside_the_fixed_points() -> None:
 
     assert sorted(each.density[0] for each in tried) == [0.5, 0.6, 0.75, 1.0, 1.25, 1.5]
     assert [each.density[0] for each in tried[:2]] == [1.0, 0.6]
+
+
+def test_replicates_repeat_a_density_and_draw_another_seed() -> None:
+    config = study_of({"name": "tpe", "startup_trials": 4}, bounds=LINE, replicates=2)
+
+    tried = train_on(config, HILL, workers=2, trials=20, seed=0)
+
+    first, second = tried[::2], tried[1::2]
+    assert [each.density for each in first] == [each.density for each in second]
+    assert len({each.density for each in first}) == 10
+    assert all(a.value != b.value for a, b in zip(first, second, strict=True))
+
+
+def test_a_confirmation_that_does_not_fit_is_left_out_and_a_grid_keeps_its_size() -> None:
+    grid = study_of({"name": "grid", "points": [5]}, bounds=LINE, confirm=CONFIRM)
+
+    outcomes = simulate(grid, budgets=[20], workers=[1], repeats=1)
+
+    # Five points, the plain baseline among them, and three densities on five seeds.
+    assert {(each.named_by, each.trials) for each in outcomes} == {
+        ("observed", 5),
+        ("model", 5),
+        ("confirmed", 20),
+    }
 
 
 def test_shares_are_those_of_the_bounds() -> None:
@@ -142,7 +168,7 @@ def test_budgets_are_compared_where_the_sampler_has_a_choice() -> None:
 
 
 def test_a_simulation_is_the_same_each_time_and_tells_how_far_it_is() -> None:
-    config = study_of({"name": "random"}, bounds=LINE)
+    config = study_of({"name": "random"}, bounds=LINE, confirm=CONFIRM)
     told: list[tuple[int, int]] = []
 
     def run() -> list[Outcome]:
@@ -165,7 +191,7 @@ def test_a_simulation_is_the_same_each_time_and_tells_how_far_it_is() -> None:
 
 @pytest.mark.slow
 def test_a_simulated_study_shows_what_naming_by_the_best_run_costs() -> None:
-    config = study_of({"name": "tpe"}, bounds=LINE)
+    config = study_of({"name": "tpe"}, bounds=LINE, confirm=CONFIRM)
 
     found = cells(simulate(config, budgets=[45], workers=[8], repeats=25))
 
@@ -178,7 +204,7 @@ def test_a_simulated_study_shows_what_naming_by_the_best_run_costs() -> None:
 
 @pytest.mark.slow
 def test_from_search_to_naming_the_interval_holds_the_true_difference() -> None:
-    config = study_of({"name": "random"}, bounds=LINE)
+    config = study_of({"name": "random"}, bounds=LINE, confirm=CONFIRM)
 
     outcomes = simulate(config, budgets=[30], workers=[8], repeats=50, named_by=["confirmed"])
 

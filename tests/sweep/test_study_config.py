@@ -281,3 +281,13 @@ def test_a_dollar_that_names_nothing_is_refused(study_file: StudyFile) -> None:
 
     with pytest.raises(ConfigurationError, match=r"holds a \$ that names no variable. Write \$\$"):
         locate_data(config, {})
+
+
+def test_a_warm_start_is_for_searches_and_from_others(study_file: StudyFile) -> None:
+    grid = GRID | {"warm_start": ["other"]}
+    of_itself = PRUNED | {"warm_start": ["tiny"]}
+
+    (problem,) = problems_of(study_file(search=grid, budget={"trials": 21}))
+    assert "search.warm_start: is for a search that goes on from there" in problem
+    (problem,) = problems_of(study_file(search=of_itself))
+    assert "search.warm_start: names the study itself" in problem
