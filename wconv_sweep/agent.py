@@ -30,6 +30,7 @@ from wconv_sweep.pruning import Pruning
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.sampling import propose
 from wconv_sweep.search_space import distributions_of
+from wconv_sweep.slot_plan import ablation_of
 from wconv_sweep.slots import Claim, LeaseLost, NoSlot, SlotTable
 from wconv_sweep.spool import Spool, replay
 from wconv_sweep.storage import Storage, open_storage
@@ -250,6 +251,7 @@ class _Agent:
             density=density,
             study_seed=config.seed,
             replicate=claim.replicate,
+            ablation=ablation_of(claim.stage, claim.label),
             threads_per_rank=config.trial.threads_per_rank,
             checkpoint_folder=self._folder.trial(claim.trial),
             deadline_s=self._training_ends_s,

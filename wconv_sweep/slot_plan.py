@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from wconv_jobs.spec import Ablation
 from wconv_sweep.study_config import StudyConfig
 from wconv_sweep.tables import SlotState, Stage
 
-INITIAL_WEIGHTS = "initial weights"
-GRADIENT = "gradient"
-ABLATIONS = (INITIAL_WEIGHTS, GRADIENT)
-"""Labels of an ablation's slots: which half of the density's effect plain convolution gets."""
+ABLATIONS: tuple[Ablation, ...] = ("initial weights", "gradient")
+"""Labels of an ablation's slots: which half of the density's effect plain convolution gets. That
+of both and that of neither are in the confirmation."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,13 @@ def plan_ablation(replicates: Sequence[int]) -> Iterator[PlannedSlot]:
     for label in ABLATIONS:
         for replicate in replicates:
             yield PlannedSlot(Stage.ABLATION, replicate, label, state=SlotState.CLOSED)
+
+
+def ablation_of(stage: Stage, label: str | None) -> Ablation:
+    """Return what a slot leaves out of its density's effect."""
+    if stage is not Stage.ABLATION:
+        return "none"
+    return next(each for each in ABLATIONS if each == label)
 
 
 def first_fresh_replicate(config: StudyConfig) -> int:
