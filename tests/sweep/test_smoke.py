@@ -122,3 +122,14 @@ def test_the_network_gets_as_many_classes_as_the_made_up_data(
     small = load_study(str(path), smoke_folder=tmp_path)
 
     assert small.model.options["num_classes"] == 4
+
+
+def test_a_smoke_run_needs_no_source_of_a_warm_start(
+    study_file: StudyFile, tmp_path: Path
+) -> None:
+    search = {"bounds": [[0.5, 1.5]], "sampler": {"name": "tpe"}, "warm_start": ["another"]}
+
+    small = load_study(str(study_file(search=search)), smoke_folder=tmp_path)
+
+    assert small.search.warm_start == []
+    assert small.search.sampler.name == "tpe"
