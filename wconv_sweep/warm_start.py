@@ -24,6 +24,8 @@ from wconv_sweep.surrogate import Surrogate
 
 POINTS = 4
 """Densities taken from each source."""
+APART = 0.05
+"""Least distance of two of them, as a share of the bounds: nearer ones would tell the same."""
 CANDIDATES = 256
 """Densities among which those beside the best are sought."""
 
@@ -79,12 +81,12 @@ def likely_points(surrogate: Surrogate, seed: int) -> list[tuple[float, ...]]:
     unit_PC = qmc.Sobol(len(low_C), seed=seed % 2**32).random(CANDIDATES)
     points_PC = np.concatenate([[surrogate.best_point()], low_C + unit_PC * (high_C - low_C)])
     mean_P, _ = surrogate.mean_sd(points_PC)
-    likely_PC = points_PC[np.abs(mean_P - mean_P[0]) < surrogate.noise_sd]
+    likely_PC = points_PC[np.abs(mean_P - mean_P[0]) <= surrogate.noise_sd]  # the best among them
     chosen = [points_PC[0]]
     while len(chosen) < POINTS:
         scaled = (likely_PC[:, None] - np.array(chosen)[None]) / (high_C - low_C)
         distance_P = (scaled**2).sum(axis=-1).min(axis=1)
-        if not len(distance_P) or distance_P.max() == 0.0:
+        if distance_P.max() < APART**2:
             break
         chosen.append(likely_PC[int(distance_P.argmax())])
     return [tuple(float(value) for value in point) for point in chosen]
