@@ -13,6 +13,7 @@ from wconv_sweep.data_files import check_data, make_smoke_data
 from wconv_sweep.errors import ConfigurationError, StorageAway, SweepFailed
 from wconv_sweep.provenance import provenance_of
 from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.stages import add_ablation, check_ablation
 from wconv_sweep.status import StudyStatus, read_status
 from wconv_sweep.storage import (
     Storage,
@@ -44,6 +45,8 @@ class Plan:
     """The profile, by name or by absolute path."""
     smoke: bool = False
     """Whether the study is shrunk and trains on made-up data."""
+    ablate: bool = False
+    """Whether the trials of an ablation are added."""
 
     @property
     def warnings(self) -> list[str]:
@@ -76,6 +79,7 @@ def plan_launch(
     *,
     settings: Sequence[str] = (),
     smoke: bool = False,
+    ablate: bool = False,
 ) -> Plan:
     """Check the study, the cluster, the user's data and the storage; write nothing.
 
@@ -86,6 +90,7 @@ def plan_launch(
         runs: folder of all runs.
         settings: changes of single keys of the study, see `wconv_sweep.settings`.
         smoke: shrink the study, see `wconv_sweep.smoke`.
+        ablate: add the trials of an ablation, see `wconv_sweep.stages`.
 
     Raises:
         ConfigurationError: a file has problems; all of them are named.
@@ -95,6 +100,8 @@ def plan_launch(
     smoke_folder = runs / SMOKE_DATA if smoke else None
     config = locate_data(load_study(study, settings=settings, smoke_folder=smoke_folder))
     profile = load_profile(cluster)
+    if ablate:
+        check_ablation(config)
     if not smoke:
         check_data(config)
     _check_gpus(config, profile)
@@ -108,7 +115,7 @@ def plan_launch(
         finally:
             storage.close()
     folder.check_free(uid)
-    return Plan(config, profile, storage_url, folder, _lasting_name(cluster), smoke)
+    return Plan(config, profile, storage_url, folder, _lasting_name(cluster), smoke, ablate)
 
 
 def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
@@ -135,6 +142,8 @@ def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
         provenance=provenance_of(plan.config),
         accept_changes=accept_changes,
     )
+    if plan.ablate:
+        add_ablation(storage, plan.config)
     return _start(storage, plan.config.study, plan.profile)
 
 

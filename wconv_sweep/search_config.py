@@ -136,7 +136,8 @@ class StopSpec(Spec):
 
     trials: _AtLeastOne
     """Trials in a row after which the expected improvement was below what a confirmation can
-    resolve: the noise of a run over the square root of `confirm.seeds`."""
+    resolve: the noise of a run over the square root of `confirm.seeds`, which is 1 without a
+    confirmation."""
     minimum: _AtLeastOne
     """Completed trials, fixed points included, before which the search never ends."""
 

@@ -39,7 +39,9 @@ def density_engine(
         engine.detach()  # leaves V = W * Phi in plain convolutions
         return None
     if 0.0 in density:
-        raise JobError(f"the density {tuple(density)} has a 0, so its gradient alone has no effect")
+        raise JobError(
+            f"the density {tuple(density)} has a 0, so its gradient alone has no effect"
+        )
     initial = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     engine = DensityEngine(model, density)
     model.load_state_dict(initial, strict=False)
