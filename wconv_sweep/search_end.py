@@ -48,7 +48,7 @@ class SearchEnd:
             SLOTS.c.density.is_(None),
         )
         reason = (
-            f"the search ended: for {self._rule.trials} trials, no density was expected to be "
+            f"the search ended: for {self._rule.in_a_row} trials, no density was expected to be "
             "better by more than a confirmation can resolve"
         )
         with self._storage.write() as connection:
@@ -75,7 +75,7 @@ def is_due(trials: list[TrialRow], config: StudyConfig) -> bool:
     if len(done) < rule.minimum:
         return False
     seeds = config.confirm.seeds if config.confirm else 1
-    for left_out in range(rule.trials):
+    for left_out in range(rule.in_a_row):
         surrogate = surrogate_of(done[: len(done) - left_out], config)
         if surrogate is None:
             return False

@@ -17,7 +17,7 @@ def study(trials: int = 40, minimum: int = 10, **more: object) -> StudyConfig:
         {"name": "qmc"},
         trials=trials,
         bounds=BOUNDS,
-        stop_when={"trials": 2, "minimum": minimum},
+        stop_when={"in_a_row": 2, "minimum": minimum},
         **more,  # type: ignore[arg-type]
     )
 

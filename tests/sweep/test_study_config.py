@@ -105,7 +105,7 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
         ),
         (
             {
-                "search": GRID | {"stop_when": {"trials": 3, "minimum": 9}},
+                "search": GRID | {"stop_when": {"in_a_row": 3, "minimum": 9}},
                 "budget": {"trials": 21},
             },
             "search.stop_when: ends a search early, but every point of a grid is trained.",
