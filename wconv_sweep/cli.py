@@ -93,6 +93,14 @@ def launch_command(
             "--smoke", help="Shrink the study to a minute or two on made-up data, to try it out."
         ),
     ] = False,
+    ablate: Annotated[
+        bool,
+        typer.Option(
+            "--ablate",
+            help="Also train plain convolution with the confirmed density's initial weights "
+            "alone, and with its gradient alone.",
+        ),
+    ] = False,
     accept_changes: AcceptChanges = False,
     detach: Detach = False,
     storage: StorageUrl = None,
@@ -112,7 +120,9 @@ def launch_command(
     from wconv_sweep.storage import choose_url
 
     url = choose_url(storage, runs, profile=load_profile(cluster).storage)
-    plan = plan_launch(study, cluster, url, runs, settings=settings or (), smoke=smoke)
+    plan = plan_launch(
+        study, cluster, url, runs, settings=settings or (), smoke=smoke, ablate=ablate
+    )
     for warning in plan.warnings:
         print(f"wconv-sweep: warning: {warning}", file=sys.stderr)
     if dry_run:

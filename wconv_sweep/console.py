@@ -11,7 +11,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from wconv_sweep.amounts import amount as _amount
+from wconv_sweep.amounts import density_text as _density
+from wconv_sweep.amounts import title as _title
+from wconv_sweep.confirmation_view import confirmation_line, confirmation_table
+from wconv_sweep.findings import confirmation_json, pruning_json
 from wconv_sweep.results import StudyResult, TrialRow
+from wconv_sweep.search_config import ConfirmSpec
 from wconv_sweep.status import StudyStatus
 from wconv_sweep.tables import SlotState, StudyState
 
@@ -19,9 +25,6 @@ if TYPE_CHECKING:
     # These load Optuna and submitit, which status does not need.
     from wconv_sweep.launch import Plan
     from wconv_sweep.retry import Retried
-
-_UNITS = {"psnr_db": "dB"}
-_NAMES = {"psnr_db": "PSNR", "nrmse": "NRMSE", "ssim": "SSIM", "macro_f1": "macro-F1"}
 
 
 def console() -> Console:
@@ -69,6 +72,13 @@ def status_view(status: StudyStatus) -> Group:
     result = status.result
     if result is not None:
         parts.append(_best_line(status, result))
+    if status.confirmation is not None:
+        parts.append(Text(confirmation_line(status.confirmation)))
+    pruning = pruning_json(status)
+    if pruning is not None:
+        parts.append(
+            Text(f"pruning saved {pruning['saved']} of {pruning['epochs_without']} epochs")
+        )
     for failure in status.failures:
         parts.append(
             Text(f"{failure.count} x {failure.error} at {failure.place}: {failure.reason}", "red")
@@ -101,6 +111,8 @@ def status_json(status: StudyStatus) -> dict[str, Any]:
         "best": _row_json(result.best) if result else None,
         "plain": _row_json(result.plain) if result and result.plain else None,
         "difference": result.difference if result else None,
+        "confirmation": confirmation_json(status.confirmation) if status.confirmation else None,
+        "pruning": pruning_json(status),
         "failures": [
             {
                 "error": failure.error,
@@ -159,9 +171,14 @@ def print_result(out: Console, status: StudyStatus, next_commands: Sequence[str]
     assert result is not None
     metric = status.config.objective.metric
     out.print()
-    out.print(_result_table(status, result))
+    confirmation = status.confirmation
+    out.print(confirmation_table(confirmation) if confirmation else _result_table(status, result))
     counts = status.counts
-    if result.best is result.plain:
+    if confirmation is not None:
+        named = confirmation.named
+        density = "the density" if named is None else f"{_density(named.density)}"
+        verdict = f"{density} (*): {confirmation.claim}."
+    elif result.best is result.plain:
         verdict = "No density tried beat plain convolution on the validation part."
     else:
         against = (
@@ -173,7 +190,11 @@ def print_result(out: Console, status: StudyStatus, next_commands: Sequence[str]
             f"The best was chosen on the validation part ({against}); it is one run of one seed, "
             "so part of its lead may be luck."
         )
-    pruned = f"{counts[SlotState.PRUNED]} pruned, " if counts[SlotState.PRUNED] else ""
+    pruned = "".join(
+        f"{counts[state]} {state}, "
+        for state in (SlotState.PRUNED, SlotState.SKIPPED)
+        if counts[state]
+    )
     out.print(
         f"{counts[SlotState.COMPLETE]} trials complete, {pruned}{counts[SlotState.FAILED]} "
         f"failed. {verdict}",
@@ -194,7 +215,8 @@ class _ChangePrinter:
     def __call__(self, status: StudyStatus) -> None:
         for row in status.trials:
             now = row.state, row.epoch
-            if row.state is SlotState.OPEN or self._seen.get(row.position) == now:
+            waits = row.state is SlotState.OPEN or row.trial is None
+            if waits or self._seen.get(row.position) == now:
                 continue
             self._seen[row.position] = now
             self._out.print(
@@ -337,12 +359,22 @@ def _plan_rows(plan: "Plan") -> dict[str, str]:
         "fixed points": ", ".join(fixed),
         "budget": f"{config.budget.trials} trials of {config.recipe.epochs} epochs, "
         f"{config.trial.ranks} ranks each",
+        "confirmation": _confirm(config.confirm),
         "cluster": f"{profile.cluster}: {profile.pilots} pilot(s) with {gpus} each, at most "
         f"{profile.walltime_min} min",
         "storage": plan.storage_url.render_as_string(hide_password=True),
         "run folder": str(plan.folder.path),
         "pilot": plan.pilot_command,
     }
+
+
+def _confirm(confirm: ConfirmSpec | None) -> str:
+    if confirm is None:
+        return "none"
+    return (
+        f"{confirm.trials} of these trials: {confirm.candidates} candidate(s) and plain "
+        f"convolution on {confirm.seeds} seeds"
+    )
 
 
 def _row_json(row: TrialRow) -> dict[str, Any]:
@@ -356,26 +388,6 @@ def _row_json(row: TrialRow) -> dict[str, Any]:
         "value": row.value,
         "metrics": row.metrics,
     }
-
-
-def _title(metric: str) -> str:
-    return _NAMES.get(metric, metric)
-
-
-def _amount(metric: str, value: float | None, *, signed: bool = False) -> str:
-    if value is None:
-        return "-"
-    unit = _UNITS.get(metric)
-    number = f"{value:+.2f}" if signed else f"{value:.2f}"
-    if unit is None:
-        number = f"{value:+.4f}" if signed else f"{value:.4f}"
-    return f"{number} {unit}" if unit else number
-
-
-def _density(density: Sequence[float] | None) -> str:
-    if density is None:
-        return "being chosen"
-    return f"({', '.join(f'{value:.3g}' for value in density)})"
 
 
 def _options(options: dict[str, Any]) -> str:

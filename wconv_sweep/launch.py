@@ -14,6 +14,7 @@ from wconv_sweep.errors import ConfigurationError, StorageAway, SweepFailed
 from wconv_sweep.provenance import provenance_of
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slot_plan import GivenDensity
+from wconv_sweep.stages import add_ablation, check_ablation
 from wconv_sweep.status import StudyStatus, read_status
 from wconv_sweep.storage import (
     Storage,
@@ -46,6 +47,8 @@ class Plan:
     """The profile, by name or by absolute path."""
     smoke: bool = False
     """Whether the study is shrunk and trains on made-up data."""
+    ablate: bool = False
+    """Whether the trials of an ablation are added."""
     given: Sequence[GivenDensity] = ()
     """Densities that a new study begins its search with, from those of `search.warm_start`."""
 
@@ -80,6 +83,7 @@ def plan_launch(
     *,
     settings: Sequence[str] = (),
     smoke: bool = False,
+    ablate: bool = False,
 ) -> Plan:
     """Check the study, the cluster, the user's data and the storage; write nothing.
 
@@ -90,6 +94,7 @@ def plan_launch(
         runs: folder of all runs.
         settings: changes of single keys of the study, see `wconv_sweep.settings`.
         smoke: shrink the study, see `wconv_sweep.smoke`.
+        ablate: add the trials of an ablation, see `wconv_sweep.stages`.
 
     Raises:
         ConfigurationError: a file has problems; all of them are named.
@@ -100,6 +105,8 @@ def plan_launch(
     smoke_folder = runs / SMOKE_DATA if smoke else None
     config = locate_data(load_study(study, settings=settings, smoke_folder=smoke_folder))
     profile = load_profile(cluster)
+    if ablate:
+        check_ablation(config)
     if not smoke:
         check_data(config)
     _check_gpus(config, profile)
@@ -115,7 +122,8 @@ def plan_launch(
     folder.check_free(uid)
     # A study that was launched has them in its slots, whatever has become of their sources.
     given = warm_densities(storage_url, config) if uid is None else []
-    return Plan(config, profile, storage_url, folder, _lasting_name(cluster), smoke, given)
+    lasting = _lasting_name(cluster)
+    return Plan(config, profile, storage_url, folder, lasting, smoke, ablate, given)
 
 
 def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
@@ -143,6 +151,8 @@ def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
         provenance=provenance_of(plan.config),
         accept_changes=accept_changes,
     )
+    if plan.ablate:
+        add_ablation(storage, plan.config)
     return _start(storage, plan.config.study, plan.profile)
 
 

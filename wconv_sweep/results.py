@@ -71,5 +71,15 @@ def best_of(trials: Sequence[TrialRow], direction: str) -> StudyResult | None:
     return StudyResult(best, plain)
 
 
+def saved_epochs(trials: Sequence[TrialRow], epochs: int) -> int:
+    """Return the epochs that pruned trials were spared.
+
+    Args:
+        trials: of a study.
+        epochs: of a whole trial.
+    """
+    return sum(epochs - row.epoch for row in trials if row.state is SlotState.PRUNED)
+
+
 def _difference(value: float | None, other: float | None) -> float | None:
     return None if value is None or other is None else value - other

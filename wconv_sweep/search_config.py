@@ -165,9 +165,10 @@ PrunerSpec = Annotated[
 class StopSpec(Spec):
     """When the search may end before its budget."""
 
-    trials: _AtLeastOne
+    in_a_row: _AtLeastOne
     """Trials in a row after which the expected improvement was below what a confirmation can
-    resolve: the noise of a run over the square root of `confirm.seeds`."""
+    resolve: the noise of a run over the square root of `confirm.seeds`, which is 1 without a
+    confirmation."""
     minimum: _AtLeastOne
     """Completed trials, fixed points included, before which the search never ends."""
 

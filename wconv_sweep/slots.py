@@ -39,6 +39,7 @@ from wconv_sweep.leases import (
     study_row,
 )
 from wconv_sweep.provenance import Provenance
+from wconv_sweep.search_end import SearchEnd
 from wconv_sweep.stages import open_stage
 from wconv_sweep.storage import Storage
 from wconv_sweep.study_config import StudyConfig
@@ -73,6 +74,7 @@ class SlotTable:
         self._study = config.study
         self._lease_s = lease_s
         self._provenance = provenance or {}
+        self._search_end = SearchEnd(storage, config)
         self._claiming = Claiming(
             storage, config, lease_s=lease_s, gpus=gpus, provenance=self._provenance
         )
@@ -89,6 +91,7 @@ class SlotTable:
 
         See `Claiming.claim_many`.
         """
+        self._search_end.end_if_due()
         while True:
             claims = self._claiming.claim_many(owner, count, nonce=nonce)
             if claims is not NoSlot.STAGE:

@@ -15,6 +15,7 @@ from wconv_sweep.confirmation import choose_candidates, confirmation_of
 from wconv_sweep.errors import StudyError
 from wconv_sweep.leases import study_row
 from wconv_sweep.results import TrialRow
+from wconv_sweep.search_config import ConfirmSpec
 from wconv_sweep.slot_plan import first_fresh_replicate, plan_ablation
 from wconv_sweep.status import read_status
 from wconv_sweep.storage import Storage
@@ -60,18 +61,27 @@ def open_stage(storage: Storage, config: StudyConfig) -> None:
             _skip(connection, slots, "no density was proposed that it could have repeated")
 
 
+def check_ablation(config: StudyConfig) -> ConfirmSpec:
+    """Return the confirmation whose density and seeds an ablation takes.
+
+    Raises:
+        StudyError: the study has none.
+    """
+    if config.confirm is None:
+        raise StudyError(
+            f"study {config.study} has no confirmation, whose density and seeds an ablation "
+            "takes. Launch it under another name with `confirm: {candidates: 2, seeds: 5}`."
+        )
+    return config.confirm
+
+
 def add_ablation(storage: Storage, config: StudyConfig) -> None:
     """Add the slots of an ablation to a study, once; they open when the confirmation has ended.
 
     Raises:
         StudyError: the study has no confirmation.
     """
-    confirm = config.confirm
-    if confirm is None:
-        raise StudyError(
-            f"study {config.study} has no confirmation, whose density and seeds an ablation "
-            "takes. Launch it under another name with `confirm: {candidates: 2, seeds: 5}`."
-        )
+    confirm = check_ablation(config)
     first = first_fresh_replicate(config)
     with storage.write() as connection:
         study_row(connection, config.study, lock=True)

@@ -314,6 +314,9 @@ def _search_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
         problems.append((("search", "warm_start"), "names the study itself. Remove it."))
     if isinstance(search.sampler, GridSpec):
         problems += _grid_problems(config, search.sampler)
+        if search.stop_when is not None:
+            text = "ends a search early, but every point of a grid is trained. Remove it."
+            problems.append((("search", "stop_when"), text))
     else:
         problems += _budget_problems(config)
     if config.confirm and config.confirm.candidates > 1 + len(config.fixed_points()):
@@ -342,7 +345,12 @@ def _budget_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
     replicates, left = config.search.replicates, config.search_trials
     least = config.budget.trials - left
     if left < 0:
-        text = f"is {config.budget.trials}, but {_other_trials(config)}. Set at least {least}."
+        fixed = len(config.fixed_points()) * replicates
+        confirm = f" and the confirmation {config.confirm.trials}" if config.confirm else ""
+        text = (
+            f"is {config.budget.trials}, but the fixed points take {fixed}{confirm}. Set at least "
+            f"{least}."
+        )
     elif left % replicates:
         text = (
             f"leaves {left} for the search, which {replicates} replicates of each density cannot "
@@ -351,20 +359,6 @@ def _budget_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
     else:
         return []
     return [(("budget", "trials"), text)]
-
-
-def _other_trials(config: StudyConfig) -> str:
-    """Return in words what takes slots beside the search."""
-    fixed, replicates = len(config.fixed_points()), config.search.replicates
-    times = f", {replicates} times each," if replicates > 1 else ""
-    text = (
-        f"{_count(fixed, 'fixed point')}{times} come first"
-        if fixed > 1 or times
-        else ("1 fixed point comes first")
-    )
-    if config.confirm is None:
-        return text
-    return f"{text} and a confirmation of {config.confirm.trials} last"
 
 
 def _grid_problems(config: StudyConfig, grid: GridSpec) -> list[tuple[tuple[str, ...], str]]:

@@ -68,7 +68,7 @@ class Surrogate:
 
         It is sought where the trained density next to it has not collapsed, by a Sobol sequence
         and the trained densities, the best of which are refined. The same trials and seed give the
-        same density.
+        same density, of four digits after the point: more would say nothing.
         """
         from scipy.optimize import minimize
 
@@ -85,7 +85,9 @@ class Surrogate:
             )
             if -found.fun > best_mean and self._may_be_best(found.x[None])[0]:
                 best, best_mean = found.x, -found.fun
-        return tuple(float(value) for value in self._density(best))
+        rounded = (round(float(value), 4) for value in self._density(best))
+        pairs = zip(rounded, self.bounds, strict=True)
+        return tuple(min(max(value, low), high) for value, (low, high) in pairs)
 
     def expected_improvement(self, points_PC: ArrayLike) -> Vector:
         """Return by how much densities are expected to beat the best expected objective.

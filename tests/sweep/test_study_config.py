@@ -78,7 +78,37 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
         ),
         (
             {"budget": {"trials": 1}, "fixed": {"paper": [0.8]}},
-            "budget.trials: is 1, but 2 fixed points come first. Set at least 2.",
+            "budget.trials: is 1, but the fixed points take 2. Set at least 2.",
+        ),
+        (
+            {"confirm": {"candidates": 2, "seeds": 5}},
+            "budget.trials: is 3, but the fixed points take 1 and the confirmation 15. Set at "
+            "least 16.",
+        ),
+        (
+            {
+                "search": {"bounds": [[0.5, 1.5]], "sampler": {"name": "tpe"}, "replicates": 2},
+                "budget": {"trials": 7},
+            },
+            "budget.trials: leaves 5 for the search, which 2 replicates of each density cannot "
+            "share evenly. Set 6.",
+        ),
+        (
+            {"confirm": {"candidates": 3, "seeds": 2}, "budget": {"trials": 20}},
+            "confirm.candidates: is 3, but beside the best expected and the best observed there "
+            "are 0 fixed points to compare. Set at most 2.",
+        ),
+        (
+            {"search": GRID | {"replicates": 2}, "confirm": {"candidates": 1, "seeds": 2}},
+            "budget.trials: is 3, but 1 fixed point and 20 grid points (21, less 1 among the "
+            "fixed), 2 times each, and a confirmation of 4 make 46. Set 46.",
+        ),
+        (
+            {
+                "search": GRID | {"stop_when": {"in_a_row": 3, "minimum": 9}},
+                "budget": {"trials": 21},
+            },
+            "search.stop_when: ends a search early, but every point of a grid is trained.",
         ),
         ({"fixed": {"plain": [1.0]}}, "fixed.plain: is always part of a study. Remove it."),
         (
