@@ -26,6 +26,7 @@ _STATES = {
     SlotState.COMPLETE: TrialState.COMPLETE,
     SlotState.PRUNED: TrialState.PRUNED,
     SlotState.FAILED: TrialState.FAIL,
+    SlotState.SKIPPED: TrialState.FAIL,  # cut short before it had a density
 }
 
 

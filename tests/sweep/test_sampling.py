@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from optuna.samplers import GPSampler, TPESampler
 from scipy.stats import qmc
-from sqlalchemy import make_url
+from sqlalchemy import make_url, update
 
 from tests.sweep.searching import Searcher, launched, study_of
 from wconv_jobs.channel import Broken
@@ -18,7 +18,7 @@ from wconv_sweep.sampling import propose
 from wconv_sweep.status import read_status
 from wconv_sweep.storage import Storage, open_storage
 from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import Stage
+from wconv_sweep.tables import SLOTS, SlotState, Stage
 
 MODELS: list[dict[str, Any]] = [
     {"name": "tpe", "startup_trials": 3},
@@ -182,6 +182,24 @@ def test_what_diverged_is_the_worst_for_rectangles(sqlite_storage: Storage) -> N
 
     # The more the better, but the upper third has no value: the middle one is divided.
     assert agent.density_of(agent.claim()) == (round(0.5 + 11 / 18, 12),)
+
+
+def test_a_slot_that_is_skipped_before_it_had_a_density_is_no_evidence(
+    sqlite_storage: Storage,
+) -> None:
+    agent = launched(sqlite_storage, study_of({"name": "direct-l"}))
+    agent.train(agent.claim())
+    cut_short = agent.claim()
+    agent.slots.interrupt(cut_short, "cut short")
+    with sqlite_storage.write() as connection:
+        connection.execute(
+            update(SLOTS).where(SLOTS.c.slot == cut_short.slot).values(state=SlotState.SKIPPED)
+        )
+
+    agent.mirror.refresh()
+
+    assert list(agent.mirror.outcomes()) == [(1.0, 1.0)]
+    assert agent.mirror.undecided_before(10) == 0
 
 
 def test_densities_in_training_are_kept_apart(sqlite_storage: Storage) -> None:

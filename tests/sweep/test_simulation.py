@@ -208,6 +208,8 @@ def test_from_search_to_naming_the_interval_holds_the_true_difference() -> None:
 
     outcomes = simulate(config, budgets=[30], workers=[8], repeats=50, named_by=["confirmed"])
 
-    covered = [each.covered for each in outcomes]
-    assert len(covered) == 200
-    assert sum(map(bool, covered)) / 200 >= 0.92
+    # A study whose candidates are all plain convolution compares nothing.
+    covered = [each.covered for each in outcomes if each.covered is not None]
+    assert len(outcomes) == 200
+    assert len(covered) > 180
+    assert 0.92 <= sum(covered) / len(covered) <= 0.98
