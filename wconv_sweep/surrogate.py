@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 Vector = NDArray[np.float64]
 
-COLLAPSED_MADS = 8.0
-"""A run is collapsed when it lies further below the median, in median absolute deviations."""
+COLLAPSED_MADS = 20.0
+"""A run has collapsed when it lies further below the median, in median absolute deviations: 13
+standard deviations, where a bad density alone seldom brings a run."""
 MAX_TRIALS = 400
 """Trials that are fitted, chosen at random if there are more: the cost grows with their cube."""
 SHORTEST, LONGEST = 0.2, 5.0

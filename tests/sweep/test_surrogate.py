@@ -59,11 +59,11 @@ def test_the_same_trials_and_seed_name_the_same_density() -> None:
 
 
 def test_a_collapsed_run_is_an_outlier_and_no_data() -> None:
-    """Median 5, absolute deviations 4 3 2 1 0 1 2 3 4: their median is 2, and 5 - 8 * 2 = -11."""
-    values = np.array([1.0, 2, 3, 4, 5, 6, 7, 8, 9])
+    """Median 5, absolute deviations 4 3 2 1 0 1 2 3 4: their median is 2, and 5 - 20 * 2 = -35."""
+    values = np.array([-34.5, 2, 3, 4, 5, 6, 7, 8, 9])
 
     assert not collapsed(values).any()
-    assert collapsed(np.array([-11.5, 2, 3, 4, 5, 6, 7, 8, 9])).tolist() == [True] + [False] * 8
+    assert collapsed(np.array([-35.5, 2, 3, 4, 5, 6, 7, 8, 9])).tolist() == [True] + [False] * 8
     assert collapsed(np.array([np.nan, 2, 3])).tolist() == [True, False, False]
 
 
