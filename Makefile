@@ -34,6 +34,7 @@ bench: .venv/.for-tests
 	$(BIN)/python tests/benchmarks/sampling.py
 	$(BIN)/python -m tests.benchmarks.slurm_launch
 	$(BIN)/python -m tests.benchmarks.storage
+	$(BIN)/python -m tests.benchmarks.search
 
 clean:
 	rm -rf .venv build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -81,7 +81,7 @@ def test_the_installed_wheel_runs_the_quickstart_from_an_empty_folder(
 
     assert ended.returncode == 0, ended.stderr
     assert "quickstart: PSNR on the test part" in ended.stdout
-    assert "12 trials complete, 0 failed" in ended.stdout
+    assert "15 trials complete, 0 failed" in ended.stdout
     assert ended.stderr == ""
     assert {path.name for path in tmp_path.iterdir()} == {"wconv_runs"}
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from wconv_sweep import cli_catalogue, cli_clusters, cli_db, cli_launch
+from wconv_sweep import cli_catalogue, cli_clusters, cli_db, cli_launch, cli_simulate
 from wconv_sweep.cli_options import (
     DEFAULT_RUNS,
     Json,
@@ -127,6 +127,9 @@ def retry_command(
         print(f"Go on with: {next_command('resume', storage, runs, study)}")
     else:
         print(f"{study}: no trial has failed, so nothing was changed.")
+
+
+app.command("simulate")(cli_simulate.simulate_command)
 
 
 @app.command("export")

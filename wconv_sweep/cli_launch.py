@@ -107,6 +107,14 @@ def launch_command(
             "--smoke", help="Shrink the study to a minute or two on made-up data, to try it out."
         ),
     ] = False,
+    ablate: Annotated[
+        bool,
+        typer.Option(
+            "--ablate",
+            help="Also train plain convolution with the confirmed density's initial weights "
+            "alone, and with its gradient alone.",
+        ),
+    ] = False,
     accept_changes: AcceptChanges = False,
     follow: Follow = None,
     storage: StorageUrl = None,
@@ -137,6 +145,7 @@ def launch_command(
         runs,
         settings=changes,
         smoke=smoke,
+        ablate=ablate,
         request=_request(pilots, nodes, time, qos, account, partition),
         dry_run=dry_run,
     )

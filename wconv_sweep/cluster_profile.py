@@ -14,6 +14,7 @@ from wconv_jobs.spec import Spec
 from wconv_sweep import resources
 from wconv_sweep.cluster_sources import source_problems
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.search_config import Name
 from wconv_sweep.site_facts import (
     BillingSpec,
     Count,
@@ -33,7 +34,6 @@ from wconv_sweep.slurm_words import (
     VariableValue,
     setup_line,
 )
-from wconv_sweep.study_config import Name
 from wconv_sweep.yaml_files import Document, read_document, validate
 
 PACKAGE = "wconv_slurm_templates"

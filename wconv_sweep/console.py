@@ -11,6 +11,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from wconv_sweep.amounts import amount as _amount
+from wconv_sweep.amounts import density_text as _density
+from wconv_sweep.amounts import title as _title
+from wconv_sweep.confirmation_view import confirmation_line, confirmation_table
+from wconv_sweep.findings import confirmation_json, pruning_json
 from wconv_sweep.jobs_view import jobs_json, jobs_lines
 from wconv_sweep.results import StudyResult, TrialRow
 from wconv_sweep.slurm_jobs import SlurmView
@@ -20,9 +25,6 @@ from wconv_sweep.tables import SlotState, StudyState
 if TYPE_CHECKING:
     # It loads Optuna, which status does not need.
     from wconv_sweep.retry import Retried
-
-_UNITS = {"psnr_db": "dB"}
-_NAMES = {"psnr_db": "PSNR", "nrmse": "NRMSE", "ssim": "SSIM", "macro_f1": "macro-F1"}
 
 
 def console() -> Console:
@@ -78,6 +80,13 @@ def status_view(status: StudyStatus, jobs: SlurmView | None = None) -> Group:
     result = status.result
     if result is not None:
         parts.append(_best_line(status, result))
+    if status.confirmation is not None:
+        parts.append(Text(confirmation_line(status.confirmation)))
+    pruning = pruning_json(status)
+    if pruning is not None:
+        parts.append(
+            Text(f"pruning saved {pruning['saved']} of {pruning['epochs_without']} epochs")
+        )
     for failure in status.failures:
         parts.append(
             Text(f"{failure.count} x {failure.error} at {failure.place}: {failure.reason}", "red")
@@ -119,6 +128,8 @@ def status_json(status: StudyStatus, jobs: SlurmView | None = None) -> dict[str,
         "best": _row_json(result.best) if result else None,
         "plain": _row_json(result.plain) if result and result.plain else None,
         "difference": result.difference if result else None,
+        "confirmation": confirmation_json(status.confirmation) if status.confirmation else None,
+        "pruning": pruning_json(status),
         "failures": [
             {
                 "error": failure.error,
@@ -137,7 +148,7 @@ def retried_line(retried: "Retried") -> str:
     label = f" ({retried.label})" if retried.label else ""
     begin = f"goes on after epoch {retried.epoch}" if retried.epoch else "begins anew"
     return (
-        f"trial {retried.trial}{label}, density {density_text(retried.density)}: open again, "
+        f"trial {retried.trial}{label}, density {_density(retried.density)}: open again, "
         f"{begin}; it had failed with {retried.reason}"
     )
 
@@ -159,9 +170,14 @@ def print_result(out: Console, status: StudyStatus, next_commands: Sequence[str]
     assert result is not None
     metric = status.config.objective.metric
     out.print()
-    out.print(_result_table(status, result))
+    confirmation = status.confirmation
+    out.print(confirmation_table(confirmation) if confirmation else _result_table(status, result))
     counts = status.counts
-    if result.best is result.plain:
+    if confirmation is not None:
+        named = confirmation.named
+        density = "the density" if named is None else f"{_density(named.density)}"
+        verdict = f"{density} (*): {confirmation.claim}."
+    elif result.best is result.plain:
         verdict = "No density tried beat plain convolution on the validation part."
     else:
         against = (
@@ -173,7 +189,11 @@ def print_result(out: Console, status: StudyStatus, next_commands: Sequence[str]
             f"The best was chosen on the validation part ({against}); it is one run of one seed, "
             "so part of its lead may be luck."
         )
-    pruned = f"{counts[SlotState.PRUNED]} pruned, " if counts[SlotState.PRUNED] else ""
+    pruned = "".join(
+        f"{counts[state]} {state}, "
+        for state in (SlotState.PRUNED, SlotState.SKIPPED)
+        if counts[state]
+    )
     out.print(
         f"{counts[SlotState.COMPLETE]} trials complete, {pruned}{counts[SlotState.FAILED]} "
         f"failed. {verdict}",
@@ -194,7 +214,8 @@ class _ChangePrinter:
     def __call__(self, status: StudyStatus) -> None:
         for row in status.trials:
             now = row.state, row.epoch
-            if row.state is SlotState.OPEN or self._seen.get(row.position) == now:
+            waits = row.state is SlotState.OPEN or row.trial is None
+            if waits or self._seen.get(row.position) == now:
                 continue
             self._seen[row.position] = now
             self._out.print(
@@ -261,7 +282,7 @@ def _running_table(status: StudyStatus) -> Table:
     for row in status.running:
         table.add_row(
             str(row.trial),
-            density_text(row.density),
+            _density(row.density),
             f"{row.epoch}/{status.config.recipe.epochs}",
             _amount(metric, row.value),
             str(row.attempt),
@@ -275,7 +296,7 @@ def _trial_line(status: StudyStatus, row: TrialRow) -> str:
     state = "" if row.state is SlotState.LEASED else f", {row.state}"
     reason = f": {row.reason}" if row.reason else ""
     return (
-        f"trial {row.trial}{label}, density {density_text(row.density)}, epoch "
+        f"trial {row.trial}{label}, density {_density(row.density)}, epoch "
         f"{row.epoch}/{status.config.recipe.epochs}, {_title(metric)} "
         f"{_amount(metric, row.value)}{state}{reason}"
     )
@@ -284,7 +305,7 @@ def _trial_line(status: StudyStatus, row: TrialRow) -> str:
 def _best_line(status: StudyStatus, result: StudyResult) -> Text:
     metric = status.config.objective.metric
     name = "plain convolution " if result.best is result.plain else ""
-    density = density_text(result.best.density)
+    density = _density(result.best.density)
     text = f"best so far: {name}{density} {_amount(metric, result.best.value)}"
     if result.plain is not None and result.plain is not result.best:
         text += (
@@ -304,14 +325,14 @@ def _result_table(status: StudyStatus, result: StudyResult) -> Table:
     if result.best is not result.plain:
         table.add_row(
             "best density",
-            density_text(result.best.density),
+            _density(result.best.density),
             _amount(metric, result.best.metrics.get(tested)),
         )
     if result.plain is not None:
         plain = result.plain
         table.add_row(
             "plain baseline",
-            density_text(plain.density),
+            _density(plain.density),
             _amount(metric, plain.metrics.get(tested)),
         )
     unprocessed = result.best.metrics.get(f"input_{metric}")
@@ -334,23 +355,3 @@ def _row_json(row: TrialRow) -> dict[str, Any]:
         "value": row.value,
         "metrics": row.metrics,
     }
-
-
-def _title(metric: str) -> str:
-    return _NAMES.get(metric, metric)
-
-
-def _amount(metric: str, value: float | None, *, signed: bool = False) -> str:
-    if value is None:
-        return "-"
-    unit = _UNITS.get(metric)
-    number = f"{value:+.2f}" if signed else f"{value:.2f}"
-    if unit is None:
-        number = f"{value:+.4f}" if signed else f"{value:.4f}"
-    return f"{number} {unit}" if unit else number
-
-
-def density_text(density: Sequence[float] | None) -> str:
-    if density is None:
-        return "being chosen"
-    return f"({', '.join(f'{value:.3g}' for value in density)})"

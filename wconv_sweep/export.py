@@ -7,6 +7,7 @@ from typing import Any, Literal
 import yaml
 
 from wconv_sweep.errors import StudyError
+from wconv_sweep.findings import confirmation_json, pruning_json, surrogate_json
 from wconv_sweep.results import StudyResult, TrialRow
 from wconv_sweep.status import StudyStatus, read_status, study_names
 from wconv_sweep.storage import Storage
@@ -44,12 +45,15 @@ def render(entries: Sequence[dict[str, Any]], form: Format) -> str:
 def _entry(status: StudyStatus, result: StudyResult) -> dict[str, Any]:
     config = status.config
     metric = config.objective.metric
+    confirmation = status.confirmation
+    named = confirmation.named if confirmation else None
+    density = result.best.density if named is None else named.density
     return {
         "study": config.study,
         "architecture": config.model.name,
         "kernel_size": config.kernel_size,
-        "density": list(result.best.density or ()),
-        "claim": CLAIM,
+        "density": list(density or ()),
+        "claim": confirmation.claim if confirmation and named else CLAIM,
         "objective": {"metric": metric, "direction": config.direction},
         "best": _trial(result.best),
         "plain": _trial(result.plain) if result.plain else None,
@@ -57,7 +61,10 @@ def _entry(status: StudyStatus, result: StudyResult) -> dict[str, Any]:
             "validation": result.difference,
             "test": result.test_difference(metric),
         },
-        "seeds": 1,
+        "seeds": len(named.runs) if named else 1,
+        "confirmation": confirmation_json(confirmation) if confirmation else None,
+        "surrogate": surrogate_json(status),
+        "pruning": pruning_json(status),
         "trials": {str(state): number for state, number in status.counts.items() if number},
         "provenance": {
             "wconv_sweep": status.version,

@@ -14,6 +14,7 @@ from wconv_sweep.log import event
 from wconv_sweep.node_share import LaneShare
 from wconv_sweep.sampling import propose
 from wconv_sweep.search_space import distributions_of
+from wconv_sweep.slot_plan import ablation_of
 from wconv_sweep.slots import Claim, LeaseLost
 from wconv_sweep.slurm_pilot import on_node
 from wconv_sweep.spool import Spool, adopt
@@ -129,6 +130,7 @@ class Lane:
             density=density,
             study_seed=config.seed,
             replicate=claim.replicate,
+            ablation=ablation_of(claim.stage, claim.label),
             threads_per_rank=self._share.threads_per_rank,
             checkpoint_folder=self._parts.folder.trial(claim.trial),
             deadline_s=self._parts.end.training_ends_s,

@@ -19,11 +19,14 @@ from wconv_sweep.preview import Preview
 from wconv_sweep.provenance import differences, program_of, provenance_of
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.shared_storage import check_shared, local_disk_advice
+from wconv_sweep.slot_plan import GivenDensity
+from wconv_sweep.stages import add_ablation, check_ablation
 from wconv_sweep.status import StudyStatus, read_status, study_names
 from wconv_sweep.storage import Storage, create_storage, has_storage, open_storage
 from wconv_sweep.study_config import StudyConfig, load_study, locate_data
 from wconv_sweep.submission import Launcher, Pilots, launcher_of
 from wconv_sweep.tables import StudyState
+from wconv_sweep.warm_start import warm_densities
 
 SMOKE_DATA = "smoke_data"
 """Folder of made-up data in the folder of all runs."""
@@ -53,6 +56,10 @@ class Plan:
     """Of the study in its storage; None for one that is still to be created."""
     smoke: bool
     """Whether the study is shrunk and trains on made-up data."""
+    ablate: bool
+    """Whether the trials of an ablation are added."""
+    given: Sequence[GivenDensity]
+    """Densities that a new study begins its search with, from those of `search.warm_start`."""
     problems: tuple[str, ...]
     """Why it cannot be launched."""
     warnings: tuple[str, ...]
@@ -83,6 +90,7 @@ def plan_launch(
     *,
     settings: Sequence[str] = (),
     smoke: bool = False,
+    ablate: bool = False,
     request: PilotRequest = NOTHING_ELSE,
     dry_run: bool = False,
 ) -> Plan:
@@ -95,6 +103,7 @@ def plan_launch(
         runs: folder of all runs.
         settings: changes of single keys of the study, see `wconv_sweep.settings`.
         smoke: shrink the study, see `wconv_sweep.smoke`.
+        ablate: add the trials of an ablation, see `wconv_sweep.stages`.
         request: what is wanted other than the profile says.
         dry_run: the plan is only to be looked at, so what stands in its way is not raised: data
             that are not here are a warning, a storage that cannot be used is a problem.
@@ -102,11 +111,14 @@ def plan_launch(
     Raises:
         ConfigurationError: a file has problems; all of them are named.
         StorageError: the storage exists and cannot be used.
-        StudyError: the storage holds another study of this name.
+        StudyError: the storage holds another study of this name, or lacks one that is to be
+            built on.
     """
     smoke_folder = runs / SMOKE_DATA if smoke else None
     config = locate_data(load_study(study, settings=settings, smoke_folder=smoke_folder))
     profile = load_profile(cluster)
+    if ablate:
+        check_ablation(config)
     launcher = launcher_of(profile, request)
     findings = launcher.findings(config)
     problems, warnings = list(findings.problems), list(findings.warnings)
@@ -126,6 +138,10 @@ def plan_launch(
             finally:
                 storage.close()
         folder.check_free(uid)
+    given: Sequence[GivenDensity] = ()
+    with _noted(problems, instead=dry_run):
+        # A study that was launched has them in its slots, whatever has become of their sources.
+        given = warm_densities(storage_url, config) if uid is None else ()
     advice = local_disk_advice(storage_url)
     return Plan(
         config=config,
@@ -137,6 +153,8 @@ def plan_launch(
         request=request,
         uid=uid,
         smoke=smoke,
+        ablate=ablate,
+        given=given,
         problems=tuple(problems),
         warnings=(*warnings, *([advice] if advice else [])),
     )
@@ -188,9 +206,12 @@ def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
         plan.config,
         plan.folder,
         plan.cluster,
+        given=plan.given,
         provenance=provenance_of(plan.config),
         accept_changes=accept_changes,
     )
+    if plan.ablate:
+        add_ablation(storage, plan.config)
     return _start(storage, plan.config.study, plan.launcher, plan.request)
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from rich.console import Console
 
+from wconv_sweep.amounts import density_text
 from wconv_sweep.billing import Cost
-from wconv_sweep.console import density_text
 from wconv_sweep.launch import Plan
 from wconv_sweep.preview import Preview
+from wconv_sweep.search_config import ConfirmSpec
 
 
 def print_plan(out: Console, plan: Plan, changes: Sequence[str]) -> None:
@@ -66,6 +67,7 @@ def _rows(plan: Plan, preview: Preview) -> dict[str, str]:
         "fixed points": ", ".join(fixed),
         "budget": f"{config.budget.trials} trials of {config.recipe.epochs} epochs, "
         f"{config.trial.ranks} ranks each",
+        "confirmation": _confirm(config.confirm),
         "cluster": f"{plan.profile.cluster}: {preview.summary}",
         "storage": plan.storage_url.render_as_string(hide_password=True),
         "run folder": str(plan.folder.path),
@@ -74,6 +76,15 @@ def _rows(plan: Plan, preview: Preview) -> dict[str, str]:
     if preview.cost is not None:
         rows["at most"] = _cost(preview.cost, config.budget.gpu_hours)
     return rows
+
+
+def _confirm(confirm: ConfirmSpec | None) -> str:
+    if confirm is None:
+        return "none"
+    return (
+        f"{confirm.trials} of these trials: {confirm.candidates} candidate(s) and plain "
+        f"convolution on {confirm.seeds} seeds"
+    )
 
 
 def _cost(cost: Cost, cap_h: float | None) -> str:

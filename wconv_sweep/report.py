@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from wconv_jobs import catalog
+from wconv_sweep.confirmation import Confirmation
 from wconv_sweep.errors import StudyError
 from wconv_sweep.paper import PUBLISHED, Published, overhead_percent, published
 from wconv_sweep.results import StudyResult, TrialRow
@@ -80,16 +81,33 @@ class Comparison:
         return self.config.recipe.preset or "own"
 
     @property
+    def confirmation(self) -> Confirmation | None:
+        """What fresh seeds have shown; None before one of them has for both networks."""
+        found = self.status.confirmation
+        return found if found and found.named and found.plain.runs else None
+
+    @property
     def plain_is_best(self) -> bool:
         """Whether no density tried beat the standard network on the validation part."""
         return self.result.best is self.result.plain
 
     def trial(self, variant: Variant) -> TrialRow | None:
-        """Return the trial of a variant; None when the plain baseline has not completed."""
+        """Return the trial of a variant; None when the plain baseline has not completed.
+
+        Where a density was confirmed, it is that of the first of its seeds.
+        """
         return self.result.plain if variant == "standard" else self.result.best
 
     def value(self, variant: Variant, metric: str) -> float | None:
-        """Return a metric of a variant's trial; None when it has none."""
+        """Return a metric of a variant's trial, or its mean over the seeds of the confirmation.
+
+        None when there is none.
+        """
+        if self.confirmation is not None:
+            standard = variant == "standard"
+            arm = self.confirmation.plain if standard else self.confirmation.named
+            summary = arm.summary(metric) if arm else None
+            return summary.mean if summary else None
         trial = self.trial(variant)
         return None if trial is None else trial.metrics.get(metric)
 
@@ -188,7 +206,7 @@ def report(storage: Storage, study: str | None) -> list[Comparison]:
     compared = [
         Comparison(status, result, _published(status.config))
         for status in found
-        if (result := status.result) is not None
+        if (result := _result(status)) is not None
     ]
     if not compared:
         what = f"study {study}" if study else storage.name
@@ -197,6 +215,16 @@ def report(storage: Storage, study: str | None) -> list[Comparison]:
             "`wconv-sweep status` shows the progress."
         )
     return sorted(compared, key=_place)
+
+
+def _result(status: StudyStatus) -> StudyResult | None:
+    """Return the trials that a study shows: of the confirmation where there is one."""
+    confirmation = status.confirmation
+    named = confirmation.named if confirmation else None
+    if confirmation is None or named is None or not confirmation.plain.runs:
+        return status.result
+    first = [runs[min(runs)] for runs in (named.runs, confirmation.plain.runs)]
+    return StudyResult(best=first[0], plain=first[1])
 
 
 def _place(comparison: Comparison) -> tuple[int, str]:

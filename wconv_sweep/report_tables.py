@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from wconv_sweep.amounts import amount, interval, title
 from wconv_sweep.export import CLAIM
+from wconv_sweep.findings import pruning_json
 from wconv_sweep.paper import SOURCE
 from wconv_sweep.report import VARIANTS, Comparison, Variant
 from wconv_sweep.results import TrialRow
@@ -53,10 +55,17 @@ def tables(comparisons: Sequence[Comparison]) -> list[Table]:
 
 def notes(comparisons: Sequence[Comparison]) -> list[str]:
     """Return what a reader must know beside the tables: the general notes, then one per study."""
-    general = [
-        f"weighted: {CLAIM}. It is one run of one seed, chosen on the validation part, so part of "
-        "its lead may be luck. All scores are those of the test part."
-    ]
+    general = []
+    if any(each.confirmation is None for each in comparisons):
+        general.append(
+            f"weighted: {CLAIM}. It is one run of one seed, chosen on the validation part, so "
+            "part of its lead may be luck. All scores are those of the test part."
+        )
+    if any(each.confirmation is not None for each in comparisons):
+        general.append(
+            "Confirmed studies show means over fresh seeds, the same for both networks, of scores "
+            "of the test part."
+        )
     beside_paper = [each for each in comparisons if each.published is not None]
     if beside_paper:
         general.append(
@@ -251,12 +260,13 @@ def _remarks(each: Comparison) -> Iterator[str]:
     counts = each.status.counts
     others = "".join(
         f", {counts[state]} {state}"
-        for state in (SlotState.PRUNED, SlotState.FAILED)
+        for state in (SlotState.PRUNED, SlotState.FAILED, SlotState.SKIPPED)
         if counts[state]
     )
     if each.smoke:
         yield "Smoke run, or data not verified to be whole: shows that everything runs, no more."
     yield (f"{counts[SlotState.COMPLETE]} of {each.status.budget} trials complete{others}.")
+    yield from _confirmed(each)
     if each.result.plain is None:
         yield "The standard network has not completed."
     elif each.plain_is_best:
@@ -276,6 +286,29 @@ def _remarks(each: Comparison) -> Iterator[str]:
         if shown:
             yield f"{name}: {_keys(shown)}."
     yield f"Recipe: {_keys(config.recipe.model_dump(mode='json'))}. Seed: {config.seed}."
+
+
+def _confirmed(each: Comparison) -> Iterator[str]:
+    """Say how much better the named density is, and where the difference comes from."""
+    pruning = pruning_json(each.status)
+    if pruning is not None:
+        yield f"Pruning saved {pruning['saved']} of {pruning['epochs_without']} epochs."
+    confirmation = each.confirmation
+    if confirmation is None:
+        return
+    metric, named = confirmation.metric, confirmation.named
+    seeds = ", ".join(map(str, sorted(confirmation.plain.runs)))
+    yield (f"Confirmed at replicates {seeds} of seed {each.config.seed}: {confirmation.claim}.")
+    for arm in (*confirmation.candidates, *confirmation.ablations):
+        difference = confirmation.difference(arm, metric)
+        if difference is None:
+            continue
+        name = arm.label + (" (named)" if arm is named else "")
+        yield (
+            f"{name[0].upper()}{name[1:]}, {_density(arm.density)}: {title(metric)} "
+            f"{amount(metric, difference.mean, signed=True)} against plain, "
+            f"{100 * difference.level:.4g} % interval {interval(metric, difference.interval)}."
+        )
 
 
 def _at_the_papers_density(each: Comparison) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Densities are proposed by Optuna's samplers, by seeds that depend on the slot alone."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,10 +8,19 @@ from typing import Any
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
 
 from wconv_jobs.seeding import derive_seed
-from wconv_sweep.search_config import CmaesSpec, GpSpec, QmcSpec, TpeSpec
+from wconv_sweep import direct_l
+from wconv_sweep.known_trials import KnownTrials
+from wconv_sweep.optuna_samplers import make_sampler
+from wconv_sweep.search_config import (
+    CmaesSpec,
+    DirectLSpec,
+    GpSpec,
+    OptunaSpec,
+    QmcSpec,
+    TpeSpec,
+)
 from wconv_sweep.search_space import distributions_of
 from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.trial_mirror import TrialMirror
 
 GP_TRIALS = 300
 """Completed trials up to which `gp` fits a Gaussian process, whose cost grows with their cube."""
@@ -27,7 +37,7 @@ class Proposal:
     """System attributes of the Optuna trial that later proposals, of any agent, build on."""
 
 
-def propose(config: StudyConfig, mirror: TrialMirror, trial: int, position: int) -> Proposal:
+def propose(config: StudyConfig, mirror: KnownTrials, trial: int, position: int) -> Proposal:
     """Return what the study's sampler proposes for a running trial.
 
     The sampler's seed depends on the study and the slot's place in it: a study worked on by one
@@ -45,6 +55,10 @@ def propose(config: StudyConfig, mirror: TrialMirror, trial: int, position: int)
     if isinstance(chosen, QmcSpec):
         return Proposal(_sobol_point(config, chosen, position))
     mirror.refresh()
+    if isinstance(chosen, DirectLSpec):
+        point = _direct_l_point(config, mirror, trial)
+        if point is not None:
+            return Proposal(point)
     for attempt in range(TRIES):
         # The first seed takes no attempt, so that the densities of earlier versions stay.
         parts = (position, attempt) if attempt else (position,)
@@ -56,11 +70,11 @@ def propose(config: StudyConfig, mirror: TrialMirror, trial: int, position: int)
         seed = derive_seed(config.seed, "sampler", position, TRIES) % 2**32
         density = _ask(config, mirror, trial, RandomSampler(seed=seed))
     # What other samplers write repeats the density.
-    return Proposal(density, mirror.written if isinstance(chosen, CmaesSpec) else {})
+    return Proposal(density, mirror.written if chosen.takes_notes else {})
 
 
 def _ask(
-    config: StudyConfig, mirror: TrialMirror, number: int, sampler: BaseSampler
+    config: StudyConfig, mirror: KnownTrials, number: int, sampler: BaseSampler
 ) -> tuple[float, ...]:
     study, trial = mirror.study(sampler), mirror.trial(number)
     sampler.before_trial(study, trial)
@@ -76,7 +90,7 @@ def _ask(
     )
 
 
-def _sampler(config: StudyConfig, mirror: TrialMirror, seed: int) -> BaseSampler:
+def _sampler(config: StudyConfig, mirror: KnownTrials, seed: int) -> BaseSampler:
     chosen = config.search.sampler
     if isinstance(chosen, TpeSpec):
         return TPESampler(
@@ -91,6 +105,8 @@ def _sampler(config: StudyConfig, mirror: TrialMirror, seed: int) -> BaseSampler
         return GPSampler(n_startup_trials=chosen.startup_trials, seed=seed)
     if isinstance(chosen, CmaesSpec):
         return CmaEsSampler(seed=seed)
+    if isinstance(chosen, OptunaSpec):
+        return make_sampler(chosen, seed)
     return RandomSampler(seed=seed)
 
 
@@ -102,10 +118,40 @@ def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> tuple[f
     bounds = config.search.bounds
     seed = derive_seed(config.seed, "qmc") % 2**32
     sequence = qmc.Sobol(len(bounds), scramble=chosen.scramble, seed=seed)
-    number = position - len(config.fixed_points())
+    replicates = config.search.replicates
+    number = (position - len(config.fixed_points()) * replicates) // replicates
     if number:
         sequence.fast_forward(number)
     (point,) = sequence.random(1)
     return tuple(
         float(low + (high - low) * share) for (low, high), share in zip(bounds, point, strict=True)
     )
+
+
+def _direct_l_point(
+    config: StudyConfig, mirror: KnownTrials, trial: int
+) -> tuple[float, ...] | None:
+    """Return the centre that a trial is to evaluate; None once the division is at its finest.
+
+    Trials that were begun before this one and have no density yet will take the centres before:
+    agents that ask at the same time get one each.
+    """
+    sign = -1.0 if config.direction == "maximize" else 1.0
+    known = {
+        density: direct_l.Known(None if value is None else sign * value)
+        for density, value in mirror.outcomes().items()
+    }
+
+    def density_of(point: direct_l.Point) -> tuple[float, ...]:
+        # Rounded, so that a centre that is a fixed point by its digits is found to be the same.
+        return tuple(
+            round(low + (high - low) * share, 12)
+            for (low, high), share in zip(config.search.bounds, point, strict=True)
+        )
+
+    wanted = direct_l.wanted_points(
+        len(config.search.bounds), lambda point: known.get(density_of(point))
+    )
+    ahead = mirror.undecided_before(trial)
+    point = next(itertools.islice(wanted, ahead, None), None)
+    return None if point is None else density_of(point)

@@ -1,17 +1,25 @@
-"""The `search` section of a study file: bounds, sampler and pruner."""
+"""The sections `search` and `confirm` of a study file: what is proposed, and what is repeated."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat, JsonValue, model_validator
 
 from wconv_jobs.spec import Spec
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
+"""Names become folders, job names and table keys: letters, digits, _ and - alone."""
 
 Bound = Annotated[tuple[FiniteFloat, FiniteFloat], Field(strict=False)]
 
 _AtLeastOne = Annotated[int, Field(ge=1)]
 
 
-class TpeSpec(Spec):
+class _Sampler(Spec):
+    takes_notes: ClassVar[bool] = False
+    """Whether its notes on the trials of others decide what it proposes."""
+
+
+class TpeSpec(_Sampler):
     """Tree-structured Parzen estimator, `optuna.samplers.TPESampler`."""
 
     name: Literal["tpe"]
@@ -23,20 +31,20 @@ class TpeSpec(Spec):
     """Stay away from densities that are being trained, for many workers at once."""
 
 
-class GpSpec(Spec):
+class GpSpec(_Sampler):
     """Gaussian process, `optuna.samplers.GPSampler`."""
 
     name: Literal["gp"]
     startup_trials: _AtLeastOne = 10
 
 
-class RandomSpec(Spec):
+class RandomSpec(_Sampler):
     """Uniformly random densities."""
 
     name: Literal["random"]
 
 
-class QmcSpec(Spec):
+class QmcSpec(_Sampler):
     """The Sobol sequence, which fills the range more evenly than chance does."""
 
     name: Literal["qmc"]
@@ -45,14 +53,36 @@ class QmcSpec(Spec):
     and the centre, which is often the plain baseline."""
 
 
-class CmaesSpec(Spec):
+class CmaesSpec(_Sampler):
     """Covariance matrix adaptation, `optuna.samplers.CmaEsSampler`; takes two coefficients or
     more."""
 
+    takes_notes: ClassVar[bool] = True
     name: Literal["cmaes"]
 
 
-class GridSpec(Spec):
+class DirectLSpec(_Sampler):
+    """Division of the bounds into ever smaller rectangles, see `wconv_sweep.direct_l`."""
+
+    name: Literal["direct-l"]
+
+
+class OptunaSpec(_Sampler):
+    """Any sampler of Optuna's, or one of your own that is derived from `BaseSampler`.
+
+    The class is imported and called: a study that names its own Python is to be trusted like a
+    program.
+    """
+
+    takes_notes: ClassVar[bool] = True
+    name: Literal["optuna"]
+    path: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
+    """Where it is imported from, on every node, e.g. `optuna.samplers.NSGAIISampler`."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """Keyword arguments of the class; `seed` is the program's."""
+
+
+class GridSpec(_Sampler):
     """Every point of a grid, once."""
 
     name: Literal["grid"]
@@ -70,7 +100,8 @@ class GridSpec(Spec):
 
 
 SamplerSpec = Annotated[
-    TpeSpec | GpSpec | RandomSpec | QmcSpec | CmaesSpec | GridSpec, Field(discriminator="name")
+    TpeSpec | GpSpec | RandomSpec | QmcSpec | CmaesSpec | DirectLSpec | GridSpec | OptunaSpec,
+    Field(discriminator="name"),
 ]
 
 
@@ -131,6 +162,33 @@ PrunerSpec = Annotated[
 ]
 
 
+class StopSpec(Spec):
+    """When the search may end before its budget."""
+
+    in_a_row: _AtLeastOne
+    """Trials in a row after which the expected improvement was below what a confirmation can
+    resolve: the noise of a run over the square root of `confirm.seeds`, which is 1 without a
+    confirmation."""
+    minimum: _AtLeastOne
+    """Completed trials, fixed points included, before which the search never ends."""
+
+
+class ConfirmSpec(Spec):
+    """Training once more, on fresh seeds, when the search has ended."""
+
+    candidates: _AtLeastOne = 2
+    """Densities compared with plain convolution: the best expected by all trials, the best
+    observed, then the fixed points in their order."""
+    seeds: Annotated[int, Field(ge=2)] = 5
+    """Trials of each candidate and of plain convolution, on the same seeds; more give a narrower
+    interval."""
+
+    @property
+    def trials(self) -> int:
+        """Trials of the whole confirmation."""
+        return (self.candidates + 1) * self.seeds
+
+
 class SearchSpec(Spec):
     """The densities that the search may propose."""
 
@@ -138,6 +196,14 @@ class SearchSpec(Spec):
     """One [low, high] per coefficient, outermost first."""
     sampler: SamplerSpec
     pruner: PrunerSpec = NoPrunerSpec(name="none")
+    warm_start: list[Name] = Field(default_factory=list)
+    """Finished studies of the same storage, with a related network or kernel size: the densities
+    that they make likely are tried first."""
+    replicates: _AtLeastOne = 1
+    """Seeds that each density is trained with, fixed points included; one is measured to be best,
+    since all trials together name the density."""
+    stop_when: StopSpec | None = None
+    """Ends the search early; null spends the whole budget."""
 
     @model_validator(mode="after")
     def _low_is_below_high(self) -> Self:

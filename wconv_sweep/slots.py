@@ -39,6 +39,8 @@ from wconv_sweep.leases import (
     study_row,
 )
 from wconv_sweep.provenance import Provenance
+from wconv_sweep.search_end import SearchEnd
+from wconv_sweep.stages import open_stage
 from wconv_sweep.storage import Storage
 from wconv_sweep.study_config import StudyConfig
 from wconv_sweep.tables import (
@@ -80,6 +82,7 @@ class SlotTable:
         self._study = config.study
         self._lease_s = lease_s
         self._provenance = provenance or {}
+        self._search_end = SearchEnd(storage, config)
         self._claiming = Claiming(
             storage, config, lease_s=lease_s, gpus=gpus, provenance=self._provenance
         )
@@ -92,8 +95,16 @@ class SlotTable:
     def claim_many(
         self, owner: str, count: int, *, nonce: str | None = None
     ) -> list[Claim] | NoSlot:
-        """Lease up to `count` open slots; see `Claiming.claim_many`."""
-        return self._claiming.claim_many(owner, count, nonce=nonce)
+        """Lease up to `count` open slots, of the next stage once the one before has ended.
+
+        See `Claiming.claim_many`.
+        """
+        self._search_end.end_if_due()
+        while True:
+            claims = self._claiming.claim_many(owner, count, nonce=nonce)
+            if claims is not NoSlot.STAGE:
+                return claims
+            open_stage(self._storage, self._config)
 
     def has_open(self) -> bool:
         """Tell whether there is a slot that a worker might lease now, see `claim_many`."""
@@ -107,6 +118,8 @@ class SlotTable:
         attributes: Mapping[str, object] | None = None,
     ) -> tuple[float, ...]:
         """Record the density that the sampler proposed for a slot without one, and its notes.
+
+        The slots that repeat it with other seeds open.
 
         Returns:
             The slot's density: that of the first call.
@@ -123,6 +136,8 @@ class SlotTable:
                 renew(connection, self._storage, claim, self._lease_s)
                 known = self._slot_row(connection, claim).density
                 return tuple(json.loads(known))
+            if self._config.search.replicates > 1:
+                self._open_replicates(connection, claim, density)
             params = dict(zip(distributions, density, strict=True))
             trial_rows.set_params(connection, claim.trial_id, params, distributions)
             trial_rows.set_system_attributes(connection, claim.trial_id, attributes or {})
@@ -286,6 +301,21 @@ class SlotTable:
             trial_rows.set_user_attributes(connection, claim.trial_id, {trial_rows.FAILED: reason})
             trial_rows.finish_trial(connection, claim.trial_id, TrialState.FAIL, None)
             return SlotState.FAILED
+
+    def _open_replicates(
+        self, connection: Connection, claim: Claim, density: tuple[float, ...]
+    ) -> None:
+        connection.execute(
+            update(SLOTS)
+            .where(
+                SLOTS.c.study == self._study,
+                SLOTS.c.stage == Stage.SEARCH,
+                SLOTS.c.state == SlotState.CLOSED,
+                SLOTS.c.position > claim.position,
+                SLOTS.c.position < claim.position + self._config.search.replicates,
+            )
+            .values(density=json.dumps(density), state=SlotState.OPEN)
+        )
 
     def _begin_end(
         self, connection: Connection, claim: Claim, outcome: AttemptOutcome, **equal: str

@@ -12,15 +12,18 @@ SUFFIX = "_smoke"
 EPOCHS = 2
 BATCH = 8
 SEARCH_TRIALS = 2
+CONFIRM_SEEDS = 2
+"""Of one candidate and of plain convolution."""
 
 
 def shrink(document: Document, folder: Path) -> Document:
     """Return a study's document at smoke scale.
 
-    Small network, few and small samples, two epochs, two proposals beside the fixed points, one
-    rank, no pruner. Everything else is that of the study. Data read from files are made-up ones in
-    the same file format, see `generated_folder`. What a setting has given stays, but for the name
-    and the folders: made-up data must not get among real ones, nor a smoke run among real results.
+    Small network, few and small samples, two epochs, two proposals beside the fixed points, the
+    best of them on two more seeds, one rank, no pruner. Everything else is that of the study. Data
+    read from files are made-up ones in the same file format, see `generated_folder`. What a
+    setting has given stays, but for the name and the folders: made-up data must not get among real
+    ones, nor a smoke run among real results.
 
     Args:
         document: of the study, with its settings.
@@ -34,9 +37,17 @@ def shrink(document: Document, folder: Path) -> Document:
         ("trial", "ranks"): 1,
         ("budget", "trials"): _fixed_points(document) + SEARCH_TRIALS,
     }
+    if document.get(("confirm",)) is not None:
+        values["confirm", "candidates"], values["confirm", "seeds"] = 1, CONFIRM_SEEDS
+        values["budget", "trials"] = _fixed_points(document) + SEARCH_TRIALS + 2 * CONFIRM_SEEDS
+    if document.get(("search", "replicates")) is not None:
+        values["search", "replicates"] = 1
     if document.get(("search", "sampler", "name")) == "grid":
         # A grid is as large as it is: two of its points are two random ones.
         values["search", "sampler"] = {"name": "random"}
+    if document.get(("search", "warm_start")) is not None:
+        # Its sources are real studies, which a trial run need not have.
+        values["search", "warm_start"] = []
     if document.get(("search", "pruner")) is not None:
         # Two epochs are too few to stop any trial.
         values["search", "pruner"] = {"name": "none"}

@@ -124,6 +124,9 @@ class RecipeSpec(Spec):
         return self
 
 
+Ablation = Literal["none", "initial weights", "gradient"]
+
+
 class TrialSpec(Spec):
     """Everything a rank needs to train one trial; nothing in it names a study or a database."""
 
@@ -135,6 +138,8 @@ class TrialSpec(Spec):
     study_seed: Annotated[int, Field(ge=0)]
     replicate: Annotated[int, Field(ge=0)] = 0
     """Trials of one replicate share initial weights, data order and noise."""
+    ablation: Ablation = "none"
+    """Which half of the density's effect plain convolution gets: see `wconv_jobs.ablation`."""
     threads_per_rank: Annotated[int, Field(ge=1)] = 1
     """CPU threads of each rank."""
     checkpoint_folder: Path = Field(strict=False)

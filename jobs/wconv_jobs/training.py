@@ -16,6 +16,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from wconv_jobs import checkpoint
+from wconv_jobs.ablation import density_engine
 from wconv_jobs.agreement import Action, Agreement, EvaluationDropped
 from wconv_jobs.channel import Report, Verdict
 from wconv_jobs.checkpoint import Progress
@@ -31,7 +32,6 @@ from wconv_jobs.rank_invariance import share_batch_norm, share_dropout
 from wconv_jobs.seeding import derive_seed
 from wconv_jobs.spec import CONFUSION_FILE, OptimizerSpec, RecipeSpec, TrialSpec
 from wconv_jobs.task import Task
-from wconv_kernels import DensityEngine
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _VERDICTS = tuple(Verdict)
@@ -142,12 +142,13 @@ class _Run:
         if recipe.batch_norm_over == "batch":
             self.model = share_batch_norm(self.model, world)
         self.model.to(device=world.device, dtype=_DTYPES[recipe.dtype])
-        engine = DensityEngine(self.model, spec.density)
+        engine = density_engine(self.model, spec.density, spec.ablation)
         self.module: nn.Module = self.model
         if world.size > 1:
             self.module = DistributedDataParallel(self.model)
         optimizer = _optimizer(recipe.optimizer, self.model)
-        engine.attach(optimizer)
+        if engine is not None:
+            engine.attach(optimizer)
         schedule = _schedule(recipe, self.steps * recipe.epochs)
         self.state = checkpoint.TrainingState(self.model, optimizer, LambdaLR(optimizer, schedule))
         self._agreement = Agreement(

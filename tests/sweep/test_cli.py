@@ -183,7 +183,7 @@ def test_a_dry_run_shows_everything_and_writes_nothing(
     for expected in (
         "dncnn depth=5 width=16 norm=none",
         "plain (1)",
-        "12 trials of 5 epochs, 2 ranks each",
+        "15 trials of 5 epochs, 2 ranks each",
         f"sqlite:///{empty_folder}/wconv_runs/sweep.db",
         f"-m wconv_sweep.pilot '{empty_folder}/wconv_runs/quickstart/pilots/pilot_0.json'",
         "Nothing was written or started (--dry-run).",
@@ -201,7 +201,7 @@ def test_a_dry_run_can_be_read_by_a_script(
 
     plan = json.loads(output)
     assert status == 0
-    assert plan["config"]["budget"]["trials"] == 12
+    assert plan["config"]["budget"]["trials"] == 15
     assert plan["profile"]["cluster"] == "local"
     assert plan["changes"] == []
     assert list(empty_folder.iterdir()) == []

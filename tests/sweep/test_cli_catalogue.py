@@ -23,8 +23,8 @@ def test_all_shipped_studies_are_listed(monkeypatch: Monkey, capsys: Capture) ->
     lines = {line.split()[0]: line.split()[1:] for line in output.splitlines()[1:]}
     assert (status, errors) == (0, "")
     assert lines.keys() == set(shipped("wconv_studies"))
-    assert lines["dncnn_5x5"] == ["dncnn", "5x5", "div2k", "tuned", "62"]
-    assert lines["quickstart"] == ["dncnn", "3x3", "photographs", "own", "12"]
+    assert lines["dncnn_5x5"] == ["dncnn", "5x5", "div2k", "tuned", "77"]
+    assert lines["quickstart"] == ["dncnn", "3x3", "photographs", "own", "15"]
 
 
 def test_the_list_can_be_read_by_a_script(monkeypatch: Monkey, capsys: Capture) -> None:
@@ -44,7 +44,7 @@ def test_a_study_is_shown_with_its_costs(monkeypatch: Monkey, capsys: Capture) -
     assert "folder=$WCONV_SWEEP_DATA" in shown["data"]
     assert "tuned: adam, lr 0.001, cosine, batch 16, 100 epochs" in shown["recipe"]
     assert "plain (1, 1), paper (0.1, 0.9)" in shown["fixed points"]
-    assert "62 trials on 4 rank(s) each" in shown["budget"]
+    assert "77 trials on 4 rank(s) each" in shown["budget"]
     assert "per GPU" in shown["memory"]
 
 
@@ -215,7 +215,7 @@ def test_a_smoke_run_shows_its_plan_and_writes_nothing(
 
     assert status == 0
     assert "dncnn_3x3_smoke" in output
-    assert "4 trials of 2 epochs" in output
+    assert "8 trials of 2 epochs" in output
     assert list(empty_folder.iterdir()) == []
 
 

@@ -53,9 +53,13 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def create(storage: Storage, config: StudyConfig, origin: dict[str, Any], **more: bool) -> None:
+def create(
+    storage: Storage, config: StudyConfig, origin: dict[str, Any], accept_changes: bool = False
+) -> None:
     folder = RunFolder.of(storage.folder, "tiny")
-    studies.create_or_extend(storage, config, folder, "local", provenance=origin, **more)
+    studies.create_or_extend(
+        storage, config, folder, "local", provenance=origin, accept_changes=accept_changes
+    )
 
 
 def slots_of(storage: Storage, config: StudyConfig, origin: dict[str, Any]) -> SlotTable:

@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 from optuna.samplers import GPSampler, TPESampler
 from scipy.stats import qmc
-from sqlalchemy import make_url
+from sqlalchemy import make_url, update
 
 from tests.sweep.searching import Searcher, launched, study_of
+from wconv_jobs.channel import Broken
 from wconv_jobs.seeding import derive_seed
 from wconv_sweep import sampling, studies
+from wconv_sweep.breaker import DIVERGED
 from wconv_sweep.sampling import propose
 from wconv_sweep.status import read_status
 from wconv_sweep.storage import Storage, open_storage
 from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import Stage
+from wconv_sweep.tables import SLOTS, SlotState, Stage
 
 MODELS: list[dict[str, Any]] = [
     {"name": "tpe", "startup_trials": 3},
@@ -26,6 +28,8 @@ MODELS: list[dict[str, Any]] = [
     {"name": "random"},
     {"name": "qmc"},
     {"name": "qmc", "scramble": False},
+    {"name": "direct-l"},
+    {"name": "optuna", "path": "optuna.samplers.NSGAIISampler", "options": {"population_size": 4}},
 ]
 
 
@@ -55,7 +59,7 @@ def test_every_sampler_proposes_within_the_bounds_and_the_same_each_time(
     assert again == first
 
 
-@pytest.mark.parametrize("sampler", [MODELS[0], MODELS[2], MODELS[3]], ids=str)
+@pytest.mark.parametrize("sampler", [MODELS[each] for each in (0, 2, 3, 7, 8)], ids=str)
 def test_a_new_agent_proposes_what_the_one_before_would_have(
     storage: Storage, sampler: dict[str, Any]
 ) -> None:
@@ -95,6 +99,107 @@ def test_cmaes_moves_on_from_the_generations_of_all_agents(storage: Storage) -> 
         return sum(abs(a - 0.3) + abs(b - 0.9) for a, b in densities) / len(densities)
 
     assert mean_distance(proposed[-10:]) < 0.5 * mean_distance(proposed[1:11])
+
+
+DEFAULTS: list[dict[str, Any]] = [
+    {"name": name} for name in ("tpe", "gp", "cmaes", "direct-l", "random", "qmc")
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("coefficients", [1, 2, 3])
+@pytest.mark.parametrize("sampler", DEFAULTS, ids=lambda sampler: sampler["name"])
+def test_with_its_defaults_a_sampler_serves_many_workers_at_once(
+    sqlite_storage: Storage, sampler: dict[str, Any], coefficients: int
+) -> None:
+    if sampler["name"] == "cmaes" and coefficients == 1:
+        pytest.skip("takes two coefficients or more")
+    config = study_of(sampler, trials=49, epochs=1, bounds=[[0.5, 1.5]] * coefficients)
+    agent = launched(sqlite_storage, config)
+    agent.train(agent.claim(), bowl)
+
+    proposed = []
+    for _ in range(3):  # rounds of 16 workers that begin, and end, together
+        claims = [agent.claim() for _ in range(16)]
+        densities = [agent.density_of(claim) for claim in claims]
+        for claim in claims:
+            agent.train(claim, bowl)
+        proposed += densities
+
+    assert len(set(proposed)) == 48
+    assert all(0.5 <= value <= 1.5 for density in proposed for value in density)
+    best = max(bowl(density, 1) for density in proposed)
+    assert best > -0.02 * coefficients  # 0.14 off in each coefficient, of 1
+
+
+def bowl(density: tuple[float, ...], epoch: int) -> float:
+    """Return a response whose best density is 0.8 in every coefficient."""
+    return -sum((value - 0.8) ** 2 for value in density) / epoch
+
+
+def test_agents_that_ask_at_the_same_time_get_a_rectangle_each(sqlite_storage: Storage) -> None:
+    config = study_of({"name": "direct-l"}, trials=12)
+    launched(sqlite_storage, config)
+    agents = [Searcher(sqlite_storage, config) for _ in range(3)]
+    agents[0].train(agents[0].claim())
+    claims = [agent.claim() for agent in agents]
+
+    # None of them knows what the others are told.
+    at_once = [
+        propose(config, agent.mirror, claim.trial, claim.position).density
+        for agent, claim in zip(agents, claims, strict=True)
+    ]
+    one_after_the_other = [
+        agent.density_of(claim) for agent, claim in zip(agents, claims, strict=True)
+    ]
+
+    assert len(set(at_once)) == 3
+    assert one_after_the_other == at_once
+
+
+def test_a_rectangle_whose_centre_is_a_fixed_point_takes_its_value(
+    sqlite_storage: Storage,
+) -> None:
+    config = study_of({"name": "direct-l"}, bounds=[[0.5, 1.5]], trials=3)
+
+    proposed = launched(sqlite_storage, config).work(bowl)
+
+    # The centre is the plain baseline.
+    assert proposed == [(round(0.5 + 5 / 6, 12),), (round(0.5 + 1 / 6, 12),)]
+
+
+def test_what_diverged_is_the_worst_for_rectangles(sqlite_storage: Storage) -> None:
+    config = study_of({"name": "direct-l"}, bounds=[[0.5, 1.5]], trials=5)
+    agent = launched(sqlite_storage, config)
+    agent.train(agent.claim(), lambda density, _: density[0])
+    broken = agent.claim()
+    assert agent.density_of(broken) == (round(0.5 + 5 / 6, 12),)
+    cause = Broken(
+        rank=0, error=DIVERGED, message="the loss is nan", where="training.py:1", traceback=""
+    )
+    agent.slots.break_(broken, cause)
+    agent.train(agent.claim(), lambda density, _: density[0])
+
+    # The more the better, but the upper third has no value: the middle one is divided.
+    assert agent.density_of(agent.claim()) == (round(0.5 + 11 / 18, 12),)
+
+
+def test_a_slot_that_is_skipped_before_it_had_a_density_is_no_evidence(
+    sqlite_storage: Storage,
+) -> None:
+    agent = launched(sqlite_storage, study_of({"name": "direct-l"}))
+    agent.train(agent.claim())
+    cut_short = agent.claim()
+    agent.slots.interrupt(cut_short, "cut short")
+    with sqlite_storage.write() as connection:
+        connection.execute(
+            update(SLOTS).where(SLOTS.c.slot == cut_short.slot).values(state=SlotState.SKIPPED)
+        )
+
+    agent.mirror.refresh()
+
+    assert list(agent.mirror.outcomes()) == [(1.0, 1.0)]
+    assert agent.mirror.undecided_before(10) == 0
 
 
 def test_densities_in_training_are_kept_apart(sqlite_storage: Storage) -> None:

@@ -19,7 +19,8 @@ def test_every_shipped_study_can_be_shrunk(name: str, tmp_path: Path) -> None:
 
     assert small.study == f"{name}_smoke"
     assert (small.recipe.epochs, small.recipe.batch, small.trial.ranks) == (2, 8, 1)
-    assert small.budget.trials == len(study.fixed_points()) + 2
+    confirmation = 4 if study.confirm else 0
+    assert small.budget.trials == len(study.fixed_points()) + 2 + confirmation
     assert small.model.name == study.model.name
     assert small.recipe.optimizer == study.recipe.optimizer
     assert small.recipe.test_metrics == study.recipe.test_metrics
@@ -70,7 +71,7 @@ def test_a_setting_is_known_before_the_study_is_shrunk(tmp_path: Path) -> None:
     )
 
     assert small.model.name == "nafnet"
-    assert small.budget.trials == 4 + 2
+    assert small.budget.trials == 4 + 2 + 4
 
 
 def test_no_setting_makes_a_smoke_run_look_like_the_real_one(tmp_path: Path) -> None:
@@ -122,3 +123,14 @@ def test_the_network_gets_as_many_classes_as_the_made_up_data(
     small = load_study(str(path), smoke_folder=tmp_path)
 
     assert small.model.options["num_classes"] == 4
+
+
+def test_a_smoke_run_needs_no_source_of_a_warm_start(
+    study_file: StudyFile, tmp_path: Path
+) -> None:
+    search = {"bounds": [[0.5, 1.5]], "sampler": {"name": "tpe"}, "warm_start": ["another"]}
+
+    small = load_study(str(study_file(search=search)), smoke_folder=tmp_path)
+
+    assert small.search.warm_start == []
+    assert small.search.sampler.name == "tpe"

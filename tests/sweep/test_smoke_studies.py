@@ -20,7 +20,8 @@ def _smoke(sweep: Sweep, study: str, ranks: int) -> dict[str, Any]:
     command = ["launch", "--cluster", "local", "--study", study, "--smoke", "--json"]
     ended: dict[str, Any] = json.loads(sweep.run(*command, *settings, "--runs", f"{ranks} ranks"))
     assert ended["state"] == "complete"
-    assert ended["slots"]["complete"] == ended["budget"]
+    # Two proposals may find nothing that differs from plain convolution.
+    assert ended["slots"]["complete"] + ended["slots"]["skipped"] == ended["budget"]
     return ended
 
 

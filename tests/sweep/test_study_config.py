@@ -78,7 +78,37 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
         ),
         (
             {"budget": {"trials": 1}, "fixed": {"paper": [0.8]}},
-            "budget.trials: is 1, but 2 fixed points come first. Set at least 2.",
+            "budget.trials: is 1, but the fixed points take 2. Set at least 2.",
+        ),
+        (
+            {"confirm": {"candidates": 2, "seeds": 5}},
+            "budget.trials: is 3, but the fixed points take 1 and the confirmation 15. Set at "
+            "least 16.",
+        ),
+        (
+            {
+                "search": {"bounds": [[0.5, 1.5]], "sampler": {"name": "tpe"}, "replicates": 2},
+                "budget": {"trials": 7},
+            },
+            "budget.trials: leaves 5 for the search, which 2 replicates of each density cannot "
+            "share evenly. Set 6.",
+        ),
+        (
+            {"confirm": {"candidates": 3, "seeds": 2}, "budget": {"trials": 20}},
+            "confirm.candidates: is 3, but beside the best expected and the best observed there "
+            "are 0 fixed points to compare. Set at most 2.",
+        ),
+        (
+            {"search": GRID | {"replicates": 2}, "confirm": {"candidates": 1, "seeds": 2}},
+            "budget.trials: is 3, but 1 fixed point and 20 grid points (21, less 1 among the "
+            "fixed), 2 times each, and a confirmation of 4 make 46. Set 46.",
+        ),
+        (
+            {
+                "search": GRID | {"stop_when": {"in_a_row": 3, "minimum": 9}},
+                "budget": {"trials": 21},
+            },
+            "search.stop_when: ends a search early, but every point of a grid is trained.",
         ),
         ({"fixed": {"plain": [1.0]}}, "fixed.plain: is always part of a study. Remove it."),
         (
@@ -97,7 +127,8 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
         (
             {"search": {"bounds": [[0.5, 1.5]], "sampler": {"name": "tpee"}}},
             "search.sampler: input tag 'tpee' found using 'name' does not match any of the "
-            "expected tags: 'tpe', 'gp', 'random', 'qmc', 'cmaes', 'grid'",
+            "expected tags: 'tpe', 'gp', 'random', 'qmc', 'cmaes', "
+            "'direct-l', 'grid', 'optuna'",
         ),
         (
             {"search": {"bounds": [[0.5, 1.5]], "sampler": {"name": "gp", "startup_trial": 3}}},
@@ -280,3 +311,13 @@ def test_a_dollar_that_names_nothing_is_refused(study_file: StudyFile) -> None:
 
     with pytest.raises(ConfigurationError, match=r"holds a \$ that names no variable. Write \$\$"):
         locate_data(config, {})
+
+
+def test_a_warm_start_is_for_searches_and_from_others(study_file: StudyFile) -> None:
+    grid = GRID | {"warm_start": ["other"]}
+    of_itself = PRUNED | {"warm_start": ["tiny"]}
+
+    (problem,) = problems_of(study_file(search=grid, budget={"trials": 21}))
+    assert "search.warm_start: is for a search that goes on from there" in problem
+    (problem,) = problems_of(study_file(search=of_itself))
+    assert "search.warm_start: names the study itself" in problem

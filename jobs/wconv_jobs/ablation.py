@@ -1,0 +1,49 @@
+"""One half of what a density does to a training run, to learn which of the two a gain comes from.
+
+Since conv(x, W * Phi) is plain convolution by V = W * Phi, a density that stays fixed has two
+effects and no other: V starts at W * Phi, and the gradient of each tap is scaled by Phi. Each may
+be given to plain convolution alone.
+"""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from wconv_jobs.errors import JobError
+from wconv_jobs.spec import Ablation
+from wconv_kernels import DensityEngine
+
+
+def density_engine(
+    model: nn.Module, density: Sequence[float], ablation: Ablation
+) -> DensityEngine | None:
+    """Give a model its density, or the half of it that an ablation leaves.
+
+    Args:
+        model: is given the initial weights in place.
+        density: coefficients, outermost first.
+        ablation: `none` gives both halves, `initial weights` starts at W * Phi and trains like
+            plain convolution, `gradient` starts at W and scales gradients.
+
+    Returns:
+        What is to be attached to the optimizer; None where it sees plain convolution.
+
+    Raises:
+        JobError: a coefficient is 0, which has no gradient-only half: its weights would keep
+            their values and never be trained.
+    """
+    if ablation != "gradient":
+        engine = DensityEngine(model, density)
+        if ablation == "none":
+            return engine
+        engine.detach()  # leaves V = W * Phi in plain convolutions
+        return None
+    if 0.0 in density:
+        raise JobError(
+            f"the density {tuple(density)} has a 0, so its gradient alone has no effect"
+        )
+    initial = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    engine = DensityEngine(model, density)
+    model.load_state_dict(initial, strict=False)
+    engine.adopt_weights()
+    return engine
