@@ -32,6 +32,8 @@ class Arm:
     density: Density
     runs: Mapping[int, TrialRow]
     """Completed trials by replicate."""
+    failed: int
+    """Trials that failed, in which the others must not hide: a density may diverge."""
 
     def values(self, metric: str) -> dict[int, float]:
         """Return a metric by replicate; a run that has none is left out."""
@@ -108,6 +110,8 @@ class Confirmation:
             return "confirmation on fresh seeds under way; nothing is shown yet"
         verdict = difference.verdict(self.config.direction)
         end = "" if self.complete else "; confirmation under way"
+        if arm is not None and arm.failed:
+            end += f"; {arm.failed} of its runs failed"
         by = f"on {difference.seeds} fresh seeds, {100 * difference.level:.4g} % interval"
         if verdict == "no difference shown":
             return f"no difference to plain convolution shown {by} includes zero{end}"
@@ -191,7 +195,8 @@ def noise_of_baseline(trials: Sequence[TrialRow], metric: str) -> Summary | None
 def _arm(label: str, rows: Sequence[TrialRow]) -> Arm:
     own = [row for row in rows if row.label == label]
     runs = {row.replicate: row for row in own if row.state is SlotState.COMPLETE}
-    return Arm(label, (own[0].density or ()) if own else (), runs)
+    failed = sum(row.state is SlotState.FAILED for row in own)
+    return Arm(label, (own[0].density or ()) if own else (), runs, failed)
 
 
 def _best_observed(trials: Sequence[TrialRow], config: StudyConfig) -> Density:

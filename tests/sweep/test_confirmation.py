@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.sweep.searching import Searcher, launched, study_of
+from wconv_jobs.channel import Broken
 from wconv_sweep import console
 from wconv_sweep.confirmation_view import confirmation_line, confirmation_table
 from wconv_sweep.export import CLAIM, export
@@ -99,6 +100,38 @@ def test_worse_is_said_as_plainly(sqlite_storage: Storage) -> None:
     (entry,) = export(sqlite_storage, "tiny")
 
     assert entry["claim"].startswith("worse than plain convolution on 5 fresh seeds")
+
+
+def test_a_density_that_diverges_does_not_hide_it(sqlite_storage: Storage) -> None:
+    config = study_of(
+        {"name": "qmc"},
+        trials=20,
+        epochs=1,
+        bounds=[[0.5, 1.5]],
+        confirm={"candidates": 1, "seeds": 5},
+    )
+    searcher = launched(sqlite_storage, config)
+    diverged = Broken(
+        rank=0,
+        error="TrainingDiverged",
+        message="loss is nan",
+        where="a:1",
+        traceback="",
+        final=True,
+    )
+    while isinstance(claim := searcher.slots.claim("node/pilot-0/1"), Claim):
+        if claim.stage is Stage.CONFIRM and claim.label != "plain" and claim.replicate == 5:
+            searcher.slots.break_(claim, diverged)
+            continue
+        score = 31.0 + claim.replicate / 8 if claim.label != "plain" else 30.0
+        searcher.density_of(claim)
+        searcher.slots.report(claim, 1, score, {"psnr_db": score})
+        searcher.slots.complete(claim, {"test_psnr_db": score}, {})
+
+    (entry,) = export(sqlite_storage, "tiny")
+
+    assert entry["claim"].startswith("better than plain convolution on 4 fresh seeds")
+    assert entry["claim"].endswith("; 1 of its runs failed")
 
 
 def test_every_metric_is_compared_on_the_same_networks(sqlite_storage: Storage) -> None:
