@@ -96,7 +96,7 @@ class Claiming:
             return claims or self._why_none(connection, usage, leased)
 
     def has_open(self) -> bool:
-        """Tell whether the study is active and has a slot to claim, now or later, under the cap."""
+        """Tell whether the study is active and has a slot to claim now or later under the cap."""
         with self._storage.read() as connection:
             if study_row(connection, self._study).state != StudyState.ACTIVE:
                 return False

@@ -50,6 +50,7 @@ from wconv_sweep.tables import (
     STUDIES,
     AttemptOutcome,
     SlotState,
+    Stage,
     StudyState,
 )
 
