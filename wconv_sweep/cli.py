@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from wconv_sweep import cli_catalogue, cli_db
+from wconv_sweep import cli_catalogue, cli_db, cli_logs
 from wconv_sweep.cli_options import DEFAULT_RUNS, Json, Runs, Settings, StorageUrl, Study
 from wconv_sweep.errors import ConfigurationError, WconvSweepError
 
@@ -37,6 +37,7 @@ app = typer.Typer(
 app.add_typer(cli_catalogue.studies, name="studies")
 app.add_typer(cli_catalogue.data, name="data")
 app.add_typer(cli_db.db, name="db")
+app.command("logs")(cli_logs.logs_command)
 
 StudyName = Annotated[str, typer.Option(help="Name of a study that was launched.")]
 MaybeStudyName = Annotated[
