@@ -33,7 +33,7 @@ from wconv_sweep.search_space import distributions_of
 from wconv_sweep.slots import Claim, LeaseLost, NoSlot, SlotTable
 from wconv_sweep.spool import Spool, replay
 from wconv_sweep.storage import Storage, open_storage
-from wconv_sweep.studies import load_config
+from wconv_sweep.studies import load_frozen_config
 from wconv_sweep.study_config import StudyConfig
 from wconv_sweep.trial_mirror import TrialMirror
 
@@ -95,7 +95,7 @@ class _Agent:
     def __init__(self, order: PilotOrder, storage: Storage) -> None:
         self._order, self._storage = order, storage
         self._folder = RunFolder(order.run_folder)
-        self._config: StudyConfig = load_config(storage, order.study)
+        self._config: StudyConfig = load_frozen_config(storage, order.study)
         self._slots = SlotTable(
             storage,
             self._config,
@@ -252,6 +252,7 @@ class _Agent:
             replicate=claim.replicate,
             threads_per_rank=config.trial.threads_per_rank,
             checkpoint_folder=self._folder.trial(claim.trial),
+            code_folder=config.code_folder,
             deadline_s=self._training_ends_s,
         )
 

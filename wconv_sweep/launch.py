@@ -221,6 +221,7 @@ def _start(storage: Storage, study: str, profile: ClusterProfile) -> Launched:
     place = studies.place_of(storage, study)
     folder = place.folder
     folder.create(place.uid)
+    studies.freeze_own_modules(storage, study)
     studies.reopen(storage, study)
 
     def start() -> Pilots:

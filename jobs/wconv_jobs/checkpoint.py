@@ -109,7 +109,9 @@ _HINT = "Delete it to train this trial from the start."
 
 def _digest(spec: TrialSpec) -> str:
     """Identify what is trained, leaving out where, until when and on how many threads."""
-    text = spec.model_dump_json(exclude={"checkpoint_folder", "deadline_s", "threads_per_rank"})
+    text = spec.model_dump_json(
+        exclude={"checkpoint_folder", "code_folder", "deadline_s", "threads_per_rank"}
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 

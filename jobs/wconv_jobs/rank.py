@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from wconv_jobs import own_code
 from wconv_jobs.channel import AgentLink, Broken, Finished
 from wconv_jobs.distributed import World, world_of_ranks
 from wconv_jobs.errors import JobError, TrainingDiverged
@@ -37,6 +38,7 @@ def main(address: Path, spec_json: bytes) -> None:
     try:
         spec = TrialSpec.model_validate_json(spec_json)
         torch.set_num_threads(spec.threads_per_rank)
+        own_code.add_folder(spec.code_folder)
         with world_of_ranks() as world:
             result = train(spec, link.report, world)
             if world.rank == 0:

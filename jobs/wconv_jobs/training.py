@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from wconv_jobs import checkpoint
 from wconv_jobs.channel import Report, Verdict
-from wconv_jobs.data import load_data
+from wconv_jobs.data import load_task
 from wconv_jobs.distributed import World
 from wconv_jobs.early_stopping import best_epoch, is_over
 from wconv_jobs.errors import CheckpointError, JobError, TrainingDiverged
@@ -122,11 +122,13 @@ class _Run:
         recipe = spec.recipe
         self.spec, self.world = spec, world
         self.seed = derive_seed(spec.study_seed, spec.replicate)
-        self.task: Task = load_data(
-            spec.data.name, seed=self.seed, device=world.device, **spec.data.options
-        )
+        with torch.random.fork_rng(devices=[]):
+            # A network or data set of the user's may draw from torch's global state, which must
+            # be the same for every density and on every rank.
+            torch.default_generator.manual_seed(derive_seed(self.seed, "build"))
+            self.task: Task = load_task(spec.data, seed=self.seed, device=world.device)
+            self.model = build_model(spec.model.name, **spec.model.options)
         self.steps = self._steps_per_epoch()
-        self.model = build_model(spec.model.name, **spec.model.options)
         initialise(self.model, recipe.init, derive_seed(self.seed, "init"))
         self.model = share_dropout(self.model, world)
         if recipe.batch_norm_over == "batch":
