@@ -282,27 +282,37 @@ def report_command(
 @app.command("dashboard")
 def dashboard_command(
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")
-    ] = 8080,
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="TCP port; if left out, 8080 or a free one where that is taken."
+        ),
+    ] = None,
+    read_only: Annotated[
+        bool,
+        typer.Option(
+            "--read-only/--writable",
+            help="Refuse every change; writable, the page can write notes, and delete studies.",
+        ),
+    ] = True,
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
     """Serve the Optuna dashboard until Ctrl-C.
 
-    It listens on this machine alone.
+    It listens on this machine alone; the ssh line that it prints brings it to yours.
 
     Example: wconv-sweep dashboard
     """
-    from wconv_sweep.dashboard import serve
+    from wconv_sweep.dashboard import serve, tunnel
     from wconv_sweep.storage import choose_url, open_storage
+
+    def show(page: str) -> None:
+        print(f"Optuna dashboard: {page} (Ctrl-C ends it)")
+        print(f"From another machine: {tunnel(page)}", flush=True)
 
     opened = open_storage(choose_url(storage, runs))
     try:
-        serve(
-            opened,
-            port,
-            lambda page: print(f"Optuna dashboard: {page} (Ctrl-C ends it)", flush=True),
-        )
+        serve(opened, port, show, read_only=read_only)
     except KeyboardInterrupt:
         print()
     finally:

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from wconv_jobs.channel import Broken
 from wconv_sweep import trial_rows
-from wconv_sweep.accounting import usage_of
+from wconv_sweep.accounting import slot_gpu_hours, usage_of
 from wconv_sweep.breaker import DIVERGED, is_hopeless, maybe_break
 from wconv_sweep.claiming import Claiming, NoSlot
 from wconv_sweep.leases import (
@@ -167,7 +167,8 @@ class SlotTable:
                 .where(ATTEMPTS.c.slot == claim.slot, ATTEMPTS.c.attempt == claim.attempt)
                 .values(provenance=whole)
             )
-            trial_rows.set_user_attributes(connection, claim.trial_id, merged | dict(provenance))
+            attributes = merged | dict(provenance) | self._cost(connection, claim)
+            trial_rows.set_user_attributes(connection, claim.trial_id, attributes)
             trial_rows.finish_trial(connection, claim.trial_id, TrialState.COMPLETE, value)
 
     def prune(self, claim: Claim) -> None:
@@ -273,6 +274,11 @@ class SlotTable:
         close_attempt(connection, self._storage, claim.slot, claim.attempt, outcome)
         set_state(connection, claim.slot, state)
         return self._slot_row(connection, claim)
+
+    def _cost(self, connection: Connection, claim: Claim) -> dict[str, float]:
+        """Return what all attempts have used; nothing where no GPU was used."""
+        hours = slot_gpu_hours(connection, self._storage.now(), claim.slot)
+        return {"gpu_hours": round(hours, 6)} if hours else {}
 
     def _state(self, connection: Connection) -> StudyState:
         """Return the study's state; CAPPED when another epoch would pass the cap."""

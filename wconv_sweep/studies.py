@@ -18,6 +18,7 @@ from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.status import study_row
 from wconv_sweep.storage import Storage
 from wconv_sweep.study_config import MAY_CHANGE, StudyConfig, config_of
+from wconv_sweep.study_note import study_note
 from wconv_sweep.tables import ATTEMPTS, SLOTS, STUDIES, SlotState, Stage, StudyState
 
 PATIENCE_S = 60.0
@@ -305,6 +306,9 @@ def _add_slot(
 
 
 def _create_in_optuna(storage: Storage, config: StudyConfig) -> None:
+    # Imported here: agents need it not, and it takes its time.
+    from optuna_dashboard import save_note
+
     client = optuna_client(storage)
     # Optuna tells on stderr that it created the study, or that it was there.
     verbosity = optuna.logging.get_verbosity()
@@ -321,6 +325,7 @@ def _create_in_optuna(storage: Storage, config: StudyConfig) -> None:
                 # Experimental, says Optuna; without it the dashboard calls the metric "Objective".
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 study.set_metric_names([config.objective.metric])
+            save_note(study, study_note(config))
     finally:
         optuna.logging.set_verbosity(verbosity)
         close_client(client, storage)
