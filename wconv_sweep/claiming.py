@@ -12,6 +12,7 @@ from wconv_sweep.accounting import Usage, usage_of
 from wconv_sweep.leases import Claim, claim_of, ran_out, renew, reopen, study_row
 from wconv_sweep.provenance import Provenance, differences
 from wconv_sweep.search_space import distributions_of
+from wconv_sweep.stages import stage_due
 from wconv_sweep.storage import Storage
 from wconv_sweep.study_config import StudyConfig
 from wconv_sweep.tables import (
@@ -29,6 +30,7 @@ class NoSlot(enum.Enum):
 
     WAIT = "others are at work and may hand a slot back"
     END = "every slot has ended, or the study is stopped"
+    STAGE = "the next stage of the study is to be opened"
     CAPPED = "the next trial would pass budget.gpu_hours"
     REFUSED = "the program, the definition or the data are not those of the study"
 
@@ -168,6 +170,8 @@ class Claiming:
             )
         )
         if furthest is None:
+            if stage_due(connection, self._study) is not None:
+                return NoSlot.STAGE
             return NoSlot.WAIT if leased else NoSlot.END
         # One that is allowed was locked by somebody just now.
         return NoSlot.WAIT if usage.allows(furthest) else NoSlot.CAPPED

@@ -49,15 +49,16 @@ class Pruning:
     def decide(self, claim: Claim, epoch: int, value: float) -> Decision:
         """Decide on a trial after an epoch, or return what was decided before.
 
-        No pruner is asked for a fixed point, the plain baseline among them, nor after the last
-        epoch: what has been trained to its end is complete.
+        No pruner is asked for a fixed point, the plain baseline among them, for a trial of the
+        confirmation or of an ablation, nor after the last epoch: what has been trained to its end
+        is complete.
 
         Args:
             claim: of the trial.
             epoch: number of epochs finished, from 1.
             value: the objective after it.
         """
-        unasked = self._config.search.pruner.name == "none" or claim.stage is Stage.FIXED
+        unasked = self._config.search.pruner.name == "none" or claim.stage is not Stage.SEARCH
         if unasked or epoch >= self._config.recipe.epochs:
             return Decision(prune=False)
         self._mirror.refresh()

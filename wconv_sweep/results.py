@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wconv_sweep.study_config import PLAIN
-from wconv_sweep.tables import SlotState
+from wconv_sweep.tables import SEARCHING, SlotState
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class TrialRow:
     """When the agent that holds the slot will count as dead, on the database's clock."""
     gpu_hours: float = 0.0
     """Of all its attempts."""
+    replicate: int = 0
+    """Seeds are derived from it."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,15 @@ class StudyResult:
 
 
 def best_of(trials: Sequence[TrialRow], direction: str) -> StudyResult | None:
-    """Return the result of the completed trials; None when there are none.
+    """Return the result of the completed trials of the search; None when there are none.
 
     The best is the best observed validation value. It is one run of one seed, so it promises more
     than its density holds: the more trials, the more of them are lucky.
     """
     completed = [
-        row for row in trials if row.state is SlotState.COMPLETE and row.value is not None
+        row
+        for row in trials
+        if row.state is SlotState.COMPLETE and row.value is not None and row.stage in SEARCHING
     ]
     if not completed:
         return None

@@ -102,7 +102,8 @@ def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> tuple[f
     bounds = config.search.bounds
     seed = derive_seed(config.seed, "qmc") % 2**32
     sequence = qmc.Sobol(len(bounds), scramble=chosen.scramble, seed=seed)
-    number = position - len(config.fixed_points())
+    replicates = config.search.replicates
+    number = (position - len(config.fixed_points()) * replicates) // replicates
     if number:
         sequence.fast_forward(number)
     (point,) = sequence.random(1)

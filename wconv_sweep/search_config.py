@@ -1,4 +1,4 @@
-"""The `search` section of a study file: bounds, sampler and pruner."""
+"""The sections `search` and `confirm` of a study file: what is proposed, and what is repeated."""
 
 from typing import Annotated, Literal, Self
 
@@ -131,6 +131,32 @@ PrunerSpec = Annotated[
 ]
 
 
+class StopSpec(Spec):
+    """When the search may end before its budget."""
+
+    trials: _AtLeastOne
+    """Trials in a row after which the expected improvement was below what a confirmation can
+    resolve: the noise of a run over the square root of `confirm.seeds`."""
+    minimum: _AtLeastOne
+    """Completed trials, fixed points included, before which the search never ends."""
+
+
+class ConfirmSpec(Spec):
+    """Training once more, on fresh seeds, when the search has ended."""
+
+    candidates: _AtLeastOne = 2
+    """Densities compared with plain convolution: the best expected by all trials, the best
+    observed, then the fixed points in their order."""
+    seeds: Annotated[int, Field(ge=2)] = 5
+    """Trials of each candidate and of plain convolution, on the same seeds; more give a narrower
+    interval."""
+
+    @property
+    def trials(self) -> int:
+        """Trials of the whole confirmation."""
+        return (self.candidates + 1) * self.seeds
+
+
 class SearchSpec(Spec):
     """The densities that the search may propose."""
 
@@ -138,6 +164,11 @@ class SearchSpec(Spec):
     """One [low, high] per coefficient, outermost first."""
     sampler: SamplerSpec
     pruner: PrunerSpec = NoPrunerSpec(name="none")
+    replicates: _AtLeastOne = 1
+    """Seeds that each density is trained with, fixed points included; one is measured to be best,
+    since all trials together name the density."""
+    stop_when: StopSpec | None = None
+    """Ends the search early; null spends the whole budget."""
 
     @model_validator(mode="after")
     def _low_is_below_high(self) -> Self:

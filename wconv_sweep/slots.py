@@ -39,9 +39,10 @@ from wconv_sweep.leases import (
     study_row,
 )
 from wconv_sweep.provenance import Provenance
+from wconv_sweep.stages import open_stage
 from wconv_sweep.storage import Storage
 from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import ATTEMPTS, SLOTS, AttemptOutcome, SlotState, StudyState
+from wconv_sweep.tables import ATTEMPTS, SLOTS, AttemptOutcome, SlotState, Stage, StudyState
 
 __all__ = ["Claim", "LeaseLost", "NoSlot", "SlotTable"]
 
@@ -84,8 +85,15 @@ class SlotTable:
     def claim_many(
         self, owner: str, count: int, *, nonce: str | None = None
     ) -> list[Claim] | NoSlot:
-        """Lease up to `count` open slots; see `Claiming.claim_many`."""
-        return self._claiming.claim_many(owner, count, nonce=nonce)
+        """Lease up to `count` open slots, of the next stage once the one before has ended.
+
+        See `Claiming.claim_many`.
+        """
+        while True:
+            claims = self._claiming.claim_many(owner, count, nonce=nonce)
+            if claims is not NoSlot.STAGE:
+                return claims
+            open_stage(self._storage, self._config)
 
     def set_density(
         self,
@@ -96,6 +104,8 @@ class SlotTable:
     ) -> tuple[float, ...]:
         """Record the density that the sampler proposed for a slot without one, and its notes.
 
+        The slots that repeat it with other seeds open.
+
         Returns:
             The slot's density: that of the first call.
         """
@@ -104,8 +114,20 @@ class SlotTable:
             known = connection.scalar(select(SLOTS.c.density).where(SLOTS.c.slot == claim.slot))
             if known is not None:
                 return tuple(json.loads(known))
+            written = json.dumps(density)
             connection.execute(
-                update(SLOTS).where(SLOTS.c.slot == claim.slot).values(density=json.dumps(density))
+                update(SLOTS).where(SLOTS.c.slot == claim.slot).values(density=written)
+            )
+            connection.execute(
+                update(SLOTS)
+                .where(
+                    SLOTS.c.study == self._study,
+                    SLOTS.c.stage == Stage.SEARCH,
+                    SLOTS.c.state == SlotState.CLOSED,
+                    SLOTS.c.position > claim.position,
+                    SLOTS.c.position < claim.position + self._config.search.replicates,
+                )
+                .values(density=written, state=SlotState.OPEN)
             )
             params = dict(zip(distributions, density, strict=True))
             trial_rows.set_params(connection, claim.trial_id, params, distributions)

@@ -3,11 +3,13 @@
 import json
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
 from wconv_sweep.accounting import Usage, attempt_seconds, trial_gpu_hours, usage_of
+from wconv_sweep.confirmation import Confirmation, confirmation_of
 from wconv_sweep.errors import StudyError
 from wconv_sweep.results import StudyResult, TrialRow, best_of
 from wconv_sweep.storage import Storage
@@ -127,6 +129,11 @@ class StudyStatus:
         """The best density so far."""
         return best_of(self.trials, self.config.direction)
 
+    @cached_property
+    def confirmation(self) -> Confirmation | None:
+        """What fresh seeds have shown; None before the confirmation has begun."""
+        return confirmation_of(self.trials, self.config)
+
     @property
     def seconds_left(self) -> float | None:
         """Estimate until the budget has ended, at the present number of running trials.
@@ -200,6 +207,7 @@ def read_status(storage: Storage, study: str) -> StudyStatus:
                 reason=slot.reason,
                 lease_until=slot.lease_until,
                 gpu_hours=gpu_hours.get(slot.position, 0.0),
+                replicate=slot.replicate,
             )
             for slot in slots
         ],

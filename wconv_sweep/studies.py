@@ -15,11 +15,12 @@ from wconv_sweep.errors import StudyError
 from wconv_sweep.own_modules import freeze_modules, frozen_modules
 from wconv_sweep.provenance import Provenance, differences
 from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.slot_plan import plan_search, plan_slots
 from wconv_sweep.status import study_row
 from wconv_sweep.storage import Storage
 from wconv_sweep.study_config import MAY_CHANGE, StudyConfig, config_of
 from wconv_sweep.study_note import study_note
-from wconv_sweep.tables import ATTEMPTS, SLOTS, STUDIES, SlotState, Stage, StudyState
+from wconv_sweep.tables import ATTEMPTS, SEARCHING, SLOTS, STUDIES, SlotState, StudyState
 
 PATIENCE_S = 60.0
 """Time to wait for a storage that is busy while Optuna's client writes to it."""
@@ -160,14 +161,8 @@ def create_or_extend(
                 provenance=None if provenance is None else json.dumps(dict(provenance)),
             )
         )
-        fixed = config.fixed_points()
-        for position, (label, density) in enumerate(fixed.items()):
-            _add_slot(connection, config, position, Stage.FIXED, label, density)
-        grid = config.grid_points()
-        for position, density in enumerate(grid, start=len(fixed)):
-            _add_slot(connection, config, position, Stage.SEARCH, None, density)
-        for position in range(len(fixed) + len(grid), config.budget.trials):
-            _add_slot(connection, config, position, Stage.SEARCH, None, None)
+        for position, planned in enumerate(plan_slots(config)):
+            connection.execute(insert(SLOTS).values(planned.row(config.study, position)))
     return True
 
 
@@ -272,36 +267,37 @@ def _record_provenance(
 def _extend(
     connection: Connection, config: StudyConfig, existing: StudyConfig, cluster: str
 ) -> None:
-    for position in range(existing.budget.trials, config.budget.trials):
-        _add_slot(connection, config, position, Stage.SEARCH, None, None)
+    """Add what the budget has grown by to the search, before the stages that follow from it."""
+    further = list(plan_search(config, config.budget.trials - existing.budget.trials))
+    if further:
+        mine = SLOTS.c.study == config.study
+        later = connection.execute(
+            select(SLOTS.c.slot, SLOTS.c.position, SLOTS.c.state)
+            .where(mine, SLOTS.c.stage.not_in(SEARCHING))
+            .order_by(SLOTS.c.position.desc())
+            .with_for_update()
+        ).all()
+        if any(row.state != SlotState.CLOSED for row in later):
+            raise StudyError(
+                f"study {config.study}: budget.trials is {config.budget.trials} now, but its "
+                "search has ended and the confirmation has begun, which further trials cannot "
+                "change. Give the study another name to search on."
+            )
+        # Nobody knows the positions of closed slots yet. From the last on: no two may be equal.
+        for row in later:
+            connection.execute(
+                update(SLOTS)
+                .where(SLOTS.c.slot == row.slot)
+                .values(position=row.position + len(further))
+            )
+        searching = select(func.max(SLOTS.c.position)).where(mine, SLOTS.c.stage.in_(SEARCHING))
+        last = connection.scalar(searching) or 0
+        for position, planned in enumerate(further, start=last + 1):
+            connection.execute(insert(SLOTS).values(planned.row(config.study, position)))
     connection.execute(
         update(STUDIES)
         .where(STUDIES.c.study == config.study)
         .values(config=_as_text(config), cluster=cluster)
-    )
-
-
-def _add_slot(
-    connection: Connection,
-    config: StudyConfig,
-    position: int,
-    stage: Stage,
-    label: str | None,
-    density: tuple[float, ...] | None,
-) -> None:
-    connection.execute(
-        insert(SLOTS).values(
-            study=config.study,
-            position=position,
-            stage=stage,
-            label=label,
-            density=None if density is None else json.dumps(density),
-            replicate=0,
-            state=SlotState.OPEN,
-            attempt=0,
-            broken=0,
-            epoch=0,
-        )
     )
 
 

@@ -17,7 +17,7 @@ from wconv_sweep import resources
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.grid import grid_points, grid_size
 from wconv_sweep.recipes import fill_in_recipe
-from wconv_sweep.search_config import GridSpec, NoPrunerSpec, SearchSpec
+from wconv_sweep.search_config import ConfirmSpec, GridSpec, NoPrunerSpec, SearchSpec
 from wconv_sweep.settings import apply_settings
 from wconv_sweep.smoke import shrink
 from wconv_sweep.yaml_files import Document, read_document, validate
@@ -48,7 +48,7 @@ class BudgetSpec(Spec):
     """How much is spent."""
 
     trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)]
-    """Slots of the study, fixed points and those of a grid included."""
+    """Slots of the study, fixed points, those of a grid and of the confirmation included."""
     max_attempts: Annotated[int, Field(ge=1)] = 3
     """Broken attempts after which a slot fails; interruptions are free."""
     breaker_failures: Annotated[int, Field(ge=1)] = 3
@@ -87,6 +87,8 @@ class StudyConfig(Spec):
         default_factory=dict
     )
     """Named densities trained beside the search, e.g. a published best one."""
+    confirm: ConfirmSpec | None = None
+    """Trials on fresh seeds that end the study; null names a density that nobody has confirmed."""
     budget: BudgetSpec
     trial: TrialShape = TrialShape()
     seed: Annotated[int, Field(ge=0)] = 0
@@ -116,6 +118,15 @@ class StudyConfig(Spec):
     def direction(self) -> Literal["maximize", "minimize"]:
         """Whether more or less of the objective is better."""
         return catalog.metric_goal(self.objective.metric)
+
+    @property
+    def search_trials(self) -> int:
+        """Slots of the budget that are left for the search, after fixed points and confirmation.
+
+        A grid has its own number.
+        """
+        fixed = len(self.fixed_points()) * self.search.replicates
+        return self.budget.trials - fixed - (self.confirm.trials if self.confirm else 0)
 
     def fixed_points(self) -> dict[str, tuple[float, ...]]:
         """Return the densities that are trained in any case, the plain baseline first."""
@@ -308,8 +319,7 @@ def _own_code_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]
 
 def _search_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
     problems: list[tuple[tuple[str, ...], str]] = []
-    search, trials = config.search, config.budget.trials
-    fixed, coefficients = len(config.fixed_points()), len(search.bounds)
+    search, coefficients = config.search, len(config.search.bounds)
     if search.sampler.name == "cmaes" and coefficients == 1:
         problems.append(
             (
@@ -319,12 +329,16 @@ def _search_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
             )
         )
     if isinstance(search.sampler, GridSpec):
-        problems += _grid_problems(config, search.sampler, fixed)
-    elif trials < fixed:
+        problems += _grid_problems(config, search.sampler)
+    else:
+        problems += _budget_problems(config)
+    if config.confirm and config.confirm.candidates > 1 + len(config.fixed_points()):
         problems.append(
             (
-                ("budget", "trials"),
-                f"is {trials}, but {fixed} fixed points come first. Set at least {fixed}.",
+                ("confirm", "candidates"),
+                f"is {config.confirm.candidates}, but beside the best expected and the best "
+                f"observed there are {_count(len(config.fixed), 'fixed point')} to compare. Set "
+                f"at most {1 + len(config.fixed_points())}.",
             )
         )
     pruner, epochs = search.pruner, config.recipe.epochs
@@ -340,9 +354,36 @@ def _search_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
     return problems
 
 
-def _grid_problems(
-    config: StudyConfig, grid: GridSpec, fixed: int
-) -> list[tuple[tuple[str, ...], str]]:
+def _budget_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
+    replicates, left = config.search.replicates, config.search_trials
+    least = config.budget.trials - left
+    if left < 0:
+        text = f"is {config.budget.trials}, but {_other_trials(config)}. Set at least {least}."
+    elif left % replicates:
+        text = (
+            f"leaves {left} for the search, which {replicates} replicates of each density cannot "
+            f"share evenly. Set {config.budget.trials - left % replicates}."
+        )
+    else:
+        return []
+    return [(("budget", "trials"), text)]
+
+
+def _other_trials(config: StudyConfig) -> str:
+    """Return in words what takes slots beside the search."""
+    fixed, replicates = len(config.fixed_points()), config.search.replicates
+    times = f", {replicates} times each," if replicates > 1 else ""
+    text = (
+        f"{_count(fixed, 'fixed point')}{times} come first"
+        if fixed > 1 or times
+        else ("1 fixed point comes first")
+    )
+    if config.confirm is None:
+        return text
+    return f"{text} and a confirmation of {config.confirm.trials} last"
+
+
+def _grid_problems(config: StudyConfig, grid: GridSpec) -> list[tuple[tuple[str, ...], str]]:
     search, trials = config.search, config.budget.trials
     coefficients, key = len(search.bounds), "step" if grid.points is None else "points"
     given = len(grid.points or grid.step or [])
@@ -359,14 +400,18 @@ def _grid_problems(
         text = f"makes {size} points, but a study has at most {MAX_TRIALS} trials. Take fewer."
         return [(("search", "sampler", key), text)]
     points = len(config.grid_points())
-    if trials == fixed + points:
+    whole = trials - config.search_trials + points * search.replicates
+    if trials == whole:
         return []
+    fixed = _count(len(config.fixed_points()), "fixed point")
     common = f" ({size}, less {size - points} among the fixed)" if size > points else ""
+    times = f", {search.replicates} times each," if search.replicates > 1 else ""
+    confirm = f" and a confirmation of {config.confirm.trials}" if config.confirm else ""
     return [
         (
             ("budget", "trials"),
-            f"is {trials}, but {_count(fixed, 'fixed point')} and {points} grid points{common} "
-            f"make {fixed + points}. Set {fixed + points}.",
+            f"is {trials}, but {fixed} and {points} grid points{common}{times}{confirm} "
+            f"make {whole}. Set {whole}.",
         )
     ]
 

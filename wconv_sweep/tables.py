@@ -57,14 +57,18 @@ class StudyState(enum.StrEnum):
 class SlotState(enum.StrEnum):
     """Where a slot is in its life."""
 
+    CLOSED = "closed"
+    """Its density is not known yet: it follows from trials that have not ended."""
     OPEN = "open"
     LEASED = "leased"
     COMPLETE = "complete"
     PRUNED = "pruned"
     FAILED = "failed"
+    SKIPPED = "skipped"
+    """Ended without training; `reason` says why."""
 
 
-ENDED = (SlotState.COMPLETE, SlotState.PRUNED, SlotState.FAILED)
+ENDED = (SlotState.COMPLETE, SlotState.PRUNED, SlotState.FAILED, SlotState.SKIPPED)
 
 
 class AttemptOutcome(enum.StrEnum):
@@ -84,6 +88,14 @@ class Stage(enum.StrEnum):
 
     FIXED = "fixed"
     SEARCH = "search"
+    CONFIRM = "confirm"
+    """Trains the best densities and plain convolution on fresh seeds."""
+    ABLATION = "ablation"
+    """Trains plain convolution with one half of what the named density does."""
+
+
+SEARCHING = (Stage.FIXED, Stage.SEARCH)
+"""The stages that a density is chosen from."""
 
 
 SCHEMA = Table("wconv_schema", METADATA, Column("version", Integer, nullable=False))
@@ -132,9 +144,9 @@ SLOTS = Table(
     Column("study", String(100), ForeignKey(STUDIES.c.study), nullable=False),
     Column("position", Integer, nullable=False),  # order of claiming, from 0
     Column("stage", String(10), nullable=False),
-    Column("label", String(100)),  # of a fixed point
-    Column("density", Text),  # JSON list, outermost first; of a search slot once it is sampled
-    Column("replicate", Integer, nullable=False),
+    Column("label", String(100)),  # of a fixed point, a candidate or a part of an ablation
+    Column("density", Text),  # JSON list, outermost first; null until it is known
+    Column("replicate", Integer, nullable=False),  # seeds are derived from it
     Column("state", String(10), nullable=False),
     Column("attempt", Integer, nullable=False),  # the last one, from 1; 0: never claimed
     Column("broken", Integer, nullable=False),  # broken attempts so far
@@ -146,7 +158,7 @@ SLOTS = Table(
     Column("value", Float),  # the objective after that epoch
     Column("metrics", Text),  # JSON object: validation after that epoch, test once complete
     Column("provenance", Text),  # JSON object, once complete
-    Column("reason", FreeText),  # why it failed
+    Column("reason", FreeText),  # why it failed or was skipped
     UniqueConstraint("study", "position"),
     Index("wconv_slots_by_state", "study", "state", "position"),
 )

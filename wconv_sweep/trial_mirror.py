@@ -22,7 +22,7 @@ from wconv_sweep import trial_rows
 from wconv_sweep.search_space import distributions_of
 from wconv_sweep.storage import Storage
 from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import SLOTS, SlotState
+from wconv_sweep.tables import SEARCHING, SLOTS, SlotState
 
 _STATES = {
     SlotState.OPEN: TrialState.RUNNING,  # interrupted: its trial goes on
@@ -62,7 +62,12 @@ class TrialMirror:
     def refresh(self) -> None:
         """Read what has changed since the last time."""
         with self._storage.read() as connection:
-            chosen = (SLOTS.c.study == self._config.study, SLOTS.c.trial >= self._first_running)
+            # What confirms a density must not look like more evidence for it.
+            chosen = (
+                SLOTS.c.study == self._config.study,
+                SLOTS.c.trial >= self._first_running,
+                SLOTS.c.stage.in_(SEARCHING),
+            )
             rows = connection.execute(
                 select(
                     SLOTS.c.trial,

@@ -26,10 +26,13 @@ def study_of(
     pruner: dict[str, Any] | None = None,
     bounds: list[list[float]] | None = None,
     fixed: dict[str, list[float]] | None = None,
+    confirm: dict[str, int] | None = None,
+    **search_settings: Any,
 ) -> StudyConfig:
     """Return a study with two coefficients, where its bounds do not say otherwise."""
     bounds = bounds or [[0.05, 1.0], [0.5, 1.5]]
     search = {"bounds": bounds, "sampler": sampler, "pruner": pruner or {"name": "none"}}
+    search |= search_settings
     return StudyConfig.model_validate(
         TINY
         | {
@@ -39,6 +42,7 @@ def study_of(
             "search": search,
             "fixed": fixed or {},
             "budget": {"trials": trials},
+            "confirm": confirm,
         }
     )
 
@@ -85,7 +89,8 @@ class Searcher:
     def report(self, claim: Claim, epoch: int, value: float) -> bool:
         """Record an epoch that is not recorded yet, and return whether the trial is pruned."""
         decision = self.pruning.decide(claim, epoch, value)
-        self.slots.report(claim, epoch, value, {}, decision.attributes)
+        metrics = {self.config.objective.metric: value}
+        self.slots.report(claim, epoch, value, metrics, decision.attributes)
         return decision.prune
 
     def train(self, claim: Claim, curve: Curve = parabola) -> tuple[float, ...]:
@@ -95,7 +100,8 @@ class Searcher:
             if self.report(claim, epoch, curve(density, epoch)):
                 self.slots.prune(claim)
                 return density
-        self.slots.complete(claim, {}, {})
+        value = curve(density, self.config.recipe.epochs)
+        self.slots.complete(claim, {f"test_{self.config.objective.metric}": value}, {})
         return density
 
     def work(self, curve: Curve = parabola) -> list[tuple[float, ...]]:

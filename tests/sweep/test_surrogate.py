@@ -1,0 +1,103 @@
+"""The surrogate: a smooth response is told from the noise of single runs."""
+
+import numpy as np
+import pytest
+
+from wconv_sweep.surrogate import Surrogate, collapsed, fit
+
+BOUNDS = [(0.5, 1.5)]
+
+
+def noisy_parabola(trials: int, noise: float, seed: int = 0) -> Surrogate:
+    """Fit 30 - 4 (x - 0.9)^2 plus noise on an even grid."""
+    density = np.linspace(0.5, 1.5, trials)
+    draw = np.random.default_rng(seed).normal(0, noise, trials)
+    return fit(density[:, None], 30 - 4 * (density - 0.9) ** 2 + draw, BOUNDS, "maximize")
+
+
+def test_the_mean_names_the_optimum_that_the_luckiest_run_misses() -> None:
+    errors, lucky = [], []
+    for seed in range(10):
+        density = np.linspace(0.5, 1.5, 31)
+        value = 30 - 4 * (density - 0.9) ** 2
+        value += np.random.default_rng(seed).normal(0, 0.2, 31)
+        errors.append(abs(fit(density[:, None], value, BOUNDS, "maximize").best_point()[0] - 0.9))
+        lucky.append(abs(density[value.argmax()] - 0.9))
+
+    assert np.mean(errors) < 0.06
+    assert np.mean(errors) < np.mean(lucky)
+
+
+def test_the_noise_of_a_run_is_found() -> None:
+    found = [noisy_parabola(41, 0.2, seed).noise_sd for seed in range(5)]
+
+    assert np.mean(found) == pytest.approx(0.2, rel=0.2)
+
+
+def test_less_is_better_where_the_study_says_so() -> None:
+    density = np.linspace(0.5, 1.5, 15)
+
+    surrogate = fit(density[:, None], 3 + (density - 1.2) ** 2, BOUNDS, "minimize")
+
+    assert surrogate.best_point() == pytest.approx((1.2,), abs=0.02)
+    mean, sd = surrogate.mean_sd([(1.2,)])
+    assert mean == pytest.approx([3.0], abs=0.02)
+    assert sd < 0.02
+
+
+def test_two_coefficients_are_fitted_together() -> None:
+    points = np.random.default_rng(0).uniform((0.05, 0.5), (1.0, 1.5), (60, 2))
+    values = -((points - (0.3, 0.9)) ** 2).sum(axis=1)
+
+    best = fit(points, values, [(0.05, 1.0), (0.5, 1.5)], "maximize").best_point()
+
+    assert best == pytest.approx((0.3, 0.9), abs=0.03)
+
+
+def test_the_same_trials_and_seed_name_the_same_density() -> None:
+    assert noisy_parabola(21, 0.3).best_point() == noisy_parabola(21, 0.3).best_point()
+
+
+def test_a_collapsed_run_is_an_outlier_and_no_data() -> None:
+    """Median 5, absolute deviations 4 3 2 1 0 1 2 3 4: their median is 2, and 5 - 8 * 2 = -11."""
+    values = np.array([1.0, 2, 3, 4, 5, 6, 7, 8, 9])
+
+    assert not collapsed(values).any()
+    assert collapsed(np.array([-11.5, 2, 3, 4, 5, 6, 7, 8, 9])).tolist() == [True] + [False] * 8
+    assert collapsed(np.array([np.nan, 2, 3])).tolist() == [True, False, False]
+
+
+def test_collapsed_runs_change_nothing_but_where_they_are() -> None:
+    density = np.linspace(0.5, 1.5, 21)
+    value = 30 - 4 * (density - 0.9) ** 2
+    fallen = value.copy()
+    fallen[-2:] = 5.0
+
+    surrogate = fit(density[:, None], fallen, BOUNDS, "maximize")
+
+    assert (surrogate.trials, surrogate.collapsed) == (19, 2)
+    assert surrogate.best_point() == pytest.approx((0.9,), abs=0.02)
+    assert surrogate.noise_sd < 0.1
+
+
+def test_the_best_is_not_sought_where_runs_collapsed() -> None:
+    """The response rises up to a cliff at 1.3, beyond which every run collapses."""
+    density = np.linspace(0.5, 1.5, 21)
+    value = np.where(density < 1.3, 20 + density, 2.0)
+
+    best = fit(density[:, None], value, BOUNDS, "maximize").best_point()[0]
+
+    assert 1.2 < best < 1.3
+
+
+def test_where_much_has_been_trained_little_improvement_is_expected() -> None:
+    few, many = noisy_parabola(3, 0.0), noisy_parabola(60, 0.2)
+
+    assert many.largest_expected_improvement() < many.noise_sd / 3
+    assert many.largest_expected_improvement() < few.largest_expected_improvement()
+    assert many.expected_improvement([(0.5,)])[0] < 1e-3
+
+
+def test_no_trial_makes_no_surrogate() -> None:
+    with pytest.raises(ValueError, match="at least one completed trial"):
+        fit(np.empty((0, 1)), [], BOUNDS, "maximize")
