@@ -57,6 +57,7 @@ AcceptChanges = Annotated[
         help="Go on although the program or the data have changed since the study was begun.",
     ),
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 Detach = Annotated[
     bool, typer.Option("--detach", help="Return once the pilots have been started.")
 ]
@@ -238,6 +239,11 @@ def export_command(
     form: Annotated[
         Literal["yaml", "json"], typer.Option("--format", help="How to print it.")
     ] = "yaml",
+    plots: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Folder for pictures of each study, PNG and SVG."),
+    ] = None,
+    force: Force = False,
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
@@ -247,12 +253,21 @@ def export_command(
 
     Example: wconv-sweep export > densities.yaml
     """
-    from wconv_sweep.export import export, render
+    from wconv_sweep.export import export, render, with_result
     from wconv_sweep.storage import choose_url, open_storage
 
-    opened = open_storage(choose_url(storage, runs))
-    print(render(export(opened, study), form), end="")
-    opened.close()
+    with contextlib.closing(open_storage(choose_url(storage, runs))) as opened:
+        text = render(export(opened, study), form)
+        if plots is not None:
+            # Imported here: matplotlib takes its time.
+            from wconv_sweep.export_plots import plot_files
+            from wconv_sweep.output_files import write_files
+
+            for status in with_result(opened, study):
+                files = plot_files(opened, status, plots)
+                write_files(files, force=force)
+                print(f"{len(files)} pictures in {plots / status.study}", file=sys.stderr)
+    print(text, end="")
 
 
 @app.command("report")
