@@ -19,6 +19,7 @@ from sqlalchemy import make_url
 
 from wconv_jobs.channel import Broken, Finished
 from wconv_jobs.errors import CheckpointError
+from wconv_jobs.placement import Placement
 from wconv_jobs.spec import CHECKPOINT_FILE, TrialSpec
 from wconv_sweep.errors import ConfigurationError, StorageAway
 from wconv_sweep.following import Following
@@ -203,7 +204,7 @@ class _Agent:
         try:
             result = run_ranks(
                 self._spec(claim, density),
-                ranks=self._config.trial.ranks,
+                placement=self._placement,
                 log_folder=self._folder.attempt_logs(claim.trial, claim.attempt),
                 on_report=following.on_report,
                 on_tick=following.on_tick,
@@ -215,6 +216,11 @@ class _Agent:
             # The ranks themselves saw that another epoch would not end in time.
             self._stop.set()
         return result
+
+    @property
+    def _placement(self) -> Placement:
+        ranks = self._config.trial.ranks
+        return Placement(ranks, devices=tuple(range(ranks)) if self._order.gpus else ())
 
     def _propose(self, claim: Claim) -> tuple[float, ...]:
         proposal = propose(self._config, self._mirror, claim.trial, claim.position)

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 
-from wconv_jobs.channel import Report, Verdict
+from wconv_jobs.channel import Demand, Report, Verdict
 from wconv_sweep.backoff import pauses
 from wconv_sweep.errors import StorageAway
 from wconv_sweep.log import event
@@ -63,16 +63,17 @@ class Following:
             return Verdict.PRUNE
         return Verdict.STOP if self.stopping else Verdict.CONTINUE
 
-    def on_tick(self) -> bool:
+    def on_tick(self) -> Demand:
         if time.monotonic() >= self._next_s:
             self._renew()
         if not self.stopping:
             self._stop_since = None
-            return True
+            return Demand.GO
         if self._stop_since is None:
             self._stop_since = time.monotonic()
             logger.info(event("stopping at the next checkpoint", study=self._state))
-        return time.monotonic() - self._stop_since <= self._grace_s
+        late = time.monotonic() - self._stop_since > self._grace_s
+        return Demand.ABORT if late else Demand.CHECKPOINT
 
     @property
     def stopping(self) -> bool:

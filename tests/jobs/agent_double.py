@@ -9,7 +9,8 @@ import threading
 from pathlib import Path
 
 from tests.jobs.trials import classification
-from wconv_jobs.channel import Report, Verdict
+from wconv_jobs.channel import Demand, Report, Verdict
+from wconv_jobs.placement import Placement
 from wconv_jobs.ranks import run_ranks
 
 
@@ -24,10 +25,10 @@ def main(how: str, folder: Path) -> None:
 
     result = run_ranks(
         classification(folder / "trial", epochs=1),
-        ranks=2,
+        placement=Placement(2),
         log_folder=folder / "logs",
         on_report=on_report,
-        on_tick=lambda: True,
+        on_tick=lambda: Demand.GO,
     )
     print(result.kind, flush=True)
 

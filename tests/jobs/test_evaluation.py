@@ -9,10 +9,11 @@ import torch
 from tests.jobs import rank_doubles
 from tests.jobs.trials import Recorder, classification, denoising
 from wconv_jobs import rank
-from wconv_jobs.channel import Finished
+from wconv_jobs.channel import Demand, Finished
 from wconv_jobs.data import load_data
 from wconv_jobs.distributed import World
 from wconv_jobs.evaluation import evaluate, evaluate_input
+from wconv_jobs.placement import Placement
 from wconv_jobs.ranks import run_ranks
 from wconv_jobs.training import LONE_PROCESS
 
@@ -68,7 +69,11 @@ def test_an_odd_number_of_items_on_two_ranks_is_counted_once(
     monkeypatch.setattr(rank, "main", rank_doubles.evaluates)
 
     result = run_ranks(
-        spec, ranks=2, log_folder=tmp_path / "logs", on_report=Recorder(), on_tick=lambda: True
+        spec,
+        placement=Placement(2),
+        log_folder=tmp_path / "logs",
+        on_report=Recorder(),
+        on_tick=lambda: Demand.GO,
     )
 
     assert isinstance(result, Finished)

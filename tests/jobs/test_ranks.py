@@ -26,7 +26,8 @@ from tests.jobs.trials import (
     wait_until,
 )
 from wconv_jobs import memory, rank
-from wconv_jobs.channel import Broken, Finished, Report, Verdict
+from wconv_jobs.channel import Broken, Demand, Finished, Report, Verdict
+from wconv_jobs.placement import Placement
 from wconv_jobs.ranks import RanksAborted, run_ranks
 from wconv_jobs.spec import SgdSpec, TrialSpec
 from wconv_jobs.training import train
@@ -41,10 +42,12 @@ def _run(
     on_report: Callable[[Report], Verdict],
     *,
     ranks: int = 2,
-    on_tick: Callable[[], bool] = lambda: True,
+    on_tick: Callable[[], Demand] = lambda: Demand.GO,
 ) -> Finished | Broken:
     logs = spec.checkpoint_folder.parent / f"logs of {spec.checkpoint_folder.name}"
-    result = run_ranks(spec, ranks=ranks, log_folder=logs, on_report=on_report, on_tick=on_tick)
+    result = run_ranks(
+        spec, placement=Placement(ranks), log_folder=logs, on_report=on_report, on_tick=on_tick
+    )
     assert ranks_of(os.getpid()) == []
     return result
 
@@ -344,7 +347,11 @@ def test_a_tick_that_says_no_ends_all_ranks_at_once(tmp_path: Path) -> None:
     recorder = Recorder()
 
     with pytest.raises(RanksAborted):
-        _run(classification(tmp_path / "trial"), recorder, on_tick=lambda: not recorder.reports)
+        _run(
+            classification(tmp_path / "trial"),
+            recorder,
+            on_tick=lambda: Demand.ABORT if recorder.reports else Demand.GO,
+        )
 
     assert ranks_of(os.getpid()) == []
     assert len(recorder.reports) < 3
@@ -352,7 +359,7 @@ def test_a_tick_that_says_no_ends_all_ranks_at_once(tmp_path: Path) -> None:
 
 def test_a_tick_that_says_no_before_the_ranks_are_there_ends_them_too(tmp_path: Path) -> None:
     with pytest.raises(RanksAborted):
-        _run(classification(tmp_path / "trial"), Recorder(), on_tick=lambda: False)
+        _run(classification(tmp_path / "trial"), Recorder(), on_tick=lambda: Demand.ABORT)
 
     assert ranks_of(os.getpid()) == []
     assert _logs(tmp_path) == ""
