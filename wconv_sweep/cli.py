@@ -243,6 +243,12 @@ def export_command(
         Path | None,
         typer.Option(file_okay=False, help="Folder for pictures of each study, PNG and SVG."),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False, help="Folder for the trained network of each study, folded."
+        ),
+    ] = None,
     force: Force = False,
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
@@ -258,15 +264,17 @@ def export_command(
 
     with contextlib.closing(open_storage(choose_url(storage, runs))) as opened:
         text = render(export(opened, study), form)
-        if plots is not None:
-            # Imported here: matplotlib takes its time.
+        for status in with_result(opened, study) if plots or weights else []:
+            # Imported here: matplotlib and torch take their time.
             from wconv_sweep.export_plots import plot_files
+            from wconv_sweep.export_weights import weight_files
             from wconv_sweep.output_files import write_files
 
-            for status in with_result(opened, study):
-                files = plot_files(opened, status, plots)
-                write_files(files, force=force)
-                print(f"{len(files)} pictures in {plots / status.study}", file=sys.stderr)
+            files = plot_files(opened, status, plots) if plots else {}
+            files |= weight_files(opened, status, weights) if weights else {}
+            write_files(files, force=force)
+            for path in files:
+                print(f"written: {path}", file=sys.stderr)
     print(text, end="")
 
 

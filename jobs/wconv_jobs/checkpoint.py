@@ -115,6 +115,43 @@ def load(spec: TrialSpec, state: TrainingState) -> Progress:
     path = spec.checkpoint_folder / CHECKPOINT_FILE
     if not path.exists():
         return Progress()
+    content = _read(spec)
+    try:
+        state.model.load_state_dict(content["model"])
+        state.optimizer.load_state_dict(content["optimizer"])
+        state.scheduler.load_state_dict(content["scheduler"])
+        device = next(state.model.parameters()).device
+        state.best.update({name: value.to(device) for name, value in content["best"].items()})
+        return Progress(
+            reports=[Report.model_validate(report) for report in content["reports"]],
+            step=content["step"],
+            loss_sums=content["loss_sums"],
+            elapsed_s=content["elapsed_s"],
+            random=content["random"],
+        )
+    except Exception as error:
+        raise CheckpointError(
+            f"{path}: the checkpoint was written by another version of the program "
+            f"({type(error).__name__}: {error}). {_HINT}"
+        ) from error
+
+
+def load_weights(spec: TrialSpec) -> dict[str, Tensor]:
+    """Return the state_dict of the network that a finished trial was tested with, on the CPU.
+
+    Raises:
+        CheckpointError: there is none, or as `load`.
+    """
+    path = spec.checkpoint_folder / CHECKPOINT_FILE
+    if not path.exists():
+        raise CheckpointError(f"{path}: there is no such file; it holds the trained weights")
+    content = _read(spec)
+    weights: dict[str, Tensor] = content["best"] or content["model"]
+    return weights
+
+
+def _read(spec: TrialSpec) -> dict[str, Any]:
+    path = spec.checkpoint_folder / CHECKPOINT_FILE
     try:
         # On the CPU: the states below move what belongs to the model's device, and nothing else.
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -134,24 +171,7 @@ def load(spec: TrialSpec, state: TrainingState) -> Progress:
             f"{path}: the checkpoint belongs to a trial with another model, data, recipe, density "
             f"or seed. {_HINT}"
         )
-    try:
-        state.model.load_state_dict(content["model"])
-        state.optimizer.load_state_dict(content["optimizer"])
-        state.scheduler.load_state_dict(content["scheduler"])
-        device = next(state.model.parameters()).device
-        state.best.update({name: value.to(device) for name, value in content["best"].items()})
-        return Progress(
-            reports=[Report.model_validate(report) for report in content["reports"]],
-            step=content["step"],
-            loss_sums=content["loss_sums"],
-            elapsed_s=content["elapsed_s"],
-            random=content["random"],
-        )
-    except Exception as error:
-        raise CheckpointError(
-            f"{path}: the checkpoint was written by another version of the program "
-            f"({type(error).__name__}: {error}). {_HINT}"
-        ) from error
+    return content
 
 
 _HINT = "Delete it to train this trial from the start."

@@ -28,7 +28,7 @@ from wconv_jobs.initialisation import initialise
 from wconv_jobs.metrics import ConfusionMatrix
 from wconv_jobs.models import build_model
 from wconv_jobs.rank_invariance import share_batch_norm, share_dropout
-from wconv_jobs.seeding import derive_seed
+from wconv_jobs.seeding import derive_seed, drawing_from
 from wconv_jobs.spec import CONFUSION_FILE, OptimizerSpec, RecipeSpec, TrialSpec
 from wconv_jobs.task import Task
 from wconv_kernels import DensityEngine
@@ -132,11 +132,8 @@ class _Run:
         recipe = spec.recipe
         self.spec, self.world = spec, world
         self.seed = derive_seed(spec.study_seed, spec.replicate)
-        with torch.random.fork_rng(devices=[]):
-            # A network or data set of the user's may draw from torch's global state, which must
-            # be the same for every density and on every rank.
-            torch.default_generator.manual_seed(derive_seed(self.seed, "build"))
-            self.task: Task = load_task(spec.data, seed=self.seed, device=world.device)
+        self.task: Task = load_task(spec.data, seed=self.seed, device=world.device)
+        with drawing_from(derive_seed(self.seed, "build")):
             self.model = build_model(spec.model.name, **spec.model.options)
         self.steps = self._steps_per_epoch()
         initialise(self.model, recipe.init, derive_seed(self.seed, "init"))

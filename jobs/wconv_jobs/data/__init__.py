@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from wconv_jobs import own_code
 from wconv_jobs.catalog import checked_options, data_kind
+from wconv_jobs.seeding import derive_seed, drawing_from
 from wconv_jobs.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def load_task(spec: DataSpec, *, seed: int, device: "torch.device | str" = "cpu"
     # Imported here, see above.
     from wconv_jobs.tensors import task_of
 
-    returned = own_code.call(spec.name, spec.options, {"seed": seed, "device": device})
+    with drawing_from(derive_seed(seed, "data")):
+        returned = own_code.call(spec.name, spec.options, {"seed": seed, "device": device})
     kind = data_kind(spec.name, spec.kind)
     return task_of(returned, spec.name, kind=kind, seed=seed, device=device)
 
