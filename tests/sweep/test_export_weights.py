@@ -34,8 +34,9 @@ def test_the_trained_network_is_exported_scored_again_and_loaded_as_its_card_say
     assert loaded.stdout == "['Conv2d', 'DnCNN', 'ReLU', 'Sequential']\n"
     with safe_open(folder / "model.safetensors", "pt") as file:
         assert file.metadata()["study"] == "tiny"
-    before_after = Image.open(folder / "before_after_1.png")
-    assert before_after.width == 3 * before_after.height or before_after.width % 3 == 0
+    with Image.open(folder / "before_after_1.png") as before_after:
+        width, height = before_after.size
+    assert width == 3 * height == 3 * 512
 
 
 @pytest.mark.slow
