@@ -167,10 +167,12 @@ def test_the_study_files_shown_are_valid(tmp_path: Path) -> None:
     path = tmp_path / "shown.yaml"
 
     for page, content in examples:
+        if "\ncode:" in content:
+            continue  # needs a module beside it; test_own_model follows that page
         path.write_text(content, "utf-8")
         check_study(read_document(path, page))
 
-    assert len(examples) >= 2
+    assert len(examples) >= 3
 
 
 def test_the_cluster_profiles_shown_are_valid(tmp_path: Path) -> None:

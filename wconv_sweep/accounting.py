@@ -176,6 +176,16 @@ def trial_gpu_hours(
     return {row.position: float(row.hours) for row in rows}
 
 
+def slot_gpu_hours(connection: Connection, now: ColumnElement[float], slot: int) -> float:
+    """Return what the attempts of one slot have used together."""
+    hours = connection.scalar(
+        select(func.sum(_hours(now)))
+        .select_from(ATTEMPTS.join(SLOTS))
+        .where(ATTEMPTS.c.slot == slot)
+    )
+    return float(hours or 0.0)
+
+
 def pilot_gpu_hours(connection: Connection, study: str) -> dict[int, float]:
     """Return what the pilots of each number have used."""
     seconds = func.coalesce(PILOTS.c.ended_at, PILOTS.c.seen_at) - PILOTS.c.started_at

@@ -32,7 +32,7 @@ from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import Claim, NoSlot, SlotTable
 from wconv_sweep.spool import replay
 from wconv_sweep.storage import Storage, open_storage
-from wconv_sweep.studies import load_config
+from wconv_sweep.studies import load_frozen_config
 from wconv_sweep.study_config import StudyConfig
 from wconv_sweep.trial_mirror import TrialMirror
 
@@ -78,7 +78,7 @@ def run_pilot(order_path: str) -> None:
             return
         try:
             config = storage.retrying(
-                lambda: load_config(storage, order.study), patience_s=START_PATIENCE_S
+                lambda: load_frozen_config(storage, order.study), patience_s=START_PATIENCE_S
             )
             _work(order, place, end, storage, config)
         except StorageAway as error:

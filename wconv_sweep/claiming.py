@@ -118,7 +118,11 @@ class Claiming:
         trial_id, trial = row.trial_id, row.trial
         if trial_id is None:
             named = {"label": row.label} if row.label else {}
-            attributes = {"stage": row.stage, "replicate": row.replicate} | named
+            attributes = {
+                "stage": row.stage,
+                "replicate": row.replicate,
+                "seed": self._config.seed,
+            } | named
             study_id = study.optuna_study_id
             trial_id, trial = trial_rows.create_trial(connection, study_id, attributes)
             if density is not None:

@@ -6,11 +6,12 @@ Exit status: 0 done, 1 the sweep failed, 2 wrong usage or configuration, 130 int
 import contextlib
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from wconv_sweep import cli_catalogue, cli_clusters, cli_db, cli_launch, cli_simulate
+from wconv_sweep import cli_catalogue, cli_clusters, cli_db, cli_launch, cli_logs, cli_simulate
 from wconv_sweep.cli_options import (
     DEFAULT_RUNS,
     Json,
@@ -40,10 +41,12 @@ app.add_typer(cli_db.db, name="db")
 app.command("launch")(cli_launch.launch_command)
 app.command("resume")(cli_launch.resume_command)
 app.command("stop")(cli_launch.stop_command)
+app.command("logs")(cli_logs.logs_command)
 
 MaybeStudyName = Annotated[
     str | None, typer.Option("--study", help="Name of one study; all of the storage if left out.")
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -138,6 +141,17 @@ def export_command(
     form: Annotated[
         Literal["yaml", "json"], typer.Option("--format", help="How to print it.")
     ] = "yaml",
+    plots: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Folder for pictures of each study, PNG and SVG."),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False, help="Folder for the trained network of each study, folded."
+        ),
+    ] = None,
+    force: Force = False,
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
@@ -147,12 +161,23 @@ def export_command(
 
     Example: wconv-sweep export > densities.yaml
     """
-    from wconv_sweep.export import export, render
+    from wconv_sweep.export import export, render, with_result
     from wconv_sweep.storage import choose_url, open_storage
 
-    opened = open_storage(choose_url(storage, runs))
-    print(render(export(opened, study), form), end="")
-    opened.close()
+    with contextlib.closing(open_storage(choose_url(storage, runs))) as opened:
+        text = render(export(opened, study), form)
+        for status in with_result(opened, study) if plots or weights else []:
+            # Imported here: matplotlib and torch take their time.
+            from wconv_sweep.export_plots import plot_files
+            from wconv_sweep.export_weights import weight_files
+            from wconv_sweep.output_files import write_files
+
+            files = plot_files(opened, status, plots) if plots else {}
+            files |= weight_files(opened, status, weights) if weights else {}
+            write_files(files, force=force)
+            for path in files:
+                print(f"written: {path}", file=sys.stderr)
+    print(text, end="")
 
 
 @app.command("report")
@@ -182,27 +207,37 @@ def report_command(
 @app.command("dashboard")
 def dashboard_command(
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")
-    ] = 8080,
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="TCP port; if left out, 8080 or a free one where that is taken."
+        ),
+    ] = None,
+    read_only: Annotated[
+        bool,
+        typer.Option(
+            "--read-only/--writable",
+            help="Refuse every change; writable, the page can write notes, and delete studies.",
+        ),
+    ] = True,
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
     """Serve the Optuna dashboard until Ctrl-C.
 
-    It listens on this machine alone.
+    It listens on this machine alone; the ssh line that it prints brings it to yours.
 
     Example: wconv-sweep dashboard
     """
-    from wconv_sweep.dashboard import serve
+    from wconv_sweep.dashboard import serve, tunnel
     from wconv_sweep.storage import choose_url, open_storage
+
+    def show(page: str) -> None:
+        print(f"Optuna dashboard: {page} (Ctrl-C ends it)")
+        print(f"From another machine: {tunnel(page)}", flush=True)
 
     opened = open_storage(choose_url(storage, runs))
     try:
-        serve(
-            opened,
-            port,
-            lambda page: print(f"Optuna dashboard: {page} (Ctrl-C ends it)", flush=True),
-        )
+        serve(opened, port, show, read_only=read_only)
     except KeyboardInterrupt:
         print()
     finally:

@@ -1,5 +1,7 @@
 """The commands about studies and data that are not launched yet: `studies` and `data`."""
 
+import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -106,3 +108,22 @@ def prepare_data_command(study: Study, settings: Settings = None) -> None:
     with study_view.preparing(console.console(), config.data.name) as show:
         prepare_data(config, show)
     print(f"{config.data.name}: ready")
+
+
+@studies.command("init")
+def init_command(
+    name: Annotated[str, typer.Argument(help="Of the new study: letters, digits, _ and -.")],
+    folder: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Gets NAME.yaml and NAME.py.")
+    ] = Path(),
+) -> None:
+    """Write a study of your own network, with comments, and a module to put the network in.
+
+    Example: wconv-sweep studies init stripes
+    """
+    from wconv_sweep.study_template import write_study
+
+    study, module = write_study(name, folder)
+    print(f"{study}: the study; change what is marked with <--")
+    print(f"{module}: the network and the data")
+    print(f"Then: wconv-sweep studies check {shlex.quote(str(study))}")

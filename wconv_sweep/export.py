@@ -23,16 +23,26 @@ def export(storage: Storage, study: str | None) -> list[dict[str, Any]]:
     Raises:
         StudyError: there is no such study, or nothing has completed yet.
     """
+    found = with_result(storage, study)
+    return [_entry(status, status.result) for status in found if status.result is not None]
+
+
+def with_result(storage: Storage, study: str | None) -> list[StudyStatus]:
+    """Return one study, or all studies, with a completed trial.
+
+    Raises:
+        StudyError: there is no such study, or nothing has completed yet.
+    """
     names = [study] if study else study_names(storage)
     found = [read_status(storage, name) for name in names]
-    entries = [_entry(status, status.result) for status in found if status.result is not None]
-    if not entries:
+    found = [status for status in found if status.result is not None]
+    if not found:
         what = f"study {study}" if study else storage.name
         raise StudyError(
             f"{what}: no trial has completed yet, so there is nothing to export. "
             "`wconv-sweep status` shows the progress."
         )
-    return entries
+    return found
 
 
 def render(entries: Sequence[dict[str, Any]], form: Format) -> str:

@@ -133,6 +133,7 @@ class Lane:
             ablation=ablation_of(claim.stage, claim.label),
             threads_per_rank=self._share.threads_per_rank,
             checkpoint_folder=self._parts.folder.trial(claim.trial),
+            code_folder=config.code_folder,
             deadline_s=self._parts.end.training_ends_s,
         )
 

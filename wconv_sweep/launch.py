@@ -318,6 +318,7 @@ def _start(storage: Storage, study: str, launcher: Launcher, request: PilotReque
     place = studies.place_of(storage, study)
     place.folder.create(place.uid)
     save_request(place.folder, request)
+    studies.freeze_own_modules(storage, study)
     studies.reopen(storage, study)
 
     def start() -> Pilots:

@@ -16,6 +16,7 @@ from typing import Any
 from wconv_jobs import catalog
 from wconv_jobs.errors import JobError
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.own_modules import modules_sha256
 from wconv_sweep.study_config import StudyConfig
 
 Provenance = Mapping[str, Any]
@@ -30,6 +31,7 @@ GIT_TIMEOUT_S = 5
 _NAMES = {
     "code_sha256": "the program",
     "config_sha256": "the definition as this program reads it",
+    "modules_sha256": "the study's own code",
     "data": "the data",
 }
 
@@ -54,6 +56,7 @@ def program_of(config: StudyConfig) -> dict[str, Any]:
         "code_sha256": code_sha256(),
         **git_state(),
         "config_sha256": config.digest(),
+        **({"modules_sha256": modules_sha256(config.code_folder)} if config.code_folder else {}),
     }
 
 

@@ -4,6 +4,7 @@ out."""
 from typing import Any, get_args
 
 from wconv_jobs import catalog
+from wconv_jobs.kinds import TaskKind
 from wconv_jobs.spec import Preset
 from wconv_sweep import resources
 from wconv_sweep.yaml_files import Document, Location, read_document
@@ -23,8 +24,10 @@ def fill_in_recipe(document: Document) -> Document:
     if preset is None:
         return document
     known = data in catalog.names("data")
-    kind = catalog.data_kind(str(data)) if known else "denoising"
-    name = f"{preset if preset in get_args(Preset) else 'tuned'}_{kind}"
+    own = document.get(("data", "kind"))
+    kind = catalog.data_kind(str(data)) if known else own
+    preset, kind = _one_of(preset, Preset, "tuned"), _one_of(kind, TaskKind, "denoising")
+    name = f"{preset}_{kind}"
     path = resources.shipped("wconv_studies", "recipes")[name]
     content, origin = read_document(path, path.name).content, f"recipe {name}"
     for key, value in content["recipe"].items():
@@ -33,6 +36,10 @@ def fill_in_recipe(document: Document) -> Document:
         if known and catalog.has_option("data", str(data), option):
             document = _filled(document, ("data", "options", option), value, origin)
     return document
+
+
+def _one_of(value: object, words: object, default: str) -> str:
+    return str(value) if value in get_args(words) else default
 
 
 def _filled(document: Document, location: Location, value: Any, origin: str) -> Document:

@@ -68,7 +68,7 @@ class Comparison:
     @property
     def classification(self) -> bool:
         """Whether the network classifies, rather than denoises."""
-        return catalog.data_kind(self.config.data.name) == "classification"
+        return catalog.data_kind(self.config.data.name, self.config.data.kind) == "classification"
 
     @property
     def architecture(self) -> str:

@@ -23,7 +23,7 @@ from sqlalchemy import Column, Connection, Label, Row, not_, or_, select, update
 
 from wconv_jobs.channel import Broken
 from wconv_sweep import trial_rows
-from wconv_sweep.accounting import usage_of
+from wconv_sweep.accounting import slot_gpu_hours, usage_of
 from wconv_sweep.breaker import DIVERGED, is_hopeless, maybe_break
 from wconv_sweep.claiming import Claiming, NoSlot
 from wconv_sweep.leases import (
@@ -207,7 +207,8 @@ class SlotTable:
                 .where(ATTEMPTS.c.slot == claim.slot, ATTEMPTS.c.attempt == claim.attempt)
                 .values(provenance=whole)
             )
-            trial_rows.set_user_attributes(connection, claim.trial_id, merged | dict(provenance))
+            attributes = merged | dict(provenance) | self._cost(connection, claim)
+            trial_rows.set_user_attributes(connection, claim.trial_id, attributes)
             trial_rows.finish_trial(connection, claim.trial_id, TrialState.COMPLETE, value)
 
     def prune(self, claim: Claim) -> None:
@@ -344,6 +345,11 @@ class SlotTable:
         """Return a column of the study, as an expression in statements about its slots."""
         wanted = select(column).where(STUDIES.c.study == self._study)
         return wanted.scalar_subquery().label(column.name)
+
+    def _cost(self, connection: Connection, claim: Claim) -> dict[str, float]:
+        """Return what all attempts have used; nothing where no GPU was used."""
+        hours = slot_gpu_hours(connection, self._storage.now(), claim.slot)
+        return {"gpu_hours": round(hours, 6)} if hours else {}
 
     def _state(self, connection: Connection) -> StudyState:
         study = study_row(connection, self._study)

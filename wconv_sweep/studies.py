@@ -13,12 +13,14 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from wconv_sweep import trial_rows
 from wconv_sweep.errors import StudyError
+from wconv_sweep.own_modules import freeze_modules, frozen_modules
 from wconv_sweep.provenance import Provenance, differences
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slot_plan import GivenDensity, plan_search, plan_slots
 from wconv_sweep.status import study_row
 from wconv_sweep.storage import Storage
 from wconv_sweep.study_config import MAY_CHANGE, StudyConfig, config_of
+from wconv_sweep.study_note import study_note
 from wconv_sweep.tables import ATTEMPTS, SEARCHING, SLOTS, STUDIES, SlotState, StudyState
 
 PATIENCE_S = 60.0
@@ -60,6 +62,29 @@ def load_config(storage: Storage, study: str) -> StudyConfig:
     """
     with storage.read() as connection:
         return config_of(study_row(connection, storage, study).config)
+
+
+def load_frozen_config(storage: Storage, study: str) -> StudyConfig:
+    """Return the same with the user's own modules as they were launched: what pilots train.
+
+    Raises:
+        StudyError: the storage holds no such study.
+    """
+    with storage.read() as connection:
+        row = study_row(connection, storage, study)
+    config = config_of(row.config)
+    sha256 = json.loads(row.provenance or "{}").get("modules_sha256")
+    if config.code is None or sha256 is None:
+        return config
+    run_folder = (storage.folder / row.run_folder).resolve()
+    return config.model_copy(update={"code": str(frozen_modules(run_folder, sha256))})
+
+
+def freeze_own_modules(storage: Storage, study: str) -> None:
+    """Copy the user's own modules, if the study names any, to where `load_frozen_config` looks."""
+    config, place = load_config(storage, study), place_of(storage, study)
+    if config.code_folder is not None:
+        freeze_modules(config.code_folder, place.folder.path)
 
 
 @dataclass(frozen=True)
@@ -280,6 +305,9 @@ def _extend(
 
 
 def _create_in_optuna(storage: Storage, config: StudyConfig) -> None:
+    # Imported here: agents need it not, and it takes its time.
+    from optuna_dashboard import save_note
+
     client = optuna_client(storage)
     # Optuna tells on stderr that it created the study, or that it was there.
     verbosity = optuna.logging.get_verbosity()
@@ -296,6 +324,7 @@ def _create_in_optuna(storage: Storage, config: StudyConfig) -> None:
                 # Experimental, says Optuna; without it the dashboard calls the metric "Objective".
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 study.set_metric_names([config.objective.metric])
+            save_note(study, study_note(config))
     finally:
         optuna.logging.set_verbosity(verbosity)
         close_client(client, storage)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat
 
-from wconv_jobs import catalog
+from wconv_jobs import catalog, own_code
 from wconv_jobs.kinds import KINDS
 from wconv_jobs.spec import DataSpec, ModelSpec, RecipeSpec, Spec
 from wconv_sweep import resources
@@ -34,7 +34,7 @@ _FOLDERS = {"folder", "cache_folder"}
 
 MAX_TRIALS = 100_000
 
-MAY_CHANGE = (("budget", "trials"), ("budget", "gpu_hours"), ("description",))
+MAY_CHANGE = (("budget", "trials"), ("budget", "gpu_hours"), ("description",), ("code",))
 """Keys of a study that another launch may change; the budgets may only grow."""
 
 PLAIN = "plain"
@@ -78,6 +78,9 @@ class StudyConfig(Spec):
     """Version of this file format."""
     study: Name
     description: str = ""
+    code: Annotated[str, Field(min_length=1)] | None = None
+    """Folder of the modules that `model.name` and `data.name` name as `package.module:function`,
+    relative to this file; null: they are installed."""
     kernel_size: Annotated[int, Field(ge=3)]
     """Side of the kernels on which the density acts: odd, 3 takes one coefficient, 5 takes two."""
     model: ModelSpec
@@ -110,6 +113,11 @@ class StudyConfig(Spec):
     def plain(self) -> dict[str, Any]:
         """Return the definition as plain data, with defaults filled in."""
         return self.model_dump(mode="json", by_alias=True)
+
+    @property
+    def code_folder(self) -> Path | None:
+        """Folder of the user's modules, absolute once the study is loaded."""
+        return Path(self.code) if self.code else None
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
@@ -157,6 +165,11 @@ def load_study(
     """
     path, name = resources.find("wconv_studies", "study", wanted)
     document = apply_settings(read_document(path, name), StudyConfig, settings)
+    code = document.get(("code",))
+    if isinstance(code, str) and code:
+        origin = document.origin(("code",)) or f"{name}:{document.line(('code',))}"
+        folder = (path.parent / Path(code).expanduser()).resolve()
+        document = document.with_value(("code",), str(folder), origin)
     if smoke_folder is not None:
         check_study(document)  # shrinking would hide what is wrong with the study
         document = shrink(document, smoke_folder)
@@ -246,10 +259,12 @@ def _problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
                     f"{count}, outermost first.",
                 )
             )
-    named = catalog.check_options("models", config.model.name, config.model.options)
-    problems += [(("model",), text) for text in named]
-    named = catalog.check_options("data", config.data.name, config.data.options)
-    problems += [(("data",), text) for text in named]
+    with own_code.folder_added(config.code_folder):
+        named = catalog.check_options("models", config.model.name, config.model.options)
+        problems += [(("model",), text) for text in named]
+        named = catalog.check_options("data", config.data.name, config.data.options)
+        problems += [(("data",), text) for text in named]
+    problems += _own_code_problems(config)
     if config.model.name in catalog.names("models"):
         default = catalog.default_of("models", config.model.name, "kernel_size")
         of_model = config.model.options.get("kernel_size", default)
@@ -261,8 +276,8 @@ def _problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
                     "would have it. Set both to the same.",
                 )
             )
-    if config.data.name in catalog.names("data"):
-        kind = catalog.data_kind(config.data.name)
+    if config.data.name in catalog.names("data") or config.data.kind:
+        kind = catalog.data_kind(config.data.name, config.data.kind)
         facts = KINDS[kind]
         if config.objective.metric not in facts.metrics:
             problems.append(
@@ -290,6 +305,20 @@ def _problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
                 f"Set a multiple of {config.trial.ranks}.",
             )
         )
+    return problems
+
+
+def _own_code_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
+    problems: list[tuple[tuple[str, ...], str]] = []
+    folder, kinds = config.code_folder, " or ".join(KINDS)
+    if folder is not None and not folder.is_dir():
+        problems.append((("code",), f"is {folder}, which is no folder."))
+    if own_code.is_own(config.data.name) and config.data.kind is None:
+        text = f"is missing: for data of your own it says which task they are, {kinds}."
+        problems.append((("data", "kind"), text))
+    if not own_code.is_own(config.data.name) and config.data.kind is not None:
+        text = f"is for data of your own; '{config.data.name}' knows its task. Leave it out."
+        problems.append((("data", "kind"), text))
     return problems
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wconv_jobs import catalog
+from wconv_jobs import own_code
 from wconv_sweep import resources
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.study_config import StudyConfig, load_study
@@ -38,10 +38,11 @@ def study_facts(config: StudyConfig) -> StudyFacts:
             or does not take the samples of the data.
     """
     # Imported here: it loads torch, two seconds that only this question is worth.
-    from wconv_jobs.inspection import inspect_network, memory_bytes
+    from wconv_jobs.inspection import inspect_network, memory_bytes, sample_shape
 
+    own_code.add_folder(config.code_folder)
     try:
-        shape = catalog.sample_shape(config.data.name, config.data.options)
+        shape = sample_shape(config.data)
         network = inspect_network(config.model, config.kernel_size, shape)
     except ValueError as error:  # JobError, SiteError
         raise ConfigurationError(f"study {config.study}: model: {error}") from error

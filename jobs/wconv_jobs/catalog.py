@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from wconv_jobs import own_code
 from wconv_jobs.errors import JobError
 from wconv_jobs.kinds import TaskKind
 from wconv_jobs.prepared import Progress
@@ -56,6 +57,8 @@ def check_data(name: str, options: Mapping[str, object], *, thorough: bool = Fal
         thorough: read the files from end to end, sums and all; otherwise only what a training run
             would stumble over and what takes seconds at the most.
     """
+    if own_code.is_own(name):
+        return []  # it has no files that are known, and its options are checked with its study
     values, problems = _check("data", name, options)
     if not problems and reads_files(name):
         problems = _module_of_data(name).check(thorough=thorough, **values)
@@ -68,6 +71,8 @@ def prepare_data(name: str, options: Mapping[str, object], on_progress: Progress
     Raises:
         JobError: an option is wrong, or the files cannot be used.
     """
+    if own_code.is_own(name):
+        return
     values = checked_options("data", name, options)
     if _function(_tree("data", name), "prepare") is not None:
         _module_of_data(name).prepare(on_progress=on_progress, **values)
@@ -76,12 +81,14 @@ def prepare_data(name: str, options: Mapping[str, object], on_progress: Progress
 def data_checksums(name: str, options: Mapping[str, object]) -> dict[str, str]:
     """Return what tells a data set from a changed one: SHA-256 by the name of what was summed.
 
-    Only what is known at once is told, see `checksums` of the data set; made-up and bundled data
-    have none.
+    Only what is known at once is told, see `checksums` of the data set; made-up and bundled data,
+    and functions of the user's, have none.
 
     Raises:
         JobError: an option is wrong, or the files cannot be used.
     """
+    if own_code.is_own(name):
+        return {}
     values = checked_options("data", name, options)
     if _function(_tree("data", name), "checksums") is None:
         return {}
@@ -98,12 +105,12 @@ def generate_data(name: str, folder: Path) -> None:
 
 
 def reads_files(name: str) -> bool:
-    """Tell whether a known data set reads the user's files, in its option `folder`."""
-    return _function(_tree("data", name), "check") is not None
+    """Tell whether a data set reads the user's files, in its option `folder`."""
+    return not own_code.is_own(name) and _function(_tree("data", name), "check") is not None
 
 
 def sample_shape(name: str, options: Mapping[str, object]) -> tuple[int, int, int]:
-    """Return (channels, height, width) of one training sample.
+    """Return (channels, height, width) of one training sample of a known data set.
 
     Raises:
         JobError: an option is wrong.
@@ -114,8 +121,15 @@ def sample_shape(name: str, options: Mapping[str, object]) -> tuple[int, int, in
     return shape
 
 
-def data_kind(name: str) -> TaskKind:
-    """Return the kind of task of a known data set."""
+def data_kind(name: str, own: TaskKind | None = None) -> TaskKind:
+    """Return the kind of task of a data set.
+
+    Args:
+        name: a known one, or a function of the user's.
+        own: of such a function.
+    """
+    if own_code.is_own(name):
+        return own or "denoising"
     kind: TaskKind = _literal("data", name, "KIND")
     return kind
 
@@ -176,6 +190,9 @@ def _check(
     kind: Kind, name: str, options: Mapping[str, object]
 ) -> tuple[dict[str, Any], list[str]]:
     known = names(kind)
+    if own_code.is_own(name):
+        passed = _NOT_OPTIONS if kind == "data" else set()
+        return dict(options), own_code.problems(name, options, passed)
     if name not in known:
         return {}, [f"unknown name {name!r}; {_nearest(name, known)}."]
     taken = _options(kind, name)

@@ -115,25 +115,7 @@ def load(spec: TrialSpec, state: TrainingState) -> Progress:
     path = spec.checkpoint_folder / CHECKPOINT_FILE
     if not path.exists():
         return Progress()
-    try:
-        # On the CPU: the states below move what belongs to the model's device, and nothing else.
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        version, trial = content.get("format", 1), content["trial"]
-    except Exception as error:
-        # Without the text: torch's ends with advice on how to execute what it refused to.
-        raise CheckpointError(
-            f"{path}: the checkpoint cannot be read ({type(error).__name__}). {_HINT}"
-        ) from error
-    if version != FORMAT:
-        raise CheckpointError(
-            f"{path}: the checkpoint was written by another version of the program (its format is "
-            f"{version}, this one reads {FORMAT}). {_HINT}"
-        )
-    if trial != _digest(spec):
-        raise CheckpointError(
-            f"{path}: the checkpoint belongs to a trial with another model, data, recipe, density "
-            f"or seed. {_HINT}"
-        )
+    content = _read(spec)
     try:
         state.model.load_state_dict(content["model"])
         state.optimizer.load_state_dict(content["optimizer"])
@@ -154,14 +136,51 @@ def load(spec: TrialSpec, state: TrainingState) -> Progress:
         ) from error
 
 
+def load_weights(spec: TrialSpec) -> dict[str, Tensor]:
+    """Return the state_dict of the network that a finished trial was tested with, on the CPU.
+
+    Raises:
+        CheckpointError: there is none, or as `load`.
+    """
+    path = spec.checkpoint_folder / CHECKPOINT_FILE
+    if not path.exists():
+        raise CheckpointError(f"{path}: there is no such file; it holds the trained weights")
+    content = _read(spec)
+    weights: dict[str, Tensor] = content["best"] or content["model"]
+    return weights
+
+
+def _read(spec: TrialSpec) -> dict[str, Any]:
+    path = spec.checkpoint_folder / CHECKPOINT_FILE
+    try:
+        # On the CPU: the states below move what belongs to the model's device, and nothing else.
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        version, trial = content.get("format", 1), content["trial"]
+    except Exception as error:
+        # Without the text: torch's ends with advice on how to execute what it refused to.
+        raise CheckpointError(
+            f"{path}: the checkpoint cannot be read ({type(error).__name__}). {_HINT}"
+        ) from error
+    if version != FORMAT:
+        raise CheckpointError(
+            f"{path}: the checkpoint was written by another version of the program (its format is "
+            f"{version}, this one reads {FORMAT}). {_HINT}"
+        )
+    if trial != _digest(spec):
+        raise CheckpointError(
+            f"{path}: the checkpoint belongs to a trial with another model, data, recipe, density "
+            f"or seed. {_HINT}"
+        )
+    return content
+
+
 _HINT = "Delete it to train this trial from the start."
 
 
 def _digest(spec: TrialSpec) -> str:
     """Identify what is trained, leaving out where, until when, on how many threads, and saves."""
-    text = spec.model_dump_json(
-        exclude={"checkpoint_folder", "checkpoint_every_s", "deadline_s", "threads_per_rank"}
-    )
+    where_and_when = {"checkpoint_folder", "checkpoint_every_s", "code_folder", "deadline_s"}
+    text = spec.model_dump_json(exclude={*where_and_when, "threads_per_rank"})
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -12,7 +12,7 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from wconv_jobs.seeding import derive_seed
+from wconv_jobs.seeding import derive_seed, drawing_from
 
 Scheme = Literal["pytorch", "kaiming", "paper"]
 
@@ -70,9 +70,7 @@ def _draw_kaiming(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, groups: int, seed: i
 
 def _draw_default(layer: nn.Module, seed: int) -> None:
     drawn = copy.deepcopy(layer).to("cpu", torch.float32)
-    with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which seeds the GPUs as well, and nothing restores those.
-        torch.default_generator.manual_seed(seed)
+    with drawing_from(seed):
         drawn.reset_parameters()  # type: ignore[operator]
     for kind in (nn.Module.named_parameters, nn.Module.named_buffers):
         values = dict(kind(drawn, recurse=False))

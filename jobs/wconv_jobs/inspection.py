@@ -11,8 +11,10 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.flop_counter import FlopCounterMode
 
+from wconv_jobs import catalog, own_code
+from wconv_jobs.data import load_task
 from wconv_jobs.models import build_model
-from wconv_jobs.spec import ModelSpec, RecipeSpec
+from wconv_jobs.spec import DataSpec, ModelSpec, RecipeSpec
 from wconv_kernels import sites
 
 # Shape letters: B batch, C channels, H height, W width.
@@ -39,6 +41,19 @@ class NetworkFacts:
     """Those of the sites."""
     activation_bytes: int
     """What the backward pass of one sample needs to keep, in float32."""
+
+
+def sample_shape(data: DataSpec) -> tuple[int, int, int]:
+    """Return (channels, height, width) of one training sample; loads what is the user's own.
+
+    Raises:
+        JobError: an option is wrong, or the data cannot be loaded.
+    """
+    if not own_code.is_own(data.name):
+        return catalog.sample_shape(data.name, data.options)
+    task = load_task(data, seed=0)
+    channels, height, width = task.train_batch(0, range(1))[0].shape[1:]
+    return channels, height, width
 
 
 def inspect_network(

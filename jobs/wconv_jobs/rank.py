@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from wconv_jobs import own_code
 from wconv_jobs.channel import AgentLink, Broken, Finished, Left
 from wconv_jobs.distributed import World, world_of_ranks
 from wconv_jobs.errors import JobError, TrainingDiverged
@@ -42,6 +43,7 @@ def main(address: Path, order_json: bytes) -> None:
     link = AgentLink(address, rank)
     try:
         torch.set_num_threads(order.trial.threads_per_rank)
+        own_code.add_folder(order.trial.code_folder)
         with world_of_ranks(order) as world:
             result = train(order.trial, link.report, world, link.checkpoint_is_demanded)
             if world.rank > 0:

@@ -7,6 +7,8 @@ share initial weights, data order and noise. Importing this module does not impo
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,3 +41,18 @@ def generator(*parts: int | str) -> "torch.Generator":
     import torch  # here, because a login node derives seeds and has no use for torch
 
     return torch.Generator().manual_seed(derive_seed(*parts))
+
+
+@contextmanager
+def drawing_from(seed: int) -> Iterator[None]:
+    """Seed torch's global generator inside of the block, and restore it after it.
+
+    For code of the user's, which may draw from it: what it draws must be the same for every
+    density and on every rank.
+    """
+    import torch  # here, see above
+
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which seeds the GPUs as well, and nothing restores those.
+        torch.default_generator.manual_seed(seed)
+        yield

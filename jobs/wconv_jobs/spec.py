@@ -8,6 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
+from wconv_jobs.kinds import TaskKind
+
 CHECKPOINT_FILE = "checkpoint.pt"
 """Name of a trial's checkpoint in its `checkpoint_folder`."""
 
@@ -28,7 +30,7 @@ class ModelSpec(Spec):
     """A network by name."""
 
     name: str
-    """A module of `wconv_jobs.models`."""
+    """A module of `wconv_jobs.models`, or a function of yours, `package.module:function`."""
     options: dict[str, Option] = Field(default_factory=dict)
     """Keyword arguments of its builder; what is left out takes the builder's default."""
 
@@ -37,9 +39,11 @@ class DataSpec(Spec):
     """A data set by name."""
 
     name: str
-    """A module of `wconv_jobs.data`."""
+    """A module of `wconv_jobs.data`, or a function of yours, `package.module:function`."""
     options: dict[str, Option] = Field(default_factory=dict)
     """Keyword arguments of its loader; what is left out takes the loader's default."""
+    kind: TaskKind | None = None
+    """Task of a function of yours; what comes with the program knows its own."""
 
 
 class SgdSpec(Spec):
@@ -143,6 +147,8 @@ class TrialSpec(Spec):
     threads_per_rank: Annotated[int, Field(ge=1)] = 1
     """CPU threads of each rank."""
     checkpoint_folder: Path = Field(strict=False)
+    code_folder: Path | None = Field(default=None, strict=False)
+    """Where modules of the user's are looked for, if the study names any."""
     deadline_s: FiniteFloat | None = None
     """Unix time from which on the ranks end at a checkpoint, after the next step; null has no
     limit."""

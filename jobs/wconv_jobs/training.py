@@ -20,7 +20,7 @@ from wconv_jobs.ablation import density_engine
 from wconv_jobs.agreement import Action, Agreement, EvaluationDropped
 from wconv_jobs.channel import Report, Verdict
 from wconv_jobs.checkpoint import Progress
-from wconv_jobs.data import load_data
+from wconv_jobs.data import load_task
 from wconv_jobs.distributed import World
 from wconv_jobs.early_stopping import best_epoch, is_over
 from wconv_jobs.errors import CheckpointError, JobError, TrainingDiverged
@@ -29,7 +29,7 @@ from wconv_jobs.initialisation import initialise
 from wconv_jobs.metrics import ConfusionMatrix
 from wconv_jobs.models import build_model
 from wconv_jobs.rank_invariance import share_batch_norm, share_dropout
-from wconv_jobs.seeding import derive_seed
+from wconv_jobs.seeding import derive_seed, drawing_from
 from wconv_jobs.spec import CONFUSION_FILE, OptimizerSpec, RecipeSpec, TrialSpec
 from wconv_jobs.task import Task
 
@@ -132,11 +132,10 @@ class _Run:
         recipe = spec.recipe
         self.spec, self.world = spec, world
         self.seed = derive_seed(spec.study_seed, spec.replicate)
-        self.task: Task = load_data(
-            spec.data.name, seed=self.seed, device=world.device, **spec.data.options
-        )
+        self.task: Task = load_task(spec.data, seed=self.seed, device=world.device)
+        with drawing_from(derive_seed(self.seed, "build")):
+            self.model = build_model(spec.model.name, **spec.model.options)
         self.steps = self._steps_per_epoch()
-        self.model = build_model(spec.model.name, **spec.model.options)
         initialise(self.model, recipe.init, derive_seed(self.seed, "init"))
         self.model = share_dropout(self.model, world)
         if recipe.batch_norm_over == "batch":

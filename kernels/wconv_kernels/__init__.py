@@ -12,6 +12,7 @@ from wconv_kernels.density import (
 )
 from wconv_kernels.engine import DensityEngine
 from wconv_kernels.errors import DensityError, EngineError, SiteError
+from wconv_kernels.exported import load_density
 from wconv_kernels.reference import weighted_conv
 from wconv_kernels.sites import Convolution, sites
 
@@ -32,6 +33,7 @@ __all__ = [
     "density_kernel",
     "density_values",
     "fold",
+    "load_density",
     "replace_convolutions",
     "sites",
     "weighted_conv",

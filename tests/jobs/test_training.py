@@ -14,13 +14,13 @@ from torch.optim import SGD, Adam, Optimizer
 from tests.jobs.trials import Recorder, classification, denoising, same_state, saved
 from wconv_jobs import training
 from wconv_jobs.channel import Report, Verdict
-from wconv_jobs.data import load_data
+from wconv_jobs.data import load_data, load_task
 from wconv_jobs.distributed import World
 from wconv_jobs.errors import JobError, TrainingDiverged
 from wconv_jobs.initialisation import initialise
 from wconv_jobs.models import build_model
 from wconv_jobs.seeding import derive_seed
-from wconv_jobs.spec import SgdSpec, TrialSpec
+from wconv_jobs.spec import DataSpec, SgdSpec, TrialSpec
 from wconv_jobs.task import Task
 from wconv_jobs.training import train
 from wconv_kernels import DensityEngine, fold, replace_convolutions
@@ -177,8 +177,8 @@ def _seen(spec: TrialSpec, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, T
         weights.update({name: value.clone() for name, value in model.state_dict().items()})
         return DensityEngine(model, density)
 
-    def data(name: str, *, seed: int, device: torch.device, **options: object) -> Task:
-        task = load_data(name, seed=seed, device=device, **options)
+    def data(spec: DataSpec, *, seed: int, device: torch.device) -> Task:
+        task = load_task(spec, seed=seed, device=device)
         original = task.train_batch
 
         def train_batch(epoch: int, samples: range) -> tuple[Tensor, Tensor]:
@@ -189,7 +189,7 @@ def _seen(spec: TrialSpec, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, T
         return task
 
     monkeypatch.setattr(training, "DensityEngine", engine)
-    monkeypatch.setattr(training, "load_data", data)
+    monkeypatch.setattr(training, "load_task", data)
     train(spec, Recorder())
     monkeypatch.undo()
     return weights, batches
@@ -353,8 +353,8 @@ def test_amp_computes_in_bfloat16_and_keeps_the_weights_in_float32(
 ) -> None:
     dtypes = set()
 
-    def data(name: str, *, seed: int, device: torch.device, **options: object) -> Task:
-        task = load_data(name, seed=seed, device=device, **options)
+    def data(spec: DataSpec, *, seed: int, device: torch.device) -> Task:
+        task = load_task(spec, seed=seed, device=device)
         original = task.loss
 
         def loss(output: Tensor, target: Tensor, *, label_smoothing: float) -> Tensor:
@@ -365,7 +365,7 @@ def test_amp_computes_in_bfloat16_and_keeps_the_weights_in_float32(
         monkeypatch.setattr(task, "loss", loss)
         return task
 
-    monkeypatch.setattr(training, "load_data", data)
+    monkeypatch.setattr(training, "load_task", data)
 
     train(classification(tmp_path, dtype="float32", amp=amp, epochs=1), Recorder())
 

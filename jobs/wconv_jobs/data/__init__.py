@@ -23,12 +23,37 @@ takes one module and its test. Importing this package does not import torch.
 import importlib
 from typing import TYPE_CHECKING
 
-from wconv_jobs.catalog import checked_options
+from wconv_jobs import own_code
+from wconv_jobs.catalog import checked_options, data_kind
+from wconv_jobs.seeding import derive_seed, drawing_from
+from wconv_jobs.spec import DataSpec
 
 if TYPE_CHECKING:
     import torch
 
     from wconv_jobs.task import Task
+
+
+def load_task(spec: DataSpec, *, seed: int, device: "torch.device | str" = "cpu") -> "Task":
+    """Return the data set that a study names, also a function of the user's.
+
+    Args:
+        spec: the data set.
+        seed: as for `load_data`; a function of the user's gets it if it takes a `seed`.
+        device: likewise.
+
+    Raises:
+        JobError: as `load_data`, or the function returns no data set.
+    """
+    if not own_code.is_own(spec.name):
+        return load_data(spec.name, seed=seed, device=device, **spec.options)
+    # Imported here, see above.
+    from wconv_jobs.tensors import task_of
+
+    with drawing_from(derive_seed(seed, "data")):
+        returned = own_code.call(spec.name, spec.options, {"seed": seed, "device": device})
+    kind = data_kind(spec.name, spec.kind)
+    return task_of(returned, spec.name, kind=kind, seed=seed, device=device)
 
 
 def load_data(

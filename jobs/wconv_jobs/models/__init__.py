@@ -9,19 +9,27 @@ import importlib
 
 from torch import nn
 
+from wconv_jobs import own_code
 from wconv_jobs.catalog import checked_options
+from wconv_jobs.errors import JobError
 
 
 def build_model(name: str, **options: object) -> nn.Module:
     """Return a new network.
 
     Args:
-        name: a module of this package.
+        name: a module of this package, or a function of the user's, see `wconv_jobs.own_code`.
         options: keyword arguments of its `build`; those left out take their defaults.
 
     Raises:
-        JobError: an unknown name, an unknown option, or a value that the option does not take.
+        JobError: an unknown name, an unknown option, a value that the option does not take, or a
+            function of the user's that returns something else.
     """
+    if own_code.is_own(name):
+        network = own_code.call(name, options, {})
+        if not isinstance(network, nn.Module):
+            raise JobError(f"{name}: returned {type(network).__name__}, not a torch.nn.Module.")
+        return network
     checked = checked_options("models", name, options)
     model = importlib.import_module(f"{__name__}.{name}").build(**checked)
     assert isinstance(model, nn.Module)

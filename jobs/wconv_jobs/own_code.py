@@ -1,0 +1,150 @@
+"""Networks and data sets of the user's own: a study names them as `package.module:function`.
+
+A study that names a function is as trusted as the function: whoever trains it runs the code.
+Importing this module does not import torch, and `problems` reads a function's source text only, so
+that a login node can check a study. It imports the packages that hold the module, as Python does.
+"""
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from wconv_jobs.errors import JobError
+
+_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+
+
+def is_own(name: str) -> bool:
+    """Tell whether a name means a function of the user's, and not what comes with the program."""
+    return ":" in name
+
+
+def add_folder(folder: Path | None) -> None:
+    """Let modules in a folder be imported from now on; None adds nothing.
+
+    Last in the order of the search: a file called `random.py` must not take the place of Python's.
+    """
+    if folder is not None and str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+@contextmanager
+def folder_added(folder: Path | None) -> Iterator[None]:
+    """Let modules in a folder be found inside of the block."""
+    before = list(sys.path)
+    add_folder(folder)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def problems(
+    name: str, options: Mapping[str, object], passed: Set[str] = frozenset()
+) -> list[str]:
+    """Return one sentence per problem with a function's name or its options.
+
+    Args:
+        name: as the study names it.
+        options: its keyword arguments.
+        passed: keyword arguments that the program gives it, where it takes them.
+    """
+    if _NAME.fullmatch(name) is None:
+        return [f"{name!r}: a function of your own is named package.module:function."]
+    module, _, function = name.partition(":")
+    try:
+        spec = importlib.util.find_spec(module)
+    except Exception as error:  # the user's own code, which may raise anything
+        return [f"{name}: module {module} cannot be imported: {type(error).__name__}: {error}."]
+    if spec is None:
+        return [
+            f"{name}: there is no module {module}. Install it, or name the folder that holds it "
+            "with the study's key `code`."
+        ]
+    if spec.origin is None or not spec.origin.endswith(".py"):
+        return []  # a compiled module; calling it will tell
+    try:
+        tree = ast.parse(Path(spec.origin).read_bytes(), spec.origin)
+    except (OSError, SyntaxError, ValueError) as error:
+        return [f"{name}: {spec.origin} cannot be read as Python: {error}."]
+    found = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    if function in found:
+        return _option_problems(name, found[function].args, options, passed)
+    if any(function in _bound(node) for node in tree.body):
+        return []  # a class, an import, an assignment: calling it will tell
+    near = difflib.get_close_matches(function, found, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(found) or 'none'}."
+    return [f"{name}: {spec.origin} has no function {function!r}; {hint}"]
+
+
+def call(name: str, options: Mapping[str, object], passed: Mapping[str, object]) -> Any:
+    """Return what a function returns.
+
+    Args:
+        name: as the study names it.
+        options: its keyword arguments.
+        passed: further ones, each of them given if the function has an argument of this name.
+
+    Raises:
+        JobError: it cannot be found, or does not take the options.
+        Exception: whatever it raises.
+    """
+    found = problems(name, options, passed.keys())
+    if found:
+        raise JobError("\n".join(found))
+    module, _, function_name = name.partition(":")
+    function: Callable[..., Any] | None = getattr(
+        importlib.import_module(module), function_name, None
+    )
+    if not callable(function):
+        raise JobError(f"{name}: there is no such function.")
+    taken = inspect.signature(function).parameters
+    given = {key: value for key, value in passed.items() if key in taken}
+    return function(**options, **given)
+
+
+def _option_problems(
+    name: str, arguments: ast.arguments, options: Mapping[str, object], passed: Set[str]
+) -> list[str]:
+    positional = [argument.arg for argument in arguments.args]
+    without_default = len(positional) - len(arguments.defaults)
+    required = {
+        *positional[:without_default],
+        *(
+            argument.arg
+            for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+            if default is None
+        ),
+    }
+    known = {*positional, *(argument.arg for argument in arguments.kwonlyargs)} - passed
+    found = [
+        f"{name}: option {option!r} is missing, and it has no default."
+        for option in sorted(required - passed - options.keys())
+    ]
+    for option in options:
+        if option in passed:
+            found.append(f"{name}: option {option!r} is given by the program.")
+        elif option not in known and arguments.kwarg is None:
+            hint = f"known: {', '.join(sorted(known))}" if known else "it takes none"
+            found.append(f"{name}: unknown option {option!r}; {hint}.")
+    return found
+
+
+def _bound(node: ast.stmt) -> set[str]:
+    """Return the names that a statement at the top of a module binds, if it is a simple one."""
+    if isinstance(node, ast.ClassDef):
+        return {node.name}
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return {alias.asname or alias.name for alias in node.names}
+    if isinstance(node, ast.Assign):
+        return {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return set()

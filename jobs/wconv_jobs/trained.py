@@ -1,0 +1,83 @@
+"""The network of a finished trial: stock layers, with nothing of the density left to pay for."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from wconv_jobs import checkpoint, own_code
+from wconv_jobs.data import load_task
+from wconv_jobs.evaluation import evaluate
+from wconv_jobs.models import build_model
+from wconv_jobs.seeding import derive_seed
+from wconv_jobs.spec import TrialSpec
+from wconv_jobs.task import Task
+from wconv_jobs.training import LONE_PROCESS
+
+# Shape letters: B batch, C channels, H height, W width.
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A test image before and after the network."""
+
+    name: str
+    input_CHW: Tensor
+    output_CHW: Tensor
+    target_CHW: Tensor
+
+
+def load_weights(spec: TrialSpec) -> dict[str, Tensor]:
+    """Return the trained weights by name, folded: V = W * Phi where the density acts.
+
+    Training runs on the effective weights V, so the density is in them, and stock convolutions
+    give what weighted ones gave.
+
+    Raises:
+        CheckpointError: the trial's checkpoint cannot be used.
+    """
+    return checkpoint.load_weights(spec)
+
+
+def build_trained(spec: TrialSpec, weights: dict[str, Tensor]) -> nn.Module:
+    """Return the network with these weights, on the CPU, ready to be used.
+
+    Raises:
+        JobError: the network cannot be built.
+    """
+    own_code.add_folder(spec.code_folder)
+    model = build_model(spec.model.name, **spec.model.options)
+    model.to(dtype=next(value for value in weights.values() if value.is_floating_point()).dtype)
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def test_metrics(spec: TrialSpec, model: nn.Module) -> dict[str, float]:
+    """Return the metrics of a network on the test part, `test_...` as in a trial's result.
+
+    Raises:
+        JobError: the data cannot be used.
+    """
+    further = spec.recipe.test_metrics
+    found = evaluate(model, _task(spec), "test", LONE_PROCESS, further)
+    return {f"test_{name}": value for name, value in found.items()}
+
+
+def restored(spec: TrialSpec, model: nn.Module, images: int) -> list[Restored]:
+    """Return the first test images before and after the network; none where it classifies."""
+    task = _task(spec)
+    if not task.input_is_estimate:
+        return []
+    names = list(task.names("test"))[:images]
+    found: list[Restored] = []
+    dtype = next(model.parameters()).dtype
+    with torch.inference_mode():
+        for inputs_BCHW, targets_BCHW in task.evaluation_batches("test", range(len(names))):
+            outputs_BCHW = model(inputs_BCHW.to(dtype))
+            for each in zip(inputs_BCHW, outputs_BCHW, targets_BCHW, strict=True):
+                found.append(Restored(names[len(found)], *each))
+    return found
+
+
+def _task(spec: TrialSpec) -> Task:
+    return load_task(spec.data, seed=derive_seed(spec.study_seed, spec.replicate))

@@ -1,0 +1,70 @@
+"""An exported density is read back as it was found, and nothing else is taken for one."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from wconv_kernels import DensityError, fold, load_density, replace_convolutions
+
+TWO = [
+    {"study": "small", "architecture": "dncnn", "kernel_size": 3, "density": [0.7]},
+    {"study": "large", "architecture": "dncnn", "kernel_size": 5, "density": [0.1, 0.9]},
+]
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "densities.yaml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_the_density_of_the_only_study_needs_no_name(tmp_path: Path) -> None:
+    path = written(tmp_path, "- study: small\n  kernel_size: 3\n  density:\n  - 0.7\n")
+
+    assert load_density(path) == (0.7,)
+
+
+def test_one_of_several_studies_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path, json.dumps(TWO))
+
+    assert load_density(path, "large") == (0.1, 0.9)
+    with pytest.raises(DensityError, match=r"several studies \(small, large\); name one"):
+        load_density(path)
+    with pytest.raises(DensityError, match="holds no study medium, but small, large"):
+        load_density(path, "medium")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "holds no exported density"),
+        ("42", "holds no exported density"),
+        ("- study: a\n  density: [1.0]\n", "holds no exported density"),
+        ("[" * 5000, "is neither YAML nor JSON"),
+        ("a: [", "is neither YAML nor JSON"),
+        ("- {study: a, kernel_size: 3, density: x}", "not a list and a number"),
+        ("- {study: a, kernel_size: 5, density: [0.5]}", "the density has 1"),
+        ("- {study: a, kernel_size: 3, density: [.nan]}", "density"),
+        ("- !!python/object/apply:os.getcwd []", "is neither YAML nor JSON"),
+    ],
+)
+def test_what_is_no_export_is_refused_by_name(tmp_path: Path, text: str, problem: str) -> None:
+    path = written(tmp_path, text)
+
+    with pytest.raises(DensityError, match=problem) as caught:
+        load_density(path)
+    assert str(path) in str(caught.value)
+
+
+def test_the_five_lines_of_the_readme_apply_it_to_a_network(tmp_path: Path) -> None:
+    path = written(tmp_path, json.dumps(TWO[:1]))
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 1, 3, padding=1))
+    image = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+    replace_convolutions(model, load_density(path))
+    plain = fold(model)
+
+    assert torch.equal(model(image), plain(image))

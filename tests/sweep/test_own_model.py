@@ -1,0 +1,139 @@
+"""docs/own-model.md, followed word for word, leads to a density applied to the user's network."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.sweep.tiny import Sweep, run
+from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.own_modules import MAX_FILES, freeze_modules, modules_sha256
+from wconv_sweep.study_config import load_study
+
+PAGE = Path(__file__).parents[2] / "docs/own-model.md"
+_BLOCK = re.compile(r"```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)```", re.DOTALL)
+
+
+def blocks() -> Iterator[tuple[str, str, str]]:
+    """Yield language, title and content of each block of the page."""
+    yield from _BLOCK.findall(PAGE.read_text("utf-8"))
+
+
+@pytest.mark.slow
+def test_the_page_can_be_followed_word_for_word(sweep: Sweep) -> None:
+    printed = ""
+    for language, title, content in blocks():
+        if title:
+            (sweep.folder / title).write_text(content, "utf-8")
+        if title and language == "python" and title != "stripes.py":
+            subprocess.run([sys.executable, title], cwd=sweep.folder, check=True)
+        if language == "sh":
+            for command in content.splitlines():
+                words, _, target = command.partition(" > ")
+                printed = sweep.run(*words.split()[1:])
+                if target:
+                    (sweep.folder / target).write_text(printed, "utf-8")
+
+    assert "architecture: stripes:build" in printed
+    (copied,) = (sweep.folder / "wconv_runs/stripes/own_code").iterdir()
+    assert (copied / "stripes.py").read_text() == (sweep.folder / "stripes.py").read_text()
+
+
+@pytest.mark.slow
+def test_edits_change_nothing_that_was_launched_and_are_refused_at_the_next_launch(
+    sweep: Sweep,
+) -> None:
+    sweep.run("studies", "init", "mine")
+    study = ("launch", "--cluster", "local", "--study", "mine.yaml")
+    small = ("--set", "recipe.epochs=1", "--set", "data.options.samples=32")
+    sweep.run(*study, *small, "--set", "budget.trials=2")
+    (sweep.folder / "mine.py").write_text(
+        "def build(): raise RuntimeError\n\n\ndef load(): pass\n"
+    )
+
+    refused = sweep.run(*study, "--set", "model.options={}", "--set", "data.options={}", status=2)
+    (sweep.folder / "mine.py").write_text(
+        (sweep.folder / "wconv_runs/mine/own_code").glob("*/mine.py").__next__().read_text()
+        + "# edited\n"
+    )
+    edited = sweep.run(*study, *small, "--set", "budget.trials=3", status=2)
+    accepted = sweep.run(*study, *small, "--set", "budget.trials=3", "--accept-changes")
+
+    assert "with another definition" in refused
+    assert "the study's own code was" in edited
+    assert "3 trials complete" in accepted
+    assert len(list((sweep.folder / "wconv_runs/mine/own_code").iterdir())) == 2
+
+
+def test_the_template_is_valid_and_overwrites_nothing(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = run(monkeypatch, capsys, "studies", "init", "my-net")
+    again = run(monkeypatch, capsys, "studies", "init", "my-net")
+    wrong = run(monkeypatch, capsys, "studies", "init", "../x")
+
+    assert first[0] == 0
+    assert load_study("my-net.yaml").model.name == "my_net:build"
+    assert load_study("my-net.yaml").code_folder == empty_folder
+    assert again[0] == 2
+    assert "exists, and nothing is overwritten" in again[2]
+    assert wrong[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("kind: classification # or", "# or", "data.kind: is missing: for data of your own"),
+        ("code: .", "code: nowhere", "/nowhere, which is no folder"),
+        ("mine:build #", "mine:buidl #", "has no function 'buidl'; did you mean 'build'?"),
+        ("{width: 8}", "{wdth: 8}", "unknown option 'wdth'; known: width."),
+        ("mine:load #", "photographs #", "'photographs' knows its task. Leave it out."),
+        ("metric: accuracy", "metric: psnr_db", "but data 'mine:load' gives accuracy, macro_f1"),
+    ],
+)
+def test_mistakes_are_named_before_anything_runs(
+    empty_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    old: str,
+    new: str,
+    problem: str,
+) -> None:
+    run(monkeypatch, capsys, "studies", "init", "mine")
+    path = empty_folder / "mine.yaml"
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), "utf-8")
+
+    with pytest.raises(ConfigurationError) as caught:
+        load_study("mine.yaml")
+    assert any(problem in line for line in caught.value.problems)
+
+
+def test_the_copy_holds_the_modules_and_nothing_else(tmp_path: Path) -> None:
+    source, runs = tmp_path / "source", tmp_path / "runs"
+    for name in ("a.py", "inner/b.py", ".hidden/c.py", "__pycache__/d.py", "venv/lib/e.py"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(name)
+    (source / "venv/pyvenv.cfg").touch()
+    (source / "data.bin").write_bytes(b"0")
+    before = modules_sha256(source)
+
+    copy = freeze_modules(source, runs)
+    (source / "a.py").write_text("changed")
+
+    found = sorted(path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file())
+    assert found == ["a.py", "inner/b.py"]
+    assert modules_sha256(copy) == before != modules_sha256(source)
+    assert freeze_modules(copy, runs) == copy
+
+
+def test_a_folder_full_of_modules_is_refused(tmp_path: Path) -> None:
+    for number in range(MAX_FILES + 1):
+        (tmp_path / f"m{number}.py").touch()
+
+    with pytest.raises(ConfigurationError, match="holds more than 2000 modules"):
+        modules_sha256(tmp_path)

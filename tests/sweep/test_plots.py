@@ -1,0 +1,132 @@
+"""Pictures show the numbers of the study, are the same each time, and replace nothing unasked."""
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from tests.sweep.tiny import StudyFile, Sweep
+from wconv_sweep import plots
+from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.output_files import write_files
+from wconv_sweep.surrogate import Surrogate, fit
+
+NAMES = {"density", "response", "learning_curves", "cost"}
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.findobj(Text)]
+
+
+def trials(coefficients: int, *, value: float = 0.0) -> plots.Trials:
+    """Return trials whose objective is 30 - 8 (d - 0.8)^2, summed over coefficients."""
+    draw = np.random.default_rng(0)
+    density_NC = draw.uniform(0.5, 1.5, (24, coefficients))
+    value_N = 30 - 8 * ((density_NC - 0.8) ** 2).sum(axis=1) + draw.normal(0, 0.02, 24)
+    value_N[0] += value
+    return plots.Trials(density_NC, value_N, "psnr_db", "maximize", 29.68, (0.8,) * coefficients)
+
+
+def surrogate_of(shown: plots.Trials, coefficients: int) -> Surrogate:
+    return fit(shown.density_NC, shown.value_N, [(0.5, 1.5)] * coefficients, "maximize")
+
+
+def test_the_kernel_shows_the_products_of_its_profile() -> None:
+    shown = texts(plots.kernel_figure((0.5, 0.9), "mine"))
+
+    # alpha = (0.5, 0.9, 1, 0.9, 0.5)
+    assert [shown.count(text) for text in ("0.25", "0.45", "0.81", "0.9", "1")] == [4, 8, 4, 4, 1]
+    assert any("Phi of the density (0.5, 0.9)" in text for text in shown)
+
+
+def test_the_response_lies_near_the_truth_and_the_baseline_beside_it() -> None:
+    shown = trials(1)
+    figure = plots.response_figure(shown, surrogate_of(shown, 1), "mine")
+
+    (axes,) = figure.axes
+    curve = next(line for line in axes.lines if "Gaussian" in str(line.get_label()))
+    x_P, y_P = (np.asarray(data, dtype=float) for data in curve.get_data())
+    assert np.abs(y_P - (30 - 8 * (x_P - 0.8) ** 2)).max() < 0.2
+    plain = next(line for line in axes.lines if line.get_label() == "plain convolution")
+    assert plain.get_ydata()[0] == 29.68  # type: ignore[index]
+
+
+def test_a_run_that_diverged_does_not_press_the_others_into_a_line() -> None:
+    shown = trials(1, value=-1000.0)
+    figure = plots.response_figure(shown, surrogate_of(shown, 1), "mine")
+
+    assert figure.axes[0].get_ylim()[0] > 0
+
+
+@pytest.mark.parametrize(("coefficients", "panels"), [(2, 2), (3, 3)])
+def test_more_coefficients_give_a_map_or_a_curve_for_each(coefficients: int, panels: int) -> None:
+    shown = trials(coefficients)
+    surrogate = surrogate_of(shown, coefficients)
+    figure = plots.response_figure(shown, surrogate, "mine")
+
+    assert len(figure.axes) == panels  # of a map: itself and its scale
+    labels = {axes.get_xlabel() for axes in figure.axes}
+    assert labels & {"density_1 (outer)", "density_1"}
+
+
+def test_the_cost_adds_up_and_the_best_never_gets_worse() -> None:
+    figure = plots.cost_figure([1.0, 2.0, 0.5], [3.0, 5.0, 4.0], trials(1), "GPU-hours", "mine")
+
+    (axes,) = figure.axes
+    dots, best = axes.lines[0], axes.lines[1]
+    assert list(dots.get_xdata()) == [1.0, 3.0, 3.5]  # type: ignore[arg-type]
+    assert list(best.get_ydata()) == [3.0, 5.0, 5.0]  # type: ignore[arg-type]
+    assert axes.get_xlabel() == "GPU-hours"
+
+
+def test_the_confusion_shows_counts() -> None:
+    shown = texts(plots.confusion_figure(np.array([[8, 2], [1, 9]]), "mine"))
+
+    assert {"8", "2", "1", "9"} <= set(shown)
+
+
+@pytest.mark.parametrize("form", ["png", "svg"])
+def test_the_same_figure_gives_the_same_bytes(form: str) -> None:
+    one, again = (
+        plots.render(plots.kernel_figure((0.7,), "mine"), form)  # type: ignore[arg-type]
+        for _ in range(2)
+    )
+
+    assert one == again
+    assert b"matplotlib.org" not in one or form == "svg"
+    if form == "svg":
+        assert ET.fromstring(one).tag.endswith("svg")
+
+
+def test_files_are_written_whole_and_replaced_only_by_force(tmp_path: Path) -> None:
+    old, new = tmp_path / "a" / "old", tmp_path / "a" / "new"
+    write_files({old: b"1"}, force=False)
+
+    with pytest.raises(ConfigurationError, match=r"a/old: exists already\. Replace it"):
+        write_files({new: b"2", old: b"2"}, force=False)
+    assert not new.exists()
+    assert old.read_bytes() == b"1"
+    write_files({new: b"2", old: b"2"}, force=True)
+    assert (new.read_bytes(), old.read_bytes()) == (b"2", b"2")
+    assert {path.name for path in old.parent.iterdir()} == {"old", "new"}
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        write_files({old / "below": b"3"}, force=False)
+
+
+@pytest.mark.slow
+def test_a_real_study_is_exported_with_pictures(sweep: Sweep, study_file: StudyFile) -> None:
+    path = study_file(budget={"trials": 4}, confirm=None)
+    sweep.run("launch", "--cluster", "local", "--study", str(path))
+    text = sweep.run("export", "--plots", "pictures")
+    first = {path.name: path.read_bytes() for path in (sweep.folder / "pictures/tiny").iterdir()}
+    refused = sweep.run("export", "--plots", "pictures", status=2)
+    sweep.run("export", "--plots", "pictures", "--force")
+    again = {path.name: path.read_bytes() for path in (sweep.folder / "pictures/tiny").iterdir()}
+
+    assert text.startswith("- study: tiny")
+    assert first.keys() == {f"{name}.{form}" for name in NAMES for form in ("png", "svg")}
+    assert "density.png: exists already" in refused
+    assert again == first

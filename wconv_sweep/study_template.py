@@ -1,0 +1,120 @@
+"""The files that `studies init` writes: a study of the user's own network, with comments."""
+
+import re
+from pathlib import Path
+from string import Template
+
+from wconv_sweep.errors import ConfigurationError
+
+_STUDY = Template("""\
+# Which density should the convolutions of $name have? Change what is marked with <-- first, then:
+#   wconv-sweep studies check $file
+#   wconv-sweep launch --cluster local --study $file
+schema: 1
+study: $name # also the name of its folder and of its jobs
+description: ""
+kernel_size: 3 # of the convolutions on which the density acts; others stay plain
+
+code: . # folder of $module.py, relative to this file
+
+model:
+  name: $module:build # <-- a function that returns a torch.nn.Module
+  options: {width: 8} # its keyword arguments
+
+data:
+  name: $module:load # <-- a function that returns the data, see there
+  kind: classification # or denoising: one image is made of another
+  options: {samples: 512}
+
+recipe: # all keys: docs/studies.md
+  optimizer: {name: adam, lr: 1e-2} # or sgd with momentum, nesterov, weight_decay
+  schedule: cosine
+  epochs: 6 # <-- as many as your network needs
+  batch: 32 # over all ranks
+  init: pytorch # layers draw their own default weights, the same for every density
+
+objective: {metric: accuracy} # or macro_f1; psnr_db, nrmse, ssim for denoising
+
+search:
+  bounds: [[0.5, 1.5]] # one [low, high] per coefficient, outermost first; 5x5 takes two
+  sampler: {name: tpe, startup_trials: 5}
+
+# fixed: # densities that are trained in any case, beside plain convolution
+#   mine: [0.8]
+
+budget: {trials: 8} # plain convolution and fixed ones included
+trial: {ranks: 1} # DistributedDataParallel processes of a trial, one GPU each where there are any
+seed: 0
+""")
+
+_MODULE = '''\
+"""The network and the data of the study: replace both with your own."""
+
+import torch
+from torch import Tensor, nn
+
+
+def build(*, width: int = 8) -> nn.Module:
+    """Return the network; the keyword arguments are `model.options` of the study."""
+    return nn.Sequential(
+        nn.Conv2d(1, width, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(width, width, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(width, 2),
+    )
+
+
+def load(*, seed: int, samples: int = 512) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return (inputs, targets) of each part; the keyword arguments are `data.options`.
+
+    Inputs are float32 (samples, channels, height, width). Targets are class numbers (samples,) or,
+    for `kind: denoising`, images in [0, 1]. Whatever is random must come from `seed`: trials with
+    different densities are to see the same data.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    parts = {}
+    for part in ("train", "validation", "test"):
+        # Stripes across or down, in noise.
+        classes = torch.randint(2, (samples,), generator=generator)
+        stripes = (torch.arange(16) // 2 % 2).float().expand(16, 16)
+        images = torch.where(classes[:, None, None] == 0, stripes, stripes.T)
+        noise = torch.randn(samples, 16, 16, generator=generator)
+        parts[part] = ((images + noise)[:, None], classes)
+    return parts
+'''
+
+
+def write_study(name: str, folder: Path) -> list[Path]:
+    """Write a study and the module that it names; return both files.
+
+    Args:
+        name: of the study; letters, digits, _ and -.
+        folder: gets NAME.yaml and NAME.py, a - in the latter's name replaced by _.
+
+    Raises:
+        ConfigurationError: the name cannot be used, or a file exists; nothing is overwritten.
+    """
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,99}", name) is None:
+        raise ConfigurationError(
+            f"{name}: a study's name has letters, digits, _ and -, and begins with a letter."
+        )
+    module = name.replace("-", "_")
+    study = folder / f"{name}.yaml"
+    contents = {
+        study: _STUDY.substitute(name=name, module=module, file=study.name),
+        folder / f"{module}.py": _MODULE,
+    }
+    for path in contents:
+        if path.exists():
+            raise ConfigurationError(
+                f"{path}: exists, and nothing is overwritten. Take another name."
+            )
+    for path, content in contents.items():
+        try:
+            path.write_text(content, "utf-8")
+        except OSError as error:
+            raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from error
+    return list(contents)
