@@ -152,11 +152,12 @@ def test_a_job_that_is_put_back_has_not_ended(box: SlurmBox, jobs: Jobs) -> None
 
 
 @pytest.mark.slow
-def test_cancelled_before_they_began_jobs_of_an_array_have_ended_each(
+def test_elements_that_are_cancelled_before_they_begin_have_ended_each(
     box: SlurmBox, jobs: Jobs
 ) -> None:
-    jobs.submit("--begin=now+1hour", count=3)
-    cancel(jobs.view().alive)
+    jobs.submit("--nodes=2", "--exclusive", count=3)
+    waiting = jobs.await_states(JobState.RUNNING, JobState.PENDING, JobState.PENDING)
+    cancel(waiting.alive)
 
     jobs.await_states(*[JobState.CANCELLED] * 3)
 
