@@ -31,7 +31,8 @@ def confirmation_json(confirmation: Confirmation) -> dict[str, Any]:
 def surrogate_json(status: StudyStatus) -> dict[str, Any] | None:
     """Return what all trials of the search say together; None before one has completed.
 
-    The noise from seed to seed stands beside the spread of the plain baseline over its seeds.
+    Its noise stands beside the spread of the plain baseline over its seeds, which is larger where
+    the trials of the search share one seed.
     """
     surrogate = surrogate_of(status.trials, status.config)
     if surrogate is None:

@@ -38,7 +38,8 @@ class Surrogate:
 
     bounds: tuple[tuple[float, float], ...]
     noise_sd: float
-    """Standard deviation from seed to seed at one density, in units of the objective."""
+    """Standard deviation of a run about the response, in units of the objective; what a seed does
+    to all densities alike is not in it where the trials share one."""
     trials: int
     """Trials that were fitted."""
     collapsed: int
