@@ -201,19 +201,23 @@ def test_an_old_copy_on_a_lost_node_is_fenced_and_ends(
 def test_a_trial_of_eight_ranks_takes_two_nodes_and_measures_the_same(
     box: SlurmBox, tmp_path: Path
 ) -> None:
-    wide = make_study(box, tmp_path / "wide", nodes=2, trial={"ranks": 8}, budget={"trials": 2})
-    narrow = make_study(box, tmp_path / "narrow", trial={"ranks": 4}, budget={"trials": 2})
+    facts = {"recipe": RECIPE, "budget": {"trials": 1}}
+    wide = make_study(box, tmp_path / "wide", nodes=2, trial={"ranks": 8}, **facts)
+    narrow = make_study(box, tmp_path / "narrow", trial={"ranks": 4}, **facts)
 
     job = wide.submit("--nodes=2")
+    wide.await_(lambda status: status.trials[0].epoch >= 2, "two epochs")
+    box.run("scancel", "--signal=USR2", job)
     wide.await_complete()
     narrow.submit()
     narrow.await_complete()
 
+    # Warned in its middle, with all ranks on both nodes.
+    assert wide.rows(ATTEMPTS.c.id, ATTEMPTS.c.outcome) == [(1, "interrupted"), (2, "complete")]
     assert "node has no trials of its own" in box.output(job)
-    assert wide.rows(PILOTS.c.gpus) == [(8,)]
-    assert {gpus for _, gpus in wide.rows(ATTEMPTS.c.id, ATTEMPTS.c.gpus)} == {8}
-    provenance = wide.rows(SLOTS.c.provenance)
-    assert all('"ranks": "8"' in text for (text,) in provenance)
-    for one, other in zip(wide.status.trials, narrow.status.trials, strict=True):
-        assert one.density == other.density
-        assert one.value == pytest.approx(other.value, rel=1e-9)
+    assert wide.rows(PILOTS.c.gpus) == [(8,), (8,)]
+    assert wide.rows(ATTEMPTS.c.gpus) == [(8,), (8,)]
+    (provenance,) = wide.rows(SLOTS.c.provenance)
+    assert '"ranks": "8"' in provenance[0]
+    (one,), (other,) = wide.status.trials, narrow.status.trials
+    assert one.value == pytest.approx(other.value, rel=1e-9)

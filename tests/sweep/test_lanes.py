@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,15 @@ from tests.sweep.test_local_sweep import (
     launch,
     optuna_states,
 )
-from tests.sweep.tiny import Sweep
+from tests.sweep.test_node_share import order as order_of
+from tests.sweep.tiny import TINY, Sweep
+from wconv_sweep import studies
+from wconv_sweep.provenance import provenance_of
+from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage, choose_url, open_storage
-from wconv_sweep.tables import ATTEMPTS, PILOTS, AttemptOutcome
+from wconv_sweep.storage import Storage, choose_url, create_storage, open_storage
+from wconv_sweep.study_config import StudyConfig
+from wconv_sweep.tables import ATTEMPTS, PILOTS, AttemptOutcome, SlotState
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +39,21 @@ def on_four_gpus(sweep: Sweep, path: Path) -> list[str]:
     facts = "schema: 1\ncluster: four\nlauncher: local\npilots: 1\nwalltime_min: 60\n"
     profile.write_text(f"{facts}gpus_per_pilot: 4\n", "utf-8")
     return ["launch", "--cluster", str(profile), "--study", str(path), "--detach"]
+
+
+def ordered(folder: Path, sections: dict[str, Any], **facts: Any) -> tuple[Storage, Path]:
+    """Write a study and the order of a pilot of it; start nothing."""
+    config = StudyConfig.model_validate(TINY | sections)
+    storage = create_storage(choose_url(None, folder, {}))
+    run = RunFolder.of(folder, "tiny")
+    studies.create_or_extend(storage, config, run, "local", provenance=provenance_of(config))
+    run.create(studies.place_of(storage, "tiny").uid)
+    order = order_of(gpus=0).model_copy(
+        update={"storage": storage.name, "run_folder": run.path} | facts
+    )
+    path = folder / "order.json"
+    path.write_text(order.model_dump_json(), "utf-8")
+    return storage, path
 
 
 def storage_of(sweep: Sweep) -> Storage:
@@ -136,3 +158,41 @@ def test_a_killed_agent_of_four_lanes_hands_all_of_them_to_the_next(
     assert trials_of(sweep) == one_at_a_time
     assert optuna_states(sweep) == ["COMPLETE"] * 6
     assert_all_gone(sweep)
+
+
+def test_a_trial_that_never_reaches_a_checkpoint_fails_with_its_reason(tmp_path: Path) -> None:
+    # One optimizer step takes longer than the pilot has.
+    heavy = {
+        "model": {"name": "dncnn", "options": {"depth": 12, "width": 96, "norm": "none"}},
+        "data": {"name": "photographs", "options": {"crop_px": 128, "crops_per_epoch": 8}},
+        "budget": {"trials": 1, "max_attempts": 2},
+    }
+    storage, order = ordered(tmp_path, heavy, walltime_s=6.0, grace_s=3.0)
+
+    states = []
+    for _ in range(2):
+        subprocess.run([sys.executable, "-m", "wconv_sweep.pilot", str(order)], check=True)
+        (trial,) = read_status(storage, "tiny").trials
+        states.append(trial.state)
+
+    storage.close()
+    assert states == [SlotState.OPEN, SlotState.FAILED]
+    assert trial.reason is not None
+    assert trial.reason.startswith("NoCheckpoint: no checkpoint before the pilot's time was up")
+
+
+def test_an_order_that_is_none_is_a_plain_line(tmp_path: Path) -> None:
+    storage, order = ordered(tmp_path, {}, launcher="slurm")
+    storage.close()
+
+    outside = subprocess.run(
+        [sys.executable, "-m", "wconv_sweep.pilot", str(order)],
+        env={name: text for name, text in os.environ.items() if not name.startswith("SLURM")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert outside.returncode == 2
+    assert outside.stderr.startswith("wconv-sweep: the pilot of study tiny was ordered for SLURM")
+    assert outside.stderr.count("\n") == 1

@@ -1,0 +1,73 @@
+"""A pilot asks SLURM little about its own job, and does without answers."""
+
+import subprocess
+import time
+
+import pytest
+
+from tests.slurm.box import SlurmBox
+from tests.slurm.processes import wait_until
+from wconv_sweep import slurm_pilot
+
+pytestmark = pytest.mark.slow
+
+
+def running(box: SlurmBox, *options: str) -> str:
+    job = box.submit("--time=10", *options, script="echo begun; exec sleep 1000")
+    wait_until(lambda: [each.state for each in box.queue()] == ["RUNNING"], "the job runs")
+    return job
+
+
+def test_the_end_of_a_job_is_the_one_that_slurm_tells(box: SlurmBox) -> None:
+    job = running(box)
+    shown = box.run("squeue", "--noheader", f"--jobs={job}", "--format=%e").strip()
+
+    asked = slurm_pilot.job_end_s(job, 60.0, environment={})
+    told = slurm_pilot.job_end_s(job, 60.0, environment={"SLURM_JOB_END_TIME": "1795515000"})
+
+    assert time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(asked)) == shown
+    assert told == 1795515000.0
+
+
+def test_of_a_job_that_slurm_does_not_know_the_time_limit_counts_from_now(box: SlurmBox) -> None:
+    end_s = slurm_pilot.job_end_s("4000000", 600.0, environment={})
+
+    assert end_s == pytest.approx(time.time() + 600.0, abs=60)
+
+
+def test_the_nodes_of_a_list_are_named_one_by_one(box: SlurmBox) -> None:
+    first, second = box.nodes
+
+    names = slurm_pilot.hosts_in(f"{first[:-1]}[{first[-1]}-{second[-1]}]")
+
+    assert names == (first, second)
+
+
+def test_a_job_that_runs_goes_back_into_the_queue_and_a_cancelled_one_does_not(
+    box: SlurmBox,
+) -> None:
+    job = running(box, "--requeue")
+    requeued = slurm_pilot.requeue(job)
+    wait_until(lambda: slurm_pilot.job_facts(job).get("Restarts") == "1", "the restart")
+
+    box.run("scancel", job)
+
+    assert requeued
+    assert not slurm_pilot.requeue(job)
+    assert box.queue() == [] or box.queue()[0].state == "COMPLETING"
+
+
+def test_a_job_that_may_not_be_put_back_is_no_error(box: SlurmBox) -> None:
+    job = running(box, "--no-requeue")
+
+    assert not slurm_pilot.requeue(job)
+    assert [each.state for each in box.queue()] == ["RUNNING"]
+
+
+def test_without_slurm_there_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+
+    with pytest.raises(FileNotFoundError):
+        subprocess.run(["scontrol"], check=False)
+    assert slurm_pilot.job_facts("7") == {}
+    assert slurm_pilot.hosts_in("n[1-2]") == ("n[1-2]",)
