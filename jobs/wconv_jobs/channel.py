@@ -41,6 +41,10 @@ class Demand(enum.Enum):
     """All ranks end at once; what they did since the last checkpoint is lost."""
 
 
+CHECKPOINT_LINE = b"checkpoint\n"
+"""What rank 0 hears beside verdicts, at any time: `Demand.CHECKPOINT`."""
+
+
 class ChannelError(RuntimeError):
     """Something else than a message came through the channel."""
 
@@ -55,6 +59,13 @@ class Hello(Message):
     """First line of every rank."""
 
     kind: Literal["hello"] = "hello"
+    rank: int
+
+
+class Left(Message):
+    """Last line of the other ranks when training ended in an orderly way."""
+
+    kind: Literal["left"] = "left"
     rank: int
 
 
@@ -110,11 +121,25 @@ class Broken(Message):
         )
 
 
-AnyMessage = Annotated[Hello | Report | Finished | Broken, Field(discriminator="kind")]
-_ANY_MESSAGE: TypeAdapter[Hello | Report | Finished | Broken] = TypeAdapter(AnyMessage)
+class NodeEnded(Message):
+    """Last line of another node, see `wconv_jobs.node`, after all its ranks have ended."""
+
+    kind: Literal["node_ended"] = "node_ended"
+    death: Broken | None
+    """Of the rank that was the first to end in a disorderly way by itself."""
+    error: Broken | None
+    """What kept the node from starting its ranks."""
+    lost: int | None
+    """The first rank that ended without a word."""
 
 
-def parse(line: bytes) -> Hello | Report | Finished | Broken:
+AnyMessage = Hello | Left | Report | Finished | Broken | NodeEnded
+_ANY_MESSAGE: TypeAdapter[AnyMessage] = TypeAdapter(
+    Annotated[AnyMessage, Field(discriminator="kind")]
+)
+
+
+def parse(line: bytes) -> AnyMessage:
     """Return the message that one line holds.
 
     Raises:
@@ -140,6 +165,7 @@ class AgentLink:
         except (ConnectionRefusedError, FileNotFoundError):
             os._exit(EXIT_AGENT_GONE)
         self._verdicts: queue.SimpleQueue[Verdict] = queue.SimpleQueue()
+        self._demanded = threading.Event()
         self.send(Hello(rank=rank))
         threading.Thread(target=self._watch, name="agent lifeline", daemon=True).start()
 
@@ -148,7 +174,11 @@ class AgentLink:
         self.send(report)
         return self._verdicts.get()
 
-    def send(self, message: Hello | Report | Finished | Broken) -> None:
+    def checkpoint_is_demanded(self) -> bool:
+        """Tell, without waiting, whether the agent wants the trial to end at a checkpoint."""
+        return self._demanded.is_set()
+
+    def send(self, message: AnyMessage) -> None:
         """Send one message and expect no answer."""
         try:
             self._socket.sendall(message.model_dump_json().encode() + b"\n")
@@ -169,7 +199,10 @@ class AgentLink:
         try:
             with self._socket.makefile("rb") as lines:
                 for line in lines:
-                    self._verdicts.put(Verdict(line.decode().strip()))
+                    if line == CHECKPOINT_LINE:
+                        self._demanded.set()
+                    else:
+                        self._verdicts.put(Verdict(line.decode().strip()))
         finally:
             # Not sys.exit: the main thread may be inside a collective that never returns.
             os._exit(EXIT_AGENT_GONE)

@@ -16,6 +16,9 @@ from wconv_jobs.channel import Report
 from wconv_jobs.errors import CheckpointError
 from wconv_jobs.spec import CHECKPOINT_FILE, TrialSpec
 
+FORMAT = 2
+"""Version of what a checkpoint holds: 1 knew whole epochs alone."""
+
 _TEMPORARY = f".{CHECKPOINT_FILE}."
 
 
@@ -23,8 +26,8 @@ _TEMPORARY = f".{CHECKPOINT_FILE}."
 class TrainingState:
     """Everything that training changes.
 
-    Random numbers and the data order are not in here: both are pure functions of the seed and the
-    epoch (`wconv_jobs.seeding`), so the number of finished epochs stands for them.
+    The data order is not in here: it is a pure function of the seed and the epoch
+    (`wconv_jobs.seeding`), so `Progress` stands for it.
     """
 
     model: nn.Module
@@ -35,8 +38,39 @@ class TrainingState:
     """The state_dict of the best epoch, where early stopping asks for it."""
 
 
-def save(spec: TrialSpec, state: TrainingState, reports: list[Report]) -> None:
-    """Replace the trial's checkpoint by one that stands after the last of `reports`.
+@dataclass
+class Progress:
+    """How far a run has come: some epochs, and some steps of the next."""
+
+    reports: list[Report] = field(default_factory=list)
+    """One for each finished epoch."""
+    step: int = 0
+    """Steps of the epoch after the last report."""
+    loss_sums: list[float] = field(default_factory=list)
+    """Sum of the losses of those steps on each rank: added up over ranks first, the mean would
+    differ in the last place from that of a run without an interruption."""
+    elapsed_s: float = 0.0
+    """Wall time of those steps, seconds."""
+    random: dict[str, Tensor] = field(default_factory=dict)
+    """State of the random numbers of layers after those steps, by device type. Each epoch seeds
+    them anew, and all ranks have the same (`wconv_jobs.rank_invariance`)."""
+
+    def note(self, step: int, loss_sums: list[float], elapsed_s: float, device: str) -> None:
+        """Take down how far the epoch is, and the state of its random numbers."""
+        self.step, self.loss_sums, self.elapsed_s = step, loss_sums, elapsed_s
+        self.random = {"cpu": torch.get_rng_state()}
+        if device == "cuda":
+            self.random["cuda"] = torch.cuda.get_rng_state()
+
+    def restore_random(self) -> None:
+        """Go on with the random numbers of an epoch that was begun."""
+        torch.set_rng_state(self.random["cpu"])
+        if "cuda" in self.random and torch.cuda.is_available():
+            torch.cuda.set_rng_state(self.random["cuda"])
+
+
+def save(spec: TrialSpec, state: TrainingState, progress: Progress) -> None:
+    """Replace the trial's checkpoint by one that stands at `progress`.
 
     Readers see the old checkpoint or the new one, never a part of it, also after a power cut.
     """
@@ -45,12 +79,17 @@ def save(spec: TrialSpec, state: TrainingState, reports: list[Report]) -> None:
     # Unique, since the attempt before may not know yet that it has lost the trial.
     temporary = folder / f"{_TEMPORARY}{secrets.token_hex(4)}"
     content = {
+        "format": FORMAT,
         "trial": _digest(spec),
         "model": state.model.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "scheduler": state.scheduler.state_dict(),
         "best": state.best,
-        "reports": [report.model_dump() for report in reports],
+        "reports": [report.model_dump() for report in progress.reports],
+        "step": progress.step,
+        "loss_sums": progress.loss_sums,
+        "elapsed_s": progress.elapsed_s,
+        "random": progress.random,
     }
     try:
         with temporary.open("wb") as file:
@@ -63,8 +102,8 @@ def save(spec: TrialSpec, state: TrainingState, reports: list[Report]) -> None:
     _sync_folder(folder)
 
 
-def load(spec: TrialSpec, state: TrainingState) -> list[Report]:
-    """Restore `state` in place and return the reports so far; nothing to restore gives [].
+def load(spec: TrialSpec, state: TrainingState) -> Progress:
+    """Restore `state` in place and return how far it is; nothing to restore gives the start.
 
     What an attempt left behind that was killed while it wrote a checkpoint is removed.
 
@@ -75,16 +114,21 @@ def load(spec: TrialSpec, state: TrainingState) -> list[Report]:
         leftover.unlink(missing_ok=True)
     path = spec.checkpoint_folder / CHECKPOINT_FILE
     if not path.exists():
-        return []
+        return Progress()
     try:
         # On the CPU: the states below move what belongs to the model's device, and nothing else.
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        trial = content["trial"]
+        version, trial = content.get("format", 1), content["trial"]
     except Exception as error:
         # Without the text: torch's ends with advice on how to execute what it refused to.
         raise CheckpointError(
             f"{path}: the checkpoint cannot be read ({type(error).__name__}). {_HINT}"
         ) from error
+    if version != FORMAT:
+        raise CheckpointError(
+            f"{path}: the checkpoint was written by another version of the program (its format is "
+            f"{version}, this one reads {FORMAT}). {_HINT}"
+        )
     if trial != _digest(spec):
         raise CheckpointError(
             f"{path}: the checkpoint belongs to a trial with another model, data, recipe, density "
@@ -96,7 +140,13 @@ def load(spec: TrialSpec, state: TrainingState) -> list[Report]:
         state.scheduler.load_state_dict(content["scheduler"])
         device = next(state.model.parameters()).device
         state.best.update({name: value.to(device) for name, value in content["best"].items()})
-        return [Report.model_validate(report) for report in content["reports"]]
+        return Progress(
+            reports=[Report.model_validate(report) for report in content["reports"]],
+            step=content["step"],
+            loss_sums=content["loss_sums"],
+            elapsed_s=content["elapsed_s"],
+            random=content["random"],
+        )
     except Exception as error:
         raise CheckpointError(
             f"{path}: the checkpoint was written by another version of the program "
@@ -108,8 +158,10 @@ _HINT = "Delete it to train this trial from the start."
 
 
 def _digest(spec: TrialSpec) -> str:
-    """Identify what is trained, leaving out where, until when and on how many threads."""
-    text = spec.model_dump_json(exclude={"checkpoint_folder", "deadline_s", "threads_per_rank"})
+    """Identify what is trained, leaving out where, until when, on how many threads, and saves."""
+    text = spec.model_dump_json(
+        exclude={"checkpoint_folder", "checkpoint_every_s", "deadline_s", "threads_per_rank"}
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 

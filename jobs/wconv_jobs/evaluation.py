@@ -13,6 +13,10 @@ LOSS = "loss"
 """Name of the mean loss over a part, without label smoothing; early stopping looks at it."""
 
 
+def _go_on() -> None:
+    """Let an evaluation run to its end."""
+
+
 def evaluate(
     model: nn.Module,
     task: Task,
@@ -20,6 +24,7 @@ def evaluate(
     world: World,
     further: Sequence[str] = (),
     confusion: ConfusionMatrix | None = None,
+    on_batch: Callable[[], None] = _go_on,
 ) -> dict[str, float]:
     """Return the loss and the task's metrics of `model` on `part`, the same on every rank.
 
@@ -30,18 +35,23 @@ def evaluate(
         world: the ranks that share the work.
         further: metrics beside those of the task.
         confusion: takes in what this rank sees.
+        on_batch: called before each batch; what it raises ends the evaluation.
     """
     dtype = next(model.parameters()).dtype
     model.eval()
     names = [*task.metrics, *further]
-    return _score(lambda x: model(x.to(dtype)), task, part, world, names, confusion)
+    return _score(lambda x: model(x.to(dtype)), task, part, world, names, on_batch, confusion)
 
 
 def evaluate_input(
-    task: Task, part: Part, world: World, further: Sequence[str] = ()
+    task: Task,
+    part: Part,
+    world: World,
+    further: Sequence[str] = (),
+    on_batch: Callable[[], None] = _go_on,
 ) -> dict[str, float]:
     """Return loss and metrics of the unprocessed input, e.g. of the noisy image."""
-    return _score(lambda x: x, task, part, world, [*task.metrics, *further])
+    return _score(lambda x: x, task, part, world, [*task.metrics, *further], on_batch)
 
 
 def _score(
@@ -50,6 +60,7 @@ def _score(
     part: Part,
     world: World,
     names: Sequence[str],
+    on_batch: Callable[[], None],
     confusion: ConfusionMatrix | None = None,
 ) -> dict[str, float]:
     metrics = {name: build_metric(name, classes=task.classes) for name in names}
@@ -58,6 +69,7 @@ def _score(
     items = range(len(task.names(part)))[world.rank :: world.size]
     with torch.inference_mode():
         for inputs, targets in task.evaluation_batches(part, items):
+            on_batch()
             outputs = network(inputs)
             # In float64, where the order of a sum, which depends on the threads, does not show.
             loss = task.loss(outputs.double(), _double(targets), label_smoothing=0.0)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from wconv_jobs.channel import AgentLink, Broken, Finished
+from wconv_jobs.channel import AgentLink, Broken, Finished, Left
 from wconv_jobs.distributed import World, world_of_ranks
 from wconv_jobs.errors import JobError, TrainingDiverged
 from wconv_jobs.memory import memory_failure
-from wconv_jobs.spec import TrialSpec
+from wconv_jobs.order import NodeOrder
 from wconv_jobs.training import TrainingResult, train
 from wconv_kernels import DensityError, SiteError
 
@@ -23,23 +23,30 @@ AGENT_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, s
 """
 
 
-def main(address: Path, spec_json: bytes) -> None:
-    """Train as the rank that the environment names, and tell the agent how it ended.
-
-    Args:
-        address: path of the agent's Unix socket.
-        spec_json: a `TrialSpec`.
-    """
+def ignore_signals() -> None:
+    """Leave the signals for a whole job to the agent; what this process starts does the same."""
     for number in AGENT_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    rank = int(os.environ["RANK"])
+
+
+def main(address: Path, order_json: bytes) -> None:
+    """Train as the rank of this node that LOCAL_RANK names, and tell the agent how it ended.
+
+    Args:
+        address: path of the node's Unix socket.
+        order_json: a `NodeOrder`.
+    """
+    ignore_signals()
+    order = NodeOrder.model_validate_json(order_json)
+    rank = order.first_rank + int(os.environ["LOCAL_RANK"])
     link = AgentLink(address, rank)
     try:
-        spec = TrialSpec.model_validate_json(spec_json)
-        torch.set_num_threads(spec.threads_per_rank)
-        with world_of_ranks() as world:
-            result = train(spec, link.report, world)
-            if world.rank == 0:
+        torch.set_num_threads(order.trial.threads_per_rank)
+        with world_of_ranks(order) as world:
+            result = train(order.trial, link.report, world, link.checkpoint_is_demanded)
+            if world.rank > 0:
+                link.send(Left(rank=rank))
+            else:
                 link.send(
                     Finished(
                         ending=result.ending,

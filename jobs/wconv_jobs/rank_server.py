@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from wconv_jobs.channel import Broken, ChannelError, Finished, Report, Verdict, parse
+from wconv_jobs.channel import (
+    CHECKPOINT_LINE,
+    AnyMessage,
+    Broken,
+    ChannelError,
+    Hello,
+    Report,
+    Verdict,
+    parse,
+)
 
 LONGEST_ADDRESS = 107
 """Bytes in the path of a Unix socket on Linux, without the closing zero (unix(7))."""
@@ -54,6 +63,7 @@ class RankServer:
         self._selector.register(self._wake_in, selectors.EVENT_READ)
         self._connections: dict[socket.socket, _Connection] = {}
         self._open = True
+        self._demanded = False
 
     def __enter__(self) -> Self:
         return self
@@ -65,9 +75,9 @@ class RankServer:
         self._wake_out.close()
         self._folder.cleanup()
 
-    def messages(self, timeout_s: float) -> list[Report | Finished | Broken]:
+    def messages(self, timeout_s: float) -> list[AnyMessage]:
         """Return what has arrived, waiting at most `timeout_s` for something to happen."""
-        arrived: list[Report | Finished | Broken] = []
+        arrived: list[AnyMessage] = []
         while events := self._selector.select(timeout_s):
             for key, _ in events:
                 if key.fileobj is self._listener:
@@ -82,13 +92,13 @@ class RankServer:
 
     def answer(self, verdict: Verdict) -> None:
         """Send rank 0 the verdict on its report."""
-        for connected, connection in self._connections.items():
-            if connection.rank == 0:
-                try:
-                    connected.sendall(f"{verdict}\n".encode())
-                except (BrokenPipeError, ConnectionResetError):
-                    # Rank 0 has died since; the next read and the launcher tell.
-                    return
+        self._tell_rank_0(f"{verdict}\n".encode())
+
+    def demand_checkpoint(self) -> None:
+        """Tell rank 0, as soon as it is there, to end at a checkpoint; once is enough."""
+        if not self._demanded:
+            self._demanded = True
+            self._tell_rank_0(CHECKPOINT_LINE)
 
     def wake(self) -> None:
         """Let `messages` return; callable from any thread."""
@@ -112,7 +122,7 @@ class RankServer:
         self._connections[connected] = _Connection()
         self._selector.register(connected, selectors.EVENT_READ)
 
-    def _read(self, connected: socket.socket) -> list[Report | Finished | Broken]:
+    def _read(self, connected: socket.socket) -> list[AnyMessage]:
         connection = self._connections[connected]
         try:
             received = connected.recv(65536)
@@ -125,7 +135,18 @@ class RankServer:
             return []
         *lines, connection.received = (connection.received + received).split(b"\n")
         heard = [_heard(line, connection) for line in lines]
-        return [message for message in heard if message is not None]
+        if self._demanded and Hello(rank=0) in heard:
+            self._tell_rank_0(CHECKPOINT_LINE)
+        return heard
+
+    def _tell_rank_0(self, line: bytes) -> None:
+        for connected, connection in self._connections.items():
+            if connection.rank == 0:
+                try:
+                    connected.sendall(line)
+                except (BrokenPipeError, ConnectionResetError):
+                    # Rank 0 has died since; the next read and the launcher tell.
+                    return
 
     def _drop(self, connected: socket.socket) -> None:
         self._selector.unregister(connected)
@@ -133,7 +154,7 @@ class RankServer:
         connected.close()
 
 
-def _heard(line: bytes, connection: _Connection) -> Report | Finished | Broken | None:
+def _heard(line: bytes, connection: _Connection) -> AnyMessage:
     try:
         message = parse(line)
     except ChannelError as error:
@@ -144,9 +165,8 @@ def _heard(line: bytes, connection: _Connection) -> Report | Finished | Broken |
             where="channel",
             traceback="",
         )
-    if message.kind == "hello":
+    if isinstance(message, Hello):
         connection.rank = message.rank
-        return None
-    if message.kind != "report":
+    elif not isinstance(message, Report):
         connection.said_goodbye = True
     return message

@@ -139,7 +139,11 @@ class TrialSpec(Spec):
     """CPU threads of each rank."""
     checkpoint_folder: Path = Field(strict=False)
     deadline_s: FiniteFloat | None = None
-    """Unix time at which the ranks must have ended; null has no limit."""
+    """Unix time from which on the ranks end at a checkpoint, after the next step; null has no
+    limit."""
+    checkpoint_every_s: Annotated[FiniteFloat, Field(gt=0)] = 600.0
+    """Longest time without a checkpoint, seconds. One is written after each epoch in any case;
+    those within a longer one bound what a power cut costs."""
 
     @property
     def kernel_size(self) -> int:

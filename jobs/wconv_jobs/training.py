@@ -16,7 +16,9 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from wconv_jobs import checkpoint
+from wconv_jobs.agreement import Action, Agreement, EvaluationDropped
 from wconv_jobs.channel import Report, Verdict
+from wconv_jobs.checkpoint import Progress
 from wconv_jobs.data import load_data
 from wconv_jobs.distributed import World
 from wconv_jobs.early_stopping import best_epoch, is_over
@@ -56,7 +58,10 @@ class TrainingResult:
 
 
 def train(
-    spec: TrialSpec, report: Callable[[Report], Verdict], world: World = LONE_PROCESS
+    spec: TrialSpec,
+    report: Callable[[Report], Verdict],
+    world: World = LONE_PROCESS,
+    demanded: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
     """Train the trial from its checkpoint, or from the start, to its end.
 
@@ -66,48 +71,53 @@ def train(
     tested in the end are the weights of the last epoch or, with early stopping, those of the epoch
     with the lowest validation loss.
 
-    A run that is interrupted and resumed ends with the same numbers as one that is not: bitwise
-    on one or two CPU ranks, up to rounding on more, where DistributedDataParallel reorders its
-    buckets after the first step of a process and with them the sums, and on GPUs, whose kernels
-    are not deterministic.
+    Within an epoch a checkpoint is written when the agent demands one, at the deadline, and when
+    the last one is older than `spec.checkpoint_every_s`; after the first two, the run has stopped.
+
+    A run that is interrupted and resumed, after whichever step, ends with the same numbers as one
+    that is not: bitwise on one or two CPU ranks, up to rounding on more, where
+    DistributedDataParallel reorders its buckets after the first step of a process and with them
+    the sums, and on GPUs, whose kernels are not deterministic.
 
     Args:
         spec: what to train.
         report: called on rank 0 only; returns what to do next.
         world: the process group to train in.
+        demanded: whether the run should stop at a checkpoint; called on rank 0 only.
 
     Raises:
         TrainingDiverged: loss or a metric is not finite.
         JobError: data or model cannot be used; the message says why.
         CheckpointError: the checkpoint cannot be used.
     """
-    run, rule = _Run(spec, world), spec.recipe.early_stopping
-    reports = checkpoint.load(spec, run.state)
-    if world.from_rank_0(len(reports)) != len(reports):
+    run = _Run(spec, world, demanded)
+    progress = checkpoint.load(spec, run.state)
+    position = len(progress.reports) * (run.steps + 1) + progress.step
+    if world.from_rank_0(position) != position:
         # Each rank reads the file by itself; one that was replaced in between would go unnoticed.
-        raise CheckpointError("the ranks have read checkpoints of different epochs")
-    if reports:
-        verdict = run.agree(report, reports)
+        raise CheckpointError("the ranks have read checkpoints of different steps")
+    if progress.reports:
+        verdict = run.agree(report, progress.reports)
         if verdict is not Verdict.CONTINUE:
-            return _ended_early(verdict, reports)
-    while len(reports) < spec.recipe.epochs and not is_over(losses(reports), rule):
-        started = time.monotonic()
-        epoch = len(reports)
-        metrics = {"train_loss": run.train_epoch(epoch), "lr": run.lr}
-        metrics |= evaluate(run.model, run.task, "validation", world)
-        _check_finite(metrics, run.task.metrics[0], epoch)
-        reports = [
-            *reports,
-            Report(epoch=epoch + 1, metrics=metrics, epoch_s=time.monotonic() - started),
-        ]
-        if rule is not None and best_epoch(losses(reports), rule) == len(reports):
-            run.state.best.update(copy.deepcopy(run.model.state_dict()))
-        if world.rank == 0:
-            checkpoint.save(spec, run.state, reports)
-        verdict = run.agree(report, reports)
+            return _ended_early(verdict, progress.reports)
+    while run.is_unfinished(progress.reports):
+        if not run.train_epoch(progress):
+            return _ended_early(Verdict.STOP, progress.reports)
+        try:
+            finished = run.validated(progress)
+        except EvaluationDropped:
+            run.save(progress)
+            return _ended_early(Verdict.STOP, progress.reports)
+        progress = Progress([*progress.reports, finished])
+        run.keep_best(progress.reports)
+        run.save(progress)
+        verdict = run.agree(report, progress.reports)
         if verdict is not Verdict.CONTINUE:
-            return _ended_early(verdict, reports)
-    return TrainingResult("complete", reports, run.test(reports))
+            return _ended_early(verdict, progress.reports)
+    try:
+        return TrainingResult("complete", progress.reports, run.test(progress.reports))
+    except EvaluationDropped:
+        return _ended_early(Verdict.STOP, progress.reports)
 
 
 def losses(reports: Sequence[Report]) -> list[float]:
@@ -118,7 +128,7 @@ def losses(reports: Sequence[Report]) -> list[float]:
 class _Run:
     """The objects of one training run, built so that only the density tells two trials apart."""
 
-    def __init__(self, spec: TrialSpec, world: World) -> None:
+    def __init__(self, spec: TrialSpec, world: World, demanded: Callable[[], bool]) -> None:
         recipe = spec.recipe
         self.spec, self.world = spec, world
         self.seed = derive_seed(spec.study_seed, spec.replicate)
@@ -140,31 +150,71 @@ class _Run:
         engine.attach(optimizer)
         schedule = _schedule(recipe, self.steps * recipe.epochs)
         self.state = checkpoint.TrainingState(self.model, optimizer, LambdaLR(optimizer, schedule))
+        self._agreement = Agreement(
+            world,
+            demanded,
+            deadline_s=spec.deadline_s,
+            checkpoint_every_s=spec.checkpoint_every_s,
+        )
 
-    def train_epoch(self, epoch: int) -> float:
-        """Train one epoch and return its mean loss over all ranks."""
-        recipe, device = self.spec.recipe, self.world.device
+    def is_unfinished(self, reports: list[Report]) -> bool:
+        """Tell whether there is another epoch to train."""
+        recipe = self.spec.recipe
+        return len(reports) < recipe.epochs and not is_over(losses(reports), recipe.early_stopping)
+
+    def train_epoch(self, progress: Progress) -> bool:
+        """Train what is left of an epoch; tell whether to go on, or a checkpoint ends the run.
+
+        Args:
+            progress: is brought to the last step that was trained.
+        """
+        device = self.world.device
+        started = time.monotonic() - progress.elapsed_s
         # Dropout: the same in an interrupted run, and on all ranks, see `share_dropout`.
-        torch.manual_seed(derive_seed(self.seed, "model", epoch))
+        torch.manual_seed(derive_seed(self.seed, "model", len(progress.reports)))
+        if progress.step:
+            progress.restore_random()
         self.module.train()
-        loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-        for step in range(self.steps):
-            inputs, targets = self.task.train_batch(epoch, self.world.share(recipe.batch, step))
-            inputs = inputs.to(_DTYPES[recipe.dtype])
-            if targets.is_floating_point():
-                targets = targets.to(_DTYPES[recipe.dtype])
-            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.amp == "bfloat16"):
-                outputs = self.module(inputs)
-                loss = self.task.loss(outputs, targets, label_smoothing=recipe.label_smoothing)
-            self.state.optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            if recipe.clip_grad_norm is not None:
-                nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_grad_norm)
-            self.state.optimizer.step()
-            self.state.scheduler.step()
-            loss_sum += loss.detach()
+        loss_sum = torch.tensor(self._loss_sum(progress), dtype=torch.float64, device=device)
+        action = Action.GO
+        while progress.step < self.steps and action is not Action.STOP:
+            loss_sum += self._step(len(progress.reports), progress.step)
+            progress.step += 1
+            action = self._agreement.after_step()
+            if action is not Action.GO or progress.step == self.steps:
+                sums = self.world.gather(loss_sum)
+                progress.note(progress.step, sums, time.monotonic() - started, device.type)
+            if action is not Action.GO:
+                self.save(progress)
         self.world.equalise_buffers(self.model)
-        return float(self.world.sum(loss_sum)) / (self.steps * self.world.size)
+        return action is not Action.STOP
+
+    def validated(self, progress: Progress) -> Report:
+        """Return the report of the epoch that has been trained.
+
+        Raises:
+            EvaluationDropped: on rank 0, see `Agreement.drop_evaluation`.
+        """
+        started, epoch = time.monotonic(), len(progress.reports)
+        train_loss = sum(progress.loss_sums) / (self.steps * len(progress.loss_sums))
+        metrics = {"train_loss": train_loss, "lr": self.lr}
+        drop = self._agreement.drop_evaluation
+        metrics |= evaluate(self.model, self.task, "validation", self.world, on_batch=drop)
+        _check_finite(metrics, self.task.metrics[0], epoch)
+        epoch_s = progress.elapsed_s + time.monotonic() - started
+        return Report(epoch=epoch + 1, metrics=metrics, epoch_s=epoch_s)
+
+    def keep_best(self, reports: list[Report]) -> None:
+        """Keep the weights when the last epoch is the best."""
+        rule = self.spec.recipe.early_stopping
+        if rule is not None and best_epoch(losses(reports), rule) == len(reports):
+            self.state.best.update(copy.deepcopy(self.model.state_dict()))
+
+    def save(self, progress: Progress) -> None:
+        """Write the checkpoint, on rank 0."""
+        if self.world.rank == 0:
+            checkpoint.save(self.spec, self.state, progress)
+            self._agreement.saved()
 
     @property
     def lr(self) -> float:
@@ -178,14 +228,15 @@ class _Run:
         if self.state.best:
             self.model.load_state_dict(self.state.best)
         confusion = None if task.classes is None else ConfusionMatrix(task.classes)
-        test = evaluate(self.model, task, "test", world, recipe.test_metrics, confusion)
+        drop = self._agreement.drop_evaluation
+        test = evaluate(self.model, task, "test", world, recipe.test_metrics, confusion, drop)
         if confusion is not None:
             matrix_KK = confusion.matrix(world.sum(confusion.state()))
             if world.rank == 0:
                 _write_matrix(matrix_KK, self.spec.checkpoint_folder / CONFUSION_FILE)
         metrics = reports[best - 1].metrics | _prefixed("test", test)
         if task.input_is_estimate:
-            unprocessed = evaluate_input(task, "test", world, recipe.test_metrics)
+            unprocessed = evaluate_input(task, "test", world, recipe.test_metrics, drop)
             metrics |= _prefixed("input", unprocessed)
         return metrics | {
             "lr": reports[-1].metrics["lr"],
@@ -198,19 +249,36 @@ class _Run:
         verdict = Verdict.CONTINUE
         if self.world.rank == 0:
             verdict = report(reports[-1])
-            recipe = self.spec.recipe
-            unfinished = len(reports) < recipe.epochs and not is_over(
-                losses(reports), recipe.early_stopping
-            )
-            if verdict is Verdict.CONTINUE and unfinished and self._out_of_time(reports):
+            if verdict is Verdict.CONTINUE and self._agreement.stop_is_wanted:
                 verdict = Verdict.STOP
         return _VERDICTS[self.world.from_rank_0(_VERDICTS.index(verdict))]
 
-    def _out_of_time(self, reports: list[Report]) -> bool:
-        """Tell whether one and a half times the longest epoch passes the deadline."""
-        longest_s = max(report.epoch_s for report in reports)
-        deadline_s = self.spec.deadline_s
-        return deadline_s is not None and time.time() + 1.5 * longest_s > deadline_s
+    def _step(self, epoch: int, step: int) -> Tensor:
+        """Take a step of the optimizer and return this rank's loss before it."""
+        recipe = self.spec.recipe
+        inputs, targets = self.task.train_batch(epoch, self.world.share(recipe.batch, step))
+        inputs = inputs.to(_DTYPES[recipe.dtype])
+        if targets.is_floating_point():
+            targets = targets.to(_DTYPES[recipe.dtype])
+        amp = recipe.amp == "bfloat16"
+        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=amp):
+            outputs = self.module(inputs)
+            loss = self.task.loss(outputs, targets, label_smoothing=recipe.label_smoothing)
+        self.state.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        if recipe.clip_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_grad_norm)
+        self.state.optimizer.step()
+        self.state.scheduler.step()
+        return loss.detach()
+
+    def _loss_sum(self, progress: Progress) -> float:
+        """Return this rank's part of the losses so far."""
+        sums, size = progress.loss_sums, self.world.size
+        if len(sums) == size:
+            return sums[self.world.rank]
+        # At the start, or on another number of ranks: the mean over all of them is kept.
+        return sum(sums) * size / max(1, len(sums)) if self.world.rank == 0 else 0.0
 
     def _steps_per_epoch(self) -> int:
         batch = self.spec.recipe.batch

@@ -1,7 +1,7 @@
 """A process that trains a trial as an agent does: python -m tests.jobs.agent_double HOW FOLDER.
 
 HOW is "train", or "hang": never answer a report, so that rank 0 waits for the agent and rank 1
-waits for rank 0 in a collective.
+waits for rank 0 in a collective; "hang over nodes" has two more ranks on another node.
 """
 
 import sys
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.jobs.trials import classification
 from wconv_jobs.channel import Demand, Report, Verdict
-from wconv_jobs.placement import Placement
+from wconv_jobs.placement import NodeCommand, Placement
 from wconv_jobs.ranks import run_ranks
 
 
@@ -19,13 +19,14 @@ def main(how: str, folder: Path) -> None:
 
     def on_report(_: Report) -> Verdict:
         print("reported", flush=True)
-        if how == "hang":
+        if how.startswith("hang"):
             threading.Event().wait()
         return Verdict.CONTINUE
 
+    several = Placement(4, other_nodes=(NodeCommand(("env",)),), address="127.0.0.1")
     result = run_ranks(
         classification(folder / "trial", epochs=1),
-        placement=Placement(2),
+        placement=several if how == "hang over nodes" else Placement(2),
         log_folder=folder / "logs",
         on_report=on_report,
         on_tick=lambda: Demand.GO,

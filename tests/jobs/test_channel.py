@@ -11,11 +11,15 @@ from pathlib import Path
 import pytest
 
 from wconv_jobs.channel import (
+    CHECKPOINT_LINE,
     EXIT_AGENT_GONE,
+    AnyMessage,
     Broken,
     ChannelError,
     Finished,
     Hello,
+    Left,
+    NodeEnded,
     Report,
     Verdict,
     parse,
@@ -30,13 +34,15 @@ _BROKEN = Broken(
     "message",
     [
         Hello(rank=3),
+        Left(rank=2),
+        NodeEnded(death=_BROKEN, error=None, lost=1),
         Report(epoch=1, metrics={"psnr_db": 0.1 + 0.2, "accuracy": 1.0}, epoch_s=1e-9),
         Finished(ending="complete", epoch=2, metrics={}, provenance={"torch": "2.6"}),
         _BROKEN,
     ],
 )
 def test_a_message_arrives_as_it_was_sent_on_one_line(
-    message: Hello | Report | Finished | Broken,
+    message: AnyMessage,
 ) -> None:
     line = message.model_dump_json().encode()
 
@@ -126,6 +132,19 @@ def test_a_rank_reports_and_hears_the_verdict(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_demand_is_heard_at_any_time_and_is_no_verdict(tmp_path: Path) -> None:
+    then = _REPORT + "print(link.checkpoint_is_demanded(), flush=True)\n" + _HANG
+    with _rank(tmp_path, then) as (process, connection):
+        assert process.stdout is not None
+        process.stdout.readline()
+
+        connection.sendall(CHECKPOINT_LINE + f"{Verdict.CONTINUE}\n".encode())
+
+        assert process.stdout.readline() == b"CONTINUE\n"
+        assert process.stdout.readline() == b"True\n"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("then", [_HANG, _REPORT])
 def test_a_rank_ends_with_status_75_when_the_agent_hangs_up(tmp_path: Path, then: str) -> None:
     with _rank(tmp_path, then) as (process, connection):
@@ -172,6 +191,7 @@ def test_a_rank_that_comes_after_the_agent_has_gone_ends_with_status_75(
 def test_channel_specification_and_server_do_not_import_torch() -> None:
     code = (
         "import sys, wconv_jobs.channel, wconv_jobs.spec, wconv_jobs.rank_server; "
+        "import wconv_jobs.placement, wconv_jobs.order, wconv_jobs.lifeline; "
         "sys.exit('torch' in sys.modules)"
     )
 

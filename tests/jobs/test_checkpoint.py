@@ -161,3 +161,13 @@ def test_a_checkpoint_that_no_longer_fits_the_program_is_refused(tmp_path: Path)
 
     with pytest.raises(CheckpointError, match="was written by another version of the program"):
         train(denoising(tmp_path), Recorder())
+
+
+def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
+    _stopped_after_1(tmp_path)
+    content = saved(tmp_path)
+    del content["format"]
+    torch.save(content, tmp_path / "checkpoint.pt")
+
+    with pytest.raises(CheckpointError, match=r"its format is 1, this one reads 2\). Delete it"):
+        train(denoising(tmp_path), Recorder())

@@ -1,10 +1,14 @@
 """The place of a rank: its share of the batch and its device."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from tests.jobs.trials import denoising
 from wconv_jobs.distributed import World, world_of_ranks
 from wconv_jobs.errors import JobError
+from wconv_jobs.order import NodeOrder
 
 _CPU = torch.device("cpu")
 
@@ -30,39 +34,55 @@ def test_a_lone_process_sums_and_agrees_with_itself() -> None:
     assert world.from_rank_0(7) == 7
 
 
-def _environment(monkeypatch: pytest.MonkeyPatch, local_rank: int) -> None:
-    for name, value in {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": local_rank}.items():
-        monkeypatch.setenv(name, str(value))
+def _order(folder: Path, *, first_rank: int = 0, devices: tuple[int, ...] = ()) -> NodeOrder:
+    return NodeOrder(
+        trial=denoising(folder),
+        ranks=1,
+        ranks_here=1,
+        first_rank=first_rank,
+        devices=devices,
+        address="127.0.0.1",
+        port=0,
+        log_folder=folder,
+    )
 
 
-def test_without_cuda_a_rank_is_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    _environment(monkeypatch, 0)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+@pytest.mark.parametrize(("cuda", "devices"), [(False, ()), (False, (0, 1)), (True, ())])
+def test_without_cuda_or_without_gpus_a_rank_is_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuda: bool, devices: tuple[int, ...]
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
 
-    with world_of_ranks() as world:
+    with world_of_ranks(_order(tmp_path, devices=devices)) as world:
         assert world == World(rank=0, size=1, device=_CPU)
 
 
-def test_with_cuda_a_rank_takes_the_gpu_of_its_local_number(
-    monkeypatch: pytest.MonkeyPatch,
+def test_with_cuda_a_rank_takes_the_gpu_that_its_local_number_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _environment(monkeypatch, 1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
     taken: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
 
-    with world_of_ranks() as world:
-        assert world.device == torch.device("cuda", 1)
-    assert taken == [torch.device("cuda", 1)]
+    with world_of_ranks(_order(tmp_path, devices=(1, 3))) as world:
+        assert world.device == torch.device("cuda", 3)
+    assert taken == [torch.device("cuda", 3)]
 
 
-def test_more_ranks_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    _environment(monkeypatch, 1)
+def test_a_gpu_that_is_not_there_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
 
-    with pytest.raises(JobError, match="rank 1 has no GPU: there are 1"), world_of_ranks():
+    with (
+        pytest.raises(JobError, match="rank 3 has no GPU: there are 1, and it was to take number"),
+        world_of_ranks(_order(tmp_path, first_rank=2, devices=(0, 1))),
+    ):
         pass
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wconv_jobs.channel import Broken, Finished, Hello, Message, Report, Verdict
+from wconv_jobs.channel import Broken, Finished, Hello, Left, Message, Report, Verdict
 from wconv_jobs.rank_server import RankServer, short_temporary_folder
 
 _REPORT = Report(epoch=1, metrics={"accuracy": 0.5}, epoch_s=1.0)
@@ -30,6 +30,7 @@ def _connect(server: RankServer, rank: int) -> socket.socket:
 def test_messages_that_arrive_in_pieces_are_put_together() -> None:
     line = _line(_REPORT)
     with RankServer() as server, _connect(server, 0) as rank:
+        hello = server.messages(60)
         rank.sendall(line[:10])
         first = server.messages(0)
         rank.sendall(line[10:] + line + line[:1])
@@ -37,6 +38,7 @@ def test_messages_that_arrive_in_pieces_are_put_together() -> None:
         rank.sendall(line[1:])
         third = server.messages(60)
 
+    assert hello == [Hello(rank=0)]
     assert (first, second, third) == ([], [_REPORT, _REPORT], [_REPORT])
 
 
@@ -47,11 +49,11 @@ def test_a_message_longer_than_one_read_arrives_whole() -> None:
         sender.start()
 
         arrived: list[Message] = []
-        while not arrived:
+        while long not in arrived:
             arrived += server.messages(60)
         sender.join()
 
-    assert arrived == [long]
+    assert arrived == [Hello(rank=0), long]
 
 
 def test_the_verdict_goes_to_rank_0_alone() -> None:
@@ -74,7 +76,7 @@ def test_a_verdict_for_a_rank_that_has_died_is_dropped() -> None:
 
         server.answer(Verdict.CONTINUE)
 
-    assert arrived == [_REPORT]
+    assert arrived == [Hello(rank=0), _REPORT]
     assert server.lost == 0
 
 
@@ -86,17 +88,39 @@ def test_a_verdict_for_a_rank_that_dies_at_that_moment_is_dropped() -> None:
         server.answer(Verdict.CONTINUE)
 
 
+@pytest.mark.parametrize("early", [True, False])
+def test_a_checkpoint_is_demanded_of_rank_0_alone_and_once_also_before_it_is_there(
+    early: bool,
+) -> None:
+    with RankServer() as server:
+        if early:
+            server.demand_checkpoint()
+        with _connect(server, 1) as one, _connect(server, 0) as zero:
+            server.messages(0)
+            server.demand_checkpoint()
+            server.demand_checkpoint()
+            server.answer(Verdict.STOP)
+
+            one.setblocking(False)
+            heard = b""
+            while not heard.endswith(b"stop\n"):
+                heard += zero.recv(100)
+            assert heard == b"checkpoint\nstop\n"
+            with pytest.raises(BlockingIOError):
+                one.recv(100)
+
+
 @pytest.mark.parametrize(
     "last_words",
-    [_FINISHED, Broken(rank=0, error="E", message="", where="", traceback="")],
+    [_FINISHED, Left(rank=0), Broken(rank=0, error="E", message="", where="", traceback="")],
 )
-def test_a_rank_that_says_how_it_ended_is_not_lost(last_words: Finished | Broken) -> None:
+def test_a_rank_that_says_how_it_ended_is_not_lost(last_words: Finished | Left | Broken) -> None:
     with RankServer() as server:
         with _connect(server, 0) as rank:
             rank.sendall(_line(last_words))
         arrived = server.messages(0)
 
-    assert arrived == [last_words]
+    assert arrived == [Hello(rank=0), last_words]
     assert server.lost is None
 
 
@@ -116,8 +140,9 @@ def test_what_is_not_a_message_breaks_the_trial_and_not_the_agent() -> None:
     with RankServer() as server, _connect(server, 1) as rank:
         rank.sendall(b"Segmentation fault\n")
 
-        (broken,) = server.messages(0)
+        hello, broken = server.messages(0)
 
+    assert hello == Hello(rank=1)
     assert isinstance(broken, Broken)
     assert (broken.rank, broken.error) == (1, "ChannelError")
     assert "b'Segmentation fault', which is not a message" in broken.message
