@@ -32,6 +32,7 @@ bench: .venv/.for-tests
 	$(BIN)/python tests/benchmarks/step_time.py
 	$(BIN)/python tests/benchmarks/data_path.py
 	$(BIN)/python tests/benchmarks/sampling.py
+	$(BIN)/python -m tests.benchmarks.slurm_launch
 
 clean:
 	rm -rf .venv build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -46,6 +46,17 @@ class Following:
         if report.epoch > self._epoch:
             self._epoch = report.epoch
             self._tell(report, decision)
+            value = {self._metric: report.metrics[self._metric]}
+            logger.info(
+                event(
+                    "epoch received",
+                    trial=self._claim.trial,
+                    attempt=self._claim.attempt,
+                    epoch=report.epoch,
+                    epoch_s=report.epoch_s,
+                    **value,
+                )
+            )
         if decision.prune:
             return Verdict.PRUNE
         return Verdict.STOP if self.stopping else Verdict.CONTINUE

@@ -1,0 +1,257 @@
+"""Studies of twelve trials on the test cluster, and what holds of each of them in the end."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from optuna.trial import FrozenTrial
+from sqlalchemy import Row, make_url, select
+
+from tests.slurm.box import SlurmBox
+from tests.slurm.processes import JobProcess, wait_until
+from tests.slurm.sweeping import SlurmSweep
+from tests.sweep.postgres import Server
+from tests.sweep.tiny import TINY, Sweep
+from wconv_sweep.status import StudyStatus, read_status
+from wconv_sweep.storage import Storage, choose_url, open_storage
+from wconv_sweep.studies import close_client, optuna_client
+from wconv_sweep.tables import ATTEMPTS, SLOTS, AttemptOutcome, SlotState
+
+EPOCHS = 8
+TWELVE: dict[str, Any] = {
+    "recipe": TINY["recipe"] | {"epochs": EPOCHS},
+    "data": {"name": "photographs", "options": {"crop_px": 32, "crops_per_epoch": 128}},
+    "budget": {"trials": 12},
+}
+"""Sections of a study whose trials take long enough for something to happen to them."""
+LEASE_S = 12.0
+GRACE_S = 20.0
+
+_OWNER = re.compile(r"slurm-(?P<job>[\d_]+)/(?P<restart>\d+)/(?P<node>[^/]+)/(?P<pid>\d+)-")
+_RECEIVED = re.compile(r" epoch received trial=(\d+) attempt=(\d+) epoch=(\d+) ")
+
+
+@dataclass(frozen=True)
+class Held:
+    """A trial that is being trained."""
+
+    trial: int
+    attempt: int
+    epoch: int
+    job: str
+    """As SLURM shows it, `1234_0`."""
+    restart: int
+    node: str
+    agent: int
+    """Process of the agent."""
+
+
+class ClusterStudy(SlurmSweep):
+    """A study on the test cluster, watched through its database."""
+
+    def __init__(self, folder: Path, box: SlurmBox, server: Server) -> None:
+        super().__init__(folder, box, server)
+        self.server = server
+        self.profile(gpus=3, lease_s=LEASE_S, grace_s=GRACE_S)
+        self.study(**TWELVE)
+
+    def storage(self) -> Storage:
+        """Open the study's storage."""
+        return open_storage(make_url(self.variable("WCONV_SWEEP_STORAGE")))
+
+    def read(self) -> StudyStatus:
+        """Return what the storage holds of the study."""
+        storage = self.storage()
+        try:
+            return read_status(storage, "tiny")
+        finally:
+            storage.close()
+
+    def held(self) -> list[Held]:
+        """Return the trials that agents hold."""
+        storage = self.storage()
+        with storage.read() as connection:
+            rows = connection.execute(
+                select(SLOTS).where(SLOTS.c.state == SlotState.LEASED).order_by(SLOTS.c.trial)
+            ).all()
+        storage.close()
+        return [_held(row) for row in rows]
+
+    def await_middle(self) -> Held:
+        """Wait until trials have ended, and return one that is in its middle."""
+        found: list[Held] = []
+
+        def in_the_middle() -> bool:
+            found[:] = [row for row in self.held() if 2 <= row.epoch <= EPOCHS - 3]
+            return bool(found) and self.read().ended >= 1
+
+        wait_until(in_the_middle, "a trial is in its middle", within_s=180)
+        return found[0]
+
+    def await_log(self, text: str, *, within_s: float = 120) -> None:
+        """Wait until an agent has logged a text."""
+        wait_until(lambda: text in self.logs(), f"an agent logs: {text}", within_s=within_s)
+
+    def logs(self) -> str:
+        """Return what all agents have logged."""
+        return "".join(path.read_text("utf-8") for path in sorted(self.pilots.glob("*.err")))
+
+    def await_end(self, *, within_s: float = 300) -> StudyStatus:
+        """Wait until the study is complete and none of its jobs is left; return it."""
+
+        def ended() -> bool:
+            return self.read().complete
+
+        try:
+            wait_until(ended, "the study is complete", within_s=within_s)
+            wait_until(lambda: not self.jobs(), "its pilots end by themselves", within_s=120)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self._account()}") from None
+        return self.read()
+
+    def raw_id(self, job: str) -> str:
+        """Return the number of its own that an element of an array has."""
+        (found,) = (queued.raw_id for queued in self.jobs() if queued.id == job)
+        return found
+
+    def attempts(self) -> list[Row[Any]]:
+        """Return all attempts in order, each with the number of its trial."""
+        storage = self.storage()
+        with storage.read() as connection:
+            rows = connection.execute(
+                select(ATTEMPTS, SLOTS.c.trial)
+                .join(SLOTS)
+                .order_by(SLOTS.c.trial, ATTEMPTS.c.attempt)
+            ).all()
+        storage.close()
+        return list(rows)
+
+    def attempts_of(self, held: Held) -> list[tuple[str, str | None]]:
+        """Return how each attempt at a trial ended, and why."""
+        return [(row.outcome, row.reason) for row in self.attempts() if row.trial == held.trial]
+
+    def restarts(self) -> set[int]:
+        """Return how often SLURM had started the jobs again that have worked on trials."""
+        return {int(_place(row.owner)["restart"]) for row in self.attempts()}
+
+    def received(self) -> list[tuple[int, int, int]]:
+        """Return trial, attempt and epoch of each report that agents took for a new one."""
+        return [
+            (int(trial), int(attempt), int(epoch))
+            for trial, attempt, epoch in _RECEIVED.findall(self.logs())
+        ]
+
+    def processes(self, node: str | None = None) -> list[JobProcess]:
+        """Return the processes of jobs, without those of SLURM."""
+        return [found for found in self.box.job_processes(node) if not found.is_step]
+
+    def ranks_on(self, node: str) -> list[int]:
+        """Return the ranks on a node: children of a fork server, whose command line they have."""
+        family = {
+            found.pid
+            for found in self.processes(node)
+            if "multiprocessing.forkserver" in found.command
+        }
+        return [pid for pid in sorted(family) if _parent(pid) in family]
+
+    def assert_sound(self, expected: list[tuple[Any, ...]], *, broken: int = 0) -> None:
+        """Fail unless every trial has ended once, whole, and with its undisturbed numbers.
+
+        Args:
+            expected: `results_of` the study where nothing happened.
+            broken: attempts that may have been counted as failures.
+        """
+        status = self.read()
+        account = self._account()
+        assert len(expected) == 12
+        assert (status.ended, status.budget) == (12, 12), account
+        assert results_of(status) == expected, account
+        outcomes = Counter(row.outcome for row in self.attempts())
+        assert outcomes[AttemptOutcome.COMPLETE] == 12, account
+        assert outcomes[AttemptOutcome.BROKEN] == broken, account
+        assert outcomes[AttemptOutcome.RUNNING] == 0, account
+        # One Optuna trial each, with every epoch.
+        for trial in self.optuna_trials():
+            assert trial.state.name == "COMPLETE", account
+            assert list(trial.intermediate_values) == list(range(1, EPOCHS + 1)), account
+        self.assert_no_epoch_repeated()
+        wait_until(lambda: not self.processes(), f"no process is left: {self.processes()}")
+
+    def assert_no_epoch_repeated(self) -> None:
+        """Fail if an epoch was trained to its end twice."""
+        received = Counter((trial, epoch) for trial, _, epoch in self.received())
+        repeated = [found for found, times in received.items() if times > 1]
+        assert not repeated, f"{repeated}\n{self._account()}"
+        # An agent that is killed may not have come to log the last report of each trial.
+        assert len(received) >= 12 * (EPOCHS - 1)
+
+    def optuna_trials(self) -> list[FrozenTrial]:
+        """Return the study's trials as Optuna reads them."""
+        storage = self.storage()
+        client = optuna_client(storage)
+        trials = client.get_all_trials(client.get_study_id_from_name("tiny"))
+        close_client(client, storage)
+        storage.close()
+        return trials
+
+    def _account(self) -> str:
+        lines = [
+            f"trial {row.trial} attempt {row.attempt}: {row.outcome} {row.reason} {row.owner}"
+            for row in self.attempts()
+        ]
+        jobs = [f"{job.id} {job.state} {job.reason}" for job in self.jobs()]
+        return "\n".join([*lines, *jobs, self.logs()[-6000:]])
+
+
+def results_of(status: StudyStatus) -> list[tuple[Any, ...]]:
+    """Return what each slot measured, bit for bit, times aside."""
+    return [
+        (
+            *(row.position, str(row.state), row.density, row.epoch, row.value),
+            {key: value for key, value in row.metrics.items() if key != "epoch_s"},
+        )
+        for row in status.trials
+    ]
+
+
+def trained_locally(folder: Path, **sections: Any) -> list[tuple[Any, ...]]:
+    """Return the results of a study with these sections, trained by `--cluster local`."""
+    sweep = Sweep(folder)
+    study = folder / "tiny.yaml"
+    study.write_text(yaml.safe_dump(TINY | sections, sort_keys=False), "utf-8")
+    sweep.run("launch", "--cluster", "local", "--study", str(study))
+    storage = open_storage(choose_url(None, folder / "wconv_runs", {}))
+    try:
+        return results_of(read_status(storage, "tiny"))
+    finally:
+        storage.close()
+
+
+def _held(row: Row[Any]) -> Held:
+    found = _place(row.owner)
+    return Held(
+        trial=row.trial,
+        attempt=row.attempt,
+        epoch=row.epoch,
+        job=found["job"],
+        restart=int(found["restart"]),
+        node=found["node"],
+        agent=int(found["pid"]),
+    )
+
+
+def _place(owner: str) -> re.Match[str]:
+    found = _OWNER.match(owner)
+    assert found is not None, owner
+    return found
+
+
+def _parent(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text("utf-8")
+    except FileNotFoundError:
+        return 0
+    return int(status.rpartition(")")[2].split()[1])

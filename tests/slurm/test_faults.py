@@ -1,0 +1,175 @@
+"""Whatever happens in the middle of a study of twelve trials, it ends as if nothing had.
+
+Twelve slots end, each once and with its undisturbed numbers; no epoch is trained to its end
+twice; no job and no process is left.
+"""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.slurm.box import SlurmBox
+from tests.slurm.processes import wait_until
+from tests.slurm.studies import TWELVE, ClusterStudy, Held, trained_locally
+from tests.sweep.postgres import Server
+
+pytestmark = pytest.mark.slow
+
+URGENT = ("--qos=urgent", "--exclusive", "--gres=gpu:4")
+"""Options of a job that takes a node from pilots."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
+    """What the trials measure when nothing happens."""
+    return trained_locally(tmp_path_factory.mktemp("undisturbed"), **TWELVE)
+
+
+@pytest.fixture
+def study(
+    tmp_path: Path, box: SlurmBox, postgres: Server, undisturbed: list[tuple[Any, ...]]
+) -> ClusterStudy:
+    return ClusterStudy(tmp_path, box, postgres)
+
+
+def in_the_middle(study: ClusterStudy, *options: str, pilots: int = 2) -> Held:
+    """Launch the study with two pilots, one on each node, and return a trial in its middle."""
+    study.launch("--pilots", str(pilots), *options)
+    return study.await_middle()
+
+
+def test_a_killed_rank(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
+    victim = in_the_middle(study)
+
+    os.kill(study.ranks_on(victim.node)[0], signal.SIGKILL)
+
+    study.await_end()
+    study.assert_sound(undisturbed, broken=1)
+    (attempt,) = (row for row in study.attempts() if row.outcome == "broken")
+    assert attempt.error == "RankDied"
+
+
+def test_a_killed_agent(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
+    victim = in_the_middle(study)
+
+    os.kill(victim.agent, signal.SIGKILL)
+
+    study.await_end()
+    study.assert_sound(undisturbed)
+    assert study.attempts_of(victim) == [("interrupted", "lease ran out"), ("complete", None)]
+
+
+def test_a_cancelled_pilot(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
+    victim = in_the_middle(study)
+
+    study.box.run("scancel", victim.job)
+
+    study.await_end()
+    study.assert_sound(undisturbed)
+    assert study.restarts() == {0}
+    outcome, _ = study.attempts_of(victim)[0]
+    assert outcome == "interrupted"
+
+
+def test_a_requeued_pilot(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
+    victim = in_the_middle(study, pilots=1)
+
+    study.box.run("scontrol", "requeue", victim.job)
+
+    study.await_end()
+    study.assert_sound(undisturbed)
+    assert study.restarts() == {0, 1}
+
+
+def test_a_dead_slurmd_whose_tasks_go_on(
+    study: ClusterStudy, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    victim = in_the_middle(study, pilots=1)
+
+    study.box.kill(victim.node)
+    study.box.run("scontrol", "update", f"node={victim.node}", "state=down", "reason=dead")
+
+    wait_until(lambda: study.restarts() == {0, 1}, "a second copy is at work", within_s=120)
+    wait_until(lambda: not study.processes(victim.node), "the first copy ends by itself")
+    assert "another copy of this pilot has started" in study.logs()
+    study.await_end()
+    study.assert_sound(undisturbed)
+
+
+def test_a_node_without_power(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
+    victim = in_the_middle(study)
+
+    study.box.power_off(victim.node, noticed=True)
+
+    study.await_end()
+    study.assert_sound(undisturbed)
+
+
+def test_a_controller_that_starts_again(
+    study: ClusterStudy, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    in_the_middle(study)
+
+    study.box.kill("slurmctld", signal.SIGTERM)
+    warning = study.status()["pilots"]["warnings"]
+    study.box.start("slurmctld")
+
+    study.await_end()
+    study.assert_sound(undisturbed)
+    assert study.restarts() == {0}
+    assert "nobody knows which jobs are at work" in warning[0]
+
+
+def test_accounting_that_is_down(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
+    study.box.kill("slurmdbd")
+
+    in_the_middle(study)
+    warning = study.status()["pilots"]["warnings"]
+
+    study.await_end()
+    study.assert_sound(undisturbed)
+    assert "nobody knows how jobs that are gone have ended" in warning[0]
+
+
+@pytest.mark.parametrize("qos", ["patient", "hasty"])
+def test_a_more_urgent_job(
+    study: ClusterStudy, undisturbed: list[tuple[Any, ...]], qos: str
+) -> None:
+    victim = in_the_middle(study, "--qos", qos)
+
+    urgent = study.box.submit(*URGENT, f"--nodelist={victim.node}", script="true")
+
+    wait_until(lambda: "COMPLETED" in study.box.states(urgent), "the urgent job has run")
+    study.await_end()
+    study.assert_sound(undisturbed)
+
+
+def test_a_time_limit(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
+    victim = in_the_middle(study, pilots=1)
+
+    job = study.raw_id(victim.job)
+    study.box.run("scontrol", "update", f"jobid={job}", "EndTime=now+45")
+
+    study.await_log("pilot goes back into the queue")
+    study.await_end()
+    study.assert_sound(undisturbed)
+    assert study.restarts() >= {0, 1}
+
+
+def test_a_database_that_starts_again(
+    study: ClusterStudy, undisturbed: list[tuple[Any, ...]], postgres: Server
+) -> None:
+    in_the_middle(study)
+
+    postgres.stop()
+    try:
+        study.await_log("storage is away, training goes on")
+    finally:
+        postgres.start()
+
+    study.await_end()
+    study.assert_sound(undisturbed)
+    assert study.restarts() == {0}
