@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,24 @@ def notes_buffers(address: Path, order_json: bytes) -> None:
         return evaluate(model, task, part, world, *more, **options)
 
     training.evaluate = noting  # type: ignore[attr-defined]
+    rank.main(address, order_json)
+
+
+def evaluates_for_ever(address: Path, order_json: bytes) -> None:
+    """Evaluates batch after batch on rank 0, for which rank 1 waits."""
+    folder = NodeOrder.model_validate_json(order_json).trial.checkpoint_folder
+
+    def endless(*arguments: Any, on_batch: Callable[[], None]) -> dict[str, float]:
+        world = arguments[3]
+        if world.rank == 0:
+            folder.mkdir(exist_ok=True)
+            (folder / "evaluating").touch()
+            while True:
+                on_batch()
+        world.sum(torch.zeros(1))
+        raise AssertionError("rank 0 has come to an end")
+
+    training.evaluate = endless  # type: ignore[attr-defined,assignment]
     rank.main(address, order_json)
 
 

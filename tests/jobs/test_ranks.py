@@ -42,11 +42,16 @@ def _run(
     on_report: Callable[[Report], Verdict],
     *,
     ranks: int = 2,
+    devices: tuple[int, ...] = (),
     on_tick: Callable[[], Demand] = lambda: Demand.GO,
 ) -> Finished | Broken:
     logs = spec.checkpoint_folder.parent / f"logs of {spec.checkpoint_folder.name}"
     result = run_ranks(
-        spec, placement=Placement(ranks), log_folder=logs, on_report=on_report, on_tick=on_tick
+        spec,
+        placement=Placement(ranks, devices),
+        log_folder=logs,
+        on_report=on_report,
+        on_tick=on_tick,
     )
     assert ranks_of(os.getpid()) == []
     return result
@@ -169,6 +174,21 @@ def test_buffers_are_the_same_on_all_ranks_when_they_validate(
     assert same_state(one, other)
     assert all(int(one[name]) == 3 for name in one if name.endswith("num_batches_tracked"))
     assert same_state(one, {name: saved(folder)["model"][name] for name in one})
+
+
+def test_a_demand_drops_the_evaluation_of_all_ranks_and_keeps_the_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rank, "main", rank_doubles.evaluates_for_ever)
+    folder = tmp_path / "trial"
+
+    def tick() -> Demand:
+        return Demand.CHECKPOINT if (folder / "evaluating").exists() else Demand.GO
+
+    result = _finished(_run(classification(folder), Recorder(), on_tick=tick))
+
+    assert (result.ending, result.epoch) == ("stopped", 0)
+    assert (saved(folder)["reports"], saved(folder)["step"]) == ([], 3)
 
 
 # Exceptions ------------------------------------------------------------------------------------
@@ -421,6 +441,8 @@ def test_a_long_temporary_folder_does_not_keep_ranks_from_starting(
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_rank_takes_the_gpu_of_its_number(tmp_path: Path) -> None:
-    result = _finished(_run(denoising(tmp_path / "trial", dtype="float32"), Recorder(), ranks=1))
+    spec = denoising(tmp_path / "trial", dtype="float32")
+
+    result = _finished(_run(spec, Recorder(), ranks=1, devices=(0,)))
 
     assert result.provenance["device"] == torch.cuda.get_device_name(0)

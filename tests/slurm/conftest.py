@@ -8,6 +8,8 @@ import pytest
 
 from tests.slurm import machine
 from tests.slurm.box import SlurmBox, slurm_box
+from tests.slurm.sweeping import SlurmSweep
+from tests.sweep.postgres import Server
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +30,18 @@ def box(_cluster: SlurmBox, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmBo
     monkeypatch.setenv("SLURM_CONF", _cluster.environment["SLURM_CONF"])
     yield _cluster
     _cluster.reset()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def slurm_sweep(tmp_path: Path, box: SlurmBox, postgres: Server) -> SlurmSweep:
+    return SlurmSweep(tmp_path, box, postgres)
 
 
 @pytest.fixture

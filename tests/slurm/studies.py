@@ -1,5 +1,6 @@
 """Studies of twelve trials on the test cluster, and what holds of each of them in the end."""
 
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -157,12 +158,21 @@ class ClusterStudy(SlurmSweep):
         }
         return [pid for pid in sorted(family) if _parent(pid) in family]
 
-    def assert_sound(self, expected: list[tuple[Any, ...]], *, broken: int = 0) -> None:
+    def rank_of(self, held: Held) -> int:
+        """Return the rank of a trial of one rank: it has opened the log of its attempt."""
+        logs = self.pilots.parent / f"trial_{held.trial:05d}" / f"attempt_{held.attempt}"
+        (rank,) = (pid for pid in self.ranks_on(held.node) if _has_open(pid, logs))
+        return rank
+
+    def assert_sound(
+        self, expected: list[tuple[Any, ...]], *, interrupted: bool = False, broken: int = 0
+    ) -> None:
         """Fail unless every trial has ended once, whole, and with its undisturbed numbers.
 
         Args:
             expected: `results_of` the study where nothing happened.
-            broken: attempts that may have been counted as failures.
+            interrupted: whether trials must have been continued by another attempt, or none may.
+            broken: attempts that must have been counted as failures.
         """
         status = self.read()
         account = self._account()
@@ -173,6 +183,7 @@ class ClusterStudy(SlurmSweep):
         assert outcomes[AttemptOutcome.COMPLETE] == 12, account
         assert outcomes[AttemptOutcome.BROKEN] == broken, account
         assert outcomes[AttemptOutcome.RUNNING] == 0, account
+        assert bool(outcomes[AttemptOutcome.INTERRUPTED]) is interrupted, account
         # One Optuna trial each, with every epoch.
         for trial in self.optuna_trials():
             assert trial.state.name == "COMPLETE", account
@@ -247,6 +258,14 @@ def _place(owner: str) -> re.Match[str]:
     found = _OWNER.match(owner)
     assert found is not None, owner
     return found
+
+
+def _has_open(pid: int, folder: Path) -> bool:
+    try:
+        files = [os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()]
+    except FileNotFoundError:
+        return False  # it, or a file of it, has just ended
+    return any(Path(file).is_relative_to(folder) for file in files)
 
 
 def _parent(pid: int) -> int:

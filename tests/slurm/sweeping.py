@@ -1,11 +1,9 @@
 """Studies on the test cluster, launched by the installed command, with a real database."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from tests.slurm.box import Queued, SlurmBox
@@ -78,15 +76,3 @@ class SlurmSweep(Sweep):
     def jobs(self) -> list[Queued]:
         """Return the jobs of the tiny study that have not ended."""
         return [job for job in self.box.queue() if job.name.startswith("wconv-tiny-")]
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.remove()
-
-
-@pytest.fixture
-def slurm_sweep(tmp_path: Path, box: SlurmBox, postgres: Server) -> SlurmSweep:
-    return SlurmSweep(tmp_path, box, postgres)

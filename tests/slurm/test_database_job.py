@@ -8,10 +8,8 @@ import pytest
 
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import wait_until
-from tests.slurm.sweeping import SlurmSweep, postgres, slurm_sweep
+from tests.slurm.sweeping import SlurmSweep
 from tests.sweep.tiny import TINY
-
-__all__ = ["postgres", "slurm_sweep"]
 
 pytestmark = pytest.mark.slow
 

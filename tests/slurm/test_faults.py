@@ -14,10 +14,7 @@ import pytest
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import wait_until
 from tests.slurm.studies import TWELVE, ClusterStudy, Held, trained_locally
-from tests.slurm.sweeping import postgres
 from tests.sweep.postgres import Server
-
-__all__ = ["postgres"]
 
 pytestmark = pytest.mark.slow
 
@@ -47,12 +44,11 @@ def in_the_middle(study: ClusterStudy, *options: str, pilots: int = 2) -> Held:
 def test_a_killed_rank(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
     victim = in_the_middle(study)
 
-    os.kill(study.ranks_on(victim.node)[0], signal.SIGKILL)
+    os.kill(study.rank_of(victim), signal.SIGKILL)
 
     study.await_end()
     study.assert_sound(undisturbed, broken=1)
-    (attempt,) = (row for row in study.attempts() if row.outcome == "broken")
-    assert attempt.error == "RankDied"
+    assert [outcome for outcome, _ in study.attempts_of(victim)] == ["broken", "complete"]
 
 
 def test_a_killed_agent(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
@@ -61,7 +57,7 @@ def test_a_killed_agent(study: ClusterStudy, undisturbed: list[tuple[Any, ...]])
     os.kill(victim.agent, signal.SIGKILL)
 
     study.await_end()
-    study.assert_sound(undisturbed)
+    study.assert_sound(undisturbed, interrupted=True)
     assert study.attempts_of(victim) == [("interrupted", "lease ran out"), ("complete", None)]
 
 
@@ -71,10 +67,8 @@ def test_a_cancelled_pilot(study: ClusterStudy, undisturbed: list[tuple[Any, ...
     study.box.run("scancel", victim.job)
 
     study.await_end()
-    study.assert_sound(undisturbed)
+    study.assert_sound(undisturbed, interrupted=True)
     assert study.restarts() == {0}
-    outcome, _ = study.attempts_of(victim)[0]
-    assert outcome == "interrupted"
 
 
 def test_a_requeued_pilot(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
@@ -83,7 +77,7 @@ def test_a_requeued_pilot(study: ClusterStudy, undisturbed: list[tuple[Any, ...]
     study.box.run("scontrol", "requeue", victim.job)
 
     study.await_end()
-    study.assert_sound(undisturbed)
+    study.assert_sound(undisturbed, interrupted=True)
     assert study.restarts() == {0, 1}
 
 
@@ -97,8 +91,9 @@ def test_a_dead_slurmd_whose_tasks_go_on(
 
     wait_until(lambda: study.restarts() == {0, 1}, "a second copy is at work", within_s=120)
     wait_until(lambda: not study.processes(victim.node), "the first copy ends by itself")
+    assert "another copy of this pilot has started" in study.logs()
     study.await_end()
-    study.assert_sound(undisturbed)
+    study.assert_sound(undisturbed, interrupted=True)
 
 
 def test_a_node_without_power(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
@@ -107,7 +102,7 @@ def test_a_node_without_power(study: ClusterStudy, undisturbed: list[tuple[Any, 
     study.box.power_off(victim.node, noticed=True)
 
     study.await_end()
-    study.assert_sound(undisturbed)
+    study.assert_sound(undisturbed, interrupted=True)
 
 
 def test_a_controller_that_starts_again(
@@ -146,7 +141,7 @@ def test_a_more_urgent_job(
 
     wait_until(lambda: "COMPLETED" in study.box.states(urgent), "the urgent job has run")
     study.await_end()
-    study.assert_sound(undisturbed)
+    study.assert_sound(undisturbed, interrupted=True)
 
 
 def test_a_time_limit(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
@@ -157,8 +152,8 @@ def test_a_time_limit(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -
 
     study.await_log("pilot goes back into the queue")
     study.await_end()
-    study.assert_sound(undisturbed)
-    assert study.restarts() == {0, 1}
+    study.assert_sound(undisturbed, interrupted=True)
+    assert study.restarts() >= {0, 1}
 
 
 def test_a_database_that_starts_again(
@@ -167,8 +162,10 @@ def test_a_database_that_starts_again(
     in_the_middle(study)
 
     postgres.stop()
-    study.await_log("storage is away, training goes on")
-    postgres.start()
+    try:
+        study.await_log("storage is away, training goes on")
+    finally:
+        postgres.start()
 
     study.await_end()
     study.assert_sound(undisturbed)

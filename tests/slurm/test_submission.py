@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.slurm.processes import wait_until
-from tests.slurm.sweeping import LONG, SlurmSweep, postgres, slurm_sweep
+from tests.slurm.sweeping import LONG, SlurmSweep
 from tests.sweep.test_code_snapshot import copy_program, ruin
-
-__all__ = ["postgres", "slurm_sweep"]
 
 pytestmark = pytest.mark.slow
 

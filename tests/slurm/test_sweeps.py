@@ -7,11 +7,8 @@ import pytest
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import wait_until
 from tests.slurm.studies import ClusterStudy, results_of, trained_locally
-from tests.slurm.sweeping import postgres
 from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY
-
-__all__ = ["postgres"]
 
 pytestmark = pytest.mark.slow
 
