@@ -138,10 +138,10 @@ def plan_launch(
             finally:
                 storage.close()
         folder.check_free(uid)
-    given: Sequence[GivenDensity] = ()
+    given: Sequence[GivenDensity] = []
     with _noted(problems, instead=dry_run):
         # A study that was launched has them in its slots, whatever has become of their sources.
-        given = warm_densities(storage_url, config) if uid is None else ()
+        given = warm_densities(storage_url, config) if uid is None else []
     advice = local_disk_advice(storage_url)
     return Plan(
         config=config,

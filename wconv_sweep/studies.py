@@ -300,8 +300,16 @@ def _extend(
     connection.execute(
         update(STUDIES)
         .where(STUDIES.c.study == config.study)
-        .values(config=_as_text(config), cluster=cluster)
+        .values(config=_as_text(_with_cap(config, existing)), cluster=cluster)
     )
+
+
+def _with_cap(config: StudyConfig, existing: StudyConfig) -> StudyConfig:
+    """Return the definition with the cap that holds: leaving an option out must not lift it."""
+    if config.budget.gpu_hours is not None or existing.budget.gpu_hours is None:
+        return config
+    capped = config.budget.model_copy(update={"gpu_hours": existing.budget.gpu_hours})
+    return config.model_copy(update={"budget": capped})
 
 
 def _create_in_optuna(storage: Storage, config: StudyConfig) -> None:

@@ -121,11 +121,11 @@ def _keys_of(
             yield dotted, "the keys below, or null", _default(key, value, required), meaning
             definition = _resolved(root, optional[0])
             yield from _keys_of(root, definition, f"{dotted}.", inner, _home(inner))
-        elif _entries(value):
+        elif _entries(root, value):
             # Of a mapping from names, or of a list.
-            inner = _name_of(_entries(value))
+            inner = _name_of(_entries(root, value))
             yield dotted, _takes_entries(value), _default(key, value, required), meaning
-            definition = _resolved(root, _entries(value))
+            definition = _resolved(root, _entries(root, value))
             place = f"{dotted}.NAME." if value["type"] == "object" else f"{dotted}.N."
             yield from _keys_of(root, definition, place, inner, _home(inner))
         elif "$ref" in value and "properties" in _resolved(root, value):
@@ -172,10 +172,12 @@ def _either(root: dict[str, Any], variants: list[dict[str, Any]]) -> str:
     return ", ".join(names).replace('"', "")
 
 
-def _entries(value: dict[str, Any]) -> dict[str, Any]:
+def _entries(root: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
     """Return what a mapping from names or a list holds, where that has keys of its own."""
     inner = value.get("additionalProperties") or value.get("items")
-    return inner if isinstance(inner, dict) and "$ref" in inner else {}
+    if not isinstance(inner, dict) or "$ref" not in inner:
+        return {}
+    return inner if "properties" in _resolved(root, inner) else {}
 
 
 def _takes_entries(value: dict[str, Any]) -> str:

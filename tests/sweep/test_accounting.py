@@ -310,7 +310,18 @@ def test_a_raised_cap_lets_the_study_go_on_and_a_lower_one_is_refused(
     assert isinstance(raised, Claim)
     with pytest.raises(StudyError, match=r"budget.gpu_hours was 2.5, is now 1 \(it may only grow"):
         launch(cap=1.0)
+
+
+def test_a_launch_that_names_no_cap_leaves_the_one_that_holds(
+    launch: Launch, storage: Storage
+) -> None:
+    slots = launch(cap=1.5)
+    complete(slots, storage, 1.0)
+
     launch(cap=None)
+
+    assert slots.claim("node/pilot-0/1") is NoSlot.CAPPED
+    assert read_status(storage, "tiny").usage.cap_h == 1.5
 
 
 def test_a_cap_changes_no_end_of_the_study(
