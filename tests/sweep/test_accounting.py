@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import func, select, update
 
+from tests.sweep.test_local_sweep import assert_all_gone, await_status
 from tests.sweep.test_slots import claimed
 from tests.sweep.tiny import TINY, StudyFile, Sweep
 from wconv_sweep import studies
@@ -347,24 +348,22 @@ def test_a_real_study_stops_at_its_cap_and_goes_on_when_it_is_raised(
     facts = "schema: 1\ncluster: four\nlauncher: local\npilots: 1\ngpus_per_pilot: 4\n"
     profile.write_text(f"{facts}walltime_min: 60\n", "utf-8")
     launch = ["launch", "--cluster", str(profile), "--study"]
-    recipe = TINY["recipe"] | {"epochs": 40}
-    # The canary alone may use what it needs to start, for nothing is known of it yet.
-    cap = 4 * 25 / HOUR_S
+    recipe = TINY["recipe"] | {"epochs": 300}
+    cap = 4 * 8 / HOUR_S
 
-    path = study_file(recipe=recipe, budget={"trials": 400, "gpu_hours": cap})
+    path = study_file(recipe=recipe, budget={"trials": 12, "gpu_hours": cap})
     errors = sweep.run(*launch, str(path), status=1)
     (capped,) = json.loads(sweep.run("status", "--study", "tiny", "--json"))
     again = sweep.run(*launch, str(path), status=1)
-    path = study_file(recipe=recipe, budget={"trials": 400, "gpu_hours": 2 * cap})
-    sweep.run(*launch, str(path), status=1)
-    (raised,) = json.loads(sweep.run("status", "--study", "tiny", "--json"))
+    path = study_file(recipe=recipe, budget={"trials": 12, "gpu_hours": 100_000 * cap})
+    sweep.run(*launch, str(path), "--detach")
+    await_status(sweep, lambda status: bool(status["ended"] > capped["ended"]))
+    sweep.run("stop", "--study", "tiny")
+    assert_all_gone(sweep)
 
     assert "GPU-hours, and the next trial would pass the limit:" in errors
     assert again == errors
-    assert (capped["state"], raised["state"]) == ("capped", "capped")
-    assert capped["running"] == []
-    # A pilot that has nothing to claim ends within a second or two, which is billed, too.
+    assert (capped["state"], capped["running"]) == ("capped", [])
     assert capped["gpu_hours"]["of_trials"] <= cap
-    assert capped["gpu_hours"]["spent"] <= cap + 4 * 3 / HOUR_S
-    assert capped["ended"] <= raised["ended"] < 400
-    assert capped["gpu_hours"]["of_trials"] < raised["gpu_hours"]["of_trials"] <= 2 * cap
+    # Nothing is known of the canary's cost until it has started, which a busy machine delays.
+    assert capped["gpu_hours"]["spent"] <= cap + 4 * 60 / HOUR_S
