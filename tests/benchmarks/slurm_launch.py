@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from tests.slurm.studies import ClusterStudy
 from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY
 
-TRIALS, EPOCHS = 6, 40
+TRIALS, EPOCHS = 4, 40
 _EVENT = re.compile(r"^(\S+ \S+) INFO \S+ \S+ (pilot started|trial started|epoch received)(.*)$")
 
 
@@ -91,8 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _measure(box: SlurmBox, server: Server) -> Launch:
-    with tempfile.TemporaryDirectory() as folder:
-        study = ClusterStudy(Path(folder), box, server)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        study = stack.enter_context(closing(ClusterStudy(Path(folder), box, server)))
         study.profile(gpus=1)
         study.study(
             recipe=TINY["recipe"] | {"epochs": EPOCHS},
@@ -102,7 +104,7 @@ def _measure(box: SlurmBox, server: Server) -> Launch:
         began = time.time()
         study.launch()
         returned_s = time.time() - began
-        study.await_end()
+        study.await_end(within_s=900)
         events = list(_events(study.logs()))
         job = study.attempts()[0].owner.split("/")[0].removeprefix("slurm-")
         wait_until(lambda: box.states(job) == ["COMPLETED"], "accounting has heard of the end")

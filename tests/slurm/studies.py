@@ -3,13 +3,15 @@
 import os
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from optuna.trial import FrozenTrial
-from sqlalchemy import Row, make_url, select
+from sqlalchemy import Row, Select, make_url, select
 
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import JobProcess, wait_until
@@ -21,10 +23,12 @@ from wconv_sweep.storage import Storage, choose_url, open_storage
 from wconv_sweep.studies import close_client, optuna_client
 from wconv_sweep.tables import ATTEMPTS, SLOTS, AttemptOutcome, SlotState
 
+Answer = TypeVar("Answer")
+
 EPOCHS = 8
 TWELVE: dict[str, Any] = {
     "recipe": TINY["recipe"] | {"epochs": EPOCHS},
-    "data": {"name": "photographs", "options": {"crop_px": 32, "crops_per_epoch": 128}},
+    "data": {"name": "photographs", "options": {"crop_px": 32, "crops_per_epoch": 64}},
     "budget": {"trials": 12},
 }
 """Sections of a study whose trials take long enough for something to happen to them."""
@@ -55,31 +59,30 @@ class ClusterStudy(SlurmSweep):
 
     def __init__(self, folder: Path, box: SlurmBox, server: Server) -> None:
         super().__init__(folder, box, server)
-        self.server = server
+        self._storage: Storage | None = None
         self.profile(gpus=3, lease_s=LEASE_S, grace_s=GRACE_S)
         self.study(**TWELVE)
 
-    def storage(self) -> Storage:
-        """Open the study's storage."""
-        return open_storage(make_url(self.variable("WCONV_SWEEP_STORAGE")))
+    def close(self) -> None:
+        """Let go of the database."""
+        if self._storage is not None:
+            self._storage.close()
+
+    def ask(self, question: Callable[[Storage], Answer]) -> Answer:
+        """Return the answer of the study's storage, which may be away for a moment."""
+        if self._storage is None:
+            self._storage = open_storage(make_url(self.variable("WCONV_SWEEP_STORAGE")))
+        storage = self._storage
+        return storage.retrying(lambda: question(storage), patience_s=60)
 
     def read(self) -> StudyStatus:
         """Return what the storage holds of the study."""
-        storage = self.storage()
-        try:
-            return read_status(storage, "tiny")
-        finally:
-            storage.close()
+        return self.ask(lambda storage: read_status(storage, "tiny"))
 
     def held(self) -> list[Held]:
         """Return the trials that agents hold."""
-        storage = self.storage()
-        with storage.read() as connection:
-            rows = connection.execute(
-                select(SLOTS).where(SLOTS.c.state == SlotState.LEASED).order_by(SLOTS.c.trial)
-            ).all()
-        storage.close()
-        return [_held(row) for row in rows]
+        leased = select(SLOTS).where(SLOTS.c.state == SlotState.LEASED).order_by(SLOTS.c.trial)
+        return [_held(row) for row in self.ask(partial(_rows, leased))]
 
     def await_middle(self) -> Held:
         """Wait until trials have ended, and return one that is in its middle."""
@@ -89,7 +92,7 @@ class ClusterStudy(SlurmSweep):
             found[:] = [row for row in self.held() if 2 <= row.epoch <= EPOCHS - 3]
             return bool(found) and self.read().ended >= 1
 
-        wait_until(in_the_middle, "a trial is in its middle", within_s=180)
+        wait_until(in_the_middle, "a trial is in its middle", within_s=240)
         return found[0]
 
     def await_log(self, text: str, *, within_s: float = 120) -> None:
@@ -100,7 +103,7 @@ class ClusterStudy(SlurmSweep):
         """Return what all agents have logged."""
         return "".join(path.read_text("utf-8") for path in sorted(self.pilots.glob("*.err")))
 
-    def await_end(self, *, within_s: float = 300) -> StudyStatus:
+    def await_end(self, *, within_s: float = 400) -> StudyStatus:
         """Wait until the study is complete and none of its jobs is left; return it."""
 
         def ended() -> bool:
@@ -120,15 +123,10 @@ class ClusterStudy(SlurmSweep):
 
     def attempts(self) -> list[Row[Any]]:
         """Return all attempts in order, each with the number of its trial."""
-        storage = self.storage()
-        with storage.read() as connection:
-            rows = connection.execute(
-                select(ATTEMPTS, SLOTS.c.trial)
-                .join(SLOTS)
-                .order_by(SLOTS.c.trial, ATTEMPTS.c.attempt)
-            ).all()
-        storage.close()
-        return list(rows)
+        ordered = (
+            select(ATTEMPTS, SLOTS.c.trial).join(SLOTS).order_by(SLOTS.c.trial, ATTEMPTS.c.attempt)
+        )
+        return self.ask(partial(_rows, ordered))
 
     def attempts_of(self, held: Held) -> list[tuple[str, str | None]]:
         """Return how each attempt at a trial ended, and why."""
@@ -201,12 +199,15 @@ class ClusterStudy(SlurmSweep):
 
     def optuna_trials(self) -> list[FrozenTrial]:
         """Return the study's trials as Optuna reads them."""
-        storage = self.storage()
-        client = optuna_client(storage)
-        trials = client.get_all_trials(client.get_study_id_from_name("tiny"))
-        close_client(client, storage)
-        storage.close()
-        return trials
+
+        def trials(storage: Storage) -> list[FrozenTrial]:
+            client = optuna_client(storage)
+            try:
+                return client.get_all_trials(client.get_study_id_from_name("tiny"))
+            finally:
+                close_client(client, storage)
+
+        return self.ask(trials)
 
     def _account(self) -> str:
         lines = [
@@ -239,6 +240,11 @@ def trained_locally(folder: Path, **sections: Any) -> list[tuple[Any, ...]]:
         return results_of(read_status(storage, "tiny"))
     finally:
         storage.close()
+
+
+def _rows(query: Select[Any], storage: Storage) -> list[Row[Any]]:
+    with storage.read() as connection:
+        return list(connection.execute(query))
 
 
 def _held(row: Row[Any]) -> Held:

@@ -6,6 +6,7 @@ twice; no job and no process is left.
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...
 @pytest.fixture
 def study(
     tmp_path: Path, box: SlurmBox, postgres: Server, undisturbed: list[tuple[Any, ...]]
-) -> ClusterStudy:
-    return ClusterStudy(tmp_path, box, postgres)
+) -> Iterator[ClusterStudy]:
+    study = ClusterStudy(tmp_path, box, postgres)
+    yield study
+    study.close()
 
 
 def in_the_middle(study: ClusterStudy, *options: str, pilots: int = 2) -> Held:

@@ -1,5 +1,6 @@
 """From a launch to a complete study: several nodes, several ranks, trials that span nodes."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,13 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def study(tmp_path: Path, box: SlurmBox, postgres: Server) -> ClusterStudy:
+def study(tmp_path: Path, box: SlurmBox, postgres: Server) -> Iterator[ClusterStudy]:
     """A study folder with the profile that `clusters init` makes of the cluster."""
     study = ClusterStudy(tmp_path, box, postgres)
     (tmp_path / "box.yaml").unlink()
     study.run("clusters", "init", "--output", "box.yaml")
-    return study
+    yield study
+    study.close()
 
 
 def test_trials_of_two_ranks_fill_two_nodes_and_end_with_the_numbers_they_have_locally(
