@@ -173,7 +173,7 @@ def _seen(spec: TrialSpec, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, T
     weights: dict[str, Tensor] = {}
     batches: list[tuple[Tensor, Tensor]] = []
 
-    def engine(model: nn.Module, density: tuple[float, ...]) -> DensityEngine:
+    def engine(model: nn.Module, density: tuple[float, ...], _: object) -> DensityEngine:
         weights.update({name: value.clone() for name, value in model.state_dict().items()})
         return DensityEngine(model, density)
 
@@ -188,7 +188,7 @@ def _seen(spec: TrialSpec, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, T
         monkeypatch.setattr(task, "train_batch", train_batch)
         return task
 
-    monkeypatch.setattr(training, "DensityEngine", engine)
+    monkeypatch.setattr(training, "density_engine", engine)
     monkeypatch.setattr(training, "load_task", data)
     train(spec, Recorder())
     monkeypatch.undo()
