@@ -5,13 +5,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test test-fast lint slurm docs bench clean
+.PHONY: quickstart test test-fast lint slurm docs bench clean browser
 
 quickstart: .venv/.for-run
 	$(BIN)/wconv-sweep launch --cluster local --study quickstart
 
 # The quick checks come first: a mistake shows within a minute.
-test: lint test-fast slurm
+test: lint test-fast slurm browser
 	$(BIN)/python -m pytest -m slow
 	$(MAKE) docs
 
@@ -63,6 +63,10 @@ slurm:
 	@for program in slurmctld slurmd slurmdbd munged mariadbd ip; do \
 	  PATH="$$PATH:/usr/sbin:/sbin" command -v $$program > /dev/null || missing=yes; done; \
 	if [ "$$missing" ]; then ( $(call system,$(SLURM)) ) || echo "Tests on a SLURM cluster: skipped"; fi
+
+# The tests that look at pages take Chromium; without it they are skipped and say so.
+browser:
+	@command -v chromium > /dev/null || ( $(call system,chromium) ) || echo "Tests in a browser: skipped"
 
 # Install Debian packages, or say plainly that they are missing. A service that comes with one is
 # not started: the tests run daemons of their own.
