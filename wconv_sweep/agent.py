@@ -140,6 +140,7 @@ class Agent:
         self._idle: queue.SimpleQueue[Lane] = queue.SimpleQueue()
         self._busy: set[Lane] = set()
         self._failure: BaseException | None = None
+        self._show_life_at = 0.0
 
     def work(self) -> str | None:
         """Claim and train until there is nothing left to claim; return why.
@@ -176,6 +177,7 @@ class Agent:
                 self._end.begin()
                 break
             idle += self._wait_for_lanes(WAIT_S)
+            self._look_alive()
         self._wind_up()
         return why
 
@@ -238,7 +240,7 @@ class Agent:
         """Return the next claims; None while the storage is away."""
         try:
             # First: whoever has been replaced claims nothing.
-            self._parts.sign_of_life()
+            self._show_life()
             if self._end.superseded:
                 return None
             self._replay()
@@ -247,6 +249,19 @@ class Agent:
             logger.warning(event("storage is away, nothing claimed", why=error))
             return None
         return claims
+
+    def _look_alive(self) -> None:
+        """Show life from time to time, also while all lanes are busy."""
+        if time.monotonic() >= self._show_life_at:
+            try:
+                self._show_life()
+            except StorageAway:
+                # The lanes say so; the next look comes as late as after a success.
+                self._show_life_at = time.monotonic() + self._order.lease_s / 6
+
+    def _show_life(self) -> None:
+        self._parts.sign_of_life()
+        self._show_life_at = time.monotonic() + self._order.lease_s / 6
 
     def _replay(self) -> None:
         replayed = replay(
@@ -299,6 +314,7 @@ class Agent:
             logger.info(event("stopping", why=self._end.why, lanes=len(self._busy)))
         while self._busy and not self._end.is_hopeless:
             self._wait_for_lanes(WAIT_S)
+            self._look_alive()
         for lane in self._busy:
             logger.error(event("trial does not end, pilot ends without it", lane=lane.number))
         if self._failure is not None:

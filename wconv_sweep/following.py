@@ -118,7 +118,6 @@ class Following:
         try:
             self._spool.flush()
             self._note(self._parts.slots.heartbeat(self._claim))
-            self._parts.sign_of_life()
         except StorageAway as error:
             self._miss(error)
 

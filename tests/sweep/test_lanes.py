@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.sweep.test_local_sweep import (
     await_status,
     launch,
     optuna_states,
+    until,
 )
 from tests.sweep.test_node_share import order as order_of
 from tests.sweep.tiny import TINY, Sweep
@@ -54,6 +56,10 @@ def ordered(folder: Path, sections: dict[str, Any], **facts: Any) -> tuple[Stora
     path = folder / "order.json"
     path.write_text(order.model_dump_json(), "utf-8")
     return storage, path
+
+
+def wait_for(reached: Callable[[], bool]) -> None:
+    assert any(reached() for _ in until(deadline_s=120))
 
 
 def storage_of(sweep: Sweep) -> Storage:
@@ -104,6 +110,29 @@ def test_trials_side_by_side_end_with_the_numbers_they_have_alone(
         if " trial complete " in line:
             assert " lane-" in line
             assert f"/trial-{line.split('trial=')[1].split()[0]} " in line
+
+
+def test_a_pilot_is_seen_while_all_its_lanes_are_busy(tmp_path: Path) -> None:
+    long = {"recipe": TINY["recipe"] | {"epochs": 100_000}, "budget": {"trials": 1}}
+    storage, order = ordered(tmp_path, long, lease_s=1.0)
+
+    def seen_for_s() -> float:
+        with storage.read() as connection:
+            row = connection.execute(select(PILOTS)).one_or_none()
+        return 0.0 if row is None else float(row.seen_at - row.started_at)
+
+    def epochs() -> int:
+        return read_status(storage, "tiny").trials[0].epoch
+
+    with subprocess.Popen([sys.executable, "-m", "wconv_sweep.pilot", str(order)]) as pilot:
+        # Reports alone renew the lease: an epoch is shorter than the time between renewals.
+        wait_for(lambda: epochs() > 0)
+        before = seen_for_s()
+        wait_for(lambda: seen_for_s() > before)
+        pilot.terminate()
+
+    storage.close()
+    assert pilot.returncode == 0
 
 
 def test_trials_of_two_ranks_take_two_gpus_each(sweep: Sweep) -> None:
