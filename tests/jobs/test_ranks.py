@@ -423,7 +423,7 @@ def test_ranks_end_with_their_agent_also_while_they_hang_in_a_collective(
         agent.kill()
 
         agent.wait(20)
-        wait_until(lambda: not any(is_alive(pid) for pid in left if pid is not None), 10)
+        wait_until(lambda: not any(is_alive(pid) for pid in left if pid is not None))
 
 
 def test_a_long_temporary_folder_does_not_keep_ranks_from_starting(
