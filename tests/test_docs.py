@@ -134,6 +134,7 @@ def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
         ("clusters.md", "<!-- keys: slurm -->", SlurmProfile),
     ],
 )
+@pytest.mark.slow
 def test_every_key_has_a_row_with_a_meaning(
     page: str, request_line: str, model: type[BaseModel]
 ) -> None:

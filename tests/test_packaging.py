@@ -42,6 +42,7 @@ def test_a_source_root_is_no_package(name: str) -> None:
     ("package", "name"),
     [("wconv_studies", "quickstart.yaml"), ("wconv_slurm_templates", "local.yaml")],
 )
+@pytest.mark.slow
 def test_data_files_are_found_in_the_installed_package(package: str, name: str) -> None:
     assert files(package).joinpath(name).read_text("utf-8").startswith("#")
 

@@ -34,6 +34,7 @@ def step_once(ablation: Ablation) -> tuple[Tensor, Tensor]:
     return before, conv.weight.detach()[0, 0]
 
 
+@pytest.mark.slow
 def test_initial_weights_alone_start_scaled_and_step_like_plain_convolution() -> None:
     before, after = step_once("initial weights")
 

@@ -231,6 +231,7 @@ def test_annotations_that_an_option_may_have(
         "import wconv_jobs.data.image_folder",
     ],
 )
+@pytest.mark.slow
 def test_a_login_node_never_imports_torch(statements: str) -> None:
     code = f"import sys\n{statements}\nsys.exit('torch' in sys.modules)"
 
@@ -250,6 +251,7 @@ def test_the_metrics_of_a_data_set_are_known_without_loading_it(name: str) -> No
 
 
 @pytest.mark.parametrize("kind", ["models", "data"])
+@pytest.mark.slow
 def test_every_model_and_data_set_has_options_for_a_smoke_run(kind: Kind) -> None:
     for name in names(kind):
         folder = {"folder": "x"} if kind == "data" and reads_files(name) else {}

@@ -76,6 +76,7 @@ def test_a_run_killed_while_it_saves_is_resumed_from_the_old_checkpoint_and_tidi
     assert [path.name for path in parts.iterdir()] == ["checkpoint.pt"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_replaced_by_a_rename(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +98,7 @@ def test_the_checkpoint_of_another_trial_is_refused(tmp_path: Path) -> None:
         train(denoising(tmp_path, density=(0.8,)), Recorder())
 
 
+@pytest.mark.slow
 def test_a_trial_that_moved_and_got_another_deadline_resumes(tmp_path: Path) -> None:
     _stopped_after_1(tmp_path / "old")
     (tmp_path / "old").rename(tmp_path / "new")
@@ -132,6 +134,7 @@ def test_a_checkpoint_is_never_executed(tmp_path: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
+@pytest.mark.slow
 def test_an_unreadable_checkpoint_is_refused_and_the_message_says_what_to_delete(
     tmp_path: Path, content: bytes | None
 ) -> None:

@@ -350,6 +350,7 @@ prepare_data("cifar100", {"folder": sys.argv[1], "verify": False}, on_progress)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_that_prepare_at_once_leave_one_good_result(
     unprepared: Path, prepared_once: Path
 ) -> None:
@@ -391,6 +392,7 @@ def test_nothing_that_a_login_node_does_imports_torch(unprepared: Path) -> None:
     subprocess.run([sys.executable, "-c", code, str(unprepared)], check=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_made_up_data_are_the_same_whoever_makes_them(prepared_once: Path, tmp_path: Path) -> None:
     made_up = "import sys; from wconv_jobs.catalog import *; "
     made_up += "generate_data('cifar100', Path(sys.argv[1]))"

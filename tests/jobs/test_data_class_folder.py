@@ -374,6 +374,7 @@ prepare_data("class_folder", {"folder": sys.argv[1], "image_px": 8}, on_progress
 """
 
 
+@pytest.mark.slow
 def test_two_processes_that_prepare_at_once_leave_one_good_result(tmp_path: Path) -> None:
     _two_classes(tmp_path)
     command = [sys.executable, "-c", _PREPARE, str(tmp_path)]
@@ -398,6 +399,7 @@ def test_a_killed_preparation_is_not_taken_for_prepared(tmp_path: Path) -> None:
     assert check_data("class_folder", _options(tmp_path), thorough=True) == []
 
 
+@pytest.mark.slow
 def test_a_smoke_run_needs_nothing_but_made_up_data_and_no_torch_before(tmp_path: Path) -> None:
     options = {"folder": str(tmp_path), **smoke_options("data", "class_folder")}
     code = (

@@ -62,6 +62,7 @@ def _whole(folder: Path) -> None:
             os.link(folder / "black.png", folder / name / file)
 
 
+@pytest.mark.slow
 def test_the_papers_split_is_750_50_and_100(tmp_path: Path) -> None:
     _whole(tmp_path)
     options: dict[str, Any] = {"folder": str(tmp_path), "crop_px": 12}
@@ -486,6 +487,7 @@ def test_the_shape_of_a_sample_follows_the_default_of_load() -> None:
     assert default_of("data", "div2k", "validation_images") == 50
 
 
+@pytest.mark.slow
 def test_checking_and_preparing_do_not_import_torch(made_up: Path) -> None:
     code = (
         "import sys; from wconv_jobs.catalog import *; "

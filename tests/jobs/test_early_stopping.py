@@ -119,6 +119,7 @@ def test_an_interrupted_run_remembers_the_best_epoch(tmp_path: Path, losses: lis
     assert same_state(saved(tmp_path / "parts"), saved(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_without_early_stopping_no_second_set_of_weights_is_kept(tmp_path: Path) -> None:
     result = train(denoising(tmp_path), Recorder())
 

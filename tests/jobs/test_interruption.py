@@ -149,6 +149,7 @@ class _Killed(BaseException):
     """What a test raises where a real run would be killed."""
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_after_a_checkpoint_within_an_epoch_goes_on_from_there(
     tmp_path: Path,
 ) -> None:
@@ -174,6 +175,7 @@ def test_a_run_that_is_killed_after_a_checkpoint_within_an_epoch_goes_on_from_th
     assert same_state(saved(tmp_path / "parts"), saved(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_the_losses_of_an_interrupted_epoch_count_the_same_on_another_number_of_ranks(
     tmp_path: Path,
 ) -> None:

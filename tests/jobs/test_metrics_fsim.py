@@ -25,6 +25,7 @@ def _fsim(output_BCHW: Tensor, target_BCHW: Tensor) -> float:
     ("height", "width"),
     [(48, 64), (47, 64), (48, 63), (47, 63), (63, 20), (7, 5), (384, 401), (642, 641)],
 )
+@pytest.mark.slow
 def test_it_equals_the_reference(height: int, width: int) -> None:
     output_HWC, target_HWC = noisy_photograph(height, width)
 

@@ -24,6 +24,7 @@ def _score(name: str, output_BCHW: Tensor, target_BCHW: Tensor) -> float:
     ("height", "width", "noise_sigma"),
     [(48, 64, 5), (48, 64, 100), (47, 63, 100), (384, 401, 25), (642, 641, 100)],
 )
+@pytest.mark.slow
 def test_it_equals_the_reference(height: int, width: int, noise_sigma: float) -> None:
     output_HWC, target_HWC = noisy_photograph(height, width, noise_sigma)
 

@@ -63,6 +63,7 @@ def _small(seed: int = 0, **options: Any) -> nn.Module:
         (GAUSSIAN, 185_383_313),
     ],
 )
+@pytest.mark.slow
 def test_number_of_parameters(options: dict[str, Any], parameters: int) -> None:
     with torch.device("meta"):
         model = build_model("cgnet", **options)
@@ -74,6 +75,7 @@ def test_number_of_parameters(options: dict[str, Any], parameters: int) -> None:
     ("options", "millions"),
     [({}, 15_437), ({"kernel_size": 5}, 15_818), ({"width": 8, **ONE_BLOCK}, 106)],
 )
+@pytest.mark.slow
 def test_multiplications_for_an_image_of_128_pixels(
     options: dict[str, Any], millions: int
 ) -> None:

@@ -169,6 +169,7 @@ def test_neurons_keep_the_memory_format() -> None:
 
 # torch itself instantiates the Function that it traces.
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.slow
 def test_neurons_can_be_compiled_as_one_graph() -> None:
     current_NCHW = _random(4, 1, 2, 2).requires_grad_()
     neurons = LeakyNeurons(2)

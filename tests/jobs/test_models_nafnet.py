@@ -65,6 +65,7 @@ def test_number_of_parameters(options: dict[str, Any], parameters: int) -> None:
 @pytest.mark.parametrize(
     ("options", "millions"), [({}, 4_014), ({"kernel_size": 5}, 4_224), ({"width": 16}, 1_033)]
 )
+@pytest.mark.slow
 def test_multiplications_for_an_image_of_128_pixels(
     options: dict[str, Any], millions: int
 ) -> None:

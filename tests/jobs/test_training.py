@@ -45,6 +45,7 @@ def _killed_at(epoch: int) -> Callable[[Report], Verdict]:
 
 
 @pytest.mark.parametrize("make", [denoising, classification])
+@pytest.mark.slow
 def test_a_run_that_is_stopped_and_resumed_ends_bitwise_like_one_that_is_not(
     tmp_path: Path, make: Make
 ) -> None:
@@ -82,6 +83,7 @@ def test_a_run_killed_before_its_report_is_answered_loses_nothing(
     assert same_state(saved(tmp_path / "parts"), saved(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_last_report_is_answered_only_repeats_the_report(
     tmp_path: Path,
 ) -> None:
@@ -145,6 +147,7 @@ def _sgd(model: nn.Module) -> Optimizer:
 
 @pytest.mark.parametrize(("make", "optimizer_of"), [(denoising, _adam), (classification, _sgd)])
 @pytest.mark.parametrize("density", [(0.7,), (0.0,), (1.0,)])
+@pytest.mark.slow
 def test_the_trajectory_is_bitwise_that_of_the_multiplication_in_forward(
     tmp_path: Path,
     make: Make,
@@ -209,6 +212,7 @@ def test_trials_of_all_densities_start_from_the_same_weights_and_see_the_same_da
 
 
 @pytest.mark.parametrize("change", [{"replicate": 1}, {"study_seed": 4}])
+@pytest.mark.slow
 def test_replicates_and_studies_differ_in_weights_and_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ) -> None:
@@ -220,6 +224,7 @@ def test_replicates_and_studies_differ_in_weights_and_data(
     assert not any(same_state(one, two) for one, two in zip(batches, other[1], strict=True))
 
 
+@pytest.mark.slow
 def test_the_noise_of_the_test_does_not_depend_on_the_density(tmp_path: Path) -> None:
     results = [
         train(denoising(tmp_path / str(d), density=(d,), epochs=1), Recorder()) for d in (0.3, 1.0)
@@ -242,6 +247,7 @@ def test_a_pruned_run_ends_at_that_epoch_with_a_checkpoint(tmp_path: Path) -> No
     assert [report["epoch"] for report in saved(tmp_path)["reports"]] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_run_past_its_deadline_stops_after_a_step_with_a_checkpoint(tmp_path: Path) -> None:
     late, again, in_time = Recorder(), Recorder(), Recorder()
 
@@ -324,6 +330,7 @@ def test_the_clipped_step_has_the_length_of_the_bound(
     assert float(step.norm()) == pytest.approx(1e-3, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_label_smoothing_mixes_the_loss_with_that_of_the_uniform_distribution(
     tmp_path: Path,
 ) -> None:

@@ -127,6 +127,7 @@ def test_a_kernel_of_size_five_equals_the_equation(ndim: int, dtype: torch.dtype
     padding=st.integers(0, 3),
     mode=st.sampled_from(MODES),
 )
+@pytest.mark.slow
 def test_any_2d_layer_equals_the_equation(
     density: list[float], stride: int, dilation: int, padding: int, mode: str
 ) -> None:

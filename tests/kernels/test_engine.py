@@ -68,6 +68,7 @@ def train_both(engine: Run, reference: Run, steps: int) -> None:
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.slow
 def test_fifty_steps_equal_the_reference_bitwise(name: str) -> None:
     model = small_resnet()
     engine = engine_run(model, 0.7, OPTIMIZERS[name])

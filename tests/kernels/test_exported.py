@@ -51,6 +51,7 @@ def test_one_of_several_studies_is_named(tmp_path: Path) -> None:
         ("- !!python/object/apply:os.getcwd []", "is neither YAML nor JSON"),
     ],
 )
+@pytest.mark.slow
 def test_what_is_no_export_is_refused_by_name(tmp_path: Path, text: str, problem: str) -> None:
     path = written(tmp_path, text)
 

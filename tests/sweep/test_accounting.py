@@ -228,6 +228,7 @@ def test_before_a_trial_has_ended_its_epochs_tell_the_cost(
     assert slots.heartbeat(canary) is StudyState.ACTIVE
 
 
+@pytest.mark.slow
 def test_idle_gpus_of_a_pilot_are_part_of_what_a_trial_costs(
     launch: Launch, storage: Storage
 ) -> None:

@@ -233,6 +233,7 @@ def test_a_wrong_setting_of_a_launch_gets_status_2(
     assert list(empty_folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_listing_studies_does_not_load_torch() -> None:
     code = (
         "import sys\n"

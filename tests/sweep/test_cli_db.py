@@ -93,6 +93,7 @@ def test_nothing_is_overwritten_unless_it_is_forced(
     assert _content("sqlite:///b.db", empty_folder) == before
 
 
+@pytest.mark.slow
 def test_a_restored_storage_takes_nothing_from_the_log_of_a_deleted_one(
     monkeypatch: Monkey, capsys: Capture, tiny_config: StudyConfig, empty_folder: Path
 ) -> None:

@@ -21,6 +21,7 @@ def few(study_file: StudyFile) -> str:
     return str(study_file(search=LINE, budget={"trials": 8}))
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_for_each_budget_workers_and_way_of_naming(
     few: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

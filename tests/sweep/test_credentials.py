@@ -41,6 +41,7 @@ def test_the_password_moves_to_a_file_that_libpq_reads(
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.mark.slow
 def test_a_server_really_takes_the_password_from_the_file(
     postgres: Server, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ def version_1(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
     return url
 
 
+@pytest.mark.slow
 def test_an_older_storage_is_refused_with_the_command_that_upgrades_it(version_1: URL) -> None:
     for use in (open_storage, create_storage):
         with pytest.raises(StorageError) as caught:

@@ -170,6 +170,7 @@ def test_a_statement_that_hangs_is_cut_off(postgres: Server) -> None:
 
 
 @pytest.mark.usefixtures("short_timeouts")
+@pytest.mark.slow
 def test_a_frozen_process_holds_its_locks_for_a_moment_only(postgres: Server) -> None:
     frozen, other = (Storage(postgres.database()) for _ in range(2))
     take = text("SELECT pg_advisory_xact_lock(1)")
@@ -210,6 +211,7 @@ def test_optunas_client_shares_the_one_connection_of_the_process(
     assert row == (1,)
 
 
+@pytest.mark.slow
 def test_the_error_that_optuna_wraps_is_recognised(
     server_storage: Storage, postgres: Server
 ) -> None:

@@ -117,6 +117,7 @@ def test_a_login_needs_the_password(running: PersonalServer, tmp_path: Path) -> 
         psycopg.connect(url, password="guessed")
 
 
+@pytest.mark.slow
 def test_all_files_are_the_users_alone(running: PersonalServer) -> None:
     for path in (running.folder, *running.folder.rglob("*")):
         found = path.lstat()
@@ -487,6 +488,7 @@ def test_programs_see_no_password_of_the_environment(monkeypatch: pytest.MonkeyP
     assert "PATH=" in output
 
 
+@pytest.mark.slow
 def test_a_program_that_fails_is_shown_with_its_last_lines() -> None:
     with pytest.raises(StorageError, match=r"sh -c 'echo why >&2; exit 3' failed with .* 3: why"):
         run_program(["sh", "-c", "echo why >&2; exit 3"])

@@ -252,6 +252,7 @@ def test_made_up_data_have_no_checksums() -> None:
     assert catalog.data_checksums("photographs", {}) == {}
 
 
+@pytest.mark.slow
 def test_the_command_line_refuses_a_changed_program_in_one_line(
     study_file: StudyFile,
     empty_folder: Path,

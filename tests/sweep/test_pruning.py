@@ -55,6 +55,7 @@ def optuna_trials(storage: Storage) -> list[optuna.trial.FrozenTrial]:
 
 
 @pytest.mark.parametrize("pruner", PRUNERS, ids=lambda pruner: str(pruner["name"]))
+@pytest.mark.slow
 def test_every_pruner_stops_bad_trials_early_and_ends_their_slots(
     storage: Storage, pruner: dict[str, Any]
 ) -> None:

@@ -273,6 +273,7 @@ def test_a_smoke_run_never_stands_beside_published_values(
     assert {row["published"] for row in csv_rows(storage) if row["study"] != "verified"} == {""}
 
 
+@pytest.mark.slow
 def test_the_notes_say_that_a_best_density_is_one_run_of_one_seed(
     studies: Studies, storage: Storage
 ) -> None:
@@ -545,6 +546,7 @@ def test_a_report_without_a_result_says_so(studies: Studies, storage: Storage) -
         report(storage, "other")
 
 
+@pytest.mark.slow
 def test_the_report_loads_neither_torch_nor_optuna() -> None:
     code = (
         "import sys, wconv_sweep.report_formats\n"
@@ -566,6 +568,7 @@ def test_the_report_loads_neither_torch_nor_optuna() -> None:
         (["--format", "csv"], "table,study,recipe,architecture,kernel_size,variant,density,"),
     ],
 )
+@pytest.mark.slow
 def test_the_command_prints_the_report(
     studies: Studies,
     storage: Storage,

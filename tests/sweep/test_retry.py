@@ -93,6 +93,7 @@ def test_a_retry_that_is_repeated_changes_nothing(slots: SlotTable, storage: Sto
         ([1, 0, 7], "trial 0 did not fail (it is complete); trial 7 does not exist."),
     ],
 )
+@pytest.mark.slow
 def test_trials_that_did_not_fail_are_named_and_nothing_is_changed(
     slots: SlotTable, storage: Storage, trials: list[int], message: str
 ) -> None:

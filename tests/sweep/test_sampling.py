@@ -46,6 +46,7 @@ def sobol(config: StudyConfig, number: int) -> list[tuple[float, ...]]:
 
 
 @pytest.mark.parametrize("sampler", MODELS, ids=str)
+@pytest.mark.slow
 def test_every_sampler_proposes_within_the_bounds_and_the_same_each_time(
     sqlite_storage: Storage, sampler: dict[str, Any]
 ) -> None:
@@ -60,6 +61,7 @@ def test_every_sampler_proposes_within_the_bounds_and_the_same_each_time(
 
 
 @pytest.mark.parametrize("sampler", [MODELS[each] for each in (0, 2, 3, 7, 8)], ids=str)
+@pytest.mark.slow
 def test_a_new_agent_proposes_what_the_one_before_would_have(
     storage: Storage, sampler: dict[str, Any]
 ) -> None:
@@ -76,6 +78,7 @@ def test_a_new_agent_proposes_what_the_one_before_would_have(
     assert changing == undisturbed
 
 
+@pytest.mark.slow
 def test_a_sampler_with_a_model_learns_from_the_trials(sqlite_storage: Storage) -> None:
     proposed = launched(
         sqlite_storage, study_of({"name": "gp", "startup_trials": 3}, trials=12)
@@ -88,6 +91,7 @@ def test_a_sampler_with_a_model_learns_from_the_trials(sqlite_storage: Storage) 
     assert min(map(distance, proposed[-4:])) < min(map(distance, proposed[:2]))
 
 
+@pytest.mark.slow
 def test_cmaes_moves_on_from_the_generations_of_all_agents(storage: Storage) -> None:
     config = study_of({"name": "cmaes"}, trials=81, epochs=1)
     launched(storage, config)
@@ -251,6 +255,7 @@ def test_a_sampler_that_repeats_itself_is_replaced_by_chance(
     assert len(asked) == sampling.TRIES + 1
 
 
+@pytest.mark.slow
 def test_other_studies_of_the_storage_change_no_proposal(sqlite_storage: Storage) -> None:
     alone = launched(sqlite_storage, study_of(MODELS[0], name="alone")).work()
 

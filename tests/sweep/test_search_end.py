@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from tests.sweep.searching import Curve, launched, study_of
 from wconv_sweep.slots import NoSlot
 from wconv_sweep.status import read_status
@@ -46,6 +48,7 @@ def test_where_the_density_has_no_effect_the_search_ends_at_its_minimum(storage:
     assert [row.stage for row in status.trials[-4:]] == ["confirm"] * 4
 
 
+@pytest.mark.slow
 def test_never_before_the_minimum(sqlite_storage: Storage) -> None:
     searcher = launched(sqlite_storage, study(trials=30, minimum=25))
 

@@ -85,6 +85,7 @@ def test_options_and_fixed_points_can_be_added(study_file: StudyFile) -> None:
         ),
     ],
 )
+@pytest.mark.slow
 def test_a_wrong_setting_is_named_as_it_was_typed(
     study_file: StudyFile, setting: str, problem: str
 ) -> None:

@@ -38,6 +38,7 @@ def flat(_: Sequence[float]) -> float:
 
 
 @pytest.mark.parametrize("sampler", LEARNING, ids=lambda sampler: sampler["name"])
+@pytest.mark.slow
 def test_one_simulated_worker_tries_the_densities_of_a_real_pilot(
     sqlite_storage: Storage, sampler: dict[str, Any]
 ) -> None:
@@ -94,6 +95,7 @@ def test_replicates_repeat_a_density_and_draw_another_seed() -> None:
     assert all(a.value != b.value for a, b in zip(first, second, strict=True))
 
 
+@pytest.mark.slow
 def test_a_confirmation_that_does_not_fit_is_left_out_and_a_grid_keeps_its_size() -> None:
     grid = study_of({"name": "grid", "points": [5]}, bounds=LINE, confirm=CONFIRM)
 
@@ -113,6 +115,7 @@ def test_shares_are_those_of_the_bounds() -> None:
     assert shares(config, (0.3, 2.0)) == pytest.approx([0.25, 1.5])
 
 
+@pytest.mark.slow
 def test_noise_is_a_seed_sigma_and_the_best_of_21_promises_as_much_as_chance_does() -> None:
     config = study_of({"name": "random"}, bounds=LINE)
     studies = [train_on(config, flat, 8, 21, seed=seed) for seed in range(300)]
@@ -167,6 +170,7 @@ def test_budgets_are_compared_where_the_sampler_has_a_choice() -> None:
     assert standard_budgets(grid) == [5]
 
 
+@pytest.mark.slow
 def test_a_simulation_is_the_same_each_time_and_tells_how_far_it_is() -> None:
     config = study_of({"name": "random"}, bounds=LINE, confirm=CONFIRM)
     told: list[tuple[int, int]] = []

@@ -225,6 +225,7 @@ def test_a_spool_is_adopted_again_when_the_heir_dies_over_it(
 
 
 @pytest.mark.parametrize("own_prefix", [OWN, "node/pilot-1/"])
+@pytest.mark.slow
 def test_a_spool_is_dropped_once_its_slot_has_got_as_far(
     spool: Spool,
     slots: SlotTable,

@@ -98,6 +98,7 @@ def test_all_densities_are_confirmed_on_the_same_fresh_seeds(storage: Storage) -
     assert {row.replicate for row in searched} == {0}
 
 
+@pytest.mark.slow
 def test_the_best_expected_is_nearer_to_the_best_than_any_trial(sqlite_storage: Storage) -> None:
     searcher = launched(sqlite_storage, study(trials=40))
     searcher.work()
@@ -109,6 +110,7 @@ def test_the_best_expected_is_nearer_to_the_best_than_any_trial(sqlite_storage: 
     assert expected.density == pytest.approx((0.3, 0.9), abs=0.05)
 
 
+@pytest.mark.slow
 def test_many_that_find_the_search_ended_open_one_confirmation(storage: Storage) -> None:
     config = study(trials=14)
     search_to_its_end(launched(storage, config))
@@ -310,6 +312,7 @@ def test_an_ablation_takes_density_and_seeds_of_the_confirmation(storage: Storag
     assert {row.density for row in rows} == {status.confirmation.named.density}
 
 
+@pytest.mark.slow
 def test_an_ablation_may_follow_a_study_that_has_ended(sqlite_storage: Storage) -> None:
     config = study(trials=14)
     searcher = launched(sqlite_storage, config)

@@ -15,6 +15,7 @@ def noisy_parabola(trials: int, noise: float, seed: int = 0) -> Surrogate:
     return fit(density[:, None], 30 - 4 * (density - 0.9) ** 2 + draw, BOUNDS, "maximize")
 
 
+@pytest.mark.slow
 def test_the_mean_names_the_optimum_that_the_luckiest_run_misses() -> None:
     errors, lucky = [], []
     for seed in range(10):

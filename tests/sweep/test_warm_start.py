@@ -102,6 +102,7 @@ def test_flat_sources_give_densities_far_from_each_other(sqlite_storage: Storage
     assert all(b - a > 0.15 for a, b in itertools.pairwise(points))
 
 
+@pytest.mark.slow
 def test_a_source_that_is_sure_gives_its_best_density_alone(sqlite_storage: Storage) -> None:
     source(sqlite_storage, peak)  # without noise
     surrogate = surrogate_of(*_trials_and_config(sqlite_storage, "source"))
@@ -110,6 +111,7 @@ def test_a_source_that_is_sure_gives_its_best_density_alone(sqlite_storage: Stor
     assert likely_points(surrogate, seed=0) == [surrogate.best_point()]
 
 
+@pytest.mark.slow
 def test_they_are_slots_of_the_search_and_the_sampler_goes_on_from_them(
     sqlite_storage: Storage,
 ) -> None:

@@ -99,6 +99,7 @@ def test_a_file_without_keys_is_refused(tmp_path: Path, text: str) -> None:
     ],
     ids=["control character", "list as key", "endless anchor", "deep nesting", "no such date"],
 )
+@pytest.mark.slow
 def test_strange_yaml_gets_a_line_and_no_traceback(tmp_path: Path, text: str) -> None:
     (problem, *_) = problems_of(tmp_path, text)
 
