@@ -37,16 +37,31 @@ class AttemptLog:
         Raises:
             StudyError: the attempt has output, but of other ranks.
         """
-        found = sorted(self.folder.rglob("std*.log"))
-        ranks = sorted({int(path.parent.name) for path in found if path.parent.name.isdigit()})
-        if ranks and rank not in ranks:
-            known = ", ".join(str(number) for number in ranks)
+        found = self._files_by_rank()
+        if found and rank not in found:
+            known = ", ".join(str(number) for number in sorted(found))
             raise StudyError(
                 f"--rank {rank}: attempt {self.attempt} of trial {self.trial} has no output of "
                 f"this rank, but of {known}."
             )
-        own = [path for path in found if path.parent.name == str(rank)]
-        return sorted(own, key=lambda path: path.name, reverse=True)
+        return sorted(found.get(rank, []), key=lambda path: path.name, reverse=True)
+
+    def _files_by_rank(self) -> dict[int, list[Path]]:
+        """Each node counts its ranks from 0, those of node n lie in `node_n`; n = 0 has none."""
+        places = [
+            (path, self._node_of(path), int(path.parent.name))
+            for path in self.folder.rglob("std*.log")
+            if path.parent.name.isdigit()
+        ]
+        per_node = 1 + max((local for _, _, local in places), default=0)
+        found: dict[int, list[Path]] = {}
+        for path, node, local in places:
+            found.setdefault(node * per_node + local, []).append(path)
+        return found
+
+    def _node_of(self, path: Path) -> int:
+        first = path.relative_to(self.folder).parts[0]
+        return int(first.removeprefix("node_")) if first.startswith("node_") else 0
 
 
 def attempts_of(storage: Storage, study: str, trial: int) -> list[AttemptLog]:

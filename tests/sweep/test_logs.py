@@ -89,6 +89,23 @@ def test_what_is_not_there_is_said(
     assert "holds no such study" in problem("0", "--study", "other")
 
 
+def test_ranks_are_counted_over_all_nodes_of_a_trial(
+    sqlite_storage: Storage, slots: SlotTable
+) -> None:
+    claimed(slots)
+    folder = RunFolder.of(sqlite_storage.folder, "tiny").attempt_logs(0, 1)
+    for node, inner in enumerate(("attempt_1_abc", "node_1/node_1_abc")):
+        for local in (0, 1):
+            place = folder / inner / "attempt_0" / str(local)
+            place.mkdir(parents=True)
+            (place / "stdout.log").write_text(f"node {node}, its rank {local}", "utf-8")
+    (log,) = trial_logs.attempts_of(sqlite_storage, "tiny", 0)
+
+    texts = ["".join(trial_logs.text_of(log, rank)) for rank in range(4)]
+
+    assert texts == [f"node {node}, its rank {local}" for node in (0, 1) for local in (0, 1)]
+
+
 def test_following_ends_with_the_attempt_and_misses_nothing(
     sqlite_storage: Storage, slots: SlotTable
 ) -> None:
