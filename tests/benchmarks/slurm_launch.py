@@ -5,9 +5,8 @@
 Starts the test cluster and a PostgreSQL server on this machine, launches a small study on one
 pilot with one GPU (there need not be any), and reads times off the agent's log and accounting.
 Everything on the way is real but the network: on a site, add the wait in the queue and the time
-that its file system takes to load torch. A trial of this study trains for some seconds; the
-share of the allocation that goes to training grows with that time, and the time around a trial,
-printed with it, does not.
+that its file system takes to load torch. The share of the allocation that goes to training rises
+with the length of an epoch, which is about a tenth of a second here.
 """
 
 import argparse
