@@ -143,37 +143,6 @@ def test_a_warned_pilot_checkpoints_all_its_trials_and_goes_back_into_the_queue(
     assert "Traceback" not in study.box.output(job)
 
 
-def test_a_cancelled_pilot_hands_its_trials_back_and_stays_cancelled(
-    study: Study, undisturbed: list[Any]
-) -> None:
-    job = study.submit()
-    study.await_(in_the_middle, "four trials at work")
-
-    study.box.run("scancel", job)
-
-    status = study.await_(lambda status: not status.running, "no trial at work")
-    wait_until(lambda: not study.box.queue(), "no job is left")
-    assert status.ended < 5
-    assert "queue" not in study.box.output(job)
-    study.submit()
-    assert_finished_like(study, undisturbed)
-
-
-def test_a_pilot_that_makes_room_at_once_is_not_put_back_twice(
-    study: Study, undisturbed: list[Any]
-) -> None:
-    job = study.submit("--qos=hasty", "--signal=USR2@60", "--exclusive", "--nodes=2")
-    study.await_(in_the_middle, "four trials at work")
-
-    urgent = study.box.submit(
-        "--qos=urgent", "--nodes=2", "--exclusive", "--gres=gpu:4", script="true"
-    )
-
-    wait_until(lambda: "COMPLETED" in study.box.states(urgent), "the urgent job", within_s=60)
-    assert_finished_like(study, undisturbed)
-    assert study.rows(PILOTS.c.job)[-1] == (f"{job}.1",)
-
-
 def test_an_old_copy_on_a_lost_node_is_fenced_and_ends(
     study: Study, undisturbed: list[Any]
 ) -> None:
