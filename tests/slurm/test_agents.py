@@ -143,30 +143,6 @@ def test_a_warned_pilot_checkpoints_all_its_trials_and_goes_back_into_the_queue(
     assert "Traceback" not in study.box.output(job)
 
 
-def test_an_old_copy_on_a_lost_node_is_fenced_and_ends(
-    study: Study, undisturbed: list[Any]
-) -> None:
-    job = study.submit()
-    study.await_(in_the_middle, "four trials at work")
-    (node,) = {queued.node for queued in study.box.queue()}
-
-    study.box.kill(node)
-
-    wait_until(
-        lambda: "trials of a dead pilot handed back" in study.box.output(job),
-        "the second copy",
-        within_s=WITHIN_S,
-    )
-    wait_until(
-        lambda: not any(each.name.startswith("python") for each in study.box.job_processes(node)),
-        "the end of the first copy",
-        within_s=WITHIN_S,
-    )
-    assert_finished_like(study, undisturbed)
-    owners = [owner for _, owner in study.rows(ATTEMPTS.c.id, ATTEMPTS.c.owner)]
-    assert any(owner.startswith(f"slurm-{job}/1/") for owner in owners)
-
-
 def test_a_trial_of_eight_ranks_takes_two_nodes_and_measures_the_same(
     box: SlurmBox, tmp_path: Path
 ) -> None:
