@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from submitit import Job, LocalExecutor
+from submitit.local.local import LocalJob
 
 from wconv_sweep.cluster_profile import LocalProfile
 from wconv_sweep.code_snapshot import freeze, path_with
@@ -88,12 +89,20 @@ def order_path(folder: RunFolder, number: int) -> Path:
     return folder.pilots / f"pilot_{number}.json"
 
 
+class _CommandJob(LocalJob[None]):
+    """A command that outlives this program."""
+
+    def __del__(self) -> None:
+        """Look for no pickle: a command writes none, and at exit submitit's own look fails."""
+
+
 class _CommandExecutor(LocalExecutor):
     """Starts a command rather than a pickled function."""
 
     def start(self, command: str) -> "Job[None]":
         """Start it, with its output in files of its own, and end it when its time is over."""
-        return self._submit_command(command)
+        job: LocalJob[None] = self._submit_command(command)
+        return _CommandJob(self.folder, job.job_id, process=job._process)
 
 
 @contextmanager
