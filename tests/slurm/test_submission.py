@@ -1,6 +1,8 @@
 """Pilots are submitted once, topped up to the wanted number, stopped, or refused in words."""
 
+import contextlib
 import json
+import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -166,14 +168,17 @@ def test_stop_now_cancels_the_jobs_of_the_study_and_no_others(slurm_sweep: Slurm
     assert slurm_sweep.status()["pilots"]["counts"] == {"cancelled": 4}
 
 
-def test_a_resume_hands_back_at_once_what_cancelled_pilots_held(slurm_sweep: SlurmSweep) -> None:
+def test_a_resume_hands_back_at_once_what_killed_pilots_held(slurm_sweep: SlurmSweep) -> None:
     slurm_sweep.study(**LONG)
     slurm_sweep.profile(gpus=1, lease_s=600)
     slurm_sweep.launch()
     wait_until(lambda: slurm_sweep.status()["running"], "a trial runs")
-    (job,) = slurm_sweep.jobs()
-    # So that the pilot cannot hand it back itself.
-    slurm_sweep.box.run("scancel", "--signal=KILL", job.raw_id)
+    # Cancelled, the pilot would have the time to hand it back itself.
+    for process in slurm_sweep.box.job_processes():
+        if not process.name.startswith("python"):
+            continue
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
     wait_until(lambda: not slurm_sweep.jobs(), "the pilot is gone")
     assert slurm_sweep.status()["running"]
 
