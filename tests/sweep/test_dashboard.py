@@ -43,9 +43,11 @@ def served(sweep: Sweep, *options: str) -> Iterator[str]:
         found = re.match(r"Optuna dashboard: (http://127\.0\.0\.1:\d+/) \(Ctrl-C ends it\)", line)
         assert found, line
         assert process.stdout.readline().startswith("From another machine: ssh -N -L ")
-        yield found[1]
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        try:
+            yield found[1]
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
     assert process.returncode == 0
 
 
