@@ -438,7 +438,8 @@ def test_resume_runs_on_the_cluster_of_the_last_launch(
     sweep.run("resume", "--study", "tiny", "--detach")
 
     await_status(sweep, lambda status: bool(status["state"] == "complete"))
-    orders = sorted(each.name for each in (sweep.folder / "wconv_runs/tiny/pilots").glob("*.json"))
+    pilots = sweep.folder / "wconv_runs/tiny/pilots"
+    orders = sorted(each.name for each in pilots.glob("pilot_*.json"))
     assert orders == ["pilot_0.json", "pilot_1.json"]
     assert_all_gone(sweep)
 
