@@ -9,11 +9,11 @@ that wait, and nothing for ranks that a pilot is yet to start.
 
 import json
 import os
-import secrets
 import shutil
 from pathlib import Path
 
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.frozen_copy import copy_once
 from wconv_sweep.provenance import (
     ORIGIN_FILE,
     PACKAGES,
@@ -42,30 +42,7 @@ def freeze(folder: RunFolder) -> Path:
     Raises:
         ConfigurationError: the program changed while it was read or copied.
     """
-    frozen = frozen_code(folder)
-    if frozen.is_dir():
-        return frozen
-    frozen.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = frozen.with_name(f".{frozen.name}.{secrets.token_hex(4)}")
-    try:
-        for package in (*PACKAGES, *_DATA_PACKAGES):
-            shutil.copytree(package_folder(package), unfinished / package, ignore=_LEFT_OUT)
-        (unfinished / ORIGIN_FILE).write_text(json.dumps(git_state()) + "\n", "utf-8")
-        copied = code_sha256_of({package: unfinished / package for package in PACKAGES})
-        if copied != code_sha256():
-            raise ConfigurationError(
-                "the program was changed while it was being launched, so it is not known what "
-                "the pilots would run. Launch again."
-            )
-        try:
-            os.rename(unfinished, frozen)
-        except OSError:
-            # Another launch was faster; what it has copied has the same hash.
-            if not frozen.is_dir():
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return frozen
+    return copy_once(frozen_code(folder), _copy)
 
 
 def frozen_code(folder: RunFolder) -> Path:
@@ -76,3 +53,15 @@ def frozen_code(folder: RunFolder) -> Path:
 def path_with(frozen: Path, pythonpath: str | None) -> str:
     """Return PYTHONPATH with the frozen program before everything that stands in it."""
     return os.pathsep.join([str(frozen), *([pythonpath] if pythonpath else [])])
+
+
+def _copy(target: Path) -> None:
+    for package in (*PACKAGES, *_DATA_PACKAGES):
+        shutil.copytree(package_folder(package), target / package, ignore=_LEFT_OUT)
+    (target / ORIGIN_FILE).write_text(json.dumps(git_state()) + "\n", "utf-8")
+    copied = code_sha256_of({package: target / package for package in PACKAGES})
+    if copied != code_sha256():
+        raise ConfigurationError(
+            "the program was changed while it was being launched, so it is not known what "
+            "the pilots would run. Launch again."
+        )

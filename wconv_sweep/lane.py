@@ -99,7 +99,7 @@ class Lane:
             logger.info(event("ranks ended with the pilot", trial=claim.trial, how=result.message))
             return stopped
         if isinstance(result, Finished) and result.ending == "stopped" and not following.stopping:
-            # The ranks themselves saw that another epoch would not end in time.
+            # The ranks themselves saw that the time for training is over.
             parts.end.begin()
         return result
 

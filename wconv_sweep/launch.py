@@ -120,14 +120,14 @@ def plan_launch(
     if ablate:
         check_ablation(config)
     launcher = launcher_of(profile, request)
-    findings = launcher.findings(config)
+    folder, uid = RunFolder.of(runs, config.study), None
+    findings = launcher.findings(config, folder)
     problems, warnings = list(findings.problems), list(findings.warnings)
     with _noted(warnings, instead=dry_run):
         if not smoke:
             check_data(config)
     with _noted(problems, instead=dry_run):
         check_shared(storage_url, launcher.nodes)
-    folder, uid = RunFolder.of(runs, config.study), None
     with _noted(problems, instead=dry_run):
         if has_storage(storage_url):
             storage = open_storage(storage_url)
@@ -242,7 +242,7 @@ def resume(
         request = or_else(request, last_request(place.folder))
     launcher = launcher_of(load_profile(cluster or place.cluster), request)
     check_data(config)
-    _refuse(launcher.findings(config).problems)
+    _refuse(launcher.findings(config, place.folder).problems)
     check_shared(storage_url, launcher.nodes)
     place.folder.check_free(place.uid)
     launcher.ask(study, place.uid, place.folder)

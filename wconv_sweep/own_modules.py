@@ -6,12 +6,12 @@ that was launched.
 
 import hashlib
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.frozen_copy import copy_once
 
 MAX_FILES = 2000
 """More than that is no folder of modules, but somebody's home."""
@@ -49,29 +49,19 @@ def freeze_modules(folder: Path, run_folder: Path) -> Path:
         ConfigurationError: as `modules_sha256`, or they were changed meanwhile.
     """
     sha256 = modules_sha256(folder)
-    frozen = frozen_modules(run_folder, sha256)
-    if frozen.is_dir():
-        return frozen
-    unfinished = frozen.with_name(f".{frozen.name}.{secrets.token_hex(4)}")
-    try:
+
+    def copy(target: Path) -> None:
         for path in _modules(folder):
-            target = unfinished / path.relative_to(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
-        if modules_sha256(unfinished) != sha256:
+            inside = target / path.relative_to(folder)
+            inside.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, inside)
+        if modules_sha256(target) != sha256:
             raise ConfigurationError(
                 f"code: {folder} was changed while it was being launched, so it is not known what "
                 "the pilots would run. Launch again."
             )
-        try:
-            os.rename(unfinished, frozen)
-        except OSError:
-            # Another launch was faster; what it has copied has the same hash.
-            if not frozen.is_dir():
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return frozen
+
+    return copy_once(frozen_modules(run_folder, sha256), copy)
 
 
 def _modules(folder: Path) -> list[Path]:

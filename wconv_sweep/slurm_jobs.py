@@ -7,7 +7,6 @@ into the queue under the same number, so it is asked only about jobs that squeue
 
 import enum
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -99,12 +98,6 @@ class SlurmView:
     def count(self, *states: JobState) -> int:
         """Return the number of jobs in any of the states."""
         return sum(job.state in states for job in (*self.alive, *self.ended))
-
-    @property
-    def waiting_for(self) -> dict[str, int]:
-        """Why jobs wait, in SLURM's words, with the number of them."""
-        waiting = (JobState.PENDING, JobState.HELD, JobState.REQUEUED)
-        return dict(Counter(job.reason for job in self.alive if job.state in waiting))
 
 
 def job_name(study: str, uid: str) -> str:

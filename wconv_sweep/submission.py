@@ -1,11 +1,11 @@
 """Starts the pilots of a study with the launcher that the cluster's profile names."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from wconv_sweep.billing import projected_cost
-from wconv_sweep.cluster_lint import Findings, lint
+from wconv_sweep.cluster_lint import Findings, folder_advice, lint
 from wconv_sweep.cluster_profile import ClusterProfile, LocalProfile, SlurmProfile
 from wconv_sweep.errors import ConfigurationError, SlurmError
 from wconv_sweep.local_pilots import order_path, start_local
@@ -52,7 +52,7 @@ class Launcher(Protocol):
     def nodes(self) -> int:
         """Nodes that all pilots together may be on."""
 
-    def findings(self, config: StudyConfig) -> Findings:
+    def findings(self, config: StudyConfig, folder: RunFolder) -> Findings:
         """Return why no pilot would start or train the study's trials, and what may surprise."""
 
     def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
@@ -101,7 +101,7 @@ class LocalLauncher:
     profile: LocalProfile
     nodes: int = 1
 
-    def findings(self, config: StudyConfig) -> Findings:
+    def findings(self, config: StudyConfig, folder: RunFolder) -> Findings:
         gpus = self.profile.gpus_per_pilot
         if not 0 < gpus < config.trial.ranks:
             return Findings(problems=(), warnings=())
@@ -140,8 +140,10 @@ class SlurmLauncher:
     def nodes(self) -> int:
         return self.shape.nodes * self.shape.pilots
 
-    def findings(self, config: StudyConfig) -> Findings:
-        return lint(self.profile, self.shape, config.trial)
+    def findings(self, config: StudyConfig, folder: RunFolder) -> Findings:
+        found = lint(self.profile, self.shape, config.trial)
+        advice = folder_advice(self.profile, folder.path)
+        return replace(found, warnings=(*found.warnings, advice)) if advice else found
 
     def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
         job, shape = next_batch(self.profile, self.shape, study, uid, folder), self.shape

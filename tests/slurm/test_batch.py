@@ -85,6 +85,17 @@ def test_the_script_for_leonardo_is_accepted_where_partition_and_account_are_kno
     assert "to start at" in ended.stderr
 
 
+def test_a_launch_warns_of_a_folder_whose_files_the_site_deletes(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CINECA_SCRATCH", str(empty_folder))
+    words = ["launch", "--cluster", "leonardo", "--study", "quickstart", "--account", "mine"]
+
+    _, _, errors = run(monkeypatch, capsys, *words, "--dry-run")
+
+    assert "lies in $CINECA_SCRATCH, where the site deletes files after 40 days" in errors
+
+
 def test_a_dry_run_with_findings_shows_the_script_and_fails(
     empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -134,7 +134,7 @@ class Server:
                 f"listen_addresses = '127.0.0.1, 127.0.77.1'\nport = {self.port}\n"
                 f"unix_socket_directories = '{self.folder}'\n"
                 "fsync = off\nfull_page_writes = off\nshared_buffers = 16MB\n"
-                "max_connections = 100\n"
+                "max_connections = 200\n"
             )
 
         with (data / "pg_hba.conf").open("a") as file:
