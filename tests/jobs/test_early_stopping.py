@@ -61,10 +61,10 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     number = 0
 
     def evaluate(
-        model: nn.Module, task: Task, part: Part, world: World, *further: Any
+        model: nn.Module, task: Task, part: Part, world: World, *further: Any, **options: Any
     ) -> dict[str, float]:
         nonlocal number
-        metrics = original(model, task, part, world, *further)
+        metrics = original(model, task, part, world, *further, **options)
         if part == "validation":
             metrics["loss"] = prescribed[number]
             number += 1
