@@ -1,1 +1,1 @@
-"""Cluster profiles that ship with wconv-sweep; `wconv_sweep.resources` finds them."""
+"""Cluster profiles that ship with wconv-sweep; `wconv_sweep.study.resources` finds them."""

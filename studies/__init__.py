@@ -1,1 +1,1 @@
-"""Study files that ship with wconv-sweep; `wconv_sweep.resources` finds them."""
+"""Study files that ship with wconv-sweep; `wconv_sweep.study.resources` finds them."""

@@ -8,7 +8,7 @@ def main() -> None:
     """Run the command line; Ctrl-C ends it without a traceback, also while it is being loaded."""
     try:
         # Imported here: it takes a moment, in which Ctrl-C may come.
-        from wconv_sweep import cli
+        from wconv_sweep.cli import app as cli
 
         cli.main()
     except KeyboardInterrupt:

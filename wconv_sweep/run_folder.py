@@ -61,12 +61,12 @@ class RunFolder:
 
     @property
     def code(self) -> Path:
-        """The program as it was launched, see `wconv_sweep.code_snapshot`."""
+        """The program as it was launched, see `wconv_sweep.launching.code_snapshot`."""
         return self.path / "code"
 
     @property
     def spools(self) -> Path:
-        """What agents could not tell the storage, see `wconv_sweep.spool`."""
+        """What agents could not tell the storage, see `wconv_sweep.pilots.spool`."""
         return self.path / "spools"
 
     def trial(self, trial: int) -> Path:

@@ -19,8 +19,8 @@ from pydantic import BaseModel
 
 import wconv_jobs
 from wconv_jobs import catalog
-from wconv_sweep.cluster_profile import LocalProfile, SlurmProfile
-from wconv_sweep.study_config import StudyConfig
+from wconv_sweep.clusters.profile import LocalProfile, SlurmProfile
+from wconv_sweep.study.config import StudyConfig
 
 _FILES: dict[str, type[BaseModel]] = {
     "study": StudyConfig,
@@ -31,10 +31,10 @@ Catalogue = Literal["models", "data"]
 
 _HOMES = (
     "wconv_jobs.spec",
-    "wconv_sweep.search_config",
-    "wconv_sweep.study_config",
-    "wconv_sweep.cluster_profile",
-    "wconv_sweep.site_facts",
+    "wconv_sweep.study.search_config",
+    "wconv_sweep.study.config",
+    "wconv_sweep.clusters.profile",
+    "wconv_sweep.clusters.site_facts",
 )
 _BUILDERS = {"models": "build", "data": "load"}
 # Keys whose name says nearly all, so that the code has no string under them.

@@ -24,15 +24,16 @@ import optuna
 from optuna.storages import RDBStorage, get_storage
 from sqlalchemy import insert, make_url, update
 
-from wconv_sweep import studies, trial_rows
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.sampling import GP_TRIALS, propose
-from wconv_sweep.search_space import distributions_of
-from wconv_sweep.slots import Claim, SlotTable
-from wconv_sweep.storage import Storage, create_storage
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import SLOTS, SlotState
-from wconv_sweep.trial_mirror import TrialMirror
+from wconv_sweep.search.sampling import GP_TRIALS, propose
+from wconv_sweep.search.trial_mirror import TrialMirror
+from wconv_sweep.slots import studies
+from wconv_sweep.slots.slots import Claim, SlotTable
+from wconv_sweep.storage import trial_rows
+from wconv_sweep.storage.storage import Storage, create_storage
+from wconv_sweep.storage.tables import SLOTS, SlotState
+from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.search_space import distributions_of
 
 SAMPLERS = ("random", "qmc", "tpe", "gp")
 

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.sweep.searching import study_of
-from wconv_sweep.simulation import Cell, cells, simulate
-from wconv_sweep.study_config import StudyConfig
+from wconv_sweep.simulation.simulation import Cell, cells, simulate
+from wconv_sweep.study.config import StudyConfig
 
 SAMPLERS = ("random", "qmc", "tpe", "gp", "cmaes", "direct-l")
 GRIDS = {1: [21], 2: [21, 20]}

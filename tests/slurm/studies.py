@@ -18,10 +18,10 @@ from tests.slurm.processes import JobProcess, wait_until
 from tests.slurm.sweeping import SlurmSweep
 from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY, Sweep
-from wconv_sweep.status import StudyStatus, read_status
-from wconv_sweep.storage import Storage, choose_url, open_storage
-from wconv_sweep.studies import close_client, optuna_client
-from wconv_sweep.tables import ATTEMPTS, SLOTS, AttemptOutcome, SlotState
+from wconv_sweep.evidence.status import StudyStatus, read_status
+from wconv_sweep.slots.studies import close_client, optuna_client
+from wconv_sweep.storage.storage import Storage, choose_url, open_storage
+from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, AttemptOutcome, SlotState
 
 Answer = TypeVar("Answer")
 

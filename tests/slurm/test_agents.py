@@ -12,14 +12,14 @@ from sqlalchemy import select
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import wait_until
 from tests.sweep.tiny import TINY
-from wconv_sweep import studies
-from wconv_sweep.pilot_order import PilotOrder
-from wconv_sweep.provenance import provenance_of
+from wconv_sweep.evidence.status import StudyStatus, read_status
+from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.status import StudyStatus, read_status
-from wconv_sweep.storage import Storage, choose_url, create_storage
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import ATTEMPTS, PILOTS, SLOTS
+from wconv_sweep.slots import studies
+from wconv_sweep.slots.provenance import provenance_of
+from wconv_sweep.storage.storage import Storage, choose_url, create_storage
+from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS
+from wconv_sweep.study.config import StudyConfig
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ class Study:
     def submit(self, *options: str) -> str:
         """Submit one pilot."""
         common = ("--ntasks-per-node=1", "--gres=gpu:4", "--cpus-per-task=8", "--time=10")
-        command = f"{sys.executable} -u -m wconv_sweep.pilot {self.order}"
+        command = f"{sys.executable} -u -m wconv_sweep.pilots.pilot {self.order}"
         # An agent that ends must not end the others.
         script = f"SRUN_CPUS_PER_TASK=8 srun --wait=0 --kill-on-bad-exit=0 --mpi=none {command}"
         return self.box.submit(*common, "--requeue", *options, script=script)

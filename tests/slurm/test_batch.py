@@ -14,8 +14,8 @@ from tests.slurm.box import SlurmBox
 from tests.slurm.processes import wait_until
 from tests.sweep.tiny import run
 from wconv_sweep.errors import ConfigurationError, SlurmError
-from wconv_sweep.pilot_command import pilot_command
-from wconv_sweep.slurm_batch import BatchJob, batch_script, check_submission, submit
+from wconv_sweep.pilots.command import pilot_command
+from wconv_sweep.slurm.batch import BatchJob, batch_script, check_submission, submit
 
 GOLDEN = Path(__file__).parent / "golden" / "leonardo_dncnn_5x5.txt"
 
@@ -140,7 +140,7 @@ def test_what_we_use_of_submitit_is_as_in_the_version_that_we_know(tmp_path: Pat
         sys.executable,
         "-u",
         "-m",
-        "wconv_sweep.pilot",
+        "wconv_sweep.pilots.pilot",
         str(tmp_path / "slurm_0_2.json"),
     ]
     assert words[1:-5] == [

@@ -6,8 +6,8 @@ import pytest
 
 from tests.slurm.box import SlurmBox
 from tests.sweep.tiny import run
-from wconv_sweep.cluster_profile import SlurmProfile, load_profile
-from wconv_sweep.site_facts import Limits
+from wconv_sweep.clusters.profile import SlurmProfile, load_profile
+from wconv_sweep.clusters.site_facts import Limits
 
 pytestmark = pytest.mark.slow
 

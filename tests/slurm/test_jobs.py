@@ -7,8 +7,8 @@ import pytest
 
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import wait_until
-from wconv_sweep.jobs_view import jobs_json, jobs_lines
-from wconv_sweep.slurm_jobs import (
+from wconv_sweep.cli.jobs_view import jobs_json, jobs_lines
+from wconv_sweep.slurm.jobs import (
     JobState,
     SlurmView,
     cancel,

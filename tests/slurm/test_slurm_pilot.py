@@ -7,7 +7,7 @@ import pytest
 
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import wait_until
-from wconv_sweep import slurm_pilot
+from wconv_sweep.pilots import slurm_pilot
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.slurm.box import SlurmBox
 from wconv_sweep.errors import SlurmError
-from wconv_sweep.slurm_site import NodeKind, ask_site
+from wconv_sweep.slurm.site import NodeKind, ask_site
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,9 @@ from sqlalchemy import URL
 
 from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY, StudyFile, Sweep
-from wconv_sweep.storage import Storage, choose_url, create_storage
-from wconv_sweep.storage_url import is_sqlite
-from wconv_sweep.study_config import StudyConfig
+from wconv_sweep.storage.storage import Storage, choose_url, create_storage
+from wconv_sweep.storage.url import is_sqlite
+from wconv_sweep.study.config import StudyConfig
 
 
 @pytest.fixture

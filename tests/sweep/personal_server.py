@@ -15,15 +15,15 @@ from typing import Any
 
 import psycopg
 
-from wconv_sweep.postgres_folder import ServerFolder
+from wconv_sweep.server.folder import ServerFolder
 
 AS_ROOT = os.geteuid() == 0
 USER = "nobody" if AS_ROOT else pwd.getpwuid(os.geteuid()).pw_name
 """The servers run as this user, as PostgreSQL does not run as root."""
 
 WHEEL_ONLY: dict[str, object] = {
-    "wconv_sweep.postgres_programs._USUAL_PLACES": (),
-    "wconv_sweep.postgres_programs._on_path": "lambda name, environment: []",
+    "wconv_sweep.server.programs._USUAL_PLACES": (),
+    "wconv_sweep.server.programs._on_path": "lambda name, environment: []",
 }
 """Patches after which only the programs of the extra `postgres` are found."""
 
@@ -50,7 +50,7 @@ class PersonalServer:
         for name, value in self.patches.items():
             module, _, attribute = name.rpartition(".")
             lines.append(f"setattr(import_module('{module}'), '{attribute}', {value})")
-        lines.append("from wconv_sweep.cli import main; main()")
+        lines.append("from wconv_sweep.cli.app import main; main()")
         # A storage of whoever runs the tests is none of ours.
         environment = {name: text for name, text in os.environ.items() if "STORAGE" not in name}
         return subprocess.Popen(

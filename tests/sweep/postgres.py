@@ -15,8 +15,8 @@ import pytest
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import URL
 
-from wconv_sweep.postgres_programs import SERVER_PROGRAMS, find_programs
-from wconv_sweep.storage import create_storage
+from wconv_sweep.server.programs import SERVER_PROGRAMS, find_programs
+from wconv_sweep.storage.storage import create_storage
 
 USER = "wconv"
 

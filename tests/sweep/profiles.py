@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from wconv_sweep.cluster_profile import SlurmProfile, check_profile
+from wconv_sweep.clusters.profile import SlurmProfile, check_profile
 from wconv_sweep.yaml_files import read_document
 
 SITE: dict[str, Any] = {

@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.sweep.tiny import TINY
-from wconv_sweep import studies
-from wconv_sweep.pruning import Pruning
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.sampling import propose
-from wconv_sweep.search_space import distributions_of
-from wconv_sweep.slots import Claim, SlotTable
-from wconv_sweep.storage import Storage
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.trial_mirror import TrialMirror
+from wconv_sweep.search.pruning import Pruning
+from wconv_sweep.search.sampling import propose
+from wconv_sweep.search.trial_mirror import TrialMirror
+from wconv_sweep.slots import studies
+from wconv_sweep.slots.slots import Claim, SlotTable
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.search_space import distributions_of
 
 Curve = Callable[[tuple[float, ...], int], float]
 

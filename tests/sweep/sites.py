@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from wconv_sweep.slurm_site import Association, NodeKind, Partition, Qos, Site
+from wconv_sweep.slurm.site import Association, NodeKind, Partition, Qos, Site
 
 FOUR_GPUS = NodeKind(nodes=3, cpus=32, mem_mb=512_000, gpus=4, gpu_kind="a100")
 

@@ -9,19 +9,19 @@ from sqlalchemy import func, select, update
 from tests.sweep.test_local_sweep import assert_all_gone, await_status
 from tests.sweep.test_slots import claimed
 from tests.sweep.tiny import TINY, StudyFile, Sweep
-from wconv_sweep import studies
-from wconv_sweep.accounting import pilot_gpu_hours, trial_gpu_hours, usage_of
-from wconv_sweep.console import status_json
+from wconv_sweep.cli.console import status_json
 from wconv_sweep.errors import StudyError
-from wconv_sweep.pilot_place import PilotPlace
-from wconv_sweep.pilots import PilotRecord
+from wconv_sweep.evidence.accounting import pilot_gpu_hours, trial_gpu_hours, usage_of
+from wconv_sweep.evidence.status import read_status
+from wconv_sweep.pilots.pilots import PilotRecord
+from wconv_sweep.pilots.place import PilotPlace
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.search_space import distributions_of
-from wconv_sweep.slots import Claim, NoSlot, SlotTable
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import ATTEMPTS, PILOTS, SLOTS, SlotState, StudyState
+from wconv_sweep.slots import studies
+from wconv_sweep.slots.slots import Claim, NoSlot, SlotTable
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS, SlotState, StudyState
+from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.search_space import distributions_of
 
 HOUR_S = 3600.0
 LEASE_S = 60.0

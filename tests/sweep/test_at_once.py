@@ -13,14 +13,14 @@ from sqlalchemy import URL, select
 
 from tests.sweep.test_slots import expire_leases, failure, optuna_trials
 from tests.sweep.tiny import TINY
-from wconv_sweep import studies
-from wconv_sweep.retry import retry
+from wconv_sweep.evidence.status import read_status
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots import Claim, SlotTable
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage, create_storage, open_storage
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import ATTEMPTS, SLOTS, SlotState, StudyState
+from wconv_sweep.slots import studies
+from wconv_sweep.slots.retry import retry
+from wconv_sweep.slots.slots import Claim, SlotTable
+from wconv_sweep.storage.storage import Storage, create_storage, open_storage
+from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, SlotState, StudyState
+from wconv_sweep.study.config import StudyConfig
 
 pytestmark = pytest.mark.slow
 

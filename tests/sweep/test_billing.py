@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from tests.sweep.profiles import profile
-from wconv_sweep.billing import Cost, hourly_price, projected_cost
-from wconv_sweep.cluster_profile import SlurmProfile, load_profile
-from wconv_sweep.pilot_request import PilotRequest, resolve_request
+from wconv_sweep.clusters.billing import Cost, hourly_price, projected_cost
+from wconv_sweep.clusters.pilot_request import PilotRequest, resolve_request
+from wconv_sweep.clusters.profile import SlurmProfile, load_profile
 
 
 def site(name: str, **keys: Any) -> SlurmProfile:

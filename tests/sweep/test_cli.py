@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.sweep.tiny import StudyFile, Sweep, run
-from wconv_sweep.cli_options import next_command
+from wconv_sweep.cli.options import next_command
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_dry_run_shows_everything_and_writes_nothing(
         "plain (1)",
         "15 trials of 5 epochs, 2 ranks each",
         f"sqlite:///{empty_folder}/wconv_runs/sweep.db",
-        f"-m wconv_sweep.pilot '{empty_folder}/wconv_runs/quickstart/pilots/pilot_0.json'",
+        f"-m wconv_sweep.pilots.pilot '{empty_folder}/wconv_runs/quickstart/pilots/pilot_0.json'",
         "Nothing was written or started (--dry-run).",
     ):
         assert expected in output
@@ -223,9 +223,9 @@ def test_help_and_status_load_neither_torch_nor_optuna(
     sweep: Sweep, study_file: StudyFile, arguments: list[str]
 ) -> None:
     from wconv_sweep.run_folder import RunFolder
-    from wconv_sweep.storage import choose_url, create_storage
-    from wconv_sweep.studies import create_or_extend
-    from wconv_sweep.study_config import load_study
+    from wconv_sweep.slots.studies import create_or_extend
+    from wconv_sweep.storage.storage import choose_url, create_storage
+    from wconv_sweep.study.config import load_study
 
     storage = create_storage(choose_url(None, sweep.folder / "wconv_runs", {}))
     folder = RunFolder.of(storage.folder, "tiny")
@@ -233,7 +233,7 @@ def test_help_and_status_load_neither_torch_nor_optuna(
     storage.close()
     code = (
         "import sys\n"
-        "from wconv_sweep.cli import main\n"
+        "from wconv_sweep.cli.app import main\n"
         "try:\n    main()\n"
         "except SystemExit as end:\n    assert not end.code, end.code\n"
         "print('LOADED', sorted({'torch', 'optuna', 'submitit'} & sys.modules.keys()))\n"
@@ -275,8 +275,8 @@ def test_the_command_is_the_module_that_can_be_interrupted() -> None:
 def test_launch_does_not_load_torch(sweep: Sweep) -> None:
     code = (
         "import sys\n"
-        "from wconv_sweep.launch import plan_launch\n"
-        "from wconv_sweep.storage import choose_url\n"
+        "from wconv_sweep.launching.launch import plan_launch\n"
+        "from wconv_sweep.storage.storage import choose_url\n"
         "from pathlib import Path\n"
         "runs = Path('runs')\n"
         "plan_launch('quickstart', 'local', choose_url(None, runs, {}), runs)\n"
@@ -308,8 +308,8 @@ def test_the_commands_to_run_next_can_be_copied(
 
 
 def test_a_file_that_is_called_like_a_cluster_is_not_taken_for_it(empty_folder: Path) -> None:
-    from wconv_sweep.launch import plan_launch
-    from wconv_sweep.storage import choose_url
+    from wconv_sweep.launching.launch import plan_launch
+    from wconv_sweep.storage.storage import choose_url
 
     (empty_folder / "local").write_text("no profile")
     (empty_folder / "mine.yaml").write_text(

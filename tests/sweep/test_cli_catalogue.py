@@ -11,7 +11,7 @@ import pytest
 from tests.sweep.tiny import StudyFile, run
 from wconv_jobs import catalog
 from wconv_jobs.catalog import generate_data
-from wconv_sweep.resources import shipped
+from wconv_sweep.study.resources import shipped
 
 Monkey = pytest.MonkeyPatch
 Capture = pytest.CaptureFixture[str]
@@ -237,7 +237,7 @@ def test_a_wrong_setting_of_a_launch_gets_status_2(
 def test_listing_studies_does_not_load_torch() -> None:
     code = (
         "import sys\n"
-        "from wconv_sweep import cli\n"
+        "from wconv_sweep.cli import app as cli\n"
         "sys.argv = ['wconv-sweep', 'studies', 'list']\n"
         "try: cli.main()\n"
         "except SystemExit: pass\n"

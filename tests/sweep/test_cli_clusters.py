@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.sweep.tiny import run
-from wconv_sweep.cluster_profile import PACKAGE, own_folder
-from wconv_sweep.resources import shipped
+from wconv_sweep.clusters.profile import PACKAGE, own_folder
+from wconv_sweep.study.resources import shipped
 
 Monkey = pytest.MonkeyPatch
 Capture = pytest.CaptureFixture[str]

@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 
 from tests.sweep.personal_server import WHEEL_ONLY, PersonalServer, personal_server, rows
 from tests.sweep.tiny import run
-from wconv_sweep.cli import app
+from wconv_sweep.cli.app import app
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.storage import create_storage, open_storage
-from wconv_sweep.storage_url import choose_url
-from wconv_sweep.studies import create_or_extend
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import SCHEMA, SCHEMA_VERSION
+from wconv_sweep.slots.studies import create_or_extend
+from wconv_sweep.storage.storage import create_storage, open_storage
+from wconv_sweep.storage.tables import SCHEMA, SCHEMA_VERSION
+from wconv_sweep.storage.url import choose_url
+from wconv_sweep.study.config import StudyConfig
 
 Monkey = pytest.MonkeyPatch
 Capture = pytest.CaptureFixture[str]

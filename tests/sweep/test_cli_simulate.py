@@ -9,8 +9,8 @@ import pytest
 
 from tests.sweep.searching import launched, study_of
 from tests.sweep.tiny import StudyFile, run
-from wconv_sweep.simulated_study import read_study
-from wconv_sweep.storage import Storage
+from wconv_sweep.simulation.simulated_study import read_study
+from wconv_sweep.storage.storage import Storage
 
 LINE = {"bounds": [[0.5, 1.5]], "sampler": {"name": "random"}}
 SMALL = ("--budget", "8", "--workers", "2", "--repeats", "2")
@@ -139,7 +139,7 @@ def test_a_launched_study_takes_no_settings(
 def test_a_simulation_takes_no_torch(few: str, tmp_path: Path) -> None:
     code = (
         "import sys\n"
-        "from wconv_sweep import cli\n"
+        "from wconv_sweep.cli import app as cli\n"
         f"sys.argv = ['wconv-sweep', 'simulate', '--study', {few!r}, *{SMALL!r}]\n"
         "try:\n    cli.main()\nexcept SystemExit as done:\n    assert not done.code\n"
         "assert 'torch' not in sys.modules\n"

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from tests.sweep.profiles import profile
-from wconv_sweep.cluster_lint import Findings, folder_advice, lint, nodes_of_trial
-from wconv_sweep.cluster_profile import PACKAGE, SlurmProfile, load_profile
-from wconv_sweep.pilot_request import PilotRequest, resolve_request
-from wconv_sweep.resources import shipped
-from wconv_sweep.study_config import TrialShape
+from wconv_sweep.clusters.lint import Findings, folder_advice, lint, nodes_of_trial
+from wconv_sweep.clusters.pilot_request import PilotRequest, resolve_request
+from wconv_sweep.clusters.profile import PACKAGE, SlurmProfile, load_profile
+from wconv_sweep.study.config import TrialShape
+from wconv_sweep.study.resources import shipped
 
 NOTHING = Findings(problems=(), warnings=())
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.sweep.profiles import SITE, profile
-from wconv_sweep.cluster_profile import (
+from wconv_sweep.clusters.profile import (
     PACKAGE,
     LocalProfile,
     SlurmProfile,
@@ -16,9 +16,9 @@ from wconv_sweep.cluster_profile import (
     load_profile,
     own_folder,
 )
-from wconv_sweep.cluster_sources import facts_of, sources_of, verified_share
+from wconv_sweep.clusters.sources import facts_of, sources_of, verified_share
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.resources import shipped
+from wconv_sweep.study.resources import shipped
 from wconv_sweep.yaml_files import Document, read_document
 
 SOURCE = {"source": "a page", "date": datetime.date(2025, 3, 20), "verified": True}

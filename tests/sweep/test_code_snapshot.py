@@ -8,15 +8,15 @@ import pytest
 
 from tests.sweep.test_local_sweep import assert_all_gone, await_status, launch, training
 from tests.sweep.tiny import TINY, StudyFile, Sweep
-from wconv_sweep.code_snapshot import freeze, path_with
-from wconv_sweep.provenance import (
+from wconv_sweep.launching.code_snapshot import freeze, path_with
+from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.slots.provenance import (
     PACKAGES,
     code_sha256,
     code_sha256_of,
     git_state,
     package_folder,
 )
-from wconv_sweep.run_folder import RunFolder
 
 
 def copy_program(folder: Path) -> Path:

@@ -7,16 +7,16 @@ import pytest
 
 from tests.sweep.searching import Searcher, launched, study_of
 from wconv_jobs.channel import Broken
-from wconv_sweep import console
-from wconv_sweep.confirmation_view import confirmation_line, confirmation_table
-from wconv_sweep.export import CLAIM, export
-from wconv_sweep.leases import Claim
-from wconv_sweep.report import report
-from wconv_sweep.report_tables import notes, tables
-from wconv_sweep.stages import add_ablation
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage
-from wconv_sweep.tables import Stage
+from wconv_sweep.cli import console
+from wconv_sweep.cli.confirmation_view import confirmation_line, confirmation_table
+from wconv_sweep.cli.report_tables import notes, tables
+from wconv_sweep.evidence.status import read_status
+from wconv_sweep.results.export import CLAIM, export
+from wconv_sweep.results.report import report
+from wconv_sweep.slots.leases import Claim
+from wconv_sweep.slots.stages import add_ablation
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import Stage
 
 UP_TO_5 = (1.0, 2.0, 3.0, 4.0, 5.0)
 """Differences over five seeds: 3 +- 2.776 * sqrt(2.5) / sqrt(5), which is 3 +- 1.963."""

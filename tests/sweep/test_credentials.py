@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import URL
 
 from tests.sweep.postgres import USER, Server
-from wconv_sweep.credentials import FILE_NAME, check_passfile, without_password
 from wconv_sweep.errors import StorageError
-from wconv_sweep.storage_url import choose_url
+from wconv_sweep.storage.credentials import FILE_NAME, check_passfile, without_password
+from wconv_sweep.storage.url import choose_url
 
 
 def chosen(runs: Path, text: str) -> URL:

@@ -13,14 +13,14 @@ import pytest
 
 from tests.browser import text_of_page
 from tests.sweep.tiny import Sweep
-from wconv_sweep.dashboard import serve, tunnel
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.evidence.status import read_status
+from wconv_sweep.results.dashboard import serve, tunnel
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots import Claim, SlotTable
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage, choose_url, create_storage
-from wconv_sweep.studies import create_or_extend
-from wconv_sweep.study_config import StudyConfig
+from wconv_sweep.slots.slots import Claim, SlotTable
+from wconv_sweep.slots.studies import create_or_extend
+from wconv_sweep.storage.storage import Storage, choose_url, create_storage
+from wconv_sweep.study.config import StudyConfig
 
 
 def write_study(runs: Path, config: StudyConfig) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.optimize import direct
 
-from wconv_sweep import direct_l
-from wconv_sweep.direct_l import Known, Point, potentially_optimal, wanted_points
+from wconv_sweep.search import direct_l
+from wconv_sweep.search.direct_l import Known, Point, potentially_optimal, wanted_points
 
 Function = Callable[[Sequence[float]], float]
 

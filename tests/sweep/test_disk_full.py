@@ -10,7 +10,7 @@ from tests.sweep.test_local_sweep import LONG, await_status, launch, training
 from tests.sweep.test_slots import optuna_trials
 from tests.sweep.test_storage_away import log_of, wait_for
 from tests.sweep.tiny import StudyFile, Sweep
-from wconv_sweep.storage import choose_url, open_storage
+from wconv_sweep.storage.storage import choose_url, open_storage
 
 pytestmark = pytest.mark.slow
 

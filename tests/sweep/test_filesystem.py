@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wconv_sweep.filesystem import network_filesystem
+from wconv_sweep.storage.filesystem import network_filesystem
 
 MOUNTINFO = """\
 22 1 253:0 / / rw,relatime shared:1 - ext4 /dev/vda rw

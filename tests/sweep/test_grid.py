@@ -5,12 +5,12 @@ from itertools import pairwise
 import pytest
 
 from tests.sweep.searching import launched, study_of
-from wconv_sweep import studies
-from wconv_sweep.grid import grid_points, grid_size
+from wconv_sweep.evidence.status import read_status
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.search_config import GridSpec
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage
+from wconv_sweep.slots import studies
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.study.grid import grid_points, grid_size
+from wconv_sweep.study.search_config import GridSpec
 
 
 def grid(**options: object) -> GridSpec:

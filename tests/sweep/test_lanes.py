@@ -22,13 +22,13 @@ from tests.sweep.test_local_sweep import (
 )
 from tests.sweep.test_node_share import order as order_of
 from tests.sweep.tiny import TINY, Sweep
-from wconv_sweep import studies
-from wconv_sweep.provenance import provenance_of
+from wconv_sweep.evidence.status import read_status
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage, choose_url, create_storage, open_storage
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import ATTEMPTS, PILOTS, AttemptOutcome, SlotState
+from wconv_sweep.slots import studies
+from wconv_sweep.slots.provenance import provenance_of
+from wconv_sweep.storage.storage import Storage, choose_url, create_storage, open_storage
+from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, AttemptOutcome, SlotState
+from wconv_sweep.study.config import StudyConfig
 
 pytestmark = pytest.mark.slow
 
@@ -124,7 +124,7 @@ def test_a_pilot_is_seen_while_all_its_lanes_are_busy(tmp_path: Path) -> None:
     def epochs() -> int:
         return read_status(storage, "tiny").trials[0].epoch
 
-    with subprocess.Popen([sys.executable, "-m", "wconv_sweep.pilot", str(order)]) as pilot:
+    with subprocess.Popen([sys.executable, "-m", "wconv_sweep.pilots.pilot", str(order)]) as pilot:
         # Reports alone renew the lease: an epoch is shorter than the time between renewals.
         wait_for(lambda: epochs() > 0)
         before = seen_for_s()
@@ -200,7 +200,7 @@ def test_a_trial_that_never_reaches_a_checkpoint_fails_with_its_reason(tmp_path:
 
     states = []
     for _ in range(2):
-        subprocess.run([sys.executable, "-m", "wconv_sweep.pilot", str(order)], check=True)
+        subprocess.run([sys.executable, "-m", "wconv_sweep.pilots.pilot", str(order)], check=True)
         (trial,) = read_status(storage, "tiny").trials
         states.append(trial.state)
 
@@ -215,7 +215,7 @@ def test_an_order_that_is_none_is_a_plain_line(tmp_path: Path) -> None:
     storage.close()
 
     outside = subprocess.run(
-        [sys.executable, "-m", "wconv_sweep.pilot", str(order)],
+        [sys.executable, "-m", "wconv_sweep.pilots.pilot", str(order)],
         env={name: text for name, text in os.environ.items() if not name.startswith("SLURM")},
         capture_output=True,
         text=True,

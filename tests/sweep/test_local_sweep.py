@@ -16,11 +16,11 @@ import yaml
 from sqlalchemy import func, select
 
 from tests.sweep.tiny import TINY, StudyFile, Sweep
-from wconv_sweep.console import status_json
+from wconv_sweep.cli.console import status_json
 from wconv_sweep.errors import StorageError
-from wconv_sweep.status import read_status, study_names
-from wconv_sweep.storage import choose_url, open_storage
-from wconv_sweep.tables import ATTEMPTS, SLOTS
+from wconv_sweep.evidence.status import read_status, study_names
+from wconv_sweep.storage.storage import choose_url, open_storage
+from wconv_sweep.storage.tables import ATTEMPTS, SLOTS
 
 pytestmark = pytest.mark.slow
 
@@ -99,7 +99,7 @@ def processes_of(sweep: Sweep, pattern: str) -> list[int]:
 
 
 def agent_of(sweep: Sweep) -> int:
-    (agent,) = processes_of(sweep, "wconv_sweep.pilot")
+    (agent,) = processes_of(sweep, "wconv_sweep.pilots.pilot")
     return agent
 
 

@@ -7,13 +7,13 @@ import pytest
 
 from tests.sweep.tiny import StudyFile, Sweep, run
 from wconv_jobs.channel import Broken
-from wconv_sweep import trial_logs
+from wconv_sweep.results import trial_logs
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots import Claim, SlotTable
-from wconv_sweep.storage import Storage
-from wconv_sweep.studies import create_or_extend
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import AttemptOutcome
+from wconv_sweep.slots.slots import Claim, SlotTable
+from wconv_sweep.slots.studies import create_or_extend
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import AttemptOutcome
+from wconv_sweep.study.config import StudyConfig
 
 FAILURE = Broken(
     rank=0, error="ValueError", message="no", where="a.py:1", traceback="Traceback: no\n"

@@ -11,12 +11,12 @@ from sqlalchemy import URL, create_engine, inspect, select, update
 from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY
 from wconv_sweep.errors import StorageError
-from wconv_sweep.migrations import OPTUNA_REVISION, OPTUNA_SCHEMA
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import create_storage, open_storage, upgrade_storage
-from wconv_sweep.storage_url import choose_url
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import METADATA, SCHEMA, SCHEMA_VERSION, SLOTS, SlotState
+from wconv_sweep.evidence.status import read_status
+from wconv_sweep.storage.migrations import OPTUNA_REVISION, OPTUNA_SCHEMA
+from wconv_sweep.storage.storage import create_storage, open_storage, upgrade_storage
+from wconv_sweep.storage.tables import METADATA, SCHEMA, SCHEMA_VERSION, SLOTS, SlotState
+from wconv_sweep.storage.url import choose_url
+from wconv_sweep.study.config import StudyConfig
 
 DDL = Path(__file__).with_name("version_1.sql")
 
@@ -105,7 +105,7 @@ def test_an_upgrade_that_fails_leaves_everything_as_it_was(
     def fail(*_: object) -> None:
         raise RuntimeError("in the middle")
 
-    monkeypatch.setattr("wconv_sweep.migrations.check_optuna_version", fail)
+    monkeypatch.setattr("wconv_sweep.storage.migrations.check_optuna_version", fail)
     with pytest.raises(RuntimeError, match="in the middle"):
         upgrade_storage(version_1)
     monkeypatch.undo()

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.node_share import nodes_per_trial, share_of
-from wconv_sweep.pilot_order import PilotOrder
-from wconv_sweep.study_config import TrialShape
+from wconv_sweep.pilots.node_share import nodes_per_trial, share_of
+from wconv_sweep.pilots.order import PilotOrder
+from wconv_sweep.study.config import TrialShape
 
 
 def order(**facts: int) -> PilotOrder:

@@ -10,8 +10,8 @@ import pytest
 
 from tests.sweep.tiny import Sweep, run
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.own_modules import MAX_FILES, freeze_modules, modules_sha256
-from wconv_sweep.study_config import load_study
+from wconv_sweep.study.config import load_study
+from wconv_sweep.study.own_modules import MAX_FILES, freeze_modules, modules_sha256
 
 PAGE = Path(__file__).parents[2] / "docs/own-model.md"
 _BLOCK = re.compile(r"```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)```", re.DOTALL)

@@ -6,7 +6,7 @@ from statistics import mean
 
 import pytest
 
-from wconv_sweep.paper import (
+from wconv_sweep.results.paper import (
     PUBLISHED,
     ClassificationScores,
     DenoisingScores,

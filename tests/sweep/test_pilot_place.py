@@ -5,16 +5,16 @@ from sqlalchemy import select
 
 from tests.sweep.test_node_share import order
 from tests.sweep.test_slots import claimed
-from wconv_sweep import studies
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.pilot_order import PilotOrder
-from wconv_sweep.pilot_place import PilotPlace, place_of
-from wconv_sweep.pilots import PilotRecord
+from wconv_sweep.pilots.order import PilotOrder
+from wconv_sweep.pilots.pilots import PilotRecord
+from wconv_sweep.pilots.place import PilotPlace, place_of
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots import SlotTable
-from wconv_sweep.storage import Storage
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import PILOTS
+from wconv_sweep.slots import studies
+from wconv_sweep.slots.slots import SlotTable
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import PILOTS
+from wconv_sweep.study.config import StudyConfig
 
 ELEMENT = {
     "SLURM_JOB_ID": "1237",

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.sweep.profiles import profile
+from wconv_sweep.clusters.pilot_request import PilotRequest, PilotShape, resolve_request
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.pilot_request import PilotRequest, PilotShape, resolve_request
 
 
 def shape(keys: dict[str, Any], **options: Any) -> PilotShape:

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from tests.sweep.tiny import StudyFile, Sweep
-from wconv_sweep import plots
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.output_files import write_files
-from wconv_sweep.surrogate import Surrogate, fit
+from wconv_sweep.evidence.surrogate import Surrogate, fit
+from wconv_sweep.results import plots
+from wconv_sweep.results.output_files import write_files
 
 NAMES = {"density", "response", "learning_curves", "cost"}
 

@@ -21,9 +21,9 @@ from tests.sweep.personal_server import (
     rows,
 )
 from wconv_sweep.errors import ConfigurationError, StorageError
-from wconv_sweep.postgres_address import check_address, check_port, free_port, is_local, knock
-from wconv_sweep.postgres_folder import Record, ServerFolder
-from wconv_sweep.postgres_programs import SERVER_PROGRAMS, find_programs, run_program
+from wconv_sweep.server.address import check_address, check_port, free_port, is_local, knock
+from wconv_sweep.server.folder import Record, ServerFolder
+from wconv_sweep.server.programs import SERVER_PROGRAMS, find_programs, run_program
 
 HERE = socket.gethostname()
 LOCAL = Record(address="localhost", port=5, tls=False, host=None, pid=None, started_at=None)
@@ -272,7 +272,7 @@ def test_the_server_of_another_machine_is_left_alone_until_it_is_forced(
     server.kill()
     record = json.loads((server.folder / "server.json").read_text())
     (server.folder / "server.json").write_text(json.dumps(record | {"host": "node17"}))
-    server.patches["wconv_sweep.postgres_server.FENCE_S"] = 1
+    server.patches["wconv_sweep.server.server.FENCE_S"] = 1
 
     refused = server.run("start", status=2)
     stop = server.run("stop", status=2)
@@ -300,7 +300,7 @@ def test_a_server_that_answers_from_another_machine_is_not_even_forced(
         record |= {"host": "node17", "port": other.getsockname()[1]}
         (server.folder / "server.json").write_text(json.dumps(record))
         # The other machine's address, though there is only this machine here.
-        server.patches["wconv_sweep.postgres_server.is_local"] = "lambda address: False"
+        server.patches["wconv_sweep.server.server.is_local"] = "lambda address: False"
 
         errors = server.run("start", "--force", status=2)
 
@@ -374,7 +374,7 @@ def test_a_first_start_that_was_cut_off_is_done_again(server: PersonalServer) ->
 @pytest.mark.slow
 def test_connections_from_other_machines_are_encrypted(server: PersonalServer) -> None:
     # Loopback stands for the network here.
-    server.patches["wconv_sweep.postgres_server.is_local"] = "lambda address: False"
+    server.patches["wconv_sweep.server.server.is_local"] = "lambda address: False"
 
     url = server.start("--host", "127.0.0.1")
 
@@ -392,7 +392,7 @@ def test_programs_without_tls_are_warned_about(server: PersonalServer) -> None:
     if not _readable_by_user(Path(psycopg.__file__)):
         pytest.skip("the packages cannot be read by the user of the server")
     server.patches |= WHEEL_ONLY
-    server.patches["wconv_sweep.postgres_server.is_local"] = "lambda address: False"
+    server.patches["wconv_sweep.server.server.is_local"] = "lambda address: False"
     user = ["--user", USER] if AS_ROOT else []
 
     output = server.run("start", *user, "--host", "127.0.0.1")

@@ -15,18 +15,19 @@ from tests.sweep.test_slots import LEASE_S, claimed, train
 from tests.sweep.tiny import TINY, StudyFile, Sweep, run
 from wconv_jobs import catalog
 from wconv_jobs.errors import JobError
-from wconv_sweep import launch as use_case
-from wconv_sweep import provenance, studies, submission
 from wconv_sweep.errors import StudyError
-from wconv_sweep.export import export
-from wconv_sweep.local_pilots import LocalPilots
-from wconv_sweep.provenance import code_sha256, differences, git_state, place, provenance_of
+from wconv_sweep.evidence.status import read_status
+from wconv_sweep.launching import launch as use_case
+from wconv_sweep.launching import submission
+from wconv_sweep.launching.local_pilots import LocalPilots
+from wconv_sweep.results.export import export
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots import Claim, NoSlot, SlotTable
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage, choose_url, open_storage
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import ATTEMPTS, STUDIES, StudyState
+from wconv_sweep.slots import provenance, studies
+from wconv_sweep.slots.provenance import code_sha256, differences, git_state, place, provenance_of
+from wconv_sweep.slots.slots import Claim, NoSlot, SlotTable
+from wconv_sweep.storage.storage import Storage, choose_url, open_storage
+from wconv_sweep.storage.tables import ATTEMPTS, STUDIES, StudyState
+from wconv_sweep.study.config import StudyConfig
 
 ORIGIN = {
     "wconv_sweep": "0.1.0",
@@ -300,7 +301,7 @@ def test_a_real_pilot_of_another_program_trains_nothing_and_the_study_says_why(
         connection.execute(update(STUDIES).values(provenance=other, state=StudyState.ACTIVE))
     storage.close()
     order = sweep.folder / "wconv_runs/tiny/pilots/pilot_0.json"
-    code = f"from wconv_sweep.agent import run_pilot; run_pilot({str(order)!r})"
+    code = f"from wconv_sweep.pilots.agent import run_pilot; run_pilot({str(order)!r})"
 
     pilot = subprocess.run(
         [sys.executable, "-c", code],

@@ -8,13 +8,13 @@ from optuna.pruners import BasePruner
 from sqlalchemy import update
 
 from tests.sweep.searching import Searcher, launched, study_of
-from wconv_sweep import studies
-from wconv_sweep.pruning import PRUNED_AT, Pruning
-from wconv_sweep.slots import Claim
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import SLOTS, SlotState
+from wconv_sweep.evidence.status import read_status
+from wconv_sweep.search.pruning import PRUNED_AT, Pruning
+from wconv_sweep.slots import studies
+from wconv_sweep.slots.slots import Claim
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import SLOTS, SlotState
+from wconv_sweep.study.config import StudyConfig
 
 PRUNERS: list[dict[str, Any]] = [
     {"name": "median", "startup_trials": 2, "warmup_epochs": 2},

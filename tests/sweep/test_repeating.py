@@ -6,14 +6,14 @@ from sqlalchemy import func, select
 
 from tests.sweep.test_slots import LEASE_S, expire_leases, failure, optuna_trials, train
 from tests.sweep.tiny import TINY
-from wconv_sweep import studies
+from wconv_sweep.evidence.status import read_status
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.search_space import distributions_of
-from wconv_sweep.slots import Claim, LeaseLost, NoSlot, SlotTable
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import ATTEMPTS, SLOTS, SlotState
+from wconv_sweep.slots import studies
+from wconv_sweep.slots.slots import Claim, LeaseLost, NoSlot, SlotTable
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, SlotState
+from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.search_space import distributions_of
 
 OWNER = "node/pilot-0/1"
 

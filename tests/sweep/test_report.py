@@ -15,20 +15,20 @@ import pytest
 from sqlalchemy import update
 
 from tests.sweep.tiny import TINY
-from wconv_sweep import cli
+from wconv_sweep.cli import app as cli
+from wconv_sweep.cli.report_formats import render
+from wconv_sweep.cli.report_tables import notes, tables
 from wconv_sweep.errors import StudyError
-from wconv_sweep.export import CLAIM
-from wconv_sweep.report import report
-from wconv_sweep.report_formats import render
-from wconv_sweep.report_tables import notes, tables
+from wconv_sweep.results.export import CLAIM
+from wconv_sweep.results.report import report
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.search_space import distributions_of
-from wconv_sweep.slots import Claim, SlotTable
-from wconv_sweep.storage import Storage, choose_url, create_storage, open_storage
-from wconv_sweep.storage_url import FILE_NAME
-from wconv_sweep.studies import create_or_extend
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import SLOTS
+from wconv_sweep.slots.slots import Claim, SlotTable
+from wconv_sweep.slots.studies import create_or_extend
+from wconv_sweep.storage.storage import Storage, choose_url, create_storage, open_storage
+from wconv_sweep.storage.tables import SLOTS
+from wconv_sweep.storage.url import FILE_NAME
+from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.search_space import distributions_of
 
 Metrics = Mapping[str, float]
 
@@ -549,7 +549,7 @@ def test_a_report_without_a_result_says_so(studies: Studies, storage: Storage) -
 @pytest.mark.slow
 def test_the_report_loads_neither_torch_nor_optuna() -> None:
     code = (
-        "import sys, wconv_sweep.report_formats\n"
+        "import sys, wconv_sweep.cli.report_formats\n"
         "print(sorted({'torch', 'optuna', 'submitit'} & sys.modules.keys()))"
     )
 

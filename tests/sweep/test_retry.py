@@ -7,15 +7,15 @@ import pytest
 
 from tests.sweep.test_slots import LEASE_S, claimed, failure, optuna_trials, train
 from tests.sweep.tiny import run
-from wconv_sweep import studies
 from wconv_sweep.errors import StudyError
-from wconv_sweep.retry import retry
+from wconv_sweep.evidence.status import read_status
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots import SlotTable
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import SlotState, StudyState
+from wconv_sweep.slots import studies
+from wconv_sweep.slots.retry import retry
+from wconv_sweep.slots.slots import SlotTable
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import SlotState, StudyState
+from wconv_sweep.study.config import StudyConfig
 
 
 @pytest.fixture

@@ -12,13 +12,14 @@ from sqlalchemy import make_url, update
 from tests.sweep.searching import Searcher, launched, study_of
 from wconv_jobs.channel import Broken
 from wconv_jobs.seeding import derive_seed
-from wconv_sweep import sampling, studies
-from wconv_sweep.breaker import DIVERGED
-from wconv_sweep.sampling import propose
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage, open_storage
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import SLOTS, SlotState, Stage
+from wconv_sweep.evidence.status import read_status
+from wconv_sweep.search import sampling
+from wconv_sweep.search.sampling import propose
+from wconv_sweep.slots import studies
+from wconv_sweep.slots.breaker import DIVERGED
+from wconv_sweep.storage.storage import Storage, open_storage
+from wconv_sweep.storage.tables import SLOTS, SlotState, Stage
+from wconv_sweep.study.config import StudyConfig
 
 MODELS: list[dict[str, Any]] = [
     {"name": "tpe", "startup_trials": 3},

@@ -5,11 +5,11 @@ import random
 import pytest
 
 from tests.sweep.searching import Curve, launched, study_of
-from wconv_sweep.slots import NoSlot
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import SlotState
+from wconv_sweep.evidence.status import read_status
+from wconv_sweep.slots.slots import NoSlot
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import SlotState
+from wconv_sweep.study.config import StudyConfig
 
 BOUNDS = [[0.5, 1.5]]
 

@@ -1,7 +1,7 @@
 """The coefficients have the same names for Optuna as for everybody."""
 
 from tests.sweep.searching import study_of
-from wconv_sweep.search_space import distributions_of
+from wconv_sweep.study.search_space import distributions_of
 
 
 def test_the_first_parameter_is_the_outermost_coefficient() -> None:

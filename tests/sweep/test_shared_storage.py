@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from wconv_sweep.errors import StorageError
-from wconv_sweep.shared_storage import check_shared, local_disk_advice
-from wconv_sweep.storage import Storage, choose_url
+from wconv_sweep.storage.shared_storage import check_shared, local_disk_advice
+from wconv_sweep.storage.storage import Storage, choose_url
 
 
 def test_an_sqlite_file_is_refused_for_several_nodes(sqlite_storage: Storage) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.sweep.searching import launched, study_of
-from wconv_sweep.simulation import (
+from wconv_sweep.simulation.simulation import (
     Outcome,
     cells,
     shares,
@@ -16,8 +16,8 @@ from wconv_sweep.simulation import (
     standard_budgets,
     train_on,
 )
-from wconv_sweep.storage import Storage
-from wconv_sweep.surfaces import Surface
+from wconv_sweep.simulation.surfaces import Surface
+from wconv_sweep.storage.storage import Storage
 
 LINE = [[0.5, 1.5]]
 HILL = Surface("hill", (0.4,))

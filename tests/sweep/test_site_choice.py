@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tests.sweep.sites import CPU, FOUR_GPUS, LARGE, SITE, SMALL, association, partition
+from wconv_sweep.clusters.site_choice import choose
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.site_choice import choose
-from wconv_sweep.slurm_site import Site
+from wconv_sweep.slurm.site import Site
 
 
 def test_the_partition_with_most_gpu_nodes_is_chosen() -> None:

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.sweep.sites import FOUR_GPUS, LARGE, SITE, association, partition, qos
-from wconv_sweep.cluster_profile import SlurmProfile, load_profile
-from wconv_sweep.cluster_sources import sources_of
-from wconv_sweep.site_choice import choose
-from wconv_sweep.site_facts import Limits
-from wconv_sweep.site_profile import profile_text
-from wconv_sweep.slurm_site import Site
+from wconv_sweep.clusters.profile import SlurmProfile, load_profile
+from wconv_sweep.clusters.site_choice import choose
+from wconv_sweep.clusters.site_facts import Limits
+from wconv_sweep.clusters.site_profile import profile_text
+from wconv_sweep.clusters.sources import sources_of
+from wconv_sweep.slurm.site import Site
 
 TODAY = datetime.date(2026, 1, 31)
 

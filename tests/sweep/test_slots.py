@@ -18,15 +18,15 @@ from sqlalchemy import URL, Engine, event, make_url, select, update
 
 from tests.sweep.tiny import TINY
 from wconv_jobs.channel import Broken
-from wconv_sweep import studies
 from wconv_sweep.errors import StudyError
+from wconv_sweep.evidence.status import read_status
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.search_space import distributions_of
-from wconv_sweep.slots import Claim, LeaseLost, NoSlot, SlotTable
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage, choose_url, create_storage, open_storage
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import ATTEMPTS, SLOTS, SlotState, StudyState
+from wconv_sweep.slots import studies
+from wconv_sweep.slots.slots import Claim, LeaseLost, NoSlot, SlotTable
+from wconv_sweep.storage.storage import Storage, choose_url, create_storage, open_storage
+from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, SlotState, StudyState
+from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.search_space import distributions_of
 
 LEASE_S = 60.0
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wconv_sweep.slurm_values import GPU, gpus_per_node, minutes, number, pairs, resource, seconds
+from wconv_sweep.slurm.values import GPU, gpus_per_node, minutes, number, pairs, resource, seconds
 
 
 @pytest.mark.parametrize(

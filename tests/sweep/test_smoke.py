@@ -7,8 +7,8 @@ import pytest
 
 from tests.sweep.tiny import TINY, StudyFile
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.resources import shipped
-from wconv_sweep.study_config import load_study, locate_data
+from wconv_sweep.study.config import load_study, locate_data
+from wconv_sweep.study.resources import shipped
 
 
 @pytest.mark.parametrize("name", shipped("wconv_studies"))

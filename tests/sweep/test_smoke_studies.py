@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.sweep.tiny import Sweep
-from wconv_sweep.resources import shipped
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import choose_url, open_storage
+from wconv_sweep.evidence.status import read_status
+from wconv_sweep.storage.storage import choose_url, open_storage
+from wconv_sweep.study.resources import shipped
 
 pytestmark = pytest.mark.slow
 

@@ -11,15 +11,15 @@ from sqlalchemy import Connection
 
 from tests.sweep.test_slots import LEASE_S, claimed, expire_leases, failure, optuna_trials
 from wconv_jobs.channel import Finished, Report
-from wconv_sweep import studies
 from wconv_sweep.errors import StorageAway
+from wconv_sweep.evidence.status import read_status
+from wconv_sweep.pilots.spool import Spool, adopt, replay
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots import Claim, LeaseLost, NoSlot, SlotTable
-from wconv_sweep.spool import Spool, adopt, replay
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import SlotState
+from wconv_sweep.slots import studies
+from wconv_sweep.slots.slots import Claim, LeaseLost, NoSlot, SlotTable
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import SlotState
+from wconv_sweep.study.config import StudyConfig
 
 METRIC = "psnr_db"
 OWN = "node/pilot-0/"

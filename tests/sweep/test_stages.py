@@ -9,17 +9,17 @@ import pytest
 
 from tests.sweep.searching import Searcher, launched, parabola, study_of
 from wconv_jobs.channel import Broken
-from wconv_sweep import studies
-from wconv_sweep.confirmation import EXPECTED, OBSERVED
 from wconv_sweep.errors import StudyError
-from wconv_sweep.results import TrialRow
+from wconv_sweep.evidence.confirmation import EXPECTED, OBSERVED
+from wconv_sweep.evidence.results import TrialRow
+from wconv_sweep.evidence.status import read_status
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots import Claim, NoSlot
-from wconv_sweep.stages import add_ablation, open_stage
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import SlotState, Stage
+from wconv_sweep.slots import studies
+from wconv_sweep.slots.slots import Claim, NoSlot
+from wconv_sweep.slots.stages import add_ablation, open_stage
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import SlotState, Stage
+from wconv_sweep.study.config import StudyConfig
 
 RANDOM = {"name": "random"}
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from wconv_sweep.statistics import paired_difference, summarise
-from wconv_sweep.surrogate import fit
+from wconv_sweep.evidence.statistics import paired_difference, summarise
+from wconv_sweep.evidence.surrogate import fit
 
 
 def by_seed(*values: float) -> dict[int, float]:

@@ -7,18 +7,18 @@ import optuna
 import pytest
 from sqlalchemy import update
 
-from wconv_sweep.console import status_json, status_view
+from wconv_sweep.cli.console import status_json, status_view
 from wconv_sweep.errors import StudyError
-from wconv_sweep.export import export, render
-from wconv_sweep.results import TrialRow, best_of
+from wconv_sweep.evidence.results import TrialRow, best_of
+from wconv_sweep.evidence.status import read_status
+from wconv_sweep.results.export import export, render
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.search_space import distributions_of
-from wconv_sweep.slots import Claim, SlotTable
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage
-from wconv_sweep.studies import close_client, create_or_extend, optuna_client, stop
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import ATTEMPTS, SLOTS, SlotState
+from wconv_sweep.slots.slots import Claim, SlotTable
+from wconv_sweep.slots.studies import close_client, create_or_extend, optuna_client, stop
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, SlotState
+from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.search_space import distributions_of
 
 Train = Callable[[float], None]
 

@@ -10,15 +10,15 @@ from sqlalchemy import cast, func, make_url, select
 
 from tests.sweep.postgres import Server
 from wconv_sweep.errors import StorageAway, StorageError
-from wconv_sweep.storage import (
+from wconv_sweep.slots.studies import close_client, optuna_client
+from wconv_sweep.storage.storage import (
     Storage,
     choose_url,
     create_storage,
     has_storage,
     open_storage,
 )
-from wconv_sweep.studies import close_client, optuna_client
-from wconv_sweep.tables import SCHEMA, SCHEMA_VERSION, FreeText
+from wconv_sweep.storage.tables import SCHEMA, SCHEMA_VERSION, FreeText
 
 
 def test_the_option_wins_over_the_environment_and_that_over_the_run_folder(
@@ -216,7 +216,7 @@ def test_a_name_with_braces_reaches_optuna_as_it_is(tmp_path: Path) -> None:
 def test_the_write_lock_is_waited_for_and_then_given_up(
     sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wconv_sweep.sqlite_backend.BUSY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("wconv_sweep.storage.sqlite_backend.BUSY_TIMEOUT_S", 0.2)
     other = Storage(sqlite_storage.url)
 
     with (

@@ -23,15 +23,16 @@ from tests.sweep.test_local_sweep import (
     until,
 )
 from tests.sweep.tiny import StudyFile, Sweep
-from wconv_sweep import agent, studies
-from wconv_sweep.console import status_json
+from wconv_sweep.cli.console import status_json
 from wconv_sweep.errors import StorageError
-from wconv_sweep.pilot_order import PilotOrder
+from wconv_sweep.evidence.status import read_status
+from wconv_sweep.pilots import agent
+from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage, create_storage, open_storage
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import PILOTS
+from wconv_sweep.slots import studies
+from wconv_sweep.storage.storage import Storage, create_storage, open_storage
+from wconv_sweep.storage.tables import PILOTS
+from wconv_sweep.study.config import StudyConfig
 
 pytestmark = pytest.mark.slow
 

@@ -21,13 +21,13 @@ from tests.sweep.searching import parabola, study_of
 from tests.sweep.storm_agents import REPORTED
 from tests.sweep.test_local_sweep import until
 from tests.sweep.test_slots import optuna_trials
-from wconv_sweep import studies
 from wconv_sweep.errors import StorageAway
-from wconv_sweep.pilot_order import PilotOrder
+from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.storage import create_storage
-from wconv_sweep.tables import ATTEMPTS, ENDED, SLOTS, SlotState
-from wconv_sweep.trial_rows import _INTERMEDIATE
+from wconv_sweep.slots import studies
+from wconv_sweep.storage.storage import create_storage
+from wconv_sweep.storage.tables import ATTEMPTS, ENDED, SLOTS, SlotState
+from wconv_sweep.storage.trial_rows import _INTERMEDIATE
 
 pytestmark = pytest.mark.slow
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from tests.sweep.tiny import TINY, StudyFile
-from wconv_sweep.cluster_profile import load_profile
-from wconv_sweep.data_files import check_data
+from wconv_sweep.clusters.profile import load_profile
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.resources import shipped
-from wconv_sweep.study_config import config_of, load_study, locate_data
+from wconv_sweep.study.config import config_of, load_study, locate_data
+from wconv_sweep.study.data_files import check_data
+from wconv_sweep.study.resources import shipped
 
 GRID: dict[str, Any] = {"bounds": [[0.5, 1.5]], "sampler": {"name": "grid", "points": [21]}}
 PRUNED: dict[str, Any] = {"bounds": [[0.5, 1.5]], "sampler": {"name": "random"}}

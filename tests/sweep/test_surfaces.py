@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from wconv_sweep.surfaces import SHAPES, Surface, surface
+from wconv_sweep.simulation.surfaces import SHAPES, Surface, surface
 
 
 @pytest.mark.parametrize("shape", SHAPES)

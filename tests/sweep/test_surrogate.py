@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wconv_sweep.surrogate import Surrogate, collapsed, fit
+from wconv_sweep.evidence.surrogate import Surrogate, collapsed, fit
 
 BOUNDS = [(0.5, 1.5)]
 

@@ -8,8 +8,9 @@ from optuna.distributions import FloatDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from wconv_sweep import studies, trial_rows
-from wconv_sweep.storage import Storage
+from wconv_sweep.slots import studies
+from wconv_sweep.storage import trial_rows
+from wconv_sweep.storage.storage import Storage
 
 DISTRIBUTIONS = {
     "density_1": FloatDistribution(0.05, 1.0),

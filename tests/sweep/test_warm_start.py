@@ -9,17 +9,17 @@ from sqlalchemy import select
 
 from tests.sweep.searching import Curve, Searcher, launched, study_of
 from tests.sweep.tiny import StudyFile, run
-from wconv_sweep import studies
-from wconv_sweep.confirmation import surrogate_of
 from wconv_sweep.errors import StudyError
-from wconv_sweep.launch import plan_launch
+from wconv_sweep.evidence.confirmation import surrogate_of
+from wconv_sweep.evidence.status import read_status
+from wconv_sweep.launching.launch import plan_launch
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slot_plan import GivenDensity
-from wconv_sweep.status import read_status
-from wconv_sweep.storage import Storage
-from wconv_sweep.study_config import StudyConfig
-from wconv_sweep.tables import SLOTS, Stage
-from wconv_sweep.warm_start import POINTS, likely_points, to_coefficients, warm_densities
+from wconv_sweep.slots import studies
+from wconv_sweep.slots.warm_start import POINTS, likely_points, to_coefficients, warm_densities
+from wconv_sweep.storage.slot_plan import GivenDensity
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import SLOTS, Stage
+from wconv_sweep.study.config import StudyConfig
 
 RANDOM = {"name": "random"}
 LINE = [[0.5, 1.5]]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from wconv_sweep import cli
+from wconv_sweep.cli import app as cli
 
 TINY: dict[str, Any] = {
     "schema": 1,

@@ -1,0 +1,98 @@
+"""The commands about the machines that studies run on: `clusters`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wconv_sweep.cli.options import Json
+from wconv_sweep.errors import ConfigurationError
+
+clusters = typer.Typer(
+    help="Look at the profiles of clusters, and make one of your own.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@clusters.command("list")
+def list_command(as_json: Json = False) -> None:
+    """List the profiles that come with the program, and your own.
+
+    Exit status 2 if one of your own is wrong; the others are listed all the same.
+
+    Example: wconv-sweep clusters list
+    """
+    from wconv_sweep.cli import cluster_view, console
+    from wconv_sweep.clusters.catalogue import known_profiles
+
+    known, problems = known_profiles()
+    if as_json:
+        console.print_json([cluster_view.entry_json(each) for each in known])
+    else:
+        cluster_view.print_profiles(console.console(), known)
+    if problems:
+        raise ConfigurationError(problems)
+
+
+@clusters.command("show")
+def show_command(
+    cluster: Annotated[str, typer.Argument(help="A name, or a file ending in .yaml.")],
+    as_json: Json = False,
+) -> None:
+    """Show a profile: every fact about the site, and where it comes from.
+
+    Example: wconv-sweep clusters show leonardo
+    """
+    from wconv_sweep.cli import cluster_view, console
+    from wconv_sweep.clusters.catalogue import find_profile
+
+    found = find_profile(cluster)
+    if as_json:
+        console.print_json(cluster_view.facts_json(found))
+    else:
+        cluster_view.print_facts(console.console(), found)
+
+
+@clusters.command("init")
+def init_command(
+    name: Annotated[
+        str | None,
+        typer.Option(help="Of the cluster in the profile; SLURM's name for it if left out."),
+    ] = None,
+    partition: Annotated[
+        str | None,
+        typer.Option(help="With GPUs; the one with most nodes that have any if left out."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="New file, ending in .yaml; stdout if left out.")
+    ] = None,
+) -> None:
+    """Write a profile of the site at hand: its SLURM is asked for nodes, limits and accounts.
+
+    Call it on a login node, look at the result, and add what SLURM does not know.
+
+    Example: wconv-sweep clusters init --output mine.yaml
+    """
+    from wconv_sweep.clusters.site_profile import make_profile
+
+    text = make_profile(
+        name, partition, say=lambda warning: print(f"warning: {warning}", file=sys.stderr)
+    )
+    if output is None:
+        print(text, end="")
+        return
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise ConfigurationError(
+            f"--output {output}: exists already, and is not overwritten. Remove it, or choose "
+            "another name."
+        ) from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"--output {output}: cannot be written: {error.strerror}"
+        ) from error
+    print(f"Wrote {output}. Launch with --cluster {output}")

@@ -1,0 +1,285 @@
+"""The commands about the database of studies: `db`."""
+
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wconv_sweep.cli.options import DEFAULT_RUNS, Json, Runs, StorageUrl
+from wconv_sweep.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import URL
+
+    from wconv_sweep.server.status import ServerStatus
+
+FOLDER_NAME = "postgres"
+
+db = typer.Typer(
+    help="Run a PostgreSQL of your own, and back up the database of studies.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Folder = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the server; postgres in the folder of all runs if left out."),
+]
+Server = Annotated[Path | None, typer.Option("--folder", help="Folder of a server of `db start`.")]
+
+
+@db.command("start")
+def start_command(
+    folder: Folder = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Name or address of this machine to listen on; as before, or localhost, if left "
+            "out."
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="TCP port; as before, or a free one, if left out. 0: a free one.",
+        ),
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(help="User that the server runs as, when root calls.")
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Take the data over from another machine that cannot be reached."
+        ),
+    ] = False,
+    job: Annotated[
+        bool,
+        typer.Option(
+            "--job",
+            help="Run it as a job of SLURM, for sites that end programs on login nodes; commands "
+            "with the same --runs find it by themselves.",
+        ),
+    ] = False,
+    time_limit: Annotated[
+        str,
+        typer.Option("--time", metavar="TIME", help="With --job: its time limit, as for launch."),
+    ] = "24:00:00",
+    account: Annotated[str | None, typer.Option(help="With --job: project that pays.")] = None,
+    partition: Annotated[
+        str | None, typer.Option(help="With --job: partition; the site's default if left out.")
+    ] = None,
+    qos: Annotated[str | None, typer.Option(help="With --job: quality of service.")] = None,
+    runs: Runs = DEFAULT_RUNS,
+) -> None:
+    """Start a PostgreSQL in a folder of yours, and say how to use it as storage.
+
+    Makes the server at the first call. Does nothing where it runs already.
+
+    Example: wconv-sweep db start
+    """
+    from wconv_sweep.server.folder import export_line
+    from wconv_sweep.server.run_as import owner_for, run_as
+    from wconv_sweep.server.server import Started, start
+
+    place = _place(folder, runs)
+    owner = owner_for(place, user, making=True)
+    named = {"account": account, "partition": partition, "qos": qos}
+    if job:
+        _start_job(place, {name: text for name, text in named.items() if text}, time_limit, runs)
+        return
+    facts = run_as(owner, lambda: asdict(start(place, host, port, force=force, say=_note)))
+    started = Started(**facts)
+    for line in started.warnings:
+        _note(f"warning: {line}")
+    verb = "runs already" if started.already else "runs"
+    print(f"PostgreSQL {started.version} {verb} on {started.address}, port {started.port}.")
+    print(f"Its files: {place}")
+    print(f"Storage:   {started.url}")
+    print("To use it in this shell:")
+    print(f"  {export_line(started.url)}")
+
+
+@db.command("status")
+def status_command(
+    folder: Folder = None, runs: Runs = DEFAULT_RUNS, as_json: Json = False
+) -> None:
+    """Show whether the server runs, and where. Exit status 1 if not.
+
+    Example: wconv-sweep db status
+    """
+    from wconv_sweep.cli import console
+    from wconv_sweep.server.run_as import owner_for, run_as
+    from wconv_sweep.server.status import ServerStatus, status
+
+    place = _place(folder, runs)
+    known = ServerStatus(**run_as(owner_for(place), lambda: asdict(status(place))))
+    if as_json:
+        console.print_json(asdict(known))
+    else:
+        _print_status(known)
+    if not known.running:
+        raise typer.Exit(1)
+
+
+@db.command("stop")
+def stop_command(folder: Folder = None, runs: Runs = DEFAULT_RUNS) -> None:
+    """Stop the server; its connections end, and nothing that was written is lost.
+
+    Example: wconv-sweep db stop
+    """
+    from wconv_sweep.published import was_published
+    from wconv_sweep.server.run_as import owner_for, run_as
+    from wconv_sweep.server.server import stop
+    from wconv_sweep.server.slurm import stop_server
+
+    place = _place(folder, runs)
+    owner = owner_for(place)
+    if was_published(place, runs) and stop_server(place):
+        print(f"{place}: its job has ended")
+        return
+    ran = run_as(owner, lambda: stop(place))
+    print(f"{place}: {'stopped' if ran else 'did not run'}")
+
+
+@db.command("backup")
+def backup_command(
+    file: Annotated[Path, typer.Argument(help="File to write.")],
+    folder: Server = None,
+    storage: StorageUrl = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the file where it exists.")
+    ] = False,
+    runs: Runs = DEFAULT_RUNS,
+) -> None:
+    """Copy the database of studies into one file; studies may go on meanwhile.
+
+    Example: wconv-sweep db backup studies.backup
+    """
+    from wconv_sweep.storage.backup import backup
+
+    target = file.absolute()
+    studies = _with_storage(folder, storage, runs, lambda url: backup(url, target, force=force))
+    print(f"{file}: {_studies(studies)}")
+
+
+@db.command("restore")
+def restore_command(
+    file: Annotated[Path, typer.Argument(help="A file that `db backup` wrote.")],
+    folder: Server = None,
+    storage: StorageUrl = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace all studies that the storage holds.")
+    ] = False,
+    runs: Runs = DEFAULT_RUNS,
+) -> None:
+    """Bring the database of studies back from a backup, into a storage that holds nothing.
+
+    Example: wconv-sweep db restore studies.backup
+    """
+    from wconv_sweep.storage.backup import restore
+
+    source = file.absolute()
+    studies = _with_storage(folder, storage, runs, lambda url: restore(url, source, force=force))
+    print(f"{file}: {_studies(studies)}")
+
+
+@db.command("upgrade")
+def upgrade_command(
+    folder: Server = None, storage: StorageUrl = None, runs: Runs = DEFAULT_RUNS
+) -> None:
+    """Bring the tables of a storage to this version of wconv-sweep.
+
+    Make a backup first; no pilot may be at work.
+
+    Example: wconv-sweep db upgrade
+    """
+    from wconv_sweep.storage.storage import upgrade_storage
+
+    before, after = upgrade_storage(_url(folder, storage, runs))
+    if before == after:
+        print(f"the tables have version {after} already")
+    else:
+        print(f"upgraded the tables from version {before} to {after}")
+
+
+def _start_job(place: Path, options: dict[str, str | int | bool], limit: str, runs: Path) -> None:
+    from wconv_sweep.cli.options import minutes_of
+    from wconv_sweep.published import publish
+    from wconv_sweep.server.run_as import owner_for, run_as
+    from wconv_sweep.server.slurm import job_of, submit_server, wait_for
+    from wconv_sweep.server.status import ServerStatus, status
+
+    walltime_min = minutes_of("--time", limit)
+    there = job_of(place)
+    number = there.job if there else submit_server(place, options, walltime_min)
+    publish(place, runs)
+    print(f"PostgreSQL {'is' if there else 'was submitted as'} job {number}.", flush=True)
+    owner = owner_for(place)
+    known = wait_for(
+        place, lambda: ServerStatus(**run_as(owner, lambda: asdict(status(place)))), _note
+    )
+    print(f"It runs on {known.address}, port {known.port}.")
+    print(f"Its files: {place}")
+    print(f"Storage:   {known.url}")
+    print(f"Commands with --runs {runs} use it by themselves.")
+
+
+def _place(folder: Path | None, runs: Path) -> Path:
+    return (folder or runs / FOLDER_NAME).expanduser().absolute()
+
+
+def _with_storage(
+    folder: Path | None, storage: str | None, runs: Path, work: "Callable[[URL], int]"
+) -> int:
+    """Do the work with the storage that is meant, as the user whom its server belongs to."""
+    from wconv_sweep.server.run_as import owner_for, run_as
+
+    url = _url(folder, storage, runs)
+    owner = None if folder is None else owner_for(_place(folder, runs))
+    return int(run_as(owner, lambda: work(url)))
+
+
+def _url(folder: Path | None, storage: str | None, runs: Path) -> "URL":
+    from wconv_sweep.server.run_as import owner_for, run_as
+    from wconv_sweep.server.status import url_of
+    from wconv_sweep.storage.url import choose_url
+
+    if folder is None:
+        return choose_url(storage, runs)
+    if storage is not None:
+        raise ConfigurationError("--folder and --storage both name a database; give one of them.")
+    place = _place(folder, runs)
+    return choose_url(run_as(owner_for(place), lambda: url_of(place)), runs)
+
+
+def _print_status(known: "ServerStatus") -> None:
+    if not known.running:
+        print(f"{known.folder}: not running: {known.reason}")
+        return
+    where = f"{known.address}, port {known.port}, of {known.host}"
+    print(f"{known.folder}: running on {where}")
+    if known.reason:
+        print(f"reason:      {known.reason}")
+    if known.since is not None:
+        print(f"since:       {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(known.since))}")
+    if known.version is not None and known.size_bytes is not None:
+        print(f"version:     PostgreSQL {known.version}, {'TLS' if known.tls else 'no TLS'}")
+        print(f"size:        {known.size_bytes / 1e6:.1f} MB")
+        print(f"connections: {known.connections} of {known.max_connections}")
+    print(f"storage:     {known.url}")
+
+
+def _studies(number: int) -> str:
+    return f"{number} {'study' if number == 1 else 'studies'}"
+
+
+def _note(line: str) -> None:
+    print(f"wconv-sweep: {line}", file=sys.stderr, flush=True)

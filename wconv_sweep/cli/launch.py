@@ -1,0 +1,303 @@
+"""The commands that set a study to work and stop it: `launch`, `resume` and `stop`."""
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wconv_sweep.cli.options import (
+    DEFAULT_RUNS,
+    Json,
+    Runs,
+    Settings,
+    StorageUrl,
+    Study,
+    StudyName,
+    minutes_of,
+    next_command,
+)
+from wconv_sweep.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from wconv_sweep.clusters.pilot_request import PilotRequest
+    from wconv_sweep.launching.launch import Launched
+
+# Commands import their use case themselves: --help must answer at once.
+
+EXIT_INTERRUPTED = 130
+
+_SLURM = "On a SLURM cluster"
+
+Cluster = Annotated[
+    str, typer.Option(help="A cluster profile by name, or a file ending in .yaml.")
+]
+MaybeCluster = Annotated[
+    str | None,
+    typer.Option("--cluster", help="As for launch; without it, that of the last launch."),
+]
+AcceptChanges = Annotated[
+    bool,
+    typer.Option(
+        "--accept-changes",
+        help="Go on although the program or the data have changed since the study was begun.",
+    ),
+]
+Follow = Annotated[
+    bool | None,
+    typer.Option(
+        "--follow/--detach",
+        help="Show the progress until the study has ended, or return once its pilots have been "
+        "started. If left out: follow on this machine, return on a SLURM cluster.",
+        show_default=False,
+    ),
+]
+Pilots = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Pilots that shall be at work or wait at the same time; those of earlier calls "
+        "count. If left out: as the profile says.",
+    ),
+]
+Nodes = Annotated[int | None, typer.Option(min=1, help=f"{_SLURM}: nodes of each pilot.")]
+Time = Annotated[
+    str | None,
+    typer.Option(
+        "--time",
+        metavar="TIME",
+        help="Time limit of each pilot as SLURM writes it: minutes, 24:00:00 or 2-00:00:00.",
+    ),
+]
+Qos = Annotated[str | None, typer.Option(help=f"{_SLURM}: quality of service.")]
+Account = Annotated[
+    str | None,
+    typer.Option(help=f"{_SLURM}: project that pays; if left out: WCONV_SWEEP_ACCOUNT."),
+]
+Partition = Annotated[
+    str | None, typer.Option(help=f"{_SLURM}: partition, where it is not that of the profile.")
+]
+
+
+def launch_command(
+    study: Study,
+    cluster: Cluster,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
+    ] = False,
+    pilots: Pilots = None,
+    nodes: Nodes = None,
+    time: Time = None,
+    qos: Qos = None,
+    account: Account = None,
+    partition: Partition = None,
+    max_gpu_hours: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="GPU-hours that no further trial may pass: budget.gpu_hours of the study, which "
+            "may only grow.",
+        ),
+    ] = None,
+    settings: Settings = None,
+    smoke: Annotated[
+        bool,
+        typer.Option(
+            "--smoke", help="Shrink the study to a minute or two on made-up data, to try it out."
+        ),
+    ] = False,
+    ablate: Annotated[
+        bool,
+        typer.Option(
+            "--ablate",
+            help="Also train plain convolution with the confirmed density's initial weights "
+            "alone, and with its gradient alone.",
+        ),
+    ] = False,
+    accept_changes: AcceptChanges = False,
+    follow: Follow = None,
+    storage: StorageUrl = None,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: Json = False,
+) -> None:
+    """Run a study to its result.
+
+    Writes its budget and starts its pilots: processes of this machine, which it follows, or jobs
+    of SLURM, which go on by themselves. Launching a study again continues it: nothing is trained
+    twice, and only the pilots that are missing are started.
+
+    Example: wconv-sweep launch --cluster local --study quickstart
+    """
+    from wconv_sweep.cli import console, plan_view
+    from wconv_sweep.clusters.profile import load_profile
+    from wconv_sweep.launching.launch import changes_since, launch, plan_launch
+    from wconv_sweep.storage.storage import choose_url
+
+    changes = list(settings or ())
+    if max_gpu_hours is not None:
+        changes.append(f"budget.gpu_hours={max_gpu_hours!r}")
+    url = choose_url(storage, runs, profile=load_profile(cluster).storage)
+    plan = plan_launch(
+        study,
+        cluster,
+        url,
+        runs,
+        settings=changes,
+        smoke=smoke,
+        ablate=ablate,
+        request=_request(pilots, nodes, time, qos, account, partition),
+        dry_run=dry_run,
+    )
+    for warning in plan.warnings:
+        print(f"wconv-sweep: warning: {warning}", file=sys.stderr)
+    if dry_run:
+        changes = changes_since(plan)
+        if as_json:
+            console.print_json(plan_view.plan_json(plan, changes))
+        else:
+            plan_view.print_plan(console.console(), plan, changes)
+        if plan.problems:
+            raise ConfigurationError(plan.problems)
+        return
+    launched = launch(plan, accept_changes=accept_changes)
+    _show(launched, storage, runs, follow=follow, as_json=as_json)
+
+
+def resume_command(
+    study: StudyName,
+    cluster: MaybeCluster = None,
+    pilots: Pilots = None,
+    nodes: Nodes = None,
+    time: Time = None,
+    qos: Qos = None,
+    account: Account = None,
+    partition: Partition = None,
+    accept_changes: AcceptChanges = False,
+    follow: Follow = None,
+    storage: StorageUrl = None,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: Json = False,
+) -> None:
+    """Go on with a study that was stopped, interrupted or broken.
+
+    Options that are left out are those of the last launch.
+
+    Example: wconv-sweep resume --study quickstart
+    """
+    from wconv_sweep.launching.launch import resume
+    from wconv_sweep.storage.storage import choose_url
+
+    launched = resume(
+        study,
+        cluster,
+        choose_url(storage, runs),
+        accept_changes=accept_changes,
+        request=_request(pilots, nodes, time, qos, account, partition),
+    )
+    _show(launched, storage, runs, follow=follow, as_json=as_json)
+
+
+def stop_command(
+    study: StudyName,
+    now: Annotated[
+        bool,
+        typer.Option(
+            "--now", help=f"{_SLURM}: also cancel the study's jobs, those that wait included."
+        ),
+    ] = False,
+    storage: StorageUrl = None,
+    runs: Runs = DEFAULT_RUNS,
+) -> None:
+    """Stop a study at the next checkpoints.
+
+    Running trials end there, and no other is begun.
+
+    Example: wconv-sweep stop --study quickstart
+    """
+    from wconv_sweep.launching.stopping import stop
+    from wconv_sweep.storage.storage import choose_url, open_storage
+
+    with contextlib.closing(open_storage(choose_url(storage, runs))) as opened:
+        stopped = stop(opened, study, now=now)
+    for line in stopped.lines():
+        print(line)
+    print(f"Go on with: {next_command('resume', storage, runs, study)}")
+
+
+def _request(
+    pilots: int | None,
+    nodes: int | None,
+    time: str | None,
+    qos: str | None,
+    account: str | None,
+    partition: str | None,
+) -> "PilotRequest":
+    from wconv_sweep.clusters.pilot_request import PilotRequest
+
+    walltime_min = None if time is None else minutes_of("--time", time)
+    return PilotRequest(
+        pilots=pilots,
+        nodes=nodes,
+        walltime_min=walltime_min,
+        qos=qos,
+        account=account,
+        partition=partition,
+    )
+
+
+def _show(
+    launched: "Launched",
+    storage: str | None,
+    runs: Path,
+    *,
+    follow: bool | None,
+    as_json: bool,
+) -> None:
+    from rich.console import Console
+
+    from wconv_sweep.cli import console
+    from wconv_sweep.evidence.status import read_status
+    from wconv_sweep.launching.launch import follow as follow_study
+    from wconv_sweep.launching.launch import stop_and_wait
+
+    study, pilots = launched.study, launched.pilots
+    out = Console(stderr=True, highlight=False) if as_json else console.console()
+    goes_on = pilots is not None and pilots.goes_on
+    commands = [next_command(verb, storage, runs, study) for verb in ("status", "stop", "export")]
+    for line in pilots.notes() if pilots else ():
+        out.print(f"{study}: {line}", markup=False, soft_wrap=True)
+    if not (not goes_on if follow is None else follow):
+        status = read_status(launched.storage, study)
+        if as_json:
+            console.print_json(console.status_json(status))
+            return
+        if pilots is None:
+            what = "nothing left to do" if status.complete else "the GPU-hours are used up"
+            out.print(f"{study}: {what}.", markup=False, soft_wrap=True)
+        out.print(f"Look at it with: {commands[0]}", markup=False, soft_wrap=True)
+        if goes_on:
+            out.print(f"Stop it with:    {commands[1]}", markup=False, soft_wrap=True)
+        return
+    resume = next_command("resume", storage, runs, study)
+    with console.progress(out) as show:
+        try:
+            status = follow_study(launched, show)
+        except KeyboardInterrupt:
+            if goes_on:
+                out.print("The study goes on. Look at it with: " + commands[0], markup=False)
+                raise typer.Exit(EXIT_INTERRUPTED) from None
+            out.print(
+                "Stopping: the running trial ends at its next checkpoint (Ctrl-C: leave now)."
+            )
+            with contextlib.suppress(KeyboardInterrupt):
+                stop_and_wait(launched, show)
+            out.print(f"Go on with: {resume}", markup=False, soft_wrap=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    if as_json:
+        console.print_json(console.status_json(status))
+    elif status.result is None or not status.complete:
+        out.print(f"Stopped. Go on with: {resume}", markup=False, soft_wrap=True)
+    else:
+        nexts = [commands[0], commands[2], next_command("dashboard", storage, runs, None)]
+        console.print_result(out, status, nexts)

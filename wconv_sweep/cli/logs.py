@@ -1,0 +1,55 @@
+"""The command that shows what the ranks of a trial printed: `logs`."""
+
+import contextlib
+import sys
+from typing import Annotated
+
+import typer
+
+from wconv_sweep.cli.options import DEFAULT_RUNS, Runs, StorageUrl
+
+
+def logs_command(
+    trial: Annotated[int, typer.Argument(min=0, help="Number of the trial, as status shows it.")],
+    study: Annotated[str, typer.Option(help="Name of a study that was launched.")],
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the attempt has ended.")
+    ] = False,
+    rank: Annotated[int, typer.Option(min=0, help="Training process of the trial.")] = 0,
+    attempt: Annotated[
+        int | None, typer.Option(min=1, help="Of several attempts; the last one if left out.")
+    ] = None,
+    storage: StorageUrl = None,
+    runs: Runs = DEFAULT_RUNS,
+) -> None:
+    """Show what a trial printed, wherever it ran.
+
+    Its attempts are listed on stderr, its text goes to stdout.
+
+    Example: wconv-sweep logs 3 --study quickstart
+    """
+    from wconv_sweep.results import trial_logs
+    from wconv_sweep.storage.storage import choose_url, open_storage
+
+    with contextlib.closing(open_storage(choose_url(storage, runs))) as opened:
+        attempts = trial_logs.attempts_of(opened, study, trial)
+        chosen = trial_logs.select_attempt(attempts, attempt)
+        for each in attempts:
+            mark = ">" if each is chosen else " "
+            print(
+                f"{mark} trial {trial}, attempt {each.attempt}: {each.outcome}, by {each.owner}, "
+                f"in {each.folder}",
+                file=sys.stderr,
+            )
+        if follow:
+
+            def refresh() -> trial_logs.AttemptLog:
+                now = trial_logs.attempts_of(opened, study, trial)
+                return trial_logs.select_attempt(now, chosen.attempt)
+
+            text = trial_logs.follow(chosen, rank, refresh)
+        else:
+            text = trial_logs.text_of(chosen, rank)
+        with contextlib.suppress(KeyboardInterrupt):
+            for part in text:
+                print(part, end="", flush=True)

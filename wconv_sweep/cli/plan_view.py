@@ -1,0 +1,104 @@
+"""Shows what a launch would do: `--dry-run`."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+
+from wconv_sweep.amounts import density_text
+from wconv_sweep.clusters.billing import Cost
+from wconv_sweep.launching.launch import Plan
+from wconv_sweep.launching.preview import Preview
+from wconv_sweep.study.search_config import ConfirmSpec
+
+
+def print_plan(out: Console, plan: Plan, changes: Sequence[str]) -> None:
+    """Print what a launch would do, on a SLURM cluster with the exact batch script.
+
+    Args:
+        out: the terminal.
+        plan: of the launch.
+        changes: what is no longer as it was when the study was begun.
+    """
+    preview = plan.preview()
+    rows = _rows(plan, preview)
+    if changes:
+        rows["changed"] = f"{'; '.join(changes)}. It takes --accept-changes."
+    for name, value in rows.items():
+        out.print(f"{name + ':':<14} {value}".rstrip(), markup=False, soft_wrap=True)
+    if preview.script is not None:
+        out.print("\nbatch script:\n")
+        out.print(preview.script, markup=False, soft_wrap=True)
+    out.print("Nothing was written or started (--dry-run).")
+
+
+def plan_json(plan: Plan, changes: Sequence[str]) -> dict[str, Any]:
+    """Return what a launch would do as plain data."""
+    preview = plan.preview()
+    return {
+        "config": plan.config.plain(),
+        "profile": plan.profile.model_dump(mode="json", by_alias=True),
+        "storage": plan.storage_url.render_as_string(hide_password=True),
+        "run_folder": str(plan.folder.path),
+        "pilot": preview.command,
+        "pilots": preview.pilots,
+        "batch_script": preview.script,
+        "cost": None if preview.cost is None else asdict(preview.cost),
+        "gpu_hours_cap": plan.config.budget.gpu_hours,
+        "problems": list(plan.problems),
+        "warnings": list(plan.warnings),
+        "changes": list(changes),
+    }
+
+
+def _rows(plan: Plan, preview: Preview) -> dict[str, str]:
+    config = plan.config
+    bounds = ", ".join(f"[{low:g}, {high:g}]" for low, high in config.search.bounds)
+    pruner = config.search.pruner.name
+    pruned = "" if pruner == "none" else f", pruner {pruner}"
+    fixed = [f"{name} {density_text(point)}" for name, point in config.fixed_points().items()]
+    rows = {
+        "study": config.study,
+        "network": f"{config.model.name} {_options(config.model.options)}",
+        "data": f"{config.data.name} {_options(config.data.options)}",
+        "density": f"kernel size {config.kernel_size}, coefficients in {bounds}, sampler "
+        f"{config.search.sampler.name}{pruned}",
+        "fixed points": ", ".join(fixed),
+        "budget": f"{config.budget.trials} trials of {config.recipe.epochs} epochs, "
+        f"{config.trial.ranks} ranks each",
+        "confirmation": _confirm(config.confirm),
+        "cluster": f"{plan.profile.cluster}: {preview.summary}",
+        "storage": plan.storage_url.render_as_string(hide_password=True),
+        "run folder": str(plan.folder.path),
+        "pilot": preview.command,
+    }
+    if preview.cost is not None:
+        rows["at most"] = _cost(preview.cost, config.budget.gpu_hours)
+    return rows
+
+
+def _confirm(confirm: ConfirmSpec | None) -> str:
+    if confirm is None:
+        return "none"
+    return (
+        f"{confirm.trials} of these trials: {confirm.candidates} candidate(s) and plain "
+        f"convolution on {confirm.seeds} seeds"
+    )
+
+
+def _cost(cost: Cost, cap_h: float | None) -> str:
+    parts = [f"{cost.gpu_hours:,.1f} GPU-hours"]
+    if cost.core_hours is not None:
+        parts.append(f"{cost.core_hours:,.1f} core-hours")
+    billed = (
+        "what the site bills for them is not known"
+        if cost.billed is None
+        else f"the site bills {cost.billed:,.1f} {cost.unit}"
+    )
+    cap = "no cap" if cap_h is None else f"the cap is {cap_h:g} GPU-hours"
+    return f"{', '.join(parts)}; {billed}; {cap}"
+
+
+def _options(options: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in options.items())

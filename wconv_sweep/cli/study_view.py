@@ -1,0 +1,132 @@
+"""Draws studies and data that are not launched yet, for `console`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.facts import StudyFacts
+
+
+def print_studies(out: Console, configs: Sequence[StudyConfig]) -> None:
+    """Print a table of studies."""
+    table = _table("study", "network", "kernel", "data", "recipe", "trials")
+    for config in configs:
+        table.add_row(
+            config.study,
+            config.model.name,
+            _square(config.kernel_size),
+            config.data.name,
+            config.recipe.preset or "own",
+            str(config.budget.trials),
+        )
+    out.print(table)
+
+
+def print_facts(out: Console, facts: StudyFacts) -> None:
+    """Print all about one study."""
+    for name, value in _rows(facts).items():
+        out.print(f"{name + ':':<14} {value}".rstrip(), markup=False, soft_wrap=True)
+
+
+def print_checked(out: Console, right: Sequence[StudyFacts]) -> None:
+    """Print a table of studies that are right."""
+    if not right:
+        return
+    table = _table("study", "sites", "parameters", "MACs", "memory/GPU")
+    for facts in right:
+        table.add_row(
+            facts.config.study,
+            str(facts.network.sites),
+            f"{facts.network.parameters:,}",
+            _large(facts.network.macs),
+            _bytes(facts.memory_bytes),
+        )
+    out.print(table)
+
+
+def facts_json(facts: StudyFacts) -> dict[str, Any]:
+    """Return the facts of a study as plain data."""
+    return {
+        "config": facts.config.plain(),
+        "network": asdict(facts.network),
+        "sample_shape": list(facts.sample_shape),
+        "memory_bytes": facts.memory_bytes,
+    }
+
+
+@contextmanager
+def preparing(out: Console, name: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function that shows how far the preparation of data is, on a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(), console=out, transient=True, disable=not out.is_terminal
+    ) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _rows(facts: StudyFacts) -> dict[str, str]:
+    config, network = facts.config, facts.network
+    recipe, optimizer = config.recipe, config.recipe.optimizer
+    kernels = ", ".join(f"{number} {size}" for size, number in sorted(network.kernels.items()))
+    shape = " x ".join(map(str, facts.sample_shape))
+    bounds = ", ".join(f"[{low:g}, {high:g}]" for low, high in config.search.bounds)
+    fixed = ", ".join(
+        f"{name} ({', '.join(f'{value:g}' for value in point)})"
+        for name, point in config.fixed_points().items()
+    )
+    stopping = recipe.early_stopping
+    ends = f", ends after {stopping.patience} epoch(s) without a better loss" if stopping else ""
+    return {
+        "study": config.study,
+        "description": config.description,
+        "network": f"{config.model.name} {_options(config.model.options)}".strip(),
+        "sites": f"{network.sites} of {_square(config.kernel_size)}; all convolutions: {kernels}",
+        "parameters": f"{network.parameters:,}, of which the density multiplies "
+        f"{_share(network.weighted_parameters, network.parameters)}",
+        "MACs": f"{_large(network.macs)} for a sample of {shape}, "
+        f"{_share(network.weighted_macs, network.macs)} of them in sites",
+        "data": f"{config.data.name} {_options(config.data.options)}".strip(),
+        "recipe": f"{recipe.preset or 'own'}: {optimizer.name}, lr {optimizer.lr:g}, "
+        f"{recipe.schedule}, batch {recipe.batch}, {recipe.epochs} epochs{ends}, weights "
+        f"{recipe.init}",
+        "objective": f"{config.direction} {config.objective.metric}",
+        "density": f"{bounds}, outermost first, sampler {config.search.sampler.name}, pruner "
+        f"{config.search.pruner.name}",
+        "fixed points": fixed,
+        "budget": f"{config.budget.trials} trials on {config.trial.ranks} rank(s) each",
+        "memory": f"about {_bytes(facts.memory_bytes)} per GPU, data and CUDA's own left out",
+    }
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
+    return table
+
+
+def _square(kernel_size: int) -> str:
+    return f"{kernel_size}x{kernel_size}"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %"
+
+
+def _large(number: int) -> str:
+    return f"{number / 1e9:.2f} G" if number >= 1e9 else f"{number / 1e6:.1f} M"
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"
+
+
+def _options(options: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in options.items())

@@ -1,0 +1,71 @@
+"""What pilots cost if they run to their time limit, by the site's own formula."""
+
+import math
+from dataclasses import dataclass
+
+from wconv_sweep.clusters.pilot_request import PilotShape
+from wconv_sweep.clusters.profile import SlurmProfile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Of all pilots together."""
+
+    node_hours: float
+    gpu_hours: float
+    """As the site counts them where it counts in GPU-hours, else GPUs that are held x hours."""
+    core_hours: float | None
+    """As the site counts them where it counts in core-hours, else CPUs that are held x hours;
+    None: how many is not known."""
+    billed: float | None
+    """What the site takes off the account; None: its formula is not known."""
+    unit: str | None
+    """Of `billed`."""
+
+
+def projected_cost(profile: SlurmProfile, shape: PilotShape) -> Cost:
+    """Return the most that pilots can cost before they are submitted again.
+
+    Args:
+        profile: of the site.
+        shape: of the pilots; all of them run to their time limit.
+    """
+    node_hours = shape.pilots * shape.nodes * shape.walltime_min / 60
+    whole = profile.whole_nodes
+    gpus = profile.gpus_per_node if whole else shape.gpus_per_node
+    cpus = shape.cpus_per_task
+    price = hourly_price(profile, shape)
+    billed = None if price is None else node_hours * price
+    unit = profile.billing.unit if profile.billing else None
+    return Cost(
+        node_hours=node_hours,
+        gpu_hours=billed if unit == "GPU-hours" and billed is not None else node_hours * gpus,
+        core_hours=billed if unit == "core-hours" else node_hours * cpus if cpus else None,
+        billed=billed,
+        unit=unit,
+    )
+
+
+def hourly_price(profile: SlurmProfile, shape: PilotShape) -> float | None:
+    """Return what an hour of one node of a pilot costs, in `profile.billing.unit`.
+
+    None where the formula is not known, or needs a number of CPUs that is not.
+    """
+    billing = profile.billing
+    if billing is None:
+        return None
+    if profile.whole_nodes:
+        return billing.per_node
+    if billing.per_cpu is not None and not shape.cpus_per_task:
+        return None
+    shares = [
+        shape.cpus_per_task * (billing.per_cpu or 0),
+        shape.gpus_per_node * (billing.per_gpu or 0),
+    ]
+    if billing.node_mem_mb is not None and shape.mem_per_node_mb is not None:
+        shares.append(shape.mem_per_node_mb / billing.node_mem_mb * billing.per_node)
+    price = max(shares)
+    if billing.step is None:
+        return price
+    # A price that is a multiple already may lie an epsilon above it.
+    return math.ceil(price / billing.step - 1e-9) * billing.step

@@ -1,0 +1,257 @@
+"""What a site would refuse, found before anything is submitted.
+
+Nothing here asks the site: a profile, the pilots and the study's trials go in, sentences come out.
+Each says which option or key of the profile to change.
+"""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from wconv_sweep.clusters.pilot_request import ACCOUNT_VARIABLE, PilotShape
+from wconv_sweep.clusters.profile import SlurmProfile
+from wconv_sweep.clusters.site_facts import Limits
+from wconv_sweep.study.config import TrialShape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What is wrong with pilots, and what may surprise."""
+
+    problems: tuple[str, ...]
+    """The site would refuse them, or they could never start or train."""
+    warnings: tuple[str, ...]
+
+
+def lint(profile: SlurmProfile, shape: PilotShape, trial: TrialShape) -> Findings:
+    """Return all that is wrong with pilots for the trials of a study.
+
+    Args:
+        profile: of the site; what it does not know is not checked.
+        shape: of the pilots.
+        trial: the processes of each trial.
+    """
+    problems = [
+        *_names(profile, shape),
+        *_resources(profile, shape),
+        *_trials(shape, trial),
+        *_time(profile, shape),
+    ]
+    warnings = [*_waste(profile, shape, trial), *_memory(profile, shape)]
+    for name, limits in _limits(profile, shape):
+        problems += _beyond(name, limits, shape)
+        warnings += _waiting(name, limits, shape)
+    where = f"cluster {profile.cluster}"
+    return Findings(
+        problems=tuple(f"{where}: {text}" for text in problems),
+        warnings=tuple(f"{where}: {text}" for text in warnings),
+    )
+
+
+def folder_advice(
+    profile: SlurmProfile, folder: Path, environment: Mapping[str, str] = os.environ
+) -> str | None:
+    """Return a warning when the site deletes what lies in a folder; None when it does not.
+
+    Args:
+        profile: of the site.
+        folder: of a study or of all runs.
+        environment: where the variable of the scratch folder is looked up.
+    """
+    facts = profile.filesystem
+    scratch = environment.get(facts.scratch or "")
+    if not scratch or facts.purge_days is None:
+        return None
+    if not folder.resolve().is_relative_to(Path(scratch).resolve()):
+        return None
+    return (
+        f"{folder} lies in ${facts.scratch}, where the site deletes files after "
+        f"{facts.purge_days} days: export results in time, or choose another folder with --runs."
+    )
+
+
+def _names(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
+    if shape.account is None and profile.account_required:
+        yield (
+            "no account is named, and the site refuses jobs without one. Use --account NAME, set "
+            f"{ACCOUNT_VARIABLE}, or write `account: NAME` into a profile of your own."
+        )
+    if shape.qos is None and profile.qos.required:
+        yield (
+            "no QOS is named, and the site refuses jobs without one. Use --qos with one of "
+            f"{', '.join(profile.qos.known)}."
+        )
+    if shape.qos is not None and profile.qos.known and shape.qos not in profile.qos.known:
+        yield _unknown("qos", "QOS", shape.qos, profile.qos.known)
+    if shape.partition is None:
+        if shape.gpus_per_node and profile.partition.site_default_has_gpu is False:
+            yield (
+                "no partition is named, and the site's default has no GPU. Use --partition NAME "
+                "or set partition.default."
+            )
+    elif profile.partition.known and shape.partition not in profile.partition.known:
+        yield _unknown("partition", "partition", shape.partition, profile.partition.known)
+
+
+def _unknown(key: str, what: str, name: str, known: Mapping[str, Limits]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(known)}."
+    return (
+        f"--{key} {name}: the profile knows no {what} of this name. {hint} Add others to "
+        f"{key}.known in a profile of your own."
+    )
+
+
+def _resources(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
+    gpus = shape.gpus_per_node
+    cpus, node_cpus = shape.cpus_per_task, profile.cpus_per_node
+    if node_cpus is not None and cpus > node_cpus:
+        yield (
+            f"{gpus} GPUs with {profile.cpus_per_gpu} CPUs each are {cpus} CPUs, but a node has "
+            f"{node_cpus}. Lower cpus_per_gpu to {node_cpus // gpus} or less."
+        )
+    mem, node_mem = shape.mem_per_node_mb, profile.mem_per_node_mb
+    if mem is not None and node_mem is not None and mem > node_mem:
+        yield (
+            f"{gpus} GPUs with {profile.mem_per_gpu_mb} MiB of memory each are {mem} MiB, but a "
+            f"node gives {node_mem}. Lower mem_per_gpu_mb to {node_mem // gpus} or less."
+        )
+
+
+def _memory(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
+    """Yield a warning where a pilot takes memory that other GPUs of the node would need."""
+    mem, node_mem = shape.mem_per_node_mb, profile.mem_per_node_mb
+    if mem is None or node_mem is None or profile.whole_nodes:
+        return
+    share = node_mem * shape.gpus_per_node // profile.gpus_per_node
+    if share < mem <= node_mem:
+        yield (
+            f"mem_per_gpu_mb is {profile.mem_per_gpu_mb}, more than a GPU's share of the node, "
+            f"{node_mem // profile.gpus_per_node} MiB: the site may bill for it."
+        )
+
+
+def _trials(shape: PilotShape, trial: TrialShape) -> Iterator[str]:
+    gpus, nodes, ranks = shape.gpus_per_node, shape.nodes, trial.ranks
+    if not gpus or nodes_of_trial(shape, trial) is not None:
+        return
+    if ranks > gpus * nodes:
+        yield (
+            f"trial.ranks is {ranks}, but a pilot has {nodes} x {gpus} GPUs, one for each rank. "
+            f"Use --nodes {-(-ranks // gpus)}, or lower trial.ranks."
+        )
+    else:
+        yield (
+            f"trial.ranks is {ranks}, which {nodes} nodes of {gpus} GPUs cannot share evenly. "
+            f"Make it a multiple of the nodes that a trial needs."
+        )
+
+
+def nodes_of_trial(shape: PilotShape, trial: TrialShape) -> int | None:
+    """Return how many nodes of a pilot share the ranks of a trial evenly; None: no number does."""
+    return next(
+        (
+            nodes
+            for nodes in range(1, shape.nodes + 1)
+            if trial.ranks % nodes == 0 and trial.ranks // nodes <= shape.gpus_per_node
+        ),
+        None,
+    )
+
+
+def _time(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
+    if 60 * shape.walltime_min <= profile.grace_s:
+        yield (
+            f"a time limit of {shape.walltime_min} min leaves nothing to train in, as the last "
+            f"{profile.grace_s:g} s are kept free. Raise --time, or lower grace_s."
+        )
+
+
+def _limits(profile: SlurmProfile, shape: PilotShape) -> Iterator[tuple[str, Limits]]:
+    """Yield the limits that hold for pilots, each with how messages call it."""
+    qos = shape.qos or profile.qos.unnamed
+    if qos in profile.qos.known:
+        yield f"QOS {qos}", profile.qos.known[qos]
+    if shape.partition in profile.partition.known:
+        yield f"partition {shape.partition}", profile.partition.known[shape.partition]
+
+
+def _beyond(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
+    """Yield what the site refuses, or would keep waiting for ever."""
+    gpus = shape.nodes * shape.gpus_per_node
+    if limits.max_walltime_min is not None and shape.walltime_min > limits.max_walltime_min:
+        yield (
+            f"--time: {shape.walltime_min} min are more than the {limits.max_walltime_min} min "
+            f"that {name} allows. Use --time {limits.max_walltime_min}, or another QOS or "
+            "partition."
+        )
+    if limits.min_nodes is not None and shape.nodes < limits.min_nodes:
+        yield (
+            f"--nodes {shape.nodes}: {name} takes jobs of {limits.min_nodes} nodes or more. Use "
+            f"--nodes {limits.min_nodes}, or another QOS or partition."
+        )
+    most_nodes = _least(limits.max_nodes, limits.max_nodes_per_user)
+    if most_nodes is not None and shape.nodes > most_nodes:
+        yield (
+            f"--nodes {shape.nodes}: {name} allows {most_nodes}. Use --nodes {most_nodes}, or "
+            "another QOS or partition."
+        )
+    most_gpus = _least(limits.max_gpus, limits.max_gpus_per_user)
+    if most_gpus is not None and gpus > most_gpus:
+        yield (
+            f"{shape.nodes} x {shape.gpus_per_node} GPUs: {name} allows {most_gpus}. Lower "
+            "--nodes or gpus, or use another QOS or partition."
+        )
+    if limits.max_submit_jobs is not None and shape.pilots > limits.max_submit_jobs:
+        yield (
+            f"--pilots {shape.pilots}: {name} takes {limits.max_submit_jobs} jobs of a user at "
+            f"a time. Use --pilots {limits.max_submit_jobs}, or another QOS or partition."
+        )
+
+
+def _waiting(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
+    """Yield how many pilots run at the same time, where that is not all of them."""
+    gpus = shape.nodes * shape.gpus_per_node
+    at_once = _least(
+        limits.max_running_jobs,
+        limits.max_nodes_per_user and limits.max_nodes_per_user // shape.nodes,
+        limits.max_gpus_per_user and gpus and limits.max_gpus_per_user // gpus,
+    )
+    if at_once and at_once < shape.pilots:
+        yield f"of {shape.pilots} pilots {at_once} run at the same time, as {name} allows no more."
+
+
+def _least(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit), default=None)
+
+
+def _waste(profile: SlurmProfile, shape: PilotShape, trial: TrialShape) -> Iterator[str]:
+    nodes = nodes_of_trial(shape, trial) or 1
+    ranks = trial.ranks // nodes
+    gpus = shape.gpus_per_node
+    used = gpus // ranks * ranks if nodes == 1 else ranks
+    if 0 < used < gpus:
+        yield (
+            f"{gpus - used} of {gpus} GPUs of each node stay idle with trials of {trial.ranks} "
+            f"rank(s). Change trial.ranks, or set gpus: {used} in a profile of your own."
+        )
+    idle_nodes = shape.nodes % nodes
+    if idle_nodes:
+        yield (
+            f"{idle_nodes} of {shape.nodes} nodes stay idle, as each trial spans {nodes}. Use "
+            f"--nodes {shape.nodes - idle_nodes}."
+        )
+    threads = (used if gpus else ranks) * trial.threads_per_rank
+    if shape.cpus_per_task and threads > shape.cpus_per_task:
+        yield (
+            f"trial.threads_per_rank is {trial.threads_per_rank}, which makes {threads} threads "
+            f"on {shape.cpus_per_task} CPUs of each node. Lower it, or raise cpus_per_gpu."
+        )
+    if shape.pilots > profile.max_array_size:
+        arrays = -(-shape.pilots // profile.max_array_size)
+        yield (
+            f"{shape.pilots} pilots are submitted as {arrays} arrays, as one has at most "
+            f"{profile.max_array_size} jobs (max_array_size)."
+        )

@@ -1,0 +1,69 @@
+"""Which source stands behind each fact of a cluster profile."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from wconv_sweep.clusters.site_facts import SourceSpec
+
+if TYPE_CHECKING:
+    from wconv_sweep.clusters.profile import SlurmProfile
+
+_CHOICES = frozenset(
+    {
+        *("schema", "cluster", "launcher", "storage", "sources", "pilots", "nodes", "gpus"),
+        *("walltime_min", "lease_s", "grace_s", "account", "wckey", "requeue"),
+    }
+)
+"""Keys that say what somebody wants, or what can be changed at will: no source is asked for."""
+
+
+def facts_of(profile: "SlurmProfile") -> dict[str, Any]:
+    """Return what a profile says about its site, by dotted key; defaults left out."""
+    given = profile.model_dump(exclude_unset=True, by_alias=True)
+    return dict(_leaves({key: value for key, value in given.items() if key not in _CHOICES}))
+
+
+def sources_of(profile: "SlurmProfile") -> dict[str, SourceSpec | None]:
+    """Return the source of each fact by dotted key; None for one that has none."""
+    named = {key: source for source in profile.sources for key in source.facts}
+    return {
+        fact: next((source for key, source in named.items() if _covers(key, fact)), None)
+        for fact in facts_of(profile)
+    }
+
+
+def source_problems(profile: "SlurmProfile") -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """Yield place and text of each source that names no fact, or one that another has named."""
+    facts = facts_of(profile)
+    seen: dict[str, str] = {}
+    for index, source in enumerate(profile.sources):
+        for number, key in enumerate(source.facts):
+            place = ("sources", index, "facts", number)
+            covered = [fact for fact in facts if _covers(key, fact)]
+            if not covered:
+                yield place, f"'{key}' is no fact that this file gives"
+            twice = next((fact for fact in covered if fact in seen), None)
+            if twice is not None:
+                yield place, f"'{key}': {twice} has a source already, '{seen[twice]}'"
+            seen |= dict.fromkeys(covered, source.source)
+
+
+def verified_share(profile: "SlurmProfile") -> float | None:
+    """Return the share of facts that the site itself states; None where there is no fact."""
+    sources = sources_of(profile).values()
+    if not sources:
+        return None
+    return sum(source is not None and source.verified for source in sources) / len(sources)
+
+
+def _covers(key: str, fact: str) -> bool:
+    return fact == key or fact.startswith(f"{key}.")
+
+
+def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, inner in value.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(inner, Mapping) and inner:
+            yield from _leaves(inner, f"{dotted}.")
+        else:
+            yield dotted, inner

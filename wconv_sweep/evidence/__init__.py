@@ -1,0 +1,1 @@
+"""What the stored trials say: status, costs, surrogate, statistics, confirmation."""

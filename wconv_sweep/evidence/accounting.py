@@ -1,0 +1,211 @@
+"""GPU-hours: what a study has used, what it will use, and whether its cap allows more.
+
+A trial counts the GPUs that its ranks hold, a pilot all that it holds, working or not: that is
+what a site bills. The time of CPUs is not counted. Sums are made by the database.
+"""
+
+import json
+from dataclasses import dataclass, replace
+
+from sqlalchemy import ColumnElement, Connection, Float, case, cast, func, select
+
+from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS, STUDIES, SlotState
+
+SILENCE_S = 300.0
+"""A pilot without a sign of life for so long is not expected to use any more, seconds."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """GPU-hours of a study."""
+
+    pilots_h: float
+    """Of all pilots, up to their last sign of life."""
+    attempts_h: float
+    """Of all attempts."""
+    cap_h: float | None
+    """`budget.gpu_hours`."""
+    trial_h: float
+    """Expected of a whole trial, with its share of the GPUs that its pilot cannot use; 0 before
+    the first epoch."""
+    held_h: float
+    """Expected of the pilots at work in the time of a whole trial, however many of their lanes
+    have one; 0 before the first epoch."""
+    running: int
+    """Trials that agents hold."""
+    running_h: float
+    """Expected until they end."""
+    longest: int
+    """Epochs that are left of the one among them that has begun last."""
+    epochs: int
+    """Of a whole trial."""
+
+    @property
+    def spent_h(self) -> float:
+        """What has been used."""
+        return max(self.pilots_h, self.attempts_h)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether one more epoch of each running trial would pass the cap."""
+        if self.cap_h is None:
+            return False
+        epoch_h = max(self.running * self.trial_h, self.held_h) / self.epochs
+        return self.spent_h >= self.cap_h or self.spent_h + epoch_h > self.cap_h
+
+    def remaining_h(self, epoch: int) -> float:
+        """Return what a trial is expected to use from an epoch on."""
+        return self.trial_h * max(0, self.epochs - epoch) / self.epochs
+
+    def allows(self, epoch: int) -> bool:
+        """Tell whether a trial that has finished so many epochs may be claimed under the cap."""
+        if self.cap_h is None:
+            return True
+        # Pilots hold all their GPUs until the last of their trials has ended.
+        last = max(self.longest, self.epochs - epoch) / self.epochs
+        rest_h = max(self.running_h + self.remaining_h(epoch), self.held_h * last)
+        return self.spent_h < self.cap_h and self.spent_h + rest_h <= self.cap_h
+
+    @property
+    def first_epoch_allowed(self) -> int:
+        """The epoch from which on an open trial may be claimed; more than all: none may."""
+        if self.allows(0):
+            return 0
+        return next((epoch for epoch in range(1, self.epochs + 1) if self.allows(epoch)), 1 << 30)
+
+    def with_claimed(self, epoch: int) -> "Usage":
+        """Return the usage with one more trial at work."""
+        return replace(
+            self,
+            running=self.running + 1,
+            running_h=self.running_h + self.remaining_h(epoch),
+            longest=max(self.longest, self.epochs - epoch),
+        )
+
+
+UNLIMITED = Usage(
+    pilots_h=0.0,
+    attempts_h=0.0,
+    cap_h=None,
+    trial_h=0.0,
+    held_h=0.0,
+    running=0,
+    running_h=0.0,
+    longest=0,
+    epochs=1,
+)
+"""Stands for the usage of a study without a cap, which nothing depends on."""
+
+
+def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> Usage:
+    """Return what a study has used so far.
+
+    A trial is expected to use the mean of those that have completed; before there is one, what the
+    epochs so far have used, times their number.
+
+    Args:
+        connection: to the storage.
+        now: the database's clock.
+        study: its name.
+    """
+    content = connection.scalar(select(STUDIES.c.config).where(STUDIES.c.study == study))
+    config = json.loads(content or "{}")
+    epochs = int(config["recipe"]["epochs"])
+    hours = _hours(now)
+    complete = SLOTS.c.state == SlotState.COMPLETE
+    used = connection.execute(
+        select(
+            func.coalesce(func.sum(hours), 0.0).label("all"),
+            func.coalesce(func.sum(case((complete, hours), else_=0.0)), 0.0).label("complete"),
+            func.coalesce(func.max(ATTEMPTS.c.gpus), 0).label("gpus"),
+        )
+        .select_from(ATTEMPTS.join(SLOTS))
+        .where(SLOTS.c.study == study)
+    ).one()
+    leased = SLOTS.c.state == SlotState.LEASED
+    slots = connection.execute(
+        select(
+            func.coalesce(func.sum(case((complete, 1), else_=0)), 0).label("complete"),
+            func.coalesce(func.sum(SLOTS.c.epoch), 0).label("epochs"),
+            func.coalesce(func.sum(case((leased, 1), else_=0)), 0).label("running"),
+            func.coalesce(func.sum(case((leased, SLOTS.c.epoch), else_=0)), 0).label("run"),
+            func.coalesce(func.min(case((leased, SLOTS.c.epoch))), epochs).label("last"),
+        ).where(SLOTS.c.study == study)
+    ).one()
+    held = PILOTS.c.gpus * (func.coalesce(PILOTS.c.ended_at, PILOTS.c.seen_at))
+    at_work = PILOTS.c.ended_at.is_(None) & (PILOTS.c.seen_at > now - SILENCE_S)
+    pilots = connection.execute(
+        select(
+            func.coalesce(func.sum(held - PILOTS.c.gpus * PILOTS.c.started_at), 0.0).label("s"),
+            func.coalesce(func.max(PILOTS.c.gpus), 0).label("gpus"),
+            func.coalesce(func.sum(case((at_work, PILOTS.c.gpus), else_=0)), 0).label("held"),
+        ).where(PILOTS.c.study == study)
+    ).one()
+    if slots.complete:
+        trial_h = used.complete / slots.complete
+    else:
+        trial_h = used.all / slots.epochs * epochs if slots.epochs else 0.0
+    gpu_h = trial_h / used.gpus if used.gpus else 0.0
+    if used.gpus:
+        # What a pilot has no lane for costs as much as what it trains on.
+        lanes = max(1, pilots.gpus // used.gpus)
+        trial_h *= max(1.0, pilots.gpus / (lanes * used.gpus))
+    return Usage(
+        pilots_h=float(pilots.s) / 3600,
+        attempts_h=float(used.all),
+        cap_h=config["budget"].get("gpu_hours"),
+        trial_h=float(trial_h),
+        held_h=float(gpu_h) * pilots.held,
+        running=int(slots.running),
+        running_h=float(trial_h) * (slots.running * epochs - slots.run) / epochs,
+        longest=epochs - int(slots.last),
+        epochs=epochs,
+    )
+
+
+def trial_gpu_hours(
+    connection: Connection, now: ColumnElement[float], study: str
+) -> dict[int, float]:
+    """Return what the attempts of each slot have used together, by the slot's position."""
+    rows = connection.execute(
+        select(SLOTS.c.position, func.sum(_hours(now)).label("hours"))
+        .select_from(ATTEMPTS.join(SLOTS))
+        .where(SLOTS.c.study == study)
+        .group_by(SLOTS.c.position)
+    )
+    return {row.position: float(row.hours) for row in rows}
+
+
+def slot_gpu_hours(connection: Connection, now: ColumnElement[float], slot: int) -> float:
+    """Return what the attempts of one slot have used together."""
+    hours = connection.scalar(
+        select(func.sum(_hours(now)))
+        .select_from(ATTEMPTS.join(SLOTS))
+        .where(ATTEMPTS.c.slot == slot)
+    )
+    return float(hours or 0.0)
+
+
+def pilot_gpu_hours(connection: Connection, study: str) -> dict[int, float]:
+    """Return what the pilots of each number have used."""
+    seconds = func.coalesce(PILOTS.c.ended_at, PILOTS.c.seen_at) - PILOTS.c.started_at
+    rows = connection.execute(
+        select(PILOTS.c.pilot, (func.sum(PILOTS.c.gpus * seconds) / 3600).label("hours"))
+        .where(PILOTS.c.study == study)
+        .group_by(PILOTS.c.pilot)
+    )
+    return {row.pilot: float(row.hours) for row in rows}
+
+
+def attempt_seconds(now: ColumnElement[float]) -> ColumnElement[float]:
+    """Return how long an attempt took, as SQL over attempts joined with slots.
+
+    One that nobody has ended yet lasts to the end of its lease at most: its agent may be dead.
+    """
+    lease_until = func.coalesce(SLOTS.c.lease_until, now)
+    until = case((lease_until < now, lease_until), else_=now)
+    return cast(func.coalesce(ATTEMPTS.c.ended_at, until) - ATTEMPTS.c.started_at, Float)
+
+
+def _hours(now: ColumnElement[float]) -> ColumnElement[float]:
+    return cast(ATTEMPTS.c.gpus * attempt_seconds(now) / 3600, Float)

@@ -1,0 +1,215 @@
+"""The confirmation of a study: the best densities beside plain convolution, on the same seeds.
+
+The density that is named has the best mean validation score over fresh seeds; how much better it
+is shows on the test part, by paired differences. Neither rests on the run that was chosen.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from wconv_jobs import catalog
+from wconv_jobs.seeding import derive_seed
+from wconv_sweep.evidence.results import TrialRow
+from wconv_sweep.evidence.statistics import Difference, Summary, paired_difference, summarise
+from wconv_sweep.evidence.surrogate import Surrogate, fit
+from wconv_sweep.storage.slot_plan import ABLATIONS
+from wconv_sweep.storage.tables import SEARCHING, SlotState, Stage
+from wconv_sweep.study.config import PLAIN, StudyConfig
+
+EXPECTED, OBSERVED = "best expected", "best observed"
+"""Labels of the candidates that the search names: by all of its trials, and by the best one."""
+SAME = 0.01
+"""Densities closer than this share of the bounds, in every coefficient, are one candidate."""
+
+Density = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One density of the confirmation, or of the ablation, with its runs."""
+
+    label: str
+    density: Density
+    runs: Mapping[int, TrialRow]
+    """Completed trials by replicate."""
+    failed: int
+    """Trials that failed, in which the others must not hide: a density may diverge."""
+
+    def values(self, metric: str) -> dict[int, float]:
+        """Return a metric by replicate; a run that has none is left out."""
+        return {
+            replicate: row.metrics[metric]
+            for replicate, row in self.runs.items()
+            if metric in row.metrics
+        }
+
+    def summary(self, metric: str) -> Summary | None:
+        """Return mean and spread of a metric; None when no run has it."""
+        values = self.values(metric)
+        return summarise(list(values.values())) if values else None
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What the fresh seeds have shown so far."""
+
+    config: StudyConfig
+    plain: Arm
+    candidates: list[Arm]
+    ablations: list[Arm]
+    """Plain convolution with one half of what the named density does."""
+    complete: bool
+    """Whether every trial of the confirmation has ended."""
+
+    @property
+    def named(self) -> Arm | None:
+        """The candidate with the best mean validation score; None before one has completed."""
+        metric = self.config.objective.metric
+        sign = 1 if self.config.direction == "maximize" else -1
+        means = [
+            (sign * summary.mean, -number, arm)
+            for number, arm in enumerate(self.candidates)
+            if (summary := arm.summary(metric)) is not None
+        ]
+        return max(means, key=lambda each: each[:2])[2] if means else None
+
+    @property
+    def metric(self) -> str:
+        """The metric that the claim is about: the objective on the test part."""
+        return f"test_{self.config.objective.metric}"
+
+    def difference(self, arm: Arm, metric: str) -> Difference | None:
+        """Return an arm minus plain convolution; None when they share no seed."""
+        return paired_difference(
+            arm.values(metric),
+            self.plain.values(metric),
+            comparisons=len(self.ablations if arm.label in ABLATIONS else self.candidates),
+        )
+
+    def metrics(self) -> list[str]:
+        """Return the scores that runs have on the validation and the test part, by name."""
+        found = {
+            name
+            for arm in [self.plain, *self.candidates]
+            for row in arm.runs.values()
+            for name in row.metrics
+        }
+        known = set(catalog.names("metrics"))
+        return sorted(name for name in found if name.removeprefix("test_") in known)
+
+    def direction(self, metric: str) -> str:
+        """Return whether more or less of a score is better."""
+        return catalog.metric_goal(metric.removeprefix("test_"))
+
+    @property
+    def claim(self) -> str:
+        """What may be said of the named density, in a sentence."""
+        arm = self.named
+        difference = None if arm is None else self.difference(arm, self.metric)
+        if difference is None or difference.interval is None:
+            return "confirmation on fresh seeds under way; nothing is shown yet"
+        verdict = difference.verdict(self.config.direction)
+        end = "" if self.complete else "; confirmation under way"
+        if arm is not None and arm.failed:
+            end += f"; {arm.failed} of its runs failed"
+        by = f"on {difference.seeds} fresh seeds, {100 * difference.level:.4g} % interval"
+        if verdict == "no difference shown":
+            return f"no difference to plain convolution shown {by} includes zero{end}"
+        return f"{verdict} than plain convolution {by} excludes zero{end}"
+
+
+def confirmation_of(trials: Sequence[TrialRow], config: StudyConfig) -> Confirmation | None:
+    """Return the confirmation of a study; None before it has opened."""
+    rows = [row for row in trials if row.stage == Stage.CONFIRM]
+    begun = [row for row in rows if row.label is not None and row.density is not None]
+    if not begun:
+        return None
+    labels = list(dict.fromkeys(row.label for row in begun if row.label != PLAIN))
+    open_ = (SlotState.CLOSED, SlotState.OPEN, SlotState.LEASED)
+    ablation = [row for row in trials if row.stage == Stage.ABLATION and row.density is not None]
+    return Confirmation(
+        config,
+        plain=_arm(PLAIN, begun),
+        candidates=[_arm(str(label), begun) for label in labels],
+        ablations=[_arm(label, ablation) for label in ABLATIONS] if ablation else [],
+        complete=not any(row.state in open_ for row in rows),
+    )
+
+
+def surrogate_of(trials: Sequence[TrialRow], config: StudyConfig) -> Surrogate | None:
+    """Fit a surrogate to the completed trials of the search; None when there are none.
+
+    Pruned trials are left out: their scores are those of fewer epochs.
+    """
+    pairs = searched(trials)
+    if not pairs:
+        return None
+    densities, values = zip(*pairs, strict=True)
+    seed = derive_seed(config.seed, "surrogate")
+    return fit(densities, values, config.search.bounds, config.direction, seed)
+
+
+def searched(trials: Sequence[TrialRow]) -> list[tuple[Density, float]]:
+    """Return what a density is chosen from: those of completed trials with their objective."""
+    return [
+        (row.density, row.value)
+        for row in trials
+        if row.stage in SEARCHING
+        and row.state is SlotState.COMPLETE
+        and row.value is not None
+        and row.density is not None
+    ]
+
+
+def choose_candidates(trials: Sequence[TrialRow], config: StudyConfig) -> dict[str, Density]:
+    """Return the densities to confirm, by label, those that are the same left out.
+
+    The best expected by all trials, the best observed, then the fixed points; none is plain
+    convolution, with which they are compared.
+    """
+    assert config.confirm is not None
+    surrogate = surrogate_of(trials, config)
+    if surrogate is None:
+        return {}
+    wanted = {EXPECTED: surrogate.best_point(), OBSERVED: _best_observed(trials, config)}
+    wanted |= {name: point for name, point in config.fixed_points().items() if name != PLAIN}
+    chosen: dict[str, Density] = {}
+    known = [config.fixed_points()[PLAIN]]
+    for label, density in list(wanted.items())[: config.confirm.candidates]:
+        if not any(_same(density, other, config) for other in known):
+            chosen[label] = density
+            known.append(density)
+    return chosen
+
+
+def noise_of_baseline(trials: Sequence[TrialRow], metric: str) -> Summary | None:
+    """Return the spread of the plain baseline over all its seeds, of search and confirmation."""
+    values = [
+        row.metrics[metric]
+        for row in trials
+        if row.label == PLAIN and row.state is SlotState.COMPLETE and metric in row.metrics
+    ]
+    return summarise(values) if values else None
+
+
+def _arm(label: str, rows: Sequence[TrialRow]) -> Arm:
+    own = [row for row in rows if row.label == label]
+    runs = {row.replicate: row for row in own if row.state is SlotState.COMPLETE}
+    failed = sum(row.state is SlotState.FAILED for row in own)
+    return Arm(label, (own[0].density or ()) if own else (), runs, failed)
+
+
+def _best_observed(trials: Sequence[TrialRow], config: StudyConfig) -> Density:
+    """Return the density with the best mean over its replicates."""
+    values: dict[Density, list[float]] = {}
+    for density, value in searched(trials):
+        values.setdefault(density, []).append(value)
+    sign = 1 if config.direction == "maximize" else -1
+    return max(values, key=lambda density: sign * summarise(values[density]).mean)
+
+
+def _same(density: Density, other: Density, config: StudyConfig) -> bool:
+    return all(
+        abs(value - known) < SAME * (high - low)
+        for value, known, (low, high) in zip(density, other, config.search.bounds, strict=True)
+    )

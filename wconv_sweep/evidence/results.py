@@ -1,0 +1,85 @@
+"""What a study has found: the best density beside plain convolution."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wconv_sweep.storage.tables import SEARCHING, SlotState
+from wconv_sweep.study.config import PLAIN
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One slot as a reader of results sees it."""
+
+    position: int
+    stage: str
+    label: str | None
+    state: SlotState
+    density: tuple[float, ...] | None
+    trial: int | None
+    attempt: int
+    epoch: int
+    value: float | None
+    """The objective after `epoch` epochs."""
+    metrics: dict[str, float]
+    provenance: dict[str, Any]
+    reason: str | None
+    lease_until: float | None
+    """When the agent that holds the slot will count as dead, on the database's clock."""
+    gpu_hours: float = 0.0
+    """Of all its attempts."""
+    replicate: int = 0
+    """Seeds are derived from it."""
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """The best density of a study so far, by one training run each."""
+
+    best: TrialRow
+    plain: TrialRow | None
+
+    @property
+    def difference(self) -> float | None:
+        """Objective of the best minus that of plain convolution, on the validation part."""
+        return _difference(self.best.value, self.plain.value if self.plain else None)
+
+    def test_difference(self, metric: str) -> float | None:
+        """Return the difference of a metric on the test part."""
+        name = f"test_{metric}"
+        plain = self.plain.metrics.get(name) if self.plain else None
+        return _difference(self.best.metrics.get(name), plain)
+
+
+def best_of(trials: Sequence[TrialRow], direction: str) -> StudyResult | None:
+    """Return the result of the completed trials of the search; None when there are none.
+
+    The best is the best observed validation value. It is one run of one seed, so it promises more
+    than its density holds: the more trials, the more of them are lucky.
+    """
+    completed = [
+        row
+        for row in trials
+        if row.state is SlotState.COMPLETE and row.value is not None and row.stage in SEARCHING
+    ]
+    if not completed:
+        return None
+    sign = 1 if direction == "maximize" else -1
+    best = max(completed, key=lambda row: (sign * (row.value or 0.0), -row.position))
+    plain = next((row for row in completed if row.label == PLAIN), None)
+    return StudyResult(best, plain)
+
+
+def saved_epochs(trials: Sequence[TrialRow], epochs: int) -> int:
+    """Return the epochs that pruned trials were spared.
+
+    Args:
+        trials: of a study.
+        epochs: of a whole trial.
+    """
+    return sum(epochs - row.epoch for row in trials if row.state is SlotState.PRUNED)
+
+
+def _difference(value: float | None, other: float | None) -> float | None:
+    return None if value is None or other is None else value - other

@@ -1,0 +1,1 @@
+"""Starting and stopping a study: its slots, its program, its pilots."""

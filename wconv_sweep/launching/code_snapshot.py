@@ -1,0 +1,67 @@
+"""Freezes the program of a study in its run folder: pilots start days after they were submitted.
+
+    code/<hash>/origin.json         the commit that it was copied from
+    code/<hash>/wconv_sweep/...     the packages, found through PYTHONPATH
+
+Whoever edits, updates or switches the branch of the program meanwhile changes nothing for pilots
+that wait, and nothing for ranks that a pilot is yet to start.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.frozen_copy import copy_once
+from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.slots.provenance import (
+    ORIGIN_FILE,
+    PACKAGES,
+    code_sha256,
+    code_sha256_of,
+    git_state,
+    package_folder,
+)
+
+_DATA_PACKAGES = ("wconv_studies", "wconv_slurm_templates")
+_LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+
+
+def freeze(folder: RunFolder) -> Path:
+    """Copy the program into the run folder, once for each version of it.
+
+    Any number of processes may call this at once.
+
+    Args:
+        folder: of the study.
+
+    Returns:
+        The folder that belongs into PYTHONPATH.
+
+    Raises:
+        ConfigurationError: the program changed while it was read or copied.
+    """
+    return copy_once(frozen_code(folder), _copy)
+
+
+def frozen_code(folder: RunFolder) -> Path:
+    """Return where `freeze` copies this program to."""
+    return folder.code / code_sha256()[:16]
+
+
+def path_with(frozen: Path, pythonpath: str | None) -> str:
+    """Return PYTHONPATH with the frozen program before everything that stands in it."""
+    return os.pathsep.join([str(frozen), *([pythonpath] if pythonpath else [])])
+
+
+def _copy(target: Path) -> None:
+    for package in (*PACKAGES, *_DATA_PACKAGES):
+        shutil.copytree(package_folder(package), target / package, ignore=_LEFT_OUT)
+    (target / ORIGIN_FILE).write_text(json.dumps(git_state()) + "\n", "utf-8")
+    copied = code_sha256_of({package: target / package for package in PACKAGES})
+    if copied != code_sha256():
+        raise ConfigurationError(
+            "the program was changed while it was being launched, so it is not known what "
+            "the pilots would run. Launch again."
+        )

@@ -1,0 +1,35 @@
+"""Remembers in the run folder what the last launch wanted, so that `resume` wants the same."""
+
+import json
+from dataclasses import asdict, fields
+
+from wconv_sweep.clusters.pilot_request import PilotRequest
+from wconv_sweep.run_folder import RunFolder
+
+_FILE = "request.json"
+
+
+def save_request(folder: RunFolder, request: PilotRequest) -> None:
+    """Keep what a launch wanted."""
+    path = folder.pilots / _FILE
+    unfinished = path.with_name(f".{_FILE}")
+    unfinished.write_text(json.dumps(asdict(request), indent=2) + "\n", "utf-8")
+    unfinished.replace(path)
+
+
+def last_request(folder: RunFolder) -> PilotRequest:
+    """Return what the last launch wanted; nothing where there was none."""
+    try:
+        content = json.loads((folder.pilots / _FILE).read_text("utf-8"))
+    except FileNotFoundError:
+        return PilotRequest()
+    known = {field.name for field in fields(PilotRequest)}
+    return PilotRequest(**{name: value for name, value in content.items() if name in known})
+
+
+def or_else(request: PilotRequest, other: PilotRequest) -> PilotRequest:
+    """Return a request, with what the other one wants where it wants nothing."""
+    mine, others = asdict(request), asdict(other)
+    return PilotRequest(
+        **{name: others[name] if mine[name] is None else mine[name] for name in mine}
+    )

@@ -1,0 +1,64 @@
+"""Stops a study: its pilots end at the next checkpoints, or are cancelled."""
+
+from dataclasses import dataclass
+
+from wconv_sweep.errors import SlurmError
+from wconv_sweep.slots import studies
+from wconv_sweep.slurm.jobs import ALIVE, JobState, SlurmView, cancel, jobs_of
+from wconv_sweep.slurm.orders import has_been_in_slurm
+from wconv_sweep.storage.storage import Storage
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """What a stop has done."""
+
+    study: str
+    view: SlurmView | None
+    """Of its jobs; None where it has had none."""
+    cancelled: bool
+
+    def lines(self) -> list[str]:
+        """Return it in words."""
+        lines = [f"{self.study}: running trials end at their next checkpoint."]
+        if self.view is None:
+            return lines
+        lines += [f"{self.study}: warning: {warning}" for warning in self.view.warnings]
+        jobs = self.view.count(*ALIVE)
+        if self.cancelled and self.view.known:
+            return [f"{self.study}: {jobs} job(s) cancelled.", *lines[1:]]
+        waiting = jobs - self.view.count(JobState.RUNNING, JobState.COMPLETING)
+        if waiting:
+            lines.append(
+                f"{self.study}: {waiting} job(s) wait in the queue, and end when they begin. "
+                "`resume` uses them again; `stop --now` cancels them."
+            )
+        return lines
+
+
+def stop(storage: Storage, study: str, *, now: bool = False) -> Stopped:
+    """Let nobody claim a slot any more, and running trials end at their next checkpoint.
+
+    Args:
+        storage: holds the study.
+        study: its name.
+        now: cancel its jobs in SLURM as well, and no others.
+
+    Raises:
+        StudyError: the storage holds no such study.
+        SlurmError: SLURM does not cancel them, or does not answer; the study is stopped all the
+            same.
+    """
+    place = studies.place_of(storage, study)
+    studies.stop(storage, study)
+    if not has_been_in_slurm(place.folder):
+        return Stopped(study, None, cancelled=False)
+    view = jobs_of(study, place.uid, history=False)
+    if now:
+        if not view.known:
+            raise SlurmError(
+                f"study {study} is stopped, but its jobs are not cancelled: "
+                f"{'; '.join(view.warnings)}"
+            )
+        cancel(view.alive)
+    return Stopped(study, view, cancelled=now)

@@ -1,0 +1,178 @@
+"""Starts the pilots of a study with the launcher that the cluster's profile names."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from wconv_sweep.clusters.billing import projected_cost
+from wconv_sweep.clusters.lint import Findings, folder_advice, lint
+from wconv_sweep.clusters.pilot_request import PilotRequest, PilotShape, resolve_request
+from wconv_sweep.clusters.profile import ClusterProfile, LocalProfile, SlurmProfile
+from wconv_sweep.errors import ConfigurationError, SlurmError
+from wconv_sweep.evidence.status import StudyStatus
+from wconv_sweep.launching.local_pilots import order_path, start_local
+from wconv_sweep.launching.preview import Preview
+from wconv_sweep.launching.slurm_options import trials_at_once
+from wconv_sweep.launching.slurm_pilots import next_batch, reap, start_slurm
+from wconv_sweep.pilots.command import pilot_command
+from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.slots.studies import Place
+from wconv_sweep.slurm.batch import batch_script, check_submission
+from wconv_sweep.slurm.jobs import alive_jobs, job_name, jobs_of
+from wconv_sweep.slurm.refusals import too_many
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.study.config import StudyConfig
+
+
+class Pilots(Protocol):
+    """The pilots of a study, those that this command has started among them."""
+
+    @property
+    def started(self) -> int:
+        """How many this command has started."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the study goes on without the command that follows it."""
+
+    def all_ended(self) -> bool:
+        """Tell whether none of them waits or is at work any more."""
+
+    def notes(self) -> list[str]:
+        """Return what a person wants to know about what was started."""
+
+    def logs(self) -> list[str]:
+        """Return the files that they log to."""
+
+
+class Launcher(Protocol):
+    """A way to start pilots on a cluster."""
+
+    @property
+    def nodes(self) -> int:
+        """Nodes that all pilots together may be on."""
+
+    def findings(self, config: StudyConfig, folder: RunFolder) -> Findings:
+        """Return why no pilot would start or train the study's trials, and what may surprise."""
+
+    def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
+        """Return what would be started."""
+
+    def ask(self, study: str, uid: str | None, folder: RunFolder) -> None:
+        """Raise `SlurmError` when the site would not take the pilots; change nothing.
+
+        Args:
+            study: its name.
+            uid: of the study in its storage; None for one that is still to be created.
+            folder: of the study.
+        """
+
+    def start(self, storage: Storage, status: StudyStatus, place: Place) -> Pilots:
+        """Start the pilots that are missing."""
+
+
+def launcher_of(profile: ClusterProfile, request: PilotRequest) -> Launcher:
+    """Return the launcher of a cluster.
+
+    Raises:
+        ConfigurationError: the request makes no sense there.
+    """
+    if isinstance(profile, SlurmProfile):
+        return SlurmLauncher(profile, resolve_request(profile, request))
+    for option in ("nodes", "qos", "account", "partition"):
+        wanted = getattr(request, option)
+        if wanted is not None:
+            raise ConfigurationError(
+                f"--{option} {wanted}: cluster {profile.cluster} has no SLURM to ask for it. "
+                "Leave the option out."
+            )
+    changed = {"pilots": request.pilots, "walltime_min": request.walltime_min}
+    return LocalLauncher(
+        profile.model_copy(
+            update={name: wanted for name, wanted in changed.items() if wanted is not None}
+        )
+    )
+
+
+@dataclass(frozen=True)
+class LocalLauncher:
+    """Starts pilots as processes of this machine."""
+
+    profile: LocalProfile
+    nodes: int = 1
+
+    def findings(self, config: StudyConfig, folder: RunFolder) -> Findings:
+        gpus = self.profile.gpus_per_pilot
+        if not 0 < gpus < config.trial.ranks:
+            return Findings(problems=(), warnings=())
+        problem = (
+            f"study {config.study}: trial.ranks is {config.trial.ranks}, but a pilot on cluster "
+            f"{self.profile.cluster} has {gpus} GPU(s), one for each rank. Lower trial.ranks, or "
+            "raise gpus_per_pilot in the profile."
+        )
+        return Findings(problems=(problem,), warnings=())
+
+    def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
+        profile = self.profile
+        gpus = f"{profile.gpus_per_pilot} GPU(s)" if profile.gpus_per_pilot else "no GPU"
+        return Preview(
+            summary=f"{profile.pilots} pilot(s) with {gpus} each, at most {profile.walltime_min} "
+            "min",
+            pilots=profile.pilots,
+            command=pilot_command(order_path(folder, 0)),
+        )
+
+    def ask(self, study: str, uid: str | None, folder: RunFolder) -> None:
+        pass
+
+    def start(self, storage: Storage, status: StudyStatus, place: Place) -> Pilots:
+        return start_local(status.study, storage, place.folder, self.profile)
+
+
+@dataclass(frozen=True)
+class SlurmLauncher:
+    """Submits pilots as job arrays."""
+
+    profile: SlurmProfile
+    shape: PilotShape
+
+    @property
+    def nodes(self) -> int:
+        return self.shape.nodes * self.shape.pilots
+
+    def findings(self, config: StudyConfig, folder: RunFolder) -> Findings:
+        found = lint(self.profile, self.shape, config.trial)
+        advice = folder_advice(self.profile, folder.path)
+        return replace(found, warnings=(*found.warnings, advice)) if advice else found
+
+    def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
+        job, shape = next_batch(self.profile, self.shape, study, uid, folder), self.shape
+        gpus = f"{shape.gpus_per_node} GPU(s)" if shape.gpus_per_node else "no GPU"
+        return Preview(
+            summary=f"{shape.pilots} job(s) of {shape.nodes} node(s) with {gpus} each, at most "
+            f"{shape.walltime_min} min",
+            pilots=shape.pilots,
+            command=job.command,
+            script=batch_script(job, min(shape.pilots, self.profile.max_array_size)),
+            cost=projected_cost(self.profile, shape),
+        )
+
+    def ask(self, study: str, uid: str | None, folder: RunFolder) -> None:
+        alive = alive_jobs(job_name(study, uid)) if uid else ()
+        if len(alive) >= self.shape.pilots:
+            return
+        try:
+            check_submission(next_batch(self.profile, self.shape, study, uid or "", folder), 1)
+        except SlurmError as error:
+            # Those that are there are what the site allows; the others come later.
+            if not (alive and too_many(error)):
+                raise
+
+    def start(self, storage: Storage, status: StudyStatus, place: Place) -> Pilots:
+        config = status.config
+        reap(storage, config, jobs_of(config.study, place.uid, history=False))
+        useful = math.ceil(
+            (status.budget - status.ended) / trials_at_once(self.shape, config.trial)
+        )
+        wanted = min(self.shape.pilots, useful)
+        return start_slurm(self.profile, self.shape, config, place, storage, wanted)

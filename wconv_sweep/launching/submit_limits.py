@@ -1,0 +1,81 @@
+"""How many jobs a site lets its user have in the queue, as it tells itself or the profile says.
+
+A site counts every element of an array, those that wait included, also the user's other jobs.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from wconv_sweep.clusters.pilot_request import PilotShape
+from wconv_sweep.clusters.profile import SlurmProfile
+from wconv_sweep.errors import SlurmError
+from wconv_sweep.slurm.commands import ask_slurm
+from wconv_sweep.slurm.site import Site, ask_site
+
+_MINE = ("squeue", "--me", "--array", "--noheader", "--format=%q|%a|%P")
+
+
+@dataclass(frozen=True)
+class SubmitLimits:
+    """What a site allows just now."""
+
+    array: int
+    """Jobs of one array."""
+    room: int | None
+    """Further jobs in the queue; None: no limit is known."""
+
+
+def submit_limits(profile: SlurmProfile, shape: PilotShape) -> SubmitLimits:
+    """Ask the site; where it does not answer or tell, the profile counts.
+
+    Args:
+        profile: of the site.
+        shape: of the pilots.
+    """
+    try:
+        site = ask_site()
+    except SlurmError:
+        site = None
+    array = profile.max_array_size
+    if site is not None:
+        array = min(array, site.max_array_size)
+    limits = list(_limits(profile, shape, site))
+    if not limits:
+        return SubmitLimits(array, None)
+    mine = [line.split("|") for line in ask_slurm(_MINE).splitlines()]
+    rooms = [
+        limit - sum(not name or jobs[column].lower() == name.lower() for jobs in mine)
+        for limit, column, name in limits
+    ]
+    return SubmitLimits(array, max(0, min(rooms)))
+
+
+def _limits(
+    profile: SlurmProfile, shape: PilotShape, site: Site | None
+) -> Iterator[tuple[int, int, str]]:
+    """Yield each limit, with the column of squeue and the name of the jobs that it counts."""
+    association = None
+    if site is not None:
+        association = next(
+            (
+                found
+                for found in site.associations
+                if found.account.lower() == (shape.account or "").lower()
+                or (shape.account is None and found.default)
+            ),
+            None,
+        )
+    if association is not None and association.max_submit_jobs is not None:
+        yield association.max_submit_jobs, 1, association.account
+    qos = shape.qos or (association.default_qos if association else "") or profile.qos.unnamed
+    for kind in site.qos if site else ():
+        if kind.name == qos and kind.max_submit_per_user is not None:
+            yield kind.max_submit_per_user, 0, qos
+    if qos in profile.qos.known:
+        limit = profile.qos.known[qos].max_submit_jobs
+        if limit is not None:
+            yield limit, 0, qos
+    if shape.partition in profile.partition.known:
+        limit = profile.partition.known[shape.partition].max_submit_jobs
+        if limit is not None:
+            yield limit, 2, shape.partition

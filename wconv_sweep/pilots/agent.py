@@ -1,0 +1,349 @@
+"""The agent: the process of a pilot on one node, which claims slots for its lanes."""
+
+import contextlib
+import logging
+import os
+import queue
+import secrets
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import make_url
+
+from wconv_sweep.errors import ConfigurationError, StorageAway
+from wconv_sweep.log import configure_agent_logging, event
+from wconv_sweep.pilots import slurm_pilot
+from wconv_sweep.pilots.agent_parts import AgentParts
+from wconv_sweep.pilots.end import POLL_S, PilotEnd
+from wconv_sweep.pilots.lane import Lane
+from wconv_sweep.pilots.lock import is_running, pilot_lock
+from wconv_sweep.pilots.node_share import NodeShare, share_of
+from wconv_sweep.pilots.order import PilotOrder
+from wconv_sweep.pilots.pilots import PilotRecord
+from wconv_sweep.pilots.place import PilotPlace, place_of
+from wconv_sweep.pilots.spool import replay
+from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.search.pruning import Pruning
+from wconv_sweep.search.trial_mirror import TrialMirror
+from wconv_sweep.slots.provenance import place, program_of, provenance_of
+from wconv_sweep.slots.slots import Claim, NoSlot, SlotTable
+from wconv_sweep.slots.studies import load_frozen_config
+from wconv_sweep.storage.storage import Storage, open_storage
+from wconv_sweep.study.config import StudyConfig
+
+__all__ = ["is_running", "run_pilot"]
+
+logger = logging.getLogger(__name__)
+
+WAIT_S = 2.0
+"""Pause before an agent whose lanes have no work asks again, seconds."""
+START_PATIENCE_S = 600.0
+"""Time that a pilot waits for its storage before it has begun, seconds; its GPUs are idle."""
+
+
+def run_pilot(order_path: str) -> None:
+    """Work through the slots of a study until its budget, or the pilot's time, ends.
+
+    On this machine a pilot holds a lock on its number. Whoever gets the lock knows that the pilot
+    before is dead, so its slots are handed back at once; a second pilot of the same number ends.
+    In SLURM a job is started again only after it has ended, or after its node was given up: what
+    an earlier start of this job still holds is handed back at once, too.
+
+    Args:
+        order_path: file with a `PilotOrder`.
+
+    Raises:
+        ConfigurationError: the order does not fit the study or this process.
+    """
+    configure_agent_logging()
+    order = PilotOrder.model_validate_json(Path(order_path).read_text("utf-8"))
+    place = place_of(order, expand=slurm_pilot.hosts_in)
+    ends_s = time.time() + order.walltime_s
+    if place.job is not None:
+        ends_s = slurm_pilot.job_end_s(place.job, order.walltime_s)
+    end = PilotEnd(ends_s, order.grace_s)
+    with obeying_signals(end), _alone(order, place) as alone:
+        if not alone:
+            logger.info(event("pilot is already running", pilot=place.pilot))
+            return
+        try:
+            storage = open_storage(make_url(order.storage), patience_s=START_PATIENCE_S)
+        except StorageAway as error:
+            logger.error(event("storage is away, pilot ends", why=error))
+            return
+        try:
+            config = storage.retrying(
+                lambda: load_frozen_config(storage, order.study), patience_s=START_PATIENCE_S
+            )
+            _work(order, place, end, storage, config)
+        except StorageAway as error:
+            logger.error(event("storage is away, pilot ends", why=error))
+        finally:
+            storage.close()
+
+
+@contextlib.contextmanager
+def obeying_signals(end: PilotEnd) -> Iterator[None]:
+    """Let SIGTERM and SIGUSR2 end the pilot meanwhile."""
+
+    def obey(number: int, _: object) -> None:
+        end.on_signal(number)
+
+    before = {number: signal.signal(number, obey) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _work(
+    order: PilotOrder, place: PilotPlace, end: PilotEnd, storage: Storage, config: StudyConfig
+) -> None:
+    share = share_of(order, config.trial, place.node)
+    if share is None:
+        logger.info(event("node has no trials of its own", node=place.node, host=place.host))
+        return
+    agent = Agent(order, place, share, config, storage, end)
+    why = agent.work()
+    last = agent.end()
+    if place.job is not None and order.requeue and why is None and end.may_go_on and last:
+        _requeue(place.job, agent)
+    logger.info(event("pilot ended", why=why or end.why))
+
+
+class Agent:
+    """Claims slots for the lanes of one node."""
+
+    def __init__(
+        self,
+        order: PilotOrder,
+        place: PilotPlace,
+        share: NodeShare,
+        config: StudyConfig,
+        storage: Storage,
+        end: PilotEnd,
+    ) -> None:
+        self._order, self._place, self._end = order, place, end
+        self._config, self._storage = config, storage
+        self._folder = RunFolder(order.run_folder)
+        self._slots = SlotTable(
+            storage,
+            config,
+            lease_s=order.lease_s,
+            gpus=config.trial.ranks if order.gpus else 0,
+            provenance=_origin(config),
+        )
+        self._owner = f"{place.prefix}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._share = share
+        self._idle: queue.SimpleQueue[Lane] = queue.SimpleQueue()
+        self._busy: set[Lane] = set()
+        self._failure: BaseException | None = None
+        self._show_life_at = 0.0
+
+    def work(self) -> str | None:
+        """Claim and train until there is nothing left to claim; return why.
+
+        None: the pilot's time is up, or it was asked to stop.
+        """
+        self._parts = self._storage.retrying(
+            self._begin, patience_s=max(0.0, self._end.patience_s), wait=self._end.wait
+        )
+        lanes = [Lane(self._parts, number) for number in range(len(self._share.lanes))]
+        logger.info(
+            event(
+                "pilot started",
+                study=self._order.study,
+                owner=self._owner,
+                lanes=len(lanes),
+                nodes=len(self._share.group),
+                trials=self._folder.path,
+            )
+        )
+        idle, nonce, why = lanes, secrets.token_hex(4), None
+        while not self._end.has_begun:
+            if idle and self._has_time():
+                claims = self._claim(len(idle), nonce)
+                if isinstance(claims, list):
+                    # A nonce of its own for each claim: see `SlotTable.claim_many`.
+                    nonce = secrets.token_hex(4)
+                    for claim in claims:
+                        self._start(idle.pop(0), claim)
+                elif isinstance(claims, NoSlot) and claims is not NoSlot.WAIT and not self._busy:
+                    why = claims.value
+                    break
+            elif not self._busy:
+                self._end.begin()
+                break
+            idle += self._wait_for_lanes(WAIT_S)
+            self._look_alive()
+        self._wind_up()
+        return why
+
+    def end(self) -> bool:
+        """Record the end; return whether the pilot's other agents have all ended."""
+        try:
+            return self._parts.record.end()
+        except StorageAway:
+            # Nobody can tell; the agent of the first node answers for all.
+            return self._place.node == 0
+
+    def has_work(self) -> bool:
+        """Tell whether a pilot that started now would find a slot."""
+        try:
+            return self._slots.has_open()
+        except StorageAway:
+            return True
+
+    def _begin(self) -> AgentParts:
+        """Tell the storage that this agent is there, and what the one before left behind."""
+        order, place, config = self._order, self._place, self._config
+        record = PilotRecord(self._storage, order.study, place, gpus=self._gpus)
+        self._replay()
+        freed = self._slots.interrupt_all_of(
+            place.dead_prefix, "its pilot died", but=lambda owner: not place.is_dead(owner)
+        )
+        if freed:
+            logger.info(event("trials of a dead pilot handed back", trials=freed))
+        mirror = TrialMirror(self._storage, config)
+        return AgentParts(
+            order=order,
+            place=place,
+            share=self._share,
+            config=config,
+            storage=self._storage,
+            slots=self._slots,
+            folder=self._folder,
+            mirror=mirror,
+            pruning=Pruning(config, mirror),
+            record=record,
+            end=self._end,
+        )
+
+    @property
+    def _gpus(self) -> int:
+        """GPUs that this agent answers for: of its group, and the first one for what is left."""
+        nodes = len(self._share.group)
+        left = self._order.nodes % nodes if self._place.node == 0 else 0
+        return self._order.gpus * (nodes + left)
+
+    def _has_time(self) -> bool:
+        """Tell whether a trial that begins now reaches its first checkpoint.
+
+        It can be told to make one as soon as it trains, and the grace is for that.
+        """
+        start_up_s = self._parts.start_up_s
+        return start_up_s == 0 or self._end.training_left_s > start_up_s
+
+    def _claim(self, count: int, nonce: str) -> list[Claim] | NoSlot | None:
+        """Return the next claims; None while the storage is away."""
+        try:
+            # First: whoever has been replaced claims nothing.
+            self._show_life()
+            if self._end.superseded:
+                return None
+            self._replay()
+            claims = self._slots.claim_many(self._owner, count, nonce=nonce)
+        except StorageAway as error:
+            logger.warning(event("storage is away, nothing claimed", why=error))
+            return None
+        return claims
+
+    def _look_alive(self) -> None:
+        """Show life from time to time, also while all lanes are busy."""
+        if time.monotonic() >= self._show_life_at:
+            try:
+                self._show_life()
+            except StorageAway:
+                # The lanes say so; the next look comes as late as after a success.
+                self._show_life_at = time.monotonic() + self._order.lease_s / 6
+
+    def _show_life(self) -> None:
+        self._parts.sign_of_life()
+        self._show_life_at = time.monotonic() + self._order.lease_s / 6
+
+    def _replay(self) -> None:
+        replayed = replay(
+            self._slots,
+            self._config.objective.metric,
+            self._folder,
+            is_dead=self._place.is_dead,
+            own=self._owner,
+        )
+        if replayed:
+            logger.info(event("reports of dead agents handed over", attempts=replayed))
+
+    def _start(self, lane: Lane, claim: Claim) -> None:
+        self._busy.add(lane)
+        # Daemons: what hangs beyond all grace must not keep the process.
+        threading.Thread(
+            target=self._train,
+            args=(lane, claim),
+            name=f"lane-{lane.number}/trial-{claim.trial}",
+            daemon=True,
+        ).start()
+
+    def _train(self, lane: Lane, claim: Claim) -> None:
+        try:
+            lane.train(claim)
+        except BaseException as error:
+            # A bug: raised by the main thread once the other lanes have ended.
+            self._failure = error
+            self._end.begin()
+        finally:
+            self._idle.put(lane)
+
+    def _wait_for_lanes(self, seconds: float) -> list[Lane]:
+        """Return the lanes that have become idle, after a while or as soon as there is one."""
+        until, ended = time.monotonic() + seconds, list[Lane]()
+        begun = self._end.has_begun
+        while not ended and time.monotonic() < until and self._end.has_begun == begun:
+            with contextlib.suppress(queue.Empty):
+                # A signal does not end this wait.
+                ended.append(self._idle.get(timeout=POLL_S))
+        with contextlib.suppress(queue.Empty):
+            while True:
+                ended.append(self._idle.get_nowait())
+        self._busy.difference_update(ended)
+        return ended
+
+    def _wind_up(self) -> None:
+        """Wait for the lanes at work, until nothing can be hoped for any more."""
+        if self._busy:
+            logger.info(event("stopping", why=self._end.why, lanes=len(self._busy)))
+        while self._busy and not self._end.is_hopeless:
+            self._wait_for_lanes(WAIT_S)
+            self._look_alive()
+        for lane in self._busy:
+            logger.error(event("trial does not end, pilot ends without it", lane=lane.number))
+        if self._failure is not None:
+            raise self._failure
+
+
+def _requeue(job: str, agent: Agent) -> None:
+    if agent.has_work() and slurm_pilot.requeue(job):
+        logger.info(event("pilot goes back into the queue", job=job))
+
+
+@contextlib.contextmanager
+def _alone(order: PilotOrder, place: PilotPlace) -> Iterator[bool]:
+    """Yield whether this is the only pilot of its number; of jobs SLURM makes sure."""
+    if place.job is not None:
+        yield True
+        return
+    with pilot_lock(RunFolder(order.run_folder), place.pilot) as locked:
+        yield locked
+
+
+def _origin(config: StudyConfig) -> dict[str, Any]:
+    try:
+        return provenance_of(config) | place()
+    except ConfigurationError as error:
+        # Its trial will break for the same reason, and the study say so.
+        logger.warning(event("data cannot be looked at", why=error))
+        return program_of(config) | place()

@@ -1,0 +1,190 @@
+"""A lane: one of the trials that an agent trains side by side."""
+
+import contextlib
+import logging
+
+from wconv_jobs.channel import Broken, Finished
+from wconv_jobs.errors import CheckpointError
+from wconv_jobs.placement import NodeCommand, Placement
+from wconv_jobs.spec import CHECKPOINT_FILE, TrialSpec
+from wconv_sweep.errors import StorageAway
+from wconv_sweep.log import event
+from wconv_sweep.pilots.agent_parts import AgentParts
+from wconv_sweep.pilots.following import Following
+from wconv_sweep.pilots.node_share import LaneShare
+from wconv_sweep.pilots.slurm_pilot import on_node
+from wconv_sweep.pilots.spool import Spool, adopt
+from wconv_sweep.search.sampling import propose
+from wconv_sweep.slots.slots import Claim, LeaseLost
+from wconv_sweep.storage.slot_plan import ablation_of
+from wconv_sweep.study.search_space import distributions_of
+
+logger = logging.getLogger(__name__)
+
+NO_CHECKPOINT = "NoCheckpoint"
+"""Error of an attempt that was told to end at a checkpoint, and reached none in its time."""
+
+
+class Lane:
+    """Trains the trials of one claim after another on its share of the node."""
+
+    def __init__(self, parts: AgentParts, number: int) -> None:
+        self.number = number
+        self._parts = parts
+        self._share: LaneShare = parts.share.lanes[number]
+
+    def train(self, claim: Claim) -> None:
+        """Train the trial of a claim to its end, and tell the storage how it ended."""
+        parts = self._parts
+        metric = parts.config.objective.metric
+        spool = Spool(parts.slots, claim, metric, parts.folder)
+        try:
+            claim = parts.storage.retrying(
+                lambda: adopt(parts.slots, claim, metric, parts.folder),
+                patience_s=parts.end.patience_s,
+                wait=parts.end.wait,
+            )
+            try:
+                result = self._attempt(claim, spool)
+            except (LeaseLost, StorageAway):
+                raise
+            except Exception as error:
+                # Counted, with its traceback. If it escaped, every next pilot would claim the
+                # slot, end in the same way, and nobody would see why.
+                logger.exception(event("agent failed", trial=claim.trial))
+                result = Broken.of(error, rank=0)
+            self._finish(claim, result, spool)
+        except LeaseLost as error:
+            # What it could not tell, whoever continues the slot does.
+            logger.warning(event("lease lost, trial ended", trial=claim.trial, lease=error))
+        except StorageAway as error:
+            # Whoever continues the slot finds the spool, and the checkpoint.
+            logger.warning(
+                event("storage is away, trial left to others", trial=claim.trial, why=error)
+            )
+
+    def _attempt(self, claim: Claim, spool: Spool) -> Finished | Broken:
+        # Imported here: it loads torch, which no command on a login node should wait for.
+        from wconv_jobs.ranks import RanksAborted, run_ranks
+
+        parts = self._parts
+        density = claim.density or parts.storage.retrying(
+            lambda: self._propose(claim), patience_s=parts.end.patience_s, wait=parts.end.wait
+        )
+        logs = parts.folder.attempt_logs(claim.trial, claim.attempt)
+        logger.info(
+            event(
+                "trial started",
+                trial=claim.trial,
+                attempt=claim.attempt,
+                density=density,
+                logs=logs,
+            )
+        )
+        following = Following(parts, claim, spool)
+        stopped = Finished(ending="stopped", epoch=claim.epoch, metrics={}, provenance={})
+        try:
+            result = run_ranks(
+                self._spec(claim, density),
+                placement=self._placement(),
+                log_folder=logs,
+                on_report=following.on_report,
+                on_tick=following.on_tick,
+            )
+        except RanksAborted:
+            # What its ranks have done since the last checkpoint is lost.
+            return stopped if following.has_progressed else _without_checkpoint(parts, stopped)
+        if isinstance(result, Broken) and _is_silent_death(result) and parts.end.signalled:
+            # SLURM's signals, and the end of a job, reach every process.
+            logger.info(event("ranks ended with the pilot", trial=claim.trial, how=result.message))
+            return stopped
+        if isinstance(result, Finished) and result.ending == "stopped" and not following.stopping:
+            # The ranks themselves saw that the time for training is over.
+            parts.end.begin()
+        return result
+
+    def _propose(self, claim: Claim) -> tuple[float, ...]:
+        parts = self._parts
+        with parts.mirror_turn:
+            proposal = propose(parts.config, parts.mirror, claim.trial, claim.position)
+        return parts.slots.set_density(
+            claim, proposal.density, distributions_of(parts.config), proposal.attributes
+        )
+
+    def _placement(self) -> Placement:
+        place, devices = self._parts.place, self._share.devices
+        others = [place.hosts[node] for node in self._parts.share.group[1:]]
+        return Placement(
+            self._parts.config.trial.ranks,
+            devices,
+            tuple(NodeCommand(on_node(host), devices) for host in others),
+            address=place.host if others else "",
+        )
+
+    def _spec(self, claim: Claim, density: tuple[float, ...]) -> TrialSpec:
+        config = self._parts.config
+        return TrialSpec(
+            model=config.model,
+            data=config.data,
+            recipe=config.recipe,
+            density=density,
+            study_seed=config.seed,
+            replicate=claim.replicate,
+            ablation=ablation_of(claim.stage, claim.label),
+            threads_per_rank=self._share.threads_per_rank,
+            checkpoint_folder=self._parts.folder.trial(claim.trial),
+            code_folder=config.code_folder,
+            deadline_s=self._parts.end.training_ends_s,
+        )
+
+    def _finish(self, claim: Claim, result: Finished | Broken, spool: Spool) -> None:
+        """Tell the storage how an attempt ended."""
+        parts = self._parts
+        unusable = parts.folder.trial(claim.trial) / CHECKPOINT_FILE
+        if isinstance(result, Broken) and result.error == CheckpointError.__name__:
+            # The next attempt trains from the start, to the same numbers.
+            with contextlib.suppress(FileNotFoundError):
+                unusable.rename(unusable.with_suffix(".unusable"))
+        spool.hold(result)
+        state = parts.storage.retrying(
+            spool.flush, patience_s=parts.end.patience_s, wait=parts.end.wait
+        )
+        if isinstance(result, Broken):
+            logger.error(
+                event(
+                    "trial broken",
+                    trial=claim.trial,
+                    attempt=claim.attempt,
+                    slot=state,
+                    error=result.error,
+                    where=result.where,
+                    message=result.message,
+                )
+            )
+            return
+        logger.info(
+            event(
+                f"trial {result.ending}", trial=claim.trial, epochs=result.epoch, **result.metrics
+            )
+        )
+
+
+def _is_silent_death(result: Broken) -> bool:
+    return result.error == "RankDied"
+
+
+def _without_checkpoint(parts: AgentParts, stopped: Finished) -> Finished | Broken:
+    """Count an attempt that will end like this each time; one that its user ended is free."""
+    if not parts.end.time_is_up:
+        return stopped
+    grace_s = parts.order.grace_s
+    return Broken(
+        rank=0,
+        error=NO_CHECKPOINT,
+        message=(
+            f"no checkpoint before the pilot's time was up, and none in the {grace_s:g} s of "
+            "grace_s after it. Raise walltime_min or grace_s in the cluster profile."
+        ),
+        where="pilot",
+        traceback="",
+    )

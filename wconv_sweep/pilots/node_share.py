@@ -1,0 +1,84 @@
+"""How a pilot's nodes, and the GPUs and cores of each, are divided among its trials.
+
+    lanes of a node = GPUs // ranks of a trial, at least 1
+
+A trial that has more ranks than a node has GPUs takes several nodes, equal shares of it on each.
+"""
+
+from dataclasses import dataclass
+
+from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.pilots.order import PilotOrder
+from wconv_sweep.study.config import TrialShape
+
+
+@dataclass(frozen=True)
+class LaneShare:
+    """What a trial gets on one node."""
+
+    devices: tuple[int, ...]
+    """Indices among the GPUs that the agent sees; none on the CPU."""
+    threads_per_rank: int
+
+
+@dataclass(frozen=True)
+class NodeShare:
+    """What an agent has to give."""
+
+    lanes: tuple[LaneShare, ...]
+    """Of the trials that it trains side by side."""
+    group: tuple[int, ...]
+    """Numbers of the nodes that each of its trials takes; the first one's agent leads them."""
+
+
+def nodes_per_trial(gpus: int, ranks: int) -> int:
+    """Return on how many nodes a trial is trained, each with as many of its ranks."""
+    if gpus == 0:
+        return 1
+    fewest = -(-ranks // gpus)
+    return next(nodes for nodes in range(fewest, ranks + 1) if ranks % nodes == 0)
+
+
+def share_of(order: PilotOrder, shape: TrialShape, node: int) -> NodeShare | None:
+    """Return what the agent of one node of a pilot has to give.
+
+    Args:
+        order: of the pilot.
+        shape: of the study's trials.
+        node: its number within the pilot, from 0.
+
+    Returns:
+        None when the node serves the trials of another agent, or no whole trial fits on what is
+        left after the others.
+
+    Raises:
+        ConfigurationError: the pilot has too few GPUs for a single trial.
+    """
+    nodes = nodes_per_trial(order.gpus, shape.ranks)
+    if nodes > order.nodes:
+        raise ConfigurationError(
+            f"study {order.study}: trial.ranks is {shape.ranks}, which takes {nodes} nodes of "
+            f"{order.gpus} GPU(s), but the pilot has {order.nodes}. Lower trial.ranks, or launch "
+            "with more nodes."
+        )
+    if node % nodes or node + nodes > order.nodes:
+        return None
+    ranks_here = shape.ranks // nodes
+    count = max(1, order.gpus // shape.ranks) if order.gpus else order.lanes
+    threads = _threads(order.cpus, count * ranks_here, shape.threads_per_rank)
+    lanes = tuple(
+        LaneShare(
+            tuple(range(lane * ranks_here, (lane + 1) * ranks_here)) if order.gpus else (), threads
+        )
+        for lane in range(count)
+    )
+    return NodeShare(lanes, tuple(range(node, node + nodes)))
+
+
+def _threads(cpus: int, ranks: int, wanted: int) -> int:
+    """Return the CPU threads of each rank: no more than wanted, nor than there are cores.
+
+    The number of threads changes the order of sums on the CPU and with it the last digits of a
+    result, as another kind of processor does. More threads than cores cost far more than that.
+    """
+    return wanted if cpus == 0 else max(1, min(wanted, cpus // ranks))

@@ -1,0 +1,39 @@
+"""What a pilot is told when it starts."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, FiniteFloat
+
+from wconv_jobs.spec import Spec
+
+
+class PilotOrder(Spec):
+    """What a pilot is told when it starts; a file, so that nothing secret stands in argv.
+
+    The pilots of a job array share one order: see `wconv_sweep.pilots.place`.
+    """
+
+    study: str
+    storage: str
+    """URL; never with a password."""
+    run_folder: Path = Field(strict=False)
+    launcher: Literal["local", "slurm"] = "local"
+    """What has started the pilot: a process of this machine, or a job."""
+    pilot: Annotated[int, Field(ge=0)]
+    """Number of the pilot within the study, from 0; of a job array, of its element 0."""
+    nodes: Annotated[int, Field(ge=1)] = 1
+    """Nodes of the pilot, with an agent on each."""
+    gpus: Annotated[int, Field(ge=0)]
+    """GPUs that the pilot holds on each node; 0 trains on the CPU."""
+    lanes: Annotated[int, Field(ge=1)] = 1
+    """Trials that are trained side by side on a node without GPUs; with them, their number and
+    `trial.ranks` of the study tell."""
+    cpus: Annotated[int, Field(ge=0)] = 0
+    """CPU cores that the pilot holds on each node; 0: not known."""
+    requeue: bool = False
+    """Whether a job whose time is up goes back into the queue while there is work."""
+    lease_s: FiniteFloat
+    grace_s: FiniteFloat
+    walltime_s: FiniteFloat
+    """Time from the pilot's start to its end, where nobody knows the end better."""

@@ -1,0 +1,23 @@
+"""The program of a pilot on one node: `python -m wconv_sweep.pilots.pilot ORDER.json`."""
+
+import sys
+
+from wconv_sweep.errors import WconvSweepError
+from wconv_sweep.pilots.agent import run_pilot
+
+__all__ = ["main", "run_pilot"]
+
+
+def main() -> None:
+    """Run the pilot that the file on the command line orders."""
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m wconv_sweep.pilots.pilot ORDER.json")
+    try:
+        run_pilot(sys.argv[1])
+    except WconvSweepError as error:
+        print(f"wconv-sweep: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
+
+
+if __name__ == "__main__":
+    main()

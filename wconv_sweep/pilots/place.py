@@ -1,0 +1,98 @@
+"""Which agent this process is: its pilot, its node, and those whose place it takes.
+
+The owner of a slot begins with the place of its agent, `host/pilot-3/` on this machine and
+`slurm-1234_3/0/node/` in a job: number of the job and its element, restarts so far, node. So
+whoever knows that a job has gone, or has started again, hands back what it held.
+"""
+
+import os
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.pilots.order import PilotOrder
+
+
+@dataclass(frozen=True)
+class PilotPlace:
+    """Where an agent works."""
+
+    pilot: int
+    """Number of the pilot within the study."""
+    host: str
+    """Name of the node."""
+    node: int = 0
+    """Number of the node within the pilot, from 0."""
+    hosts: tuple[str, ...] = ()
+    """Names of the pilot's nodes."""
+    job: str | None = None
+    """The job as SLURM prints it, `1234` or `1234_3`; None on this machine."""
+    restart: int = 0
+    """How often SLURM has started the job again."""
+
+    @property
+    def prefix(self) -> str:
+        """Begins the owners of this agent's slots."""
+        if self.job is None:
+            return f"{self.host}/pilot-{self.pilot}/"
+        return f"{self._incarnation}{self.host}/"
+
+    def is_dead(self, owner: str) -> bool:
+        """Tell whether an owner is an agent whose place this one has taken."""
+        if self.job is None:
+            # This agent holds the lock of its number.
+            return owner.startswith(self.prefix)
+        earlier = owner.startswith(self.dead_prefix)
+        return self.restart > 0 and earlier and not owner.startswith(self._incarnation)
+
+    @property
+    def dead_prefix(self) -> str:
+        """Begins the owners of which `is_dead` is asked."""
+        return self.prefix if self.job is None else f"slurm-{self.job}/"
+
+    @property
+    def incarnation(self) -> str | None:
+        """The job and its restarts, for the record of the pilot."""
+        return None if self.job is None else f"{self.job}.{self.restart}"
+
+    @property
+    def _incarnation(self) -> str:
+        return f"slurm-{self.job}/{self.restart}/"
+
+
+def place_of(
+    order: PilotOrder,
+    environment: Mapping[str, str] = os.environ,
+    expand: Callable[[str], tuple[str, ...]] = lambda names: (names,),
+) -> PilotPlace:
+    """Return the place of this process.
+
+    Args:
+        order: of the pilot.
+        environment: with the variables that SLURM sets for each task.
+        expand: returns the nodes of a list in SLURM's notation.
+
+    Raises:
+        ConfigurationError: the order is for a job, and this process belongs to none.
+    """
+    if order.launcher == "local":
+        host = platform.node()
+        return PilotPlace(order.pilot, host, hosts=(host,))
+    job = environment.get("SLURM_JOB_ID")
+    if job is None:
+        raise ConfigurationError(
+            f"the pilot of study {order.study} was ordered for SLURM, but runs in none of its "
+            "jobs: SLURM_JOB_ID is not set. Start it with `wconv-sweep launch`."
+        )
+    element = environment.get("SLURM_ARRAY_TASK_ID")
+    array = environment.get("SLURM_ARRAY_JOB_ID", job)
+    hosts = expand(environment.get("SLURM_JOB_NODELIST", platform.node()))
+    return PilotPlace(
+        pilot=order.pilot + int(element or 0),
+        host=environment.get("SLURMD_NODENAME", platform.node()),
+        node=int(environment.get("SLURM_NODEID", "0")),
+        hosts=hosts,
+        job=job if element is None else f"{array}_{element}",
+        restart=int(environment.get("SLURM_RESTART_COUNT", "0")),
+    )

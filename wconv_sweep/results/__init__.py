@@ -1,0 +1,1 @@
+"""What is taken home: exports, pictures, networks, reports, logs, the dashboard."""

@@ -1,0 +1,94 @@
+"""Serves the Optuna dashboard on the storage, to this machine alone."""
+
+import getpass
+import platform
+from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from optuna_dashboard import wsgi
+
+from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.slots.studies import optuna_client
+from wconv_sweep.storage.storage import Storage
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+HOST = "127.0.0.1"
+
+
+PORT = 8080
+"""TCP port that is tried first."""
+
+
+def serve(
+    storage: Storage,
+    port: int | None,
+    on_ready: Callable[[str], None],
+    *,
+    read_only: bool = True,
+) -> None:
+    """Serve until interrupted.
+
+    The storage is opened in this process, so its URL stands in no argv. The page listens on the
+    loopback interface only. Read-only it changes nothing: a study deleted there would take the
+    trials of our slots along.
+
+    Args:
+        storage: holds the studies.
+        port: TCP port; None takes `PORT`, or a free one where that is taken.
+        on_ready: gets the page's URL once the port is open.
+        read_only: refuse every change.
+
+    Raises:
+        ConfigurationError: the port is taken.
+    """
+    application = wsgi(optuna_client(storage))
+    server = _server(_read_only(application) if read_only else application, port)
+    with server:
+        on_ready(f"http://{HOST}:{server.server_port}/")
+        server.serve_forever()
+
+
+def tunnel(page: str) -> str:
+    """Return the command that brings a page on this machine to the browser of another one."""
+    port = page.rsplit(":", 1)[1].strip("/")
+    return f"ssh -N -L {port}:{HOST}:{port} {getpass.getuser()}@{platform.node()}"
+
+
+def _server(application: "WSGIApplication", port: int | None) -> WSGIServer:
+    for wanted in [PORT, 0] if port is None else [port]:
+        try:
+            return make_server(
+                HOST, wanted, application, server_class=_Server, handler_class=_QuietHandler
+            )
+        except OSError as error:
+            if wanted == port:
+                raise ConfigurationError(
+                    f"--port {port}: cannot be opened: {error.strerror}. Leave --port out to take "
+                    "a free one."
+                ) from error
+    raise ConfigurationError("the dashboard found no free port on this machine.")
+
+
+def _read_only(application: "WSGIApplication") -> "WSGIApplication":
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            return application(environ, start_response)
+        start_response("405 Method Not Allowed", [("Content-Type", "application/json")])
+        return [b'{"reason": "wconv-sweep serves the dashboard read-only"}']
+
+    return answer
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """The page asks for several things at once."""
+
+    daemon_threads = True
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Print nothing for a request that went well; errors still go to stderr."""

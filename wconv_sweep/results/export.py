@@ -1,0 +1,94 @@
+"""The result of studies, one entry per architecture and kernel size, to keep and to publish."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import yaml
+
+from wconv_sweep.errors import StudyError
+from wconv_sweep.evidence.findings import confirmation_json, pruning_json, surrogate_json
+from wconv_sweep.evidence.results import StudyResult, TrialRow
+from wconv_sweep.evidence.status import StudyStatus, read_status, study_names
+from wconv_sweep.storage.storage import Storage
+
+Format = Literal["yaml", "json"]
+
+CLAIM = "best observed single run; not confirmed on fresh seeds"
+
+
+def export(storage: Storage, study: str | None) -> list[dict[str, Any]]:
+    """Return the results of one study, or of all studies with a completed trial.
+
+    Raises:
+        StudyError: there is no such study, or nothing has completed yet.
+    """
+    found = with_result(storage, study)
+    return [_entry(status, status.result) for status in found if status.result is not None]
+
+
+def with_result(storage: Storage, study: str | None) -> list[StudyStatus]:
+    """Return one study, or all studies, with a completed trial.
+
+    Raises:
+        StudyError: there is no such study, or nothing has completed yet.
+    """
+    names = [study] if study else study_names(storage)
+    found = [read_status(storage, name) for name in names]
+    found = [status for status in found if status.result is not None]
+    if not found:
+        what = f"study {study}" if study else storage.name
+        raise StudyError(
+            f"{what}: no trial has completed yet, so there is nothing to export. "
+            "`wconv-sweep status` shows the progress."
+        )
+    return found
+
+
+def render(entries: Sequence[dict[str, Any]], form: Format) -> str:
+    """Return the entries as text that ends with a newline."""
+    if form == "json":
+        return json.dumps(list(entries), indent=2) + "\n"
+    return yaml.safe_dump(list(entries), sort_keys=False, allow_unicode=True)
+
+
+def _entry(status: StudyStatus, result: StudyResult) -> dict[str, Any]:
+    config = status.config
+    metric = config.objective.metric
+    confirmation = status.confirmation
+    named = confirmation.named if confirmation else None
+    density = result.best.density if named is None else named.density
+    return {
+        "study": config.study,
+        "architecture": config.model.name,
+        "kernel_size": config.kernel_size,
+        "density": list(density or ()),
+        "claim": confirmation.claim if confirmation and named else CLAIM,
+        "objective": {"metric": metric, "direction": config.direction},
+        "best": _trial(result.best),
+        "plain": _trial(result.plain) if result.plain else None,
+        "difference": {
+            "validation": result.difference,
+            "test": result.test_difference(metric),
+        },
+        "seeds": len(named.runs) if named else 1,
+        "confirmation": confirmation_json(confirmation) if confirmation else None,
+        "surrogate": surrogate_json(status),
+        "pruning": pruning_json(status),
+        "trials": {str(state): number for state, number in status.counts.items() if number},
+        "provenance": {
+            "wconv_sweep": status.version,
+            "config_sha256": config.digest(),
+            **status.provenance,
+            **result.best.provenance,
+        },
+    }
+
+
+def _trial(row: TrialRow) -> dict[str, Any]:
+    return {
+        "trial": row.trial,
+        "density": list(row.density or ()),
+        "validation": row.value,
+        "metrics": dict(row.metrics),  # a copy, which YAML would otherwise write as a reference
+    }

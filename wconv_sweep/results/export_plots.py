@@ -1,0 +1,111 @@
+"""The pictures of `export --plots`, from what a storage holds of its studies."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from sqlalchemy import select
+
+from wconv_jobs.spec import CONFUSION_FILE
+from wconv_sweep.evidence.results import StudyResult, TrialRow
+from wconv_sweep.evidence.status import StudyStatus
+from wconv_sweep.evidence.surrogate import fit
+from wconv_sweep.results import plots
+from wconv_sweep.slots.studies import place_of
+from wconv_sweep.storage import trial_rows
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import SEARCHING, SLOTS, SlotState
+
+MIN_FITTED = 3
+"""Completed trials below which no response is drawn."""
+
+
+def plot_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Path, bytes]:
+    """Return the pictures of a study that has a result, as the content of files."""
+    result = status.result
+    assert result is not None
+    figures = dict(_figures(storage, status, result))
+    return {
+        path: plots.render(figure, form)
+        for name, figure in figures.items()
+        for path, form in plots.file_names(folder / status.study, name).items()
+    }
+
+
+def _figures(
+    storage: Storage, status: StudyStatus, result: StudyResult
+) -> Iterator[tuple[str, Figure]]:
+    study, best = status.study, result.best
+    assert best.density is not None
+    yield "density", plots.kernel_figure(best.density, study)
+    completed = _completed(status)
+    trials = _trials(status, result, completed)
+    if len(completed) >= MIN_FITTED:
+        bounds, direction = status.config.search.bounds, status.config.direction
+        surrogate = fit(trials.density_NC, trials.value_N, bounds, direction, status.config.seed)
+        yield "response", plots.response_figure(trials, surrogate, study)
+    metric = status.config.objective.metric
+    yield (
+        "learning_curves",
+        plots.learning_figure(_curves(storage, study), metric, _highlighted(result), study),
+    )
+    hours = [row.gpu_hours for row in completed]
+    counted = sum(hours) > 0
+    yield (
+        "cost",
+        plots.cost_figure(
+            hours if counted else [1.0] * len(completed),
+            [float(row.value or 0.0) for row in completed],
+            trials,
+            "GPU-hours" if counted else "trials",
+            study,
+        ),
+    )
+    confusion = place_of(storage, study).folder.trial(best.trial or 0) / CONFUSION_FILE
+    if confusion.is_file():
+        counts = np.loadtxt(confusion, delimiter=",", dtype=np.int64, ndmin=2)
+        yield "confusion", plots.confusion_figure(counts, f"{study}, best density, test part")
+
+
+def _completed(status: StudyStatus) -> list[TrialRow]:
+    return [
+        row
+        for row in status.trials
+        if row.state is SlotState.COMPLETE
+        and row.stage in SEARCHING
+        and row.value is not None
+        and row.density is not None
+    ]
+
+
+def _trials(status: StudyStatus, result: StudyResult, completed: list[TrialRow]) -> plots.Trials:
+    return plots.Trials(
+        density_NC=np.array([row.density for row in completed], dtype=np.float64),
+        value_N=np.array([row.value for row in completed], dtype=np.float64),
+        metric=status.config.objective.metric,
+        direction=status.config.direction,
+        plain=result.plain.value if result.plain else None,
+        best=tuple(result.best.density or ()),
+    )
+
+
+def _highlighted(result: StudyResult) -> dict[str, str]:
+    shown = {str(result.best.trial): "best density"}
+    if result.plain is not None and result.plain.trial != result.best.trial:
+        shown[str(result.plain.trial)] = "plain convolution"
+    return shown
+
+
+def _curves(storage: Storage, study: str) -> dict[str, dict[int, float]]:
+    of_study = SLOTS.c.study == study
+    with storage.read() as connection:
+        numbers = connection.execute(
+            select(SLOTS.c.trial_id, SLOTS.c.trial)
+            .where(of_study, SLOTS.c.trial_id.is_not(None))
+            .order_by(SLOTS.c.trial)
+        ).all()
+        values = trial_rows.intermediate_values(
+            connection, select(SLOTS.c.trial_id).where(of_study)
+        )
+    return {str(row.trial): values[row.trial_id] for row in numbers if row.trial_id in values}

@@ -1,0 +1,116 @@
+"""The trained network of a study's best density, to be used without this program.
+
+Folded into stock convolutions, as safetensors, with a card that says what it is, and with its test
+score worked out once more from the written bytes.
+"""
+
+import io
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wconv_jobs.spec import TrialSpec
+from wconv_sweep.errors import ConfigurationError, SweepFailed
+from wconv_sweep.evidence.results import TrialRow
+from wconv_sweep.evidence.status import StudyStatus
+from wconv_sweep.results.model_card import model_card
+from wconv_sweep.slots.studies import load_frozen_config, place_of
+from wconv_sweep.storage.storage import Storage
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WEIGHTS = "model.safetensors"
+CARD = "README.md"
+IMAGES = 3
+"""Test images that are shown before and after the network."""
+TOLERANCE = 1e-3
+"""Relative difference to the recorded score: another device rounds differently."""
+
+
+def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Path, bytes]:
+    """Return the network of a study that has a result, as the content of files.
+
+    Raises:
+        ConfigurationError: its checkpoint or its data cannot be used.
+        SweepFailed: what would be written does not reproduce the recorded score.
+    """
+    # Imported here: they load torch.
+    import safetensors.torch
+
+    from wconv_jobs import trained
+    from wconv_jobs.errors import CheckpointError, JobError
+
+    result = status.result
+    assert result is not None
+    spec = _spec(storage, status, result.best)
+    try:
+        weights = trained.load_weights(spec)
+        contiguous = {name: value.contiguous().clone() for name, value in weights.items()}
+        content = safetensors.torch.save(contiguous, _metadata(status, result.best))
+        model = trained.build_trained(spec, safetensors.torch.load(content))
+        reproduced = trained.test_metrics(spec, model)
+        pictures = _pictures(spec, model)
+    except (CheckpointError, JobError) as error:
+        raise ConfigurationError(f"study {status.study}: {error}") from error
+    _check(status, result.best, reproduced)
+    target = folder / status.study
+    files = {target / name: picture for name, picture in pictures.items()}
+    card = model_card(status, result, reproduced, sorted(pictures))
+    return {target / WEIGHTS: content, target / CARD: card.encode(), **files}
+
+
+def _spec(storage: Storage, status: StudyStatus, row: TrialRow) -> TrialSpec:
+    config = load_frozen_config(storage, status.study)
+    assert row.trial is not None
+    return TrialSpec(
+        model=config.model,
+        data=config.data,
+        recipe=config.recipe,
+        density=row.density or (),
+        study_seed=config.seed,
+        replicate=row.replicate,
+        threads_per_rank=config.trial.threads_per_rank,
+        checkpoint_folder=place_of(storage, status.study).folder.trial(row.trial),
+        code_folder=config.code_folder,
+    )
+
+
+def _metadata(status: StudyStatus, row: TrialRow) -> dict[str, str]:
+    config = status.config
+    return {
+        "format": "pt",
+        "study": config.study,
+        "model": config.model.model_dump_json(),
+        "density": json.dumps(row.density),
+        "wconv_sweep": status.version,
+    }
+
+
+def _check(status: StudyStatus, row: TrialRow, reproduced: dict[str, float]) -> None:
+    name = f"test_{status.config.objective.metric}"
+    recorded = row.metrics.get(name)
+    if recorded is not None and not math.isclose(reproduced[name], recorded, rel_tol=TOLERANCE):
+        raise SweepFailed(
+            f"study {status.study}: the exported network has a {name} of {reproduced[name]:.6g}, "
+            f"but trial {row.trial} had {recorded:.6g}. Nothing was written: the data or the "
+            "program are no longer those of the study."
+        )
+
+
+def _pictures(spec: TrialSpec, model: "nn.Module") -> dict[str, bytes]:
+    """Return before, after and truth side by side, as PNG by file name."""
+    import torch
+    from PIL import Image
+
+    from wconv_jobs.trained import restored
+
+    found = {}
+    for number, each in enumerate(restored(spec, model, IMAGES), start=1):
+        shown_CHW = torch.cat([each.input_CHW, each.output_CHW, each.target_CHW], dim=2).float()
+        pixel_HWC = (shown_CHW.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0)
+        buffer = io.BytesIO()
+        Image.fromarray(pixel_HWC.squeeze(2).numpy()).save(buffer, "png")
+        found[f"before_after_{number}.png"] = buffer.getvalue()
+    return found

@@ -1,0 +1,88 @@
+"""The page beside an exported network: what it is, how it was made, how to load it."""
+
+from collections.abc import Mapping, Sequence
+
+from wconv_sweep.evidence.results import StudyResult
+from wconv_sweep.evidence.status import StudyStatus
+
+_LOAD = """\
+```python
+import json
+
+from safetensors import safe_open
+from safetensors.torch import load_file
+from wconv_jobs.models import build_model
+
+with safe_open("model.safetensors", "pt") as file:
+    model = json.loads(file.metadata()["model"])
+network = build_model(model["name"], **model["options"])
+network.load_state_dict(load_file("model.safetensors"))
+network.eval()
+```
+"""
+
+
+def model_card(
+    status: StudyStatus,
+    result: StudyResult,
+    reproduced: Mapping[str, float],
+    pictures: Sequence[str],
+) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        status: of the study.
+        result: of the study.
+        reproduced: the test metrics, worked out from the written file.
+        pictures: files beside the card: before, after and truth.
+    """
+    config, best, plain = status.config, result.best, result.plain
+    density = ", ".join(f"{value:.6g}" for value in best.density or ())
+    lines = [
+        f"# {config.model.name} of study {config.study}",
+        "",
+        f"Trained with weighted convolutions of size {config.kernel_size}, density ({density}), "
+        "outermost first ([arXiv:2505.24558](https://arxiv.org/abs/2505.24558)), and folded into "
+        "stock convolutions: V = W * Phi. Nothing of the density is left to pay for, and the "
+        "weights are those of plain layers.",
+        "",
+        "## Scores on the test part",
+        "",
+        "| metric | this file | recorded when it was trained | plain convolution |",
+        "|---|---|---|---|",
+    ]
+    for name, value in reproduced.items():
+        other = plain.metrics.get(name) if plain else None
+        lines.append(
+            f"| {name} | {value:.6g} | {_number(best.metrics.get(name))} | {_number(other)} |"
+        )
+    recipe = config.recipe
+    lines += [
+        "",
+        f"One training run (trial {best.trial}, seed {config.seed}, replicate {best.replicate}), "
+        f"chosen by `{config.objective.metric}` of the validation part. Whether the density beats "
+        "plain convolution by more than seeds differ is what `wconv-sweep export` says.",
+        "",
+        "## How it was trained",
+        "",
+        f"* data: `{config.data.name}` `{config.data.options}`",
+        f"* recipe: {recipe.optimizer.name}, lr {recipe.optimizer.lr:g}, {recipe.schedule}, batch "
+        f"{recipe.batch}, {recipe.epochs} epochs, weights {recipe.init}, {recipe.dtype}",
+        f"* wconv-sweep {status.version}, definition {config.digest()[:16]}",
+        *(f"* {key}: {value}" for key, value in sorted(best.provenance.items()) if _plain(value)),
+        "",
+        "## Load it",
+        "",
+        _LOAD,
+    ]
+    if pictures:
+        lines += ["## Before, after, truth", "", *(f"![{name}]({name})" for name in pictures), ""]
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def _plain(value: object) -> bool:
+    return isinstance(value, str | int | float | bool)

@@ -1,0 +1,229 @@
+"""Pictures of a study: density kernel, response, learning curves, what the gain cost.
+
+Each function returns a matplotlib figure; `save` writes it as PNG and SVG, the same bytes for the
+same figure. Nothing global of matplotlib is touched.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from wconv_sweep.evidence.surrogate import Surrogate
+
+# Shape letters: K kernel size, C coefficients, N trials, P points.
+
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#666666"  # told apart by all eyes, and in grey
+DPI = 150
+_SIZE_IN = (6.4, 4.2)
+_POINTS = 201
+_SVG: Any = {"svg.hashsalt": "wconv-sweep", "svg.fonttype": "path"}
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The completed trials of one study."""
+
+    density_NC: NDArray[np.float64]
+    value_N: NDArray[np.float64]
+    metric: str
+    """Name of the objective, with its unit."""
+    direction: Literal["maximize", "minimize"]
+    plain: float | None
+    """Objective of plain convolution."""
+    best: tuple[float, ...]
+    """The density that is named."""
+
+
+def kernel_figure(density: Sequence[float], title: str) -> Figure:
+    """Return the density kernel Phi as a heat map with its numbers; white is plain convolution."""
+    alpha_K = np.array([*density, 1.0, *reversed(density)])
+    phi_KK = np.outer(alpha_K, alpha_K)
+    figure = Figure(figsize=(4.4, 3.8), layout="constrained")
+    axes = figure.subplots()
+    reach = max(0.1, float(np.abs(phi_KK - 1).max()))
+    norm = TwoSlopeNorm(1.0, 1.0 - reach, 1.0 + reach)
+    image = axes.imshow(phi_KK, cmap="PuOr_r", norm=norm)
+    for (row, column), value in np.ndenumerate(phi_KK):
+        dark = abs(value - 1) > 0.7 * reach
+        axes.text(
+            column, row, f"{value:.3g}", ha="center", va="center", color="w" if dark else "k"
+        )
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_title(f"{title}\nPhi of the density ({', '.join(f'{d:.4g}' for d in density)})")
+    figure.colorbar(image, ax=axes, label="factor of the weight (1: plain)")
+    return figure
+
+
+def response_figure(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
+    """Return how the objective depends on the density: a curve, a map, or a curve for each of
+    several coefficients through the density that is named."""
+    coefficients = len(surrogate.bounds)
+    if coefficients == 2:
+        return _response_map(trials, surrogate, title)
+    figure = Figure(figsize=(_SIZE_IN[0] * max(1, 0.7 * coefficients), 4.2), layout="constrained")
+    panels = figure.subplots(1, coefficients, sharey=True, squeeze=False)[0]
+    for number, axes in enumerate(panels):
+        _response_curve(axes, trials, surrogate, number)
+        axes.set_xlabel("density" if coefficients == 1 else f"density_{number + 1}")
+    panels[0].set_ylabel(f"{trials.metric}, validation part")
+    panels[0].legend(frameon=False, fontsize="small")
+    figure.suptitle(title)
+    return figure
+
+
+def learning_figure(
+    curves: dict[str, dict[int, float]], metric: str, highlighted: dict[str, str], title: str
+) -> Figure:
+    """Return the objective after each epoch of each trial.
+
+    Args:
+        curves: by the trial's name, value after each epoch.
+        metric: name of the objective, with its unit.
+        highlighted: what the legend calls some of the trials.
+        title: of the figure.
+    """
+    figure = Figure(figsize=_SIZE_IN, layout="constrained")
+    axes = figure.subplots()
+    colours = dict(zip(highlighted, (BLUE, ORANGE), strict=False))
+    for name, curve in curves.items():
+        epochs = sorted(curve)
+        axes.plot(
+            epochs,
+            [curve[epoch] for epoch in epochs],
+            color=colours.get(name, "#bbbbbb"),
+            linewidth=2.0 if name in highlighted else 0.8,
+            zorder=3 if name in highlighted else 2,
+            label=highlighted.get(name),
+        )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(f"{metric}, validation part")
+    if highlighted:
+        axes.legend(frameon=False, fontsize="small")
+    axes.set_title(title)
+    return figure
+
+
+def cost_figure(
+    hours_N: Sequence[float], value_N: Sequence[float], trials: Trials, unit: str, title: str
+) -> Figure:
+    """Return the best objective so far against what had been spent by then.
+
+    Args:
+        hours_N: what each trial has used, in the order of completion.
+        value_N: its objective.
+        trials: of the study.
+        unit: of what was spent, e.g. GPU-hours.
+        title: of the figure.
+    """
+    figure = Figure(figsize=_SIZE_IN, layout="constrained")
+    axes = figure.subplots()
+    spent = np.cumsum(hours_N)
+    accumulate = np.maximum if trials.direction == "maximize" else np.minimum
+    axes.plot(spent, value_N, "o", color="#bbbbbb", markersize=4, label="a trial")
+    axes.step(
+        spent,
+        accumulate.accumulate(value_N),
+        where="post",
+        color=BLUE,
+        label="best single run so far",
+    )
+    if trials.plain is not None:
+        axes.axhline(trials.plain, color=ORANGE, linestyle="--", label="plain convolution")
+    axes.set_xlabel(unit)
+    axes.set_ylabel(f"{trials.metric}, validation part")
+    axes.legend(frameon=False, fontsize="small")
+    axes.set_title(title)
+    return figure
+
+
+def confusion_figure(counts_KK: NDArray[np.int64], title: str) -> Figure:
+    """Return a confusion matrix: of each true class, the share that was taken for each class."""
+    figure = Figure(figsize=(5.4, 4.6), layout="constrained")
+    axes = figure.subplots()
+    share_KK = counts_KK / np.maximum(1, counts_KK.sum(axis=1, keepdims=True))
+    image = axes.imshow(share_KK, cmap="Blues", vmin=0.0, vmax=1.0)
+    if len(counts_KK) <= 12:
+        for (row, column), count in np.ndenumerate(counts_KK):
+            colour = "w" if share_KK[row, column] > 0.6 else "k"
+            axes.text(column, row, str(count), ha="center", va="center", color=colour)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("taken for class")
+    axes.set_ylabel("true class")
+    axes.set_title(title)
+    figure.colorbar(image, ax=axes, label="share of the true class")
+    return figure
+
+
+def render(figure: Figure, form: Literal["png", "svg"]) -> bytes:
+    """Return a figure as the content of a file, the same for the same figure."""
+    buffer = io.BytesIO()
+    metadata: dict[str, Any] = {"Date": None} if form == "svg" else {"Software": None}
+    with mpl.rc_context(_SVG):
+        figure.savefig(buffer, format=form, dpi=DPI, metadata=metadata)
+    return buffer.getvalue()
+
+
+def file_names(folder: Path, name: str) -> dict[Path, Literal["png", "svg"]]:
+    """Return the files of a picture."""
+    return {folder / f"{name}.png": "png", folder / f"{name}.svg": "svg"}
+
+
+def _response_curve(axes: Axes, trials: Trials, surrogate: Surrogate, number: int) -> None:
+    low, high = surrogate.bounds[number]
+    shown = trials.density_NC[:, number]
+    x_P = np.linspace(min(low, shown.min()), max(high, shown.max()), _POINTS)
+    points_PC = np.tile(np.array(trials.best), (_POINTS, 1))
+    points_PC[:, number] = x_P
+    mean_P, sd_P = surrogate.mean_sd(points_PC)
+    axes.fill_between(
+        x_P, mean_P - 1.96 * sd_P, mean_P + 1.96 * sd_P, color=BLUE, alpha=0.2, linewidth=0
+    )
+    axes.plot(x_P, mean_P, color=BLUE, label="Gaussian process, 95 %")
+    axes.plot(shown, trials.value_N, ".", color=GREY, label="a trial")
+    if trials.plain is not None:
+        axes.axhline(trials.plain, color=ORANGE, linestyle="--", label="plain convolution")
+    axes.axvline(trials.best[number], color=BLUE, linestyle=":", label="density named")
+    _leave_out_collapsed(axes, trials, mean_P)
+
+
+def _response_map(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
+    figure = Figure(figsize=(6.4, 5.0), layout="constrained")
+    axes = figure.subplots()
+    low_C, high_C = np.array(surrogate.bounds).T
+    low_C = np.minimum(low_C, trials.density_NC.min(axis=0))
+    high_C = np.maximum(high_C, trials.density_NC.max(axis=0))
+    x_P, y_P = (np.linspace(low_C[n], high_C[n], 61) for n in (0, 1))
+    grid_X, grid_Y = np.meshgrid(x_P, y_P)
+    mean_P, _ = surrogate.mean_sd(np.stack([grid_X.ravel(), grid_Y.ravel()], axis=1))
+    filled = axes.contourf(grid_X, grid_Y, mean_P.reshape(grid_X.shape), 15, cmap="cividis")
+    axes.plot(*trials.density_NC.T, "o", color="w", markersize=4, markeredgecolor="k")
+    axes.plot(1.0, 1.0, "s", color=ORANGE, markersize=9, label="plain convolution")
+    axes.plot(*trials.best, "*", color=ORANGE, markersize=15, label="density named")
+    axes.set_xlabel("density_1 (outer)")
+    axes.set_ylabel("density_2 (inner)")
+    axes.legend(fontsize="small")
+    figure.colorbar(filled, ax=axes, label=f"{trials.metric}, expected on the validation part")
+    figure.suptitle(title)
+    return figure
+
+
+def _leave_out_collapsed(axes: Axes, trials: Trials, mean_P: NDArray[np.float64]) -> None:
+    """Keep a few diverged runs from pressing all others into one line."""
+    low, high = np.quantile(trials.value_N, [0.1, 0.9])
+    margin = 3 * max(high - low, float(np.ptp(mean_P)), 1e-12)
+    inside = (trials.value_N > low - margin) & (trials.value_N < high + margin)
+    if not inside.all():
+        axes.set_ylim(trials.value_N[inside].min() - margin / 9, None)

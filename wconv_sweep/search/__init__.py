@@ -1,0 +1,1 @@
+"""Which density is tried next, and which trial ends early."""

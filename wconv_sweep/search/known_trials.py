@@ -1,0 +1,173 @@
+"""A study's trials in Optuna's in-memory storage, where its samplers and pruners do their work.
+
+Whoever knows of trials, an agent by the slot table (`wconv_sweep.search.trial_mirror`) or a
+simulation that makes them up (`wconv_sweep.simulation.simulation`), tells them; samplers and
+pruners cannot tell the difference. What they write is collected, and counts only once it is
+recorded.
+"""
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner, NopPruner
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.search_space import distributions_of
+
+Density = tuple[float, ...]
+
+
+class _Collecting(InMemoryStorage):
+    """Collects what samplers and pruners write, for it counts only once it is recorded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: dict[str, Any] = {}
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self.written[key] = value
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        """Keep nothing for the next question: another agent would not have it."""
+
+    def read_attribute(self, trial_id: int, key: str, value: Any) -> None:
+        """Take over what is recorded."""
+        super().set_trial_system_attr(trial_id, key, value)
+
+
+class KnownTrials:
+    """The trials of one study, as far as they are known."""
+
+    def __init__(self, config: StudyConfig) -> None:
+        self._config = config
+        self.forget()
+
+    def refresh(self) -> None:
+        """Learn what is new; there is nothing to ask where trials are told."""
+
+    def tell(
+        self,
+        number: int,
+        density: Density | None = None,
+        state: TrialState = TrialState.RUNNING,
+        value: float | None = None,
+        epochs: Mapping[int, float] | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add what is known of a trial, unless it is known to have ended.
+
+        Args:
+            number: of the trial.
+            density: outermost coefficient first; None: not proposed yet.
+            state: RUNNING, or how it ended.
+            value: the objective of a trial that ended and did not fail.
+            epochs: the objective after each epoch.
+            attributes: what samplers and pruners have noted on it, as recorded.
+        """
+        if number not in self._ids:
+            self._ids[number] = self._optuna.create_new_trial(self._study_id)
+        key, known = self._ids[number], self._trial(number)
+        if known.state.is_finished():
+            return
+        if density is not None and not known.params:
+            self.densities.add(density)
+            coefficients = zip(distributions_of(self._config).items(), density, strict=True)
+            for (name, distribution), coefficient in coefficients:
+                self._optuna.set_trial_param(key, name, coefficient, distribution)
+        for epoch in (epochs or {}).keys() - known.intermediate_values.keys():
+            self._optuna.set_trial_intermediate_value(key, epoch, (epochs or {})[epoch])
+        for name in (attributes or {}).keys() - known.system_attrs.keys():
+            self._optuna.read_attribute(key, name, (attributes or {})[name])
+        if state.is_finished():
+            values = None if state is TrialState.FAIL or value is None else [value]
+            self._optuna.set_trial_state_values(key, state, values)
+            self.completed += state is TrialState.COMPLETE
+
+    def trial(self, number: int) -> FrozenTrial:
+        """Return a trial of the study, which is running."""
+        if self._trial(number).state.is_finished():
+            # It had failed when it was read, and was brought back since.
+            self.forget()
+            self.refresh()
+        return self._trial(number)
+
+    def has_ended(self, number: int) -> bool:
+        """Tell whether a trial is known to have ended."""
+        return number in self._ids and self._trial(number).state.is_finished()
+
+    def undecided_before(self, number: int) -> int:
+        """Return how many trials before this one run without a density yet."""
+        return sum(
+            not trial.params and not trial.state.is_finished()
+            for trial in (self._trial(each) for each in self._ids if each < number)
+        )
+
+    def outcomes(self) -> dict[Density, float | None]:
+        """Return the mean value of each density.
+
+        None: it is being trained. NaN: no training of it was completed, or its value is not
+        defined.
+        """
+        values: dict[Density, list[float]] = defaultdict(list)
+        running: set[Density] = set()
+        for trial in self._optuna.get_all_trials(self._study_id, deepcopy=False):
+            if not trial.params:
+                continue
+            density = tuple(trial.params[name] for name in distributions_of(self._config))
+            found = values[density]
+            if trial.state is TrialState.COMPLETE and trial.values is not None:
+                found += [value for value in trial.values if math.isfinite(value)]
+            elif not trial.state.is_finished():
+                running.add(density)
+        return {
+            density: statistics.fmean(found)
+            if found
+            else (None if density in running else math.nan)
+            for density, found in values.items()
+        }
+
+    def study(
+        self, sampler: BaseSampler | None = None, pruner: BasePruner | None = None
+    ) -> optuna.Study:
+        """Return the study as Optuna knows it, for one question to a sampler or pruner.
+
+        A study object of its own per question: Optuna keeps the trials it has read in the object
+        until its own `ask` is called.
+        """
+        self._optuna.written = {}
+        return optuna.load_study(
+            study_name=self._config.study,
+            storage=self._optuna,
+            sampler=sampler or RandomSampler(seed=0),
+            pruner=pruner or NopPruner(),
+        )
+
+    @property
+    def written(self) -> Mapping[str, Any]:
+        """System attributes that the last question made Optuna write to its trial."""
+        return self._optuna.written
+
+    def forget(self) -> None:
+        """Know nothing any more."""
+        self._optuna = _Collecting()
+        directions = [optuna.study.StudyDirection[self._config.direction.upper()]]
+        # Optuna would tell on stderr that it created a study.
+        verbosity = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._study_id = self._optuna.create_new_study(directions, self._config.study)
+        optuna.logging.set_verbosity(verbosity)
+        self._ids: dict[int, int] = {}
+        self.densities: set[Density] = set()
+        """Those of all trials, running or ended."""
+        self.completed = 0
+        """Number of completed trials."""
+
+    def _trial(self, number: int) -> FrozenTrial:
+        return self._optuna.get_trial(self._ids[number])

@@ -1,0 +1,157 @@
+"""Densities are proposed by Optuna's samplers, by seeds that depend on the slot alone."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
+
+from wconv_jobs.seeding import derive_seed
+from wconv_sweep.search import direct_l
+from wconv_sweep.search.known_trials import KnownTrials
+from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.optuna_samplers import make_sampler
+from wconv_sweep.study.search_config import (
+    CmaesSpec,
+    DirectLSpec,
+    GpSpec,
+    OptunaSpec,
+    QmcSpec,
+    TpeSpec,
+)
+from wconv_sweep.study.search_space import distributions_of
+
+GP_TRIALS = 300
+"""Completed trials up to which `gp` fits a Gaussian process, whose cost grows with their cube."""
+TRIES = 5
+"""Seeds that are tried before the density of another trial is replaced by a random one."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a sampler wants to be trained."""
+
+    density: tuple[float, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """System attributes of the Optuna trial that later proposals, of any agent, build on."""
+
+
+def propose(config: StudyConfig, mirror: KnownTrials, trial: int, position: int) -> Proposal:
+    """Return what the study's sampler proposes for a running trial.
+
+    The sampler's seed depends on the study and the slot's place in it: a study worked on by one
+    pilot proposes the same densities each time it is run, whatever else the storage holds.
+    A density equal to that of another trial would give its very numbers again, so other seeds are
+    tried, and chance in the end: a Gaussian process may name the same corner under every seed.
+
+    Args:
+        config: the study's definition.
+        mirror: the trials of the study.
+        trial: number of the trial, which has no density yet.
+        position: place of the slot in its study.
+    """
+    chosen = config.search.sampler
+    if isinstance(chosen, QmcSpec):
+        return Proposal(_sobol_point(config, chosen, position))
+    mirror.refresh()
+    if isinstance(chosen, DirectLSpec):
+        point = _direct_l_point(config, mirror, trial)
+        if point is not None:
+            return Proposal(point)
+    for attempt in range(TRIES):
+        # The first seed takes no attempt, so that the densities of earlier versions stay.
+        parts = (position, attempt) if attempt else (position,)
+        seed = derive_seed(config.seed, "sampler", *parts) % 2**32
+        density = _ask(config, mirror, trial, _sampler(config, mirror, seed))
+        if density not in mirror.densities:
+            break
+    else:
+        seed = derive_seed(config.seed, "sampler", position, TRIES) % 2**32
+        density = _ask(config, mirror, trial, RandomSampler(seed=seed))
+    # What other samplers write repeats the density.
+    return Proposal(density, mirror.written if chosen.takes_notes else {})
+
+
+def _ask(
+    config: StudyConfig, mirror: KnownTrials, number: int, sampler: BaseSampler
+) -> tuple[float, ...]:
+    study, trial = mirror.study(sampler), mirror.trial(number)
+    sampler.before_trial(study, trial)
+    space = sampler.infer_relative_search_space(study, trial)
+    params = sampler.sample_relative(study, trial, space)
+    return tuple(
+        float(
+            params[name]
+            if name in params
+            else sampler.sample_independent(study, trial, name, distribution)
+        )
+        for name, distribution in distributions_of(config).items()
+    )
+
+
+def _sampler(config: StudyConfig, mirror: KnownTrials, seed: int) -> BaseSampler:
+    chosen = config.search.sampler
+    if isinstance(chosen, TpeSpec):
+        return TPESampler(
+            n_startup_trials=chosen.startup_trials,
+            multivariate=chosen.multivariate,
+            constant_liar=chosen.constant_liar,
+            seed=seed,
+        )
+    if isinstance(chosen, GpSpec):
+        if mirror.completed > GP_TRIALS:
+            return TPESampler(seed=seed)
+        return GPSampler(n_startup_trials=chosen.startup_trials, seed=seed)
+    if isinstance(chosen, CmaesSpec):
+        return CmaEsSampler(seed=seed)
+    if isinstance(chosen, OptunaSpec):
+        return make_sampler(chosen, seed)
+    return RandomSampler(seed=seed)
+
+
+def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> tuple[float, ...]:
+    """Return the point of the sequence that belongs to a slot, whoever works on it, and when."""
+    # Imported here: it takes half a second, and no other sampler needs it.
+    from scipy.stats import qmc
+
+    bounds = config.search.bounds
+    seed = derive_seed(config.seed, "qmc") % 2**32
+    sequence = qmc.Sobol(len(bounds), scramble=chosen.scramble, seed=seed)
+    replicates = config.search.replicates
+    number = (position - len(config.fixed_points()) * replicates) // replicates
+    if number:
+        sequence.fast_forward(number)
+    (point,) = sequence.random(1)
+    return tuple(
+        float(low + (high - low) * share) for (low, high), share in zip(bounds, point, strict=True)
+    )
+
+
+def _direct_l_point(
+    config: StudyConfig, mirror: KnownTrials, trial: int
+) -> tuple[float, ...] | None:
+    """Return the centre that a trial is to evaluate; None once the division is at its finest.
+
+    Trials that were begun before this one and have no density yet will take the centres before:
+    agents that ask at the same time get one each.
+    """
+    sign = -1.0 if config.direction == "maximize" else 1.0
+    known = {
+        density: direct_l.Known(None if value is None else sign * value)
+        for density, value in mirror.outcomes().items()
+    }
+
+    def density_of(point: direct_l.Point) -> tuple[float, ...]:
+        # Rounded, so that a centre that is a fixed point by its digits is found to be the same.
+        return tuple(
+            round(low + (high - low) * share, 12)
+            for (low, high), share in zip(config.search.bounds, point, strict=True)
+        )
+
+    wanted = direct_l.wanted_points(
+        len(config.search.bounds), lambda point: known.get(density_of(point))
+    )
+    ahead = mirror.undecided_before(trial)
+    point = next(itertools.islice(wanted, ahead, None), None)
+    return None if point is None else density_of(point)

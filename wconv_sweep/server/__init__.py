@@ -1,0 +1,1 @@
+"""A personal PostgreSQL in a folder, started here or as a SLURM job."""

@@ -1,0 +1,62 @@
+"""`python -m wconv_sweep.server.job FOLDER`: a personal PostgreSQL as a job of SLURM.
+
+The server listens on the node that the job got. It is stopped in good order when the job is
+cancelled or nears its time limit, so that the next job on the same data starts at once.
+"""
+
+import os
+import platform
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+
+from wconv_sweep.errors import WconvSweepError
+from wconv_sweep.server.folder import ServerFolder
+from wconv_sweep.server.run_as import owner_for, run_as
+from wconv_sweep.server.server import start, stop
+
+LOOK_S = 2.0
+"""Time between two looks whether the server is still there, seconds."""
+
+
+def serve(path: Path) -> None:
+    """Run the server of a folder until this process is asked to end, or the server has ended.
+
+    Args:
+        path: the folder, owned by the user that the server runs as.
+
+    Raises:
+        StorageError: it does not start, or has ended by itself.
+    """
+    asked = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
+        signal.signal(number, lambda *_: asked.set())
+    address = os.environ.get("SLURMD_NODENAME", platform.node())
+    owner = owner_for(path)
+
+    def begin() -> dict[str, object]:
+        # SLURM runs one job of this name: whoever used the data before has lost them.
+        return asdict(start(path, address, force=True, say=_say))
+
+    started = run_as(owner, begin)
+    for line in started["warnings"]:
+        _say(f"warning: {line}")
+    _say(f"PostgreSQL {started['version']} runs on {started['address']}, port {started['port']}")
+    while not asked.wait(LOOK_S):
+        if ServerFolder(path).postmaster() is None:
+            sys.exit(f"{path}: the server has ended by itself; its log is in {path / 'log'}")
+    run_as(owner, lambda: stop(path))
+    _say("stopped")
+
+
+def _say(line: str) -> None:
+    print(f"wconv-sweep: {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        serve(Path(sys.argv[1]))
+    except WconvSweepError as error:
+        sys.exit(f"wconv-sweep: {error}")

@@ -1,0 +1,74 @@
+"""The study that is to be simulated, and what its own trials say of noise and costs."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import URL
+
+from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.evidence.confirmation import searched, surrogate_of
+from wconv_sweep.evidence.status import StudyStatus, read_status, study_names
+from wconv_sweep.storage.storage import has_storage, open_storage
+from wconv_sweep.study.config import StudyConfig, load_study
+
+ENOUGH = 8
+"""Completed trials from which the noise between seeds is estimated."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of a study that has run."""
+
+    noise_sd: float
+    """Standard deviation of the objective between seeds, by the surrogate of its trials."""
+    trial_h: float
+    """GPU-hours of a trial; 0 where its pilots hold no GPUs."""
+
+
+@dataclass(frozen=True)
+class SimulatedStudy:
+    """A study to be simulated."""
+
+    config: StudyConfig
+    measured: Measured | None
+    """None: it has not run, or too few of its trials have completed."""
+
+
+def read_study(wanted: str, url: URL, settings: Sequence[str]) -> SimulatedStudy:
+    """Return a study that was launched, or that may be.
+
+    Args:
+        wanted: a study of the storage, a shipped one by name, or the path of a file.
+        url: of the storage; it need not exist.
+        settings: changes of single keys, see `wconv_sweep.study.settings`; for one not launched.
+
+    Raises:
+        ConfigurationError: there is no such study, or it is wrong.
+    """
+    launched = _status_of(wanted, url)
+    if launched is not None:
+        if settings:
+            raise ConfigurationError(
+                f"simulate: study {wanted} was launched and keeps its definition, so that --set "
+                "cannot change it. Give the study's file, or leave out --set."
+            )
+        return SimulatedStudy(launched.config, _measured(launched))
+    config = load_study(wanted, settings=settings)
+    launched = _status_of(config.study, url)
+    return SimulatedStudy(config, None if launched is None else _measured(launched))
+
+
+def _status_of(study: str, url: URL) -> StudyStatus | None:
+    if not has_storage(url):
+        return None
+    with contextlib.closing(open_storage(url)) as storage:
+        return read_status(storage, study) if study in study_names(storage) else None
+
+
+def _measured(status: StudyStatus) -> Measured | None:
+    if len(searched(status.trials)) < ENOUGH:
+        return None
+    model = surrogate_of(status.trials, status.config)
+    assert model is not None
+    return Measured(model.noise_sd, status.usage.trial_h)

@@ -1,0 +1,313 @@
+"""A study's search on made-up surfaces: what its budget and its workers can be expected to find.
+
+The densities come from `wconv_sweep.search.sampling.propose`, the code that agents call, which is
+told trials that were never trained. A value is that of the surface plus a draw of N(0, 1): all is
+in standard deviations of the seed. `workers` trials run at a time and take 1 +- 0.1 each.
+"""
+
+import heapq
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from optuna.trial import TrialState
+
+from wconv_jobs.seeding import derive_seed
+from wconv_sweep.evidence.confirmation import choose_candidates, surrogate_of
+from wconv_sweep.evidence.results import TrialRow
+from wconv_sweep.evidence.statistics import paired_difference
+from wconv_sweep.search.known_trials import KnownTrials
+from wconv_sweep.search.sampling import propose
+from wconv_sweep.simulation.surfaces import SHAPES, surface
+from wconv_sweep.storage.slot_plan import PlannedSlot, plan_slots
+from wconv_sweep.storage.tables import SEARCHING, SlotState, Stage
+from wconv_sweep.study.config import PLAIN, StudyConfig
+
+DURATION_SD = 0.1
+"""Spread of the time that a trial takes, relative to it."""
+
+
+Response = Callable[[Sequence[float]], float]
+"""What the mean over all seeds would be at a density, given as shares of its bounds."""
+NamedBy = Literal["observed", "model", "confirmed"]
+"""The best observed run, the maximum of the surrogate, or the best of both by fresh seeds."""
+NAMED_BY: tuple[NamedBy, ...] = get_args(NamedBy)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A made-up trial."""
+
+    density: tuple[float, ...]
+    value: float
+    """What was observed."""
+    truth: float
+    """Value of the surface, what the mean over all seeds would be; 0 is the best there is."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one made-up study came to, by one way of naming a density."""
+
+    shape: str
+    workers: int
+    trials: int
+    """All that were trained, confirmation included."""
+    named_by: NamedBy
+    regret: float
+    """How far the named density is below the best there is."""
+    bias: float
+    """By how much the value that is promised exceeds the true one of that density."""
+    covered: bool | None = None
+    """Whether the 95 % interval of the difference to the plain baseline holds the true one; None
+    where the study gives none."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What to expect of one budget with one number of workers; means over studies and surfaces."""
+
+    workers: int
+    trials: int
+    named_by: NamedBy
+    studies: int
+    regret: float
+    regret_error: float
+    """Standard error of the mean."""
+    bias: float
+    bias_error: float
+    coverage: float | None
+    """Share of the 95 % intervals that hold the true difference."""
+
+
+def simulate(
+    config: StudyConfig,
+    *,
+    budgets: Sequence[int],
+    workers: Sequence[int],
+    repeats: int,
+    named_by: Sequence[NamedBy] = NAMED_BY,
+    on_study: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Outcome]:
+    """Run made-up studies to their ends, and return what each came to.
+
+    A study of a smaller budget is the beginning of one with a larger one: its trials are the same.
+
+    Args:
+        config: the study; see `train_on`.
+        budgets: trials, confirmation included.
+        workers: trials at the same time.
+        repeats: studies of each surface and number of workers, each with an optimum of its own.
+        named_by: the ways of naming that are followed.
+        on_study: gets how many studies are done, of how many.
+    """
+    outcomes: list[Outcome] = []
+    plan = [
+        (shape, count, repeat)
+        for repeat in range(repeats)
+        for shape in SHAPES
+        for count in workers
+    ]
+    for done, (shape, count, repeat) in enumerate(plan, start=1):
+        seed = derive_seed(config.seed, "simulation", shape, count, repeat) % 2**32
+        response = surface(shape, len(config.search.bounds), seed)
+        trained = train_on(config, response, count, max(budgets), seed)
+        for budget in budgets:
+            found = _name(config, response, trained, budget, seed, named_by)
+            outcomes += [
+                Outcome(
+                    shape,
+                    count,
+                    budget if by == "confirmed" else min(budget, len(trained)),
+                    by,
+                    regret,
+                    bias,
+                    covered,
+                )
+                for by, regret, bias, covered in found
+            ]
+        on_study(done, len(plan))
+    return outcomes
+
+
+def standard_budgets(config: StudyConfig) -> list[int]:
+    """Return half of a study's budget, all and twice of it; of a grid all."""
+    trials = config.budget.trials
+    if config.search.sampler.name == "grid":
+        return [trials]
+    half = max(trials // 2, len(config.fixed_points()) + 1)
+    return sorted({half, trials, 2 * trials})
+
+
+def cells(outcomes: Iterable[Outcome]) -> list[Cell]:
+    """Return the means over surfaces and repeats, by workers, budget and way of naming."""
+    grouped: dict[tuple[int, int, NamedBy], list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        grouped[outcome.workers, outcome.trials, outcome.named_by].append(outcome)
+    found = []
+    for (workers, trials, named_by), group in grouped.items():
+        regrets = np.array([each.regret for each in group])
+        biases = np.array([each.bias for each in group])
+        held = [each.covered for each in group if each.covered is not None]
+        found.append(
+            Cell(
+                workers,
+                trials,
+                named_by,
+                len(group),
+                float(regrets.mean()),
+                _standard_error(regrets),
+                float(biases.mean()),
+                _standard_error(biases),
+                sum(held) / len(held) if held else None,
+            )
+        )
+    return sorted(
+        found, key=lambda cell: (cell.workers, cell.trials, NAMED_BY.index(cell.named_by))
+    )
+
+
+def train_on(
+    config: StudyConfig, response: Response, workers: int, trials: int, seed: int
+) -> list[Trained]:
+    """Return the trials of a study, in the order in which they were begun.
+
+    Args:
+        config: the study; its sampler, bounds and fixed points are used.
+        response: what is found, in standard deviations of the seed.
+        workers: trials that run at the same time.
+        trials: how many, fixed points included; a grid has as many as it has.
+        seed: of the noise, of the sampler and of how long each trial takes.
+    """
+    config = config.model_copy(update={"seed": seed})
+    noise = np.random.default_rng([seed, 1]).normal(size=trials)
+    durations = 1 + DURATION_SD * np.random.default_rng([seed, 2]).normal(size=trials)
+    planned = _searching(config, trials)
+    known, begun = KnownTrials(config), list[Trained]()
+    running: list[tuple[float, int]] = []
+    now = 0.0
+    for number in range(len(planned)):
+        if len(running) == workers:
+            now, ended = heapq.heappop(running)
+            trained = begun[ended]
+            known.tell(ended, state=TrialState.COMPLETE, value=_in(config, trained.value))
+        known.tell(number)
+        density, notes = planned[number].density, dict[str, Any]()
+        if density is None and planned[number].replicate:
+            density = begun[-1].density
+        elif density is None:
+            proposal = propose(config, known, number, number)
+            density, notes = proposal.density, dict(proposal.attributes)
+        known.tell(number, density, attributes=notes)
+        truth = response(shares(config, density))
+        begun.append(Trained(density, truth + float(noise[number]), truth))
+        heapq.heappush(running, (now + float(durations[number]), number))
+    return begun
+
+
+def _searching(config: StudyConfig, trials: int) -> list[PlannedSlot]:
+    """Return the slots of a study up to its confirmation, for so many trials."""
+    budget = config.budget.model_copy(update={"trials": trials})
+    searching = config.model_copy(update={"budget": budget, "confirm": None})
+    return [slot for slot in plan_slots(searching) if slot.stage in SEARCHING][:trials]
+
+
+def shares(config: StudyConfig, density: Sequence[float]) -> list[float]:
+    """Return a density in the unit cube; what lies outside of the bounds lies outside of it."""
+    return [
+        (value - low) / (high - low)
+        for (low, high), value in zip(config.search.bounds, density, strict=True)
+    ]
+
+
+def _in(config: StudyConfig, value: float) -> float:
+    """Return a value of which more is better as the objective has it, and the other way round."""
+    return value if config.direction == "maximize" else -value
+
+
+def _name(
+    config: StudyConfig,
+    response: Response,
+    trained: Sequence[Trained],
+    budget: int,
+    seed: int,
+    named_by: Sequence[NamedBy],
+) -> Iterator[tuple[NamedBy, float, float, bool | None]]:
+    """Yield how the density is named, its regret, the bias of its value and the coverage."""
+    searched = trained[:budget]
+    if "observed" in named_by:
+        best = max(searched, key=lambda each: each.value)
+        yield "observed", -best.truth, best.value - best.truth, None
+    if "model" in named_by:
+        yield "model", *_by_model(config, response, searched), None
+    if "confirmed" in named_by and config.confirm is not None:
+        searched = trained[: budget - config.confirm.trials]
+        if budget >= config.confirm.trials + len(config.fixed_points()) * config.search.replicates:
+            yield "confirmed", *_by_confirmation(config, response, searched, [seed, 3, budget])
+
+
+def _by_model(
+    config: StudyConfig, response: Response, searched: Sequence[Trained]
+) -> tuple[float, float]:
+    """Return regret and bias of the surrogate's maximum, which its mean is promised of."""
+    model = surrogate_of(_rows(config, searched), config)
+    assert model is not None
+    point = model.best_point()
+    (promised,), _ = model.mean_sd([point])
+    truth = response(shares(config, point))
+    return -truth, _in(config, float(promised)) - truth
+
+
+def _by_confirmation(
+    config: StudyConfig, response: Response, searched: Sequence[Trained], seed: Sequence[int]
+) -> tuple[float, float, bool | None]:
+    """Return regret, bias and coverage of the candidate that is best on fresh seeds.
+
+    Where all candidates are plain convolution, that is named, and nothing is compared.
+    """
+    assert config.confirm is not None
+    candidates = list(choose_candidates(_rows(config, searched), config).values())
+    plain = config.fixed_points()[PLAIN]
+    truths = [response(shares(config, each)) for each in [plain, *candidates]]
+    random = np.random.default_rng(seed)
+    runs = [dict(enumerate(truth + random.normal(size=config.confirm.seeds))) for truth in truths]
+    means = [statistics.fmean(each.values()) for each in runs]
+    named = max(range(1, len(runs)), key=lambda arm: means[arm], default=0)
+    bias = means[named] - truths[named]
+    if not named:
+        return -truths[0], bias, None
+    difference = paired_difference(runs[named], runs[0], comparisons=len(candidates))
+    assert difference is not None
+    assert difference.interval is not None
+    low, high = difference.interval
+    return -truths[named], bias, low <= truths[named] - truths[0] <= high
+
+
+def _rows(config: StudyConfig, searched: Sequence[Trained]) -> list[TrialRow]:
+    """Return trials as a study has them."""
+    return [
+        TrialRow(
+            position=number,
+            stage=Stage.SEARCH,
+            label=None,
+            density=each.density,
+            state=SlotState.COMPLETE,
+            trial=number,
+            attempt=1,
+            epoch=config.recipe.epochs,
+            value=_in(config, each.value),
+            metrics={},
+            provenance={},
+            reason=None,
+            lease_until=None,
+        )
+        for number, each in enumerate(searched)
+    ]
+
+
+def _standard_error(values: np.ndarray) -> float:
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan

@@ -1,0 +1,1 @@
+"""The budget as rows: claiming, leases, stages, retries; all changes are transactions."""

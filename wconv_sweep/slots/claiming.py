@@ -1,0 +1,232 @@
+"""Leases open slots: one at a time as long as the canary is out, and never past the cap."""
+
+import enum
+import json
+import secrets
+from typing import Any
+
+from sqlalchemy import Connection, Row, case, exists, func, select, update
+
+from wconv_sweep.evidence.accounting import UNLIMITED, Usage, usage_of
+from wconv_sweep.slots.leases import Claim, claim_of, ran_out, renew, reopen, study_row
+from wconv_sweep.slots.provenance import Provenance, differences
+from wconv_sweep.slots.stages import stage_due
+from wconv_sweep.storage import trial_rows
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import (
+    ATTEMPTS,
+    SLOTS,
+    STUDIES,
+    AttemptOutcome,
+    SlotState,
+    StudyState,
+)
+from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.search_space import distributions_of
+
+
+class NoSlot(enum.Enum):
+    """Why there is nothing to claim."""
+
+    WAIT = "others are at work and may hand a slot back"
+    END = "every slot has ended, or the study is stopped"
+    STAGE = "the next stage of the study is to be opened"
+    CAPPED = "the next trial would pass budget.gpu_hours"
+    REFUSED = "the program, the definition or the data are not those of the study"
+
+
+class Claiming:
+    """Gives the open slots of one study to workers; see `SlotTable` for the arguments."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        config: StudyConfig,
+        *,
+        lease_s: float,
+        gpus: int,
+        provenance: Provenance,
+    ) -> None:
+        self._storage = storage
+        self._config = config
+        self._study = config.study
+        self._lease_s = lease_s
+        self._gpus = gpus
+        self._provenance = provenance
+
+    def claim_many(
+        self, owner: str, count: int, *, nonce: str | None = None
+    ) -> list[Claim] | NoSlot:
+        """Lease up to `count` open slots, each with its trial, to `owner`.
+
+        As long as no trial has finished an epoch there is one at a time: the canary. If it breaks,
+        so would all others. No slot is leased whose expected cost would pass the cap.
+
+        Args:
+            owner: the worker.
+            count: slots wanted.
+            nonce: names this call; a repeated one with the same nonce returns what the first one
+                has leased and that is still held. Each call has its own when left out.
+        """
+        holder = f"{owner}/{nonce or secrets.token_hex(4)}"
+        with self._storage.write() as connection:
+            # One claim at a time: canary and cap depend on how many there are.
+            study = study_row(connection, self._study, lock=True)
+            held = self._held(connection, holder)
+            if held:
+                return held
+            if study.state != StudyState.ACTIVE:
+                return NoSlot.END
+            if self._refuses(connection, study):
+                return NoSlot.REFUSED
+            leased = self._leased_after_reaping(connection)
+            begun = self._has_begun(connection)
+            if leased and not begun:
+                return NoSlot.WAIT
+            # What others use is added up only where something depends on it: the study is locked.
+            capped = json.loads(study.config)["budget"].get("gpu_hours") is not None
+            usage = usage_of(connection, self._storage.now(), self._study) if capped else UNLIMITED
+            claims: list[Claim] = []
+            while len(claims) < (count if begun else 1):
+                row = self._next_open(connection, usage)
+                if row is None:
+                    break
+                claims.append(self._lease(connection, study, row, holder))
+                usage = usage.with_claimed(row.epoch)
+            return claims or self._why_none(connection, usage, leased)
+
+    def has_open(self) -> bool:
+        """Tell whether the study is active and has a slot to claim now or later under the cap."""
+        with self._storage.read() as connection:
+            if study_row(connection, self._study).state != StudyState.ACTIVE:
+                return False
+            usage = usage_of(connection, self._storage.now(), self._study)
+            found = connection.scalar(
+                select(SLOTS.c.slot)
+                .where(
+                    SLOTS.c.study == self._study,
+                    # The slots of a later stage open when those of the one before have ended.
+                    SLOTS.c.state.in_((SlotState.OPEN, SlotState.CLOSED)),
+                    SLOTS.c.epoch >= usage.first_epoch_allowed,
+                )
+                .limit(1)
+            )
+            return found is not None
+
+    def _lease(self, connection: Connection, study: Row[Any], row: Row[Any], holder: str) -> Claim:
+        density = tuple(json.loads(row.density)) if row.density else None
+        trial_id, trial = row.trial_id, row.trial
+        if trial_id is None:
+            named = {"label": row.label} if row.label else {}
+            attributes = {
+                "stage": row.stage,
+                "replicate": row.replicate,
+                "seed": self._config.seed,
+            } | named
+            study_id = study.optuna_study_id
+            trial_id, trial = trial_rows.create_trial(connection, study_id, attributes)
+            if density is not None:
+                distributions = distributions_of(self._config)
+                params = dict(zip(distributions, density, strict=True))
+                trial_rows.set_params(connection, trial_id, params, distributions)
+        now = self._storage.now()
+        leased = connection.execute(
+            update(SLOTS)
+            .where(SLOTS.c.slot == row.slot)
+            .returning(*SLOTS.c)
+            .values(
+                state=SlotState.LEASED,
+                attempt=row.attempt + 1,
+                owner=holder,
+                lease_until=now + self._lease_s,
+                trial_id=trial_id,
+                trial=trial,
+            )
+        ).one()
+        connection.execute(
+            ATTEMPTS.insert().values(
+                slot=row.slot,
+                attempt=row.attempt + 1,
+                owner=holder,
+                outcome=AttemptOutcome.RUNNING,
+                gpus=self._gpus,
+                provenance=json.dumps(dict(self._provenance)),
+                started_at=now,
+            )
+        )
+        return claim_of(leased)
+
+    def _held(self, connection: Connection, holder: str) -> list[Claim]:
+        mine = (
+            SLOTS.c.study == self._study,
+            SLOTS.c.state == SlotState.LEASED,
+            SLOTS.c.owner == holder,
+        )
+        rows = connection.execute(select(SLOTS).where(*mine).order_by(SLOTS.c.position)).all()
+        claims = [claim_of(row) for row in rows]
+        for claim in claims:
+            renew(connection, self._storage, claim, self._lease_s)
+        return claims
+
+    def _next_open(self, connection: Connection, usage: Usage) -> Row[Any] | None:
+        """Return the first open slot that the cap allows, and lock it."""
+        rows = connection.execute(
+            select(SLOTS)
+            .where(
+                SLOTS.c.study == self._study,
+                SLOTS.c.state == SlotState.OPEN,
+                SLOTS.c.epoch >= usage.first_epoch_allowed,
+            )
+            .order_by(SLOTS.c.position)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        return rows.one_or_none()
+
+    def _why_none(self, connection: Connection, usage: Usage, leased: int) -> NoSlot:
+        furthest = connection.scalar(
+            select(func.max(SLOTS.c.epoch)).where(
+                SLOTS.c.study == self._study, SLOTS.c.state == SlotState.OPEN
+            )
+        )
+        if furthest is None:
+            if stage_due(connection, self._study) is not None:
+                return NoSlot.STAGE
+            return NoSlot.WAIT if leased else NoSlot.END
+        # One that is allowed was locked by somebody just now.
+        return NoSlot.WAIT if usage.allows(furthest) else NoSlot.CAPPED
+
+    def _refuses(self, connection: Connection, study: Row[Any]) -> bool:
+        found = differences(json.loads(study.provenance or "{}"), self._provenance)
+        if not found:
+            return False
+        where = self._provenance.get("host", "a pilot")
+        connection.execute(
+            update(STUDIES)
+            .where(STUDIES.c.study == self._study)
+            .values(reason=f"{where} refused to train: {'; '.join(found)}")
+        )
+        return True
+
+    def _leased_after_reaping(self, connection: Connection) -> int:
+        """Hand back slots whose lease has run out, and return how many are leased then."""
+        leased = (SLOTS.c.study == self._study, SLOTS.c.state == SlotState.LEASED)
+        over = ran_out(self._storage, self._lease_s)
+        found = connection.execute(
+            select(func.count(), func.sum(case((over, 1), else_=0))).where(*leased)
+        ).one()
+        if not found[1]:
+            return int(found[0])
+        expired = connection.execute(
+            select(SLOTS.c.slot, SLOTS.c.attempt)
+            .where(*leased, over)
+            .with_for_update(skip_locked=True)
+        ).all()
+        for row in expired:
+            reopen(connection, self._storage, row.slot, row.attempt, "lease ran out")
+        return int(found[0]) - len(expired)
+
+    def _has_begun(self, connection: Connection) -> bool:
+        """Tell whether any trial has finished an epoch."""
+        begun = exists().where(SLOTS.c.study == self._study, SLOTS.c.epoch > 0)
+        return bool(connection.scalar(select(begun)))

@@ -1,0 +1,148 @@
+"""Slots and attempts row by row, inside a transaction of the slot table."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, select, update
+
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, STUDIES, AttemptOutcome, SlotState, Stage
+
+
+class LeaseLost(Exception):
+    """The slot was given to another worker; the trial must end and leave no trace."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A worker's right to one slot."""
+
+    slot: int
+    position: int
+    """Place of the slot in its study, from 0."""
+    attempt: int
+    owner: str
+    trial_id: int
+    trial: int
+    stage: Stage
+    label: str | None
+    density: tuple[float, ...] | None
+    """None for a search slot that has not been sampled yet."""
+    replicate: int
+    epoch: int
+    """Epochs that earlier attempts have reported."""
+
+
+def claim_of(row: Row[Any]) -> Claim:
+    """Return the right that the row of a leased slot describes."""
+    return Claim(
+        slot=row.slot,
+        position=row.position,
+        attempt=row.attempt,
+        owner=row.owner,
+        trial_id=row.trial_id,
+        trial=row.trial,
+        stage=Stage(row.stage),
+        label=row.label,
+        density=tuple(json.loads(row.density)) if row.density else None,
+        replicate=row.replicate,
+        epoch=row.epoch,
+    )
+
+
+def is_of(claim: Claim) -> ColumnElement[bool]:
+    """Return the condition that a slot is still the claim's."""
+    return and_(
+        SLOTS.c.slot == claim.slot,
+        SLOTS.c.attempt == claim.attempt,
+        SLOTS.c.owner == claim.owner,
+        SLOTS.c.state == SlotState.LEASED,
+    )
+
+
+def ran_out(storage: Storage, lease_s: float) -> ColumnElement[bool]:
+    """Return the condition that nobody has renewed a slot's lease although he could have.
+
+    While the database itself was away nobody could: after its start everybody gets a whole lease
+    to come back.
+    """
+    over = and_(SLOTS.c.state == SlotState.LEASED, SLOTS.c.lease_until < storage.now())
+    up_since = storage.up_since()
+    return over if up_since is None else and_(over, up_since + lease_s < storage.now())
+
+
+def renew(connection: Connection, storage: Storage, claim: Claim, lease_s: float) -> None:
+    """Renew a lease.
+
+    Raises:
+        LeaseLost: the slot is no longer the claim's.
+    """
+    changed = connection.execute(
+        update(SLOTS).where(is_of(claim)).values(lease_until=storage.now() + lease_s)
+    )
+    if changed.rowcount != 1:
+        raise LeaseLost(f"slot {claim.slot}, attempt {claim.attempt}")
+
+
+def study_row(connection: Connection, study: str, *, lock: bool = False) -> Row[Any]:
+    """Return the row of a study that exists; locked to the end of the transaction if wanted."""
+    query = select(STUDIES).where(STUDIES.c.study == study)
+    return connection.execute(query.with_for_update() if lock else query).one()
+
+
+def reopen(connection: Connection, storage: Storage, slot: int, attempt: int, reason: str) -> None:
+    """Hand a slot back whose attempt was interrupted."""
+    outcome = AttemptOutcome.INTERRUPTED
+    close_attempt(connection, storage, slot, attempt, outcome, reason=reason)
+    set_state(connection, slot, SlotState.OPEN)
+
+
+def set_state(connection: Connection, slot: int, state: SlotState, **values: object) -> None:
+    """Let nobody hold a slot any more."""
+    connection.execute(
+        update(SLOTS)
+        .where(SLOTS.c.slot == slot)
+        .values({"state": state, "owner": None, "lease_until": None} | values)
+    )
+
+
+def close_attempt(
+    connection: Connection,
+    storage: Storage,
+    slot: int,
+    attempt: int,
+    outcome: AttemptOutcome,
+    **values: str,
+) -> None:
+    """Write how an attempt ended, before its slot is given on.
+
+    It ends now, or with its lease when that ran out: what nobody has worked costs nothing.
+    """
+    now = storage.now()
+    lease = select(SLOTS.c.lease_until).where(SLOTS.c.slot == slot).scalar_subquery()
+    lease_until = func.coalesce(lease, now)
+    ended_at = case((lease_until < now, lease_until), else_=now)
+    connection.execute(
+        update(ATTEMPTS)
+        .where(ATTEMPTS.c.slot == slot, ATTEMPTS.c.attempt == attempt)
+        .values({"outcome": outcome, "ended_at": ended_at} | values)
+    )
+
+
+def has_ended(connection: Connection, claim: Claim, outcome: AttemptOutcome, **equal: str) -> bool:
+    """Tell whether the claim's own attempt has ended in this very way.
+
+    Then a transaction whose answer was lost is being repeated.
+    """
+    row = connection.execute(
+        select(ATTEMPTS).where(
+            ATTEMPTS.c.slot == claim.slot,
+            ATTEMPTS.c.attempt == claim.attempt,
+            ATTEMPTS.c.owner == claim.owner,
+            ATTEMPTS.c.outcome == outcome,
+        )
+    ).one_or_none()
+    return row is not None and all(
+        row._mapping[column] == value for column, value in equal.items()
+    )

@@ -1,0 +1,85 @@
+"""Ends a search before its budget, once little is left to be found: `search.stop_when`.
+
+What a further trial may add is the expected improvement over the best expected density. Below the
+standard error of a confirmed mean no confirmation would see it.
+"""
+
+import math
+
+from sqlalchemy import select, update
+
+from wconv_sweep.evidence.confirmation import surrogate_of
+from wconv_sweep.evidence.results import TrialRow
+from wconv_sweep.evidence.status import read_status
+from wconv_sweep.slots.leases import study_row
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import SEARCHING, SLOTS, SlotState, Stage
+from wconv_sweep.study.config import StudyConfig
+
+
+class SearchEnd:
+    """The rule of one study, asked by a worker before it claims."""
+
+    def __init__(self, storage: Storage, config: StudyConfig) -> None:
+        self._storage = storage
+        self._config = config
+        self._rule = config.search.stop_when
+        self._asked_at = 0
+
+    def end_if_due(self) -> None:
+        """End the slots that nobody has proposed a density for, if the rule says so.
+
+        Trials at work and those that were interrupted are trained to their end.
+        """
+        if self._rule is None:
+            return
+        completed = self._completed()
+        if completed < max(self._rule.minimum, self._asked_at + 1):
+            return
+        # Fitting takes a while: once for each number of completed trials, and in no transaction.
+        self._asked_at = completed
+        trials = read_status(self._storage, self._config.study).trials
+        if not is_due(trials, self._config):
+            return
+        unproposed = (
+            SLOTS.c.study == self._config.study,
+            SLOTS.c.stage == Stage.SEARCH,
+            SLOTS.c.state.in_((SlotState.OPEN, SlotState.CLOSED)),
+            SLOTS.c.density.is_(None),
+        )
+        reason = (
+            f"the search ended: for {self._rule.in_a_row} trials, no density was expected to be "
+            "better by more than a confirmation can resolve"
+        )
+        with self._storage.write() as connection:
+            study_row(connection, self._config.study, lock=True)
+            connection.execute(
+                update(SLOTS).where(*unproposed).values(state=SlotState.SKIPPED, reason=reason)
+            )
+
+    def _completed(self) -> int:
+        with self._storage.read() as connection:
+            of_search = (SLOTS.c.study == self._config.study, SLOTS.c.stage.in_(SEARCHING))
+            rows = connection.scalars(
+                select(SLOTS.c.slot).where(*of_search, SLOTS.c.state == SlotState.COMPLETE)
+            )
+            return len(rows.all())
+
+
+def is_due(trials: list[TrialRow], config: StudyConfig) -> bool:
+    """Tell whether the rule of a study is met by its completed trials, in their order."""
+    rule = config.search.stop_when
+    assert rule is not None
+    done = [row for row in trials if row.stage in SEARCHING and row.state is SlotState.COMPLETE]
+    done.sort(key=lambda row: row.trial or 0)
+    if len(done) < rule.minimum:
+        return False
+    seeds = config.confirm.seeds if config.confirm else 1
+    for left_out in range(rule.in_a_row):
+        surrogate = surrogate_of(done[: len(done) - left_out], config)
+        if surrogate is None:
+            return False
+        resolved = surrogate.noise_sd / math.sqrt(seeds)
+        if surrogate.largest_expected_improvement() >= resolved:
+            return False
+    return True

@@ -1,0 +1,161 @@
+"""Opens the stages of a study one after another: search, confirmation, ablation.
+
+Slots of a later stage are there from the beginning, closed: what they train follows from trials
+that have not ended. Whoever finds nothing else to claim opens the next stage, in one transaction;
+of several at once, the second finds it open.
+"""
+
+import json
+from collections.abc import Sequence
+from itertools import product
+
+from sqlalchemy import Connection, Row, func, select, update
+
+from wconv_sweep.errors import StudyError
+from wconv_sweep.evidence.confirmation import choose_candidates, confirmation_of
+from wconv_sweep.evidence.results import TrialRow
+from wconv_sweep.evidence.status import read_status
+from wconv_sweep.slots.leases import study_row
+from wconv_sweep.storage.slot_plan import first_fresh_replicate, plan_ablation
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import SLOTS, SlotState, Stage
+from wconv_sweep.study.config import PLAIN, StudyConfig
+from wconv_sweep.study.search_config import ConfirmSpec
+
+ORDER = (Stage.FIXED, Stage.SEARCH, Stage.CONFIRM, Stage.ABLATION)
+
+
+def stage_due(connection: Connection, study: str) -> Stage | None:
+    """Return the first stage with closed slots, once all before it have ended.
+
+    That is the search itself, where nobody has proposed what its closed slots were to repeat.
+    """
+    at_work = _stages(connection, study, (SlotState.OPEN, SlotState.LEASED))
+    closed = _stages(connection, study, (SlotState.CLOSED,))
+    first = next((stage for stage in ORDER if stage in closed), None)
+    if first is None or any(ORDER.index(stage) <= ORDER.index(first) for stage in at_work):
+        return None
+    return first
+
+
+def open_stage(storage: Storage, config: StudyConfig) -> None:
+    """Open the stage that is due, or end its slots where there is nothing to train."""
+    with storage.read() as connection:
+        due = stage_due(connection, config.study)
+    if due is None:
+        return
+    trials = read_status(storage, config.study).trials
+    # Outside of the transaction: fitting takes seconds. The trials before have ended, so that
+    # everybody comes to the same.
+    candidates = choose_candidates(trials, config) if due is Stage.CONFIRM else {}
+    with storage.write() as connection:
+        study_row(connection, config.study, lock=True)
+        if stage_due(connection, config.study) is not due:
+            return
+        slots = _closed(connection, config.study, due)
+        if due is Stage.CONFIRM:
+            _open_confirmation(connection, config, slots, candidates, trials)
+        elif due is Stage.ABLATION:
+            _open_ablation(connection, config, slots, trials)
+        else:
+            _skip(connection, slots, "no density was proposed that it could have repeated")
+
+
+def check_ablation(config: StudyConfig) -> ConfirmSpec:
+    """Return the confirmation whose density and seeds an ablation takes.
+
+    Raises:
+        StudyError: the study has none.
+    """
+    if config.confirm is None:
+        raise StudyError(
+            f"study {config.study} has no confirmation, whose density and seeds an ablation "
+            "takes. Launch it under another name with `confirm: {candidates: 2, seeds: 5}`."
+        )
+    return config.confirm
+
+
+def add_ablation(storage: Storage, config: StudyConfig) -> None:
+    """Add the slots of an ablation to a study, once; they open when the confirmation has ended.
+
+    Raises:
+        StudyError: the study has no confirmation.
+    """
+    confirm = check_ablation(config)
+    first = first_fresh_replicate(config)
+    with storage.write() as connection:
+        study_row(connection, config.study, lock=True)
+        mine = SLOTS.c.study == config.study
+        if connection.scalar(select(func.count()).where(mine, SLOTS.c.stage == Stage.ABLATION)):
+            return
+        position = connection.scalar(select(func.max(SLOTS.c.position)).where(mine)) or 0
+        replicates = range(first, first + confirm.seeds)
+        for number, planned in enumerate(plan_ablation(replicates), start=position + 1):
+            connection.execute(SLOTS.insert().values(planned.row(config.study, number)))
+
+
+def _open_confirmation(
+    connection: Connection,
+    config: StudyConfig,
+    slots: Sequence[Row[tuple[object, ...]]],
+    candidates: dict[str, tuple[float, ...]],
+    trials: Sequence[TrialRow],
+) -> None:
+    if not candidates:
+        nothing = "no trial has completed that a density could be chosen from"
+        plain = "no density was found that differs from plain convolution"
+        completed = any(row.state is SlotState.COMPLETE for row in trials)
+        _skip(connection, slots, plain if completed else nothing)
+        return
+    arms = {PLAIN: config.fixed_points()[PLAIN]} | candidates
+    # Where candidates are the same, the others get more seeds. Seed by seed, so that whatever ends
+    # the study early leaves pairs.
+    seeds = len(slots) // len(arms)
+    first = first_fresh_replicate(config)
+    runs = product(range(first, first + seeds), arms.items())
+    for slot, (replicate, (label, density)) in zip(slots, runs, strict=False):
+        _open(connection, slot, density, label=label, replicate=replicate)
+    _skip(connection, slots[seeds * len(arms) :], "candidates are the same: no seed for all left")
+
+
+def _open_ablation(
+    connection: Connection,
+    config: StudyConfig,
+    slots: Sequence[Row[tuple[object, ...]]],
+    trials: Sequence[TrialRow],
+) -> None:
+    confirmation = confirmation_of(trials, config)
+    named = confirmation.named if confirmation else None
+    if named is None:
+        _skip(connection, slots, "no density was confirmed")
+    elif 0.0 in named.density:
+        _skip(connection, slots, "a coefficient is 0: its weights cannot be kept and not trained")
+    else:
+        for slot in slots:
+            _open(connection, slot, named.density)
+
+
+def _open(
+    connection: Connection, slot: Row[tuple[object, ...]], density: object, **values: object
+) -> None:
+    opened = {"state": SlotState.OPEN, "density": json.dumps(density)} | values
+    connection.execute(update(SLOTS).where(SLOTS.c.slot == slot.slot).values(opened))
+
+
+def _skip(connection: Connection, slots: Sequence[Row[tuple[object, ...]]], reason: str) -> None:
+    keys = [slot.slot for slot in slots]
+    connection.execute(
+        update(SLOTS).where(SLOTS.c.slot.in_(keys)).values(state=SlotState.SKIPPED, reason=reason)
+    )
+
+
+def _closed(connection: Connection, study: str, stage: Stage) -> Sequence[Row[tuple[object, ...]]]:
+    wanted = select(SLOTS).where(
+        SLOTS.c.study == study, SLOTS.c.stage == stage, SLOTS.c.state == SlotState.CLOSED
+    )
+    return connection.execute(wanted.order_by(SLOTS.c.position)).all()
+
+
+def _stages(connection: Connection, study: str, states: Sequence[SlotState]) -> set[Stage]:
+    wanted = select(SLOTS.c.stage).where(SLOTS.c.study == study, SLOTS.c.state.in_(states))
+    return {Stage(stage) for stage in connection.scalars(wanted.distinct())}

@@ -1,0 +1,360 @@
+"""The studies of a storage: created once, extended, stopped and resumed."""
+
+import json
+import uuid
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import optuna
+from optuna.storages import RDBStorage
+from sqlalchemy import Connection, func, insert, select, update
+
+from wconv_sweep.errors import StudyError
+from wconv_sweep.evidence.status import study_row
+from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.slots.provenance import Provenance, differences
+from wconv_sweep.storage import trial_rows
+from wconv_sweep.storage.slot_plan import GivenDensity, plan_search, plan_slots
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import ATTEMPTS, SEARCHING, SLOTS, STUDIES, SlotState, StudyState
+from wconv_sweep.study.config import MAY_CHANGE, StudyConfig, config_of
+from wconv_sweep.study.note import study_note
+from wconv_sweep.study.own_modules import freeze_modules, frozen_modules
+
+PATIENCE_S = 60.0
+"""Time to wait for a storage that is busy while Optuna's client writes to it."""
+
+
+def optuna_client(storage: Storage) -> RDBStorage:
+    """Return Optuna's own client of an open storage, whose tables have been checked.
+
+    On PostgreSQL it shares the storage's connection, so that an agent needs one and not two.
+    """
+    client = RDBStorage(
+        storage.optuna_url(),
+        engine_kwargs=storage.optuna_arguments,
+        skip_compatibility_check=True,  # needs a second connection, and was done by open_storage
+        skip_table_creation=True,
+    )
+    shared = storage.engine_for_optuna
+    if shared is not None:
+        client.remove_session()
+        client.engine.dispose()
+        client.engine = shared
+        client.scoped_session.configure(bind=shared)
+    return client
+
+
+def close_client(client: RDBStorage, storage: Storage) -> None:
+    """Close Optuna's client; the storage stays open."""
+    client.remove_session()
+    if client.engine is not storage.engine_for_optuna:
+        client.engine.dispose()
+
+
+def load_config(storage: Storage, study: str) -> StudyConfig:
+    """Return the definition that a study was created with.
+
+    Raises:
+        StudyError: the storage holds no such study.
+    """
+    with storage.read() as connection:
+        return config_of(study_row(connection, storage, study).config)
+
+
+def load_frozen_config(storage: Storage, study: str) -> StudyConfig:
+    """Return the same with the user's own modules as they were launched: what pilots train.
+
+    Raises:
+        StudyError: the storage holds no such study.
+    """
+    with storage.read() as connection:
+        row = study_row(connection, storage, study)
+    config = config_of(row.config)
+    sha256 = json.loads(row.provenance or "{}").get("modules_sha256")
+    if config.code is None or sha256 is None:
+        return config
+    run_folder = (storage.folder / row.run_folder).resolve()
+    return config.model_copy(update={"code": str(frozen_modules(run_folder, sha256))})
+
+
+def freeze_own_modules(storage: Storage, study: str) -> None:
+    """Copy the user's own modules, if the study names any, to where `load_frozen_config` looks."""
+    config, place = load_config(storage, study), place_of(storage, study)
+    if config.code_folder is not None:
+        freeze_modules(config.code_folder, place.folder.path)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study's files lie and its pilots run."""
+
+    folder: RunFolder
+    uid: str
+    cluster: str
+    """Profile of the last launch: a name, or the path of a file."""
+
+
+def place_of(storage: Storage, study: str) -> Place:
+    """Return the place of a study.
+
+    Raises:
+        StudyError: the storage holds no such study.
+    """
+    with storage.read() as connection:
+        row = study_row(connection, storage, study)
+    folder = RunFolder((storage.folder / row.run_folder).resolve())
+    return Place(folder, row.uid, row.cluster)
+
+
+def create_or_extend(
+    storage: Storage,
+    config: StudyConfig,
+    folder: RunFolder,
+    cluster: str,
+    *,
+    given: Sequence[GivenDensity] = (),
+    provenance: Provenance | None = None,
+    accept_changes: bool = False,
+) -> bool:
+    """Bring a study with its slots into being; return False when it was there.
+
+    One effect, however often and by however many processes it is called. A study that exists may
+    be launched again with a larger budget, which adds slots.
+
+    Args:
+        storage: gets the study.
+        config: its definition.
+        folder: of a new study; one that exists keeps its own.
+        cluster: profile that `resume` uses from now on, by name or path.
+        given: densities that a new study begins its search with.
+        provenance: of what its trials will come from.
+        accept_changes: let a study go on whose provenance is another one.
+
+    Raises:
+        StudyError: a study of this name exists with another definition, or its trials come from
+            another program or other data.
+    """
+    check_same(storage, config)
+    storage.retrying(lambda: _create_in_optuna(storage, config), patience_s=PATIENCE_S)
+    with storage.write() as connection:
+        # Locks Optuna's row: of two launches at once, the second sees what the first has written.
+        optuna_study_id, trials = trial_rows.study_id_and_trials(connection, config.study)
+        existing = _existing(connection, config.study)
+        if existing is not None:
+            _refuse_differences(storage, config, existing)
+            _record_provenance(connection, config.study, provenance, accept_changes)
+            _extend(connection, config, existing, cluster)
+            return False
+        _refuse_foreign(config.study, trials)
+        connection.execute(
+            insert(STUDIES).values(
+                study=config.study,
+                optuna_study_id=optuna_study_id,
+                config=_as_text(config),
+                version=version("wconv-sweep"),
+                run_folder=storage.stored_path(folder.path),
+                uid=uuid.uuid4().hex,
+                cluster=cluster,
+                state=StudyState.ACTIVE,
+                breaker_from=0,
+                created_at=storage.now(),
+                provenance=None if provenance is None else json.dumps(dict(provenance)),
+            )
+        )
+        for position, planned in enumerate(plan_slots(config, given)):
+            connection.execute(insert(SLOTS).values(planned.row(config.study, position)))
+    return True
+
+
+def check_same(storage: Storage, config: StudyConfig) -> bool:
+    """Return whether the study exists.
+
+    Raises:
+        StudyError: it does, with another definition.
+    """
+    with storage.read() as connection:
+        existing = _existing(connection, config.study)
+    if existing is not None:
+        _refuse_differences(storage, config, existing)
+    return existing is not None
+
+
+def stop(storage: Storage, study: str) -> None:
+    """Let nobody claim a slot any more, and running trials end at their next checkpoint."""
+    load_config(storage, study)
+    with storage.write() as connection:
+        connection.execute(
+            update(STUDIES).where(STUDIES.c.study == study).values(state=StudyState.STOPPED)
+        )
+
+
+def check_provenance(
+    storage: Storage, study: str, provenance: Provenance, *, accept_changes: bool
+) -> None:
+    """Record what the trials of a study come from, from now on.
+
+    Raises:
+        StudyError: those so far come from another program or other data, and that is not accepted.
+    """
+    with storage.write() as connection:
+        connection.execute(select(STUDIES).where(STUDIES.c.study == study).with_for_update())
+        _record_provenance(connection, study, provenance, accept_changes)
+
+
+def reopen(storage: Storage, study: str) -> None:
+    """Let agents claim slots again, also after the circuit breaker, which starts anew."""
+    with storage.write() as connection:
+        newest = connection.scalar(select(func.max(ATTEMPTS.c.id)))
+        connection.execute(
+            update(STUDIES)
+            .where(STUDIES.c.study == study, STUDIES.c.state != StudyState.ACTIVE)
+            .values(state=StudyState.ACTIVE, breaker_from=newest or 0)
+        )
+        connection.execute(update(STUDIES).where(STUDIES.c.study == study).values(reason=None))
+
+
+def _existing(connection: Connection, study: str) -> StudyConfig | None:
+    content = connection.scalar(select(STUDIES.c.config).where(STUDIES.c.study == study))
+    return None if content is None else config_of(content)
+
+
+def _refuse_differences(storage: Storage, config: StudyConfig, existing: StudyConfig) -> None:
+    before, now = _leaves(existing.plain()), _leaves(config.plain())
+    changed = [
+        f"{'.'.join(key)} was {json.dumps(before.get(key))}, is now {json.dumps(now.get(key))}"
+        for key in sorted(before.keys() | now.keys())
+        if key not in MAY_CHANGE and before.get(key) != now.get(key)
+    ]
+    if config.budget.trials < existing.budget.trials:
+        changed.append(
+            f"budget.trials was {existing.budget.trials}, is now {config.budget.trials} "
+            "(it may only grow)"
+        )
+    before_h, now_h = existing.budget.gpu_hours, config.budget.gpu_hours
+    if now_h is not None and (before_h is None or now_h < before_h):
+        was = "without limit" if before_h is None else f"{before_h:g}"
+        changed.append(f"budget.gpu_hours was {was}, is now {now_h:g} (it may only grow)")
+    if changed:
+        raise StudyError(
+            f"study {config.study} exists in {storage.name} with another definition: "
+            f"{'; '.join(changed)}. Give the new one another name, or undo the change."
+        )
+
+
+def _record_provenance(
+    connection: Connection, study: str, provenance: Provenance | None, accept_changes: bool
+) -> None:
+    if provenance is None:
+        return
+    content = connection.scalar(select(STUDIES.c.provenance).where(STUDIES.c.study == study))
+    recorded = json.loads(content or "{}")
+    found = differences(recorded, provenance)
+    if found and not accept_changes:
+        raise StudyError(
+            f"study {study} was begun with something else: {'; '.join(found)}. Its trials could "
+            "not be compared. Undo the change, give the study another name, or let it go on with "
+            "--accept-changes."
+        )
+    if found or not recorded:
+        # Those before stay on record: trials that have ended come from them.
+        earlier = recorded.pop("earlier", []) + ([recorded] if recorded else [])
+        whole = dict(provenance) | ({"earlier": earlier} if earlier else {})
+        connection.execute(
+            update(STUDIES).where(STUDIES.c.study == study).values(provenance=json.dumps(whole))
+        )
+
+
+def _extend(
+    connection: Connection, config: StudyConfig, existing: StudyConfig, cluster: str
+) -> None:
+    """Add what the budget has grown by to the search, before the stages that follow from it."""
+    further = list(plan_search(config, config.budget.trials - existing.budget.trials))
+    if further:
+        mine = SLOTS.c.study == config.study
+        later = connection.execute(
+            select(SLOTS.c.slot, SLOTS.c.position, SLOTS.c.state)
+            .where(mine, SLOTS.c.stage.not_in(SEARCHING))
+            .order_by(SLOTS.c.position.desc())
+            .with_for_update()
+        ).all()
+        if any(row.state != SlotState.CLOSED for row in later):
+            raise StudyError(
+                f"study {config.study}: budget.trials is {config.budget.trials} now, but its "
+                "search has ended and the confirmation has begun, which further trials cannot "
+                "change. Give the study another name to search on."
+            )
+        # Nobody knows the positions of closed slots yet. From the last on: no two may be equal.
+        for row in later:
+            connection.execute(
+                update(SLOTS)
+                .where(SLOTS.c.slot == row.slot)
+                .values(position=row.position + len(further))
+            )
+        searching = select(func.max(SLOTS.c.position)).where(mine, SLOTS.c.stage.in_(SEARCHING))
+        last = connection.scalar(searching) or 0
+        for position, planned in enumerate(further, start=last + 1):
+            connection.execute(insert(SLOTS).values(planned.row(config.study, position)))
+    connection.execute(
+        update(STUDIES)
+        .where(STUDIES.c.study == config.study)
+        .values(config=_as_text(_with_cap(config, existing)), cluster=cluster)
+    )
+
+
+def _with_cap(config: StudyConfig, existing: StudyConfig) -> StudyConfig:
+    """Return the definition with the cap that holds: leaving an option out must not lift it."""
+    if config.budget.gpu_hours is not None or existing.budget.gpu_hours is None:
+        return config
+    capped = config.budget.model_copy(update={"gpu_hours": existing.budget.gpu_hours})
+    return config.model_copy(update={"budget": capped})
+
+
+def _create_in_optuna(storage: Storage, config: StudyConfig) -> None:
+    # Imported here: agents need it not, and it takes its time.
+    from optuna_dashboard import save_note
+
+    client = optuna_client(storage)
+    # Optuna tells on stderr that it created the study, or that it was there.
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = optuna.create_study(
+            study_name=config.study,
+            storage=client,
+            direction=config.direction,
+            load_if_exists=True,
+        )
+        if not study.metric_names:
+            with warnings.catch_warnings():
+                # Experimental, says Optuna; without it the dashboard calls the metric "Objective".
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names([config.objective.metric])
+            save_note(study, study_note(config))
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+        close_client(client, storage)
+
+
+def _refuse_foreign(study: str, trials: int) -> None:
+    if trials:
+        raise StudyError(
+            f"study {study}: the storage holds an Optuna study of this name with {trials} trials "
+            "that wconv-sweep did not make. Give this one another name."
+        )
+
+
+def _leaves(value: object, key: tuple[str, ...] = ()) -> dict[tuple[str, ...], object]:
+    if isinstance(value, dict):
+        return {
+            leaf: found
+            for name, inner in value.items()
+            for leaf, found in _leaves(inner, (*key, str(name))).items()
+        }
+    return {key: value}
+
+
+def _as_text(config: StudyConfig) -> str:
+    return json.dumps(config.plain())

@@ -1,0 +1,252 @@
+"""What SLURM knows of a study's jobs: squeue for those that live, sacct for those that ended.
+
+A job belongs to a study by its name alone. squeue is believed at once; sacct is late by seconds,
+keeps jobs that a crashed controller has forgotten, and calls a job ended that SLURM has put back
+into the queue under the same number, so it is asked only about jobs that squeue does not show.
+"""
+
+import enum
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from wconv_sweep.errors import SlurmError
+from wconv_sweep.slurm.commands import ask_slurm
+
+WEEK_S = 7 * 86_400
+
+
+class JobState(enum.StrEnum):
+    """How a job stands; what is between the lines of SLURM's own states is told apart."""
+
+    PENDING = "pending"
+    HELD = "held"
+    """Pending until its owner or an administrator releases it."""
+    REQUEUED = "requeued"
+    """Pending again, after it has run."""
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    """Has its nodes and does not run; SLURM lets it go on."""
+    COMPLETING = "completing"
+    """Its processes are ending, or it is about to be put back into the queue."""
+
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    NODE_FAIL = "node_fail"
+    OUT_OF_MEMORY = "out_of_memory"
+    PREEMPTED = "preempted"
+    UNKNOWN = "unknown"
+    """Gone from the queue, and accounting has not heard of its end."""
+
+
+ALIVE = (
+    JobState.PENDING,
+    JobState.HELD,
+    JobState.REQUEUED,
+    JobState.RUNNING,
+    JobState.SUSPENDED,
+    JobState.COMPLETING,
+)
+
+
+@dataclass(frozen=True)
+class SlurmJob:
+    """One job: an element of an array."""
+
+    job: str
+    """The number that the element has of its own, SLURM_JOB_ID; of an element that waits, that of
+    its array."""
+    array: str
+    """Number of the array."""
+    index: str
+    """Of the element within its array."""
+    state: JobState
+    reason: str
+    """SLURM's own word: why it waits, or how it ended."""
+    nodes: str
+    """Names, in SLURM's short form."""
+    start: str
+    """When it began, or is expected to, as SLURM writes it."""
+    end: str
+    """When it ended, or must."""
+
+    @property
+    def name(self) -> str:
+        """How SLURM shows it, e.g. 1234_5."""
+        return f"{self.array}_{self.index}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it may still work for its study."""
+        return self.state in ALIVE
+
+
+@dataclass(frozen=True)
+class SlurmView:
+    """What is known of a study's jobs at one moment."""
+
+    alive: tuple[SlurmJob, ...] = ()
+    ended: tuple[SlurmJob, ...] = ()
+    """The last run of each; a job that was put back into the queue has not ended."""
+    known: bool = True
+    """Whether squeue has answered: without it nobody knows which jobs live."""
+    warnings: tuple[str, ...] = ()
+    """What did not answer; a warning, never a verdict on a job."""
+
+    def count(self, *states: JobState) -> int:
+        """Return the number of jobs in any of the states."""
+        return sum(job.state in states for job in (*self.alive, *self.ended))
+
+
+def job_name(study: str, uid: str) -> str:
+    """Return the name that all jobs of a study have, and no others."""
+    return f"wconv-{study}-{uid[:8]}"
+
+
+def jobs_of(study: str, uid: str, *, history: bool = True, since_s: int = WEEK_S) -> SlurmView:
+    """Return what SLURM knows of a study's jobs; never fails.
+
+    Args:
+        study: its name.
+        uid: of the study in its storage.
+        history: also ask accounting for the jobs that have ended.
+        since_s: leave out those that ended longer ago; seconds.
+    """
+    name = job_name(study, uid)
+    try:
+        alive = alive_jobs(name)
+    except SlurmError as error:
+        return SlurmView(known=False, warnings=(f"nobody knows which jobs are at work: {error}",))
+    if not history:
+        return SlurmView(alive)
+    try:
+        runs = _runs(name, since_s)
+    except SlurmError as error:
+        return SlurmView(
+            alive, warnings=(f"nobody knows how jobs that are gone have ended: {error}",)
+        )
+    living = {job.name for job in alive}
+    # The last one counts, and an element's own row more than that of the whole array.
+    ended = {run.name: run for run in sorted(runs, key=lambda run: bool(run.start))}
+    return SlurmView(
+        tuple(_put_back(job, runs) for job in alive),
+        tuple(run for name, run in ended.items() if name not in living),
+    )
+
+
+def alive_jobs(name: str) -> tuple[SlurmJob, ...]:
+    """Return the jobs of this name that wait, run or are about to end.
+
+    Raises:
+        SlurmAway: the controller does not answer.
+        SlurmError: it does not tell.
+    """
+    output = ask_slurm((*_SQUEUE, f"--name={name}"))
+    jobs = [_queued(line) for line in output.splitlines()]
+    return tuple(job for job in jobs if job is not None)
+
+
+def cancel(jobs: Sequence[SlurmJob]) -> None:
+    """End these jobs, whole arrays at once: an array belongs to one study.
+
+    Raises:
+        SlurmAway: the controller does not answer.
+        SlurmError: it does not do it.
+    """
+    arrays = sorted({job.array for job in jobs})
+    for first in range(0, len(arrays), 500):
+        ask_slurm(["scancel", *arrays[first : first + 500]])
+
+
+def runs_in(accounts: str) -> list[SlurmJob]:
+    """Return the starts of jobs that sacct has listed."""
+    return [job for line in accounts.splitlines() for job in _accounted(line)]
+
+
+_SQUEUE = (
+    *("squeue", "--me", "--array", "--noheader", "--states=all"),
+    "--format=%A|%F|%K|%T|%N|%S|%e|%r",
+)
+_SACCT = (
+    *("sacct", "--allocations", "--duplicates", "--noheader", "--parsable2"),
+    "--format=JobIDRaw,JobID,State,ExitCode,NodeList,Start,End",
+)
+_QUEUED = {
+    "PENDING": JobState.PENDING,
+    "CONFIGURING": JobState.RUNNING,
+    "RUNNING": JobState.RUNNING,
+    "RESIZING": JobState.RUNNING,
+    "SIGNALING": JobState.RUNNING,
+    "STOPPED": JobState.SUSPENDED,
+    "SUSPENDED": JobState.SUSPENDED,
+    "COMPLETING": JobState.COMPLETING,
+    "STAGE_OUT": JobState.COMPLETING,
+    "REQUEUED": JobState.REQUEUED,
+    "REQUEUE_FED": JobState.REQUEUED,
+    "REQUEUE_HOLD": JobState.HELD,
+    "SPECIAL_EXIT": JobState.HELD,
+    "RESV_DEL_HOLD": JobState.HELD,
+}
+_ENDED = {
+    "COMPLETED": JobState.COMPLETED,
+    "CANCELLED": JobState.CANCELLED,
+    "FAILED": JobState.FAILED,
+    "BOOT_FAIL": JobState.NODE_FAIL,
+    "NODE_FAIL": JobState.NODE_FAIL,
+    "TIMEOUT": JobState.TIMEOUT,
+    "DEADLINE": JobState.TIMEOUT,
+    "OUT_OF_MEMORY": JobState.OUT_OF_MEMORY,
+    "PREEMPTED": JobState.PREEMPTED,
+}
+
+
+def _queued(line: str) -> SlurmJob | None:
+    job, array, index, word, nodes, start, end, reason = line.split("|", 7)
+    state = _QUEUED.get(word)
+    if state is None:
+        return None  # ended, and the controller has not forgotten it yet
+    if state is JobState.PENDING and "held" in reason.lower():
+        state = JobState.HELD
+    return SlurmJob(job, array, index, state, reason, nodes, _time(start), _time(end))
+
+
+def _runs(name: str, since_s: int) -> list[SlurmJob]:
+    """Return what accounting knows of the jobs, each start of a job by itself, oldest first."""
+    return runs_in(ask_slurm((*_SACCT, f"--name={name}", f"--starttime=now-{since_s}seconds")))
+
+
+def _accounted(line: str) -> list[SlurmJob]:
+    job, shown, words, exit_code, nodes, start, end = line.split("|", 6)
+    array, _, index = shown.partition("_")
+    state = _ENDED.get(words.split(" ", 1)[0], JobState.UNKNOWN)
+    reason = words if state is not JobState.FAILED else f"{words}, exit status {exit_code}"
+    return [
+        SlurmJob(job, array, each, state, reason, nodes, _time(start), _time(end))
+        for each in _indices(index)
+    ]
+
+
+def _indices(index: str) -> list[str]:
+    """Return the elements in SLURM's short form: of `[0-2,5%4]` 0, 1, 2 and 5."""
+    if not index.startswith("["):
+        return [index]
+    found: list[str] = []
+    for part in index.strip("[]").split("%")[0].split(","):
+        first, _, last = part.partition("-")
+        if first.isdigit() and (last or first).isdigit():
+            found += [str(number) for number in range(int(first), int(last or first) + 1)]
+    return found
+
+
+def _put_back(job: SlurmJob, runs: Sequence[SlurmJob]) -> SlurmJob:
+    """Return a job that waits, with what its last run ended with if it has had one."""
+    before = [run for run in runs if run.name == job.name and run.start]
+    if job.state is not JobState.PENDING or not before:
+        return job
+    return replace(job, state=JobState.REQUEUED, reason=f"{job.reason} after {before[-1].reason}")
+
+
+def _time(text: str) -> str:
+    return "" if re.fullmatch(r"N/A|None|NONE|Unknown|", text) else text

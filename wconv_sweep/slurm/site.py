@@ -1,0 +1,257 @@
+"""Asks a running SLURM site for its partitions, its limits, and what this user may do there."""
+
+import os
+import pwd
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from wconv_sweep.errors import SlurmError
+from wconv_sweep.slurm.commands import ask_slurm
+from wconv_sweep.slurm.values import (
+    GPU,
+    gpus_per_node,
+    minutes,
+    names,
+    number,
+    pairs,
+    resource,
+    seconds,
+)
+
+_CONFIG = ("scontrol", "show", "config")
+_PARTITIONS = ("scontrol", "--oneliner", "show", "partition")
+# Not sinfo: it does not tell what of a node is kept for the system.
+_NODES = ("scontrol", "--oneliner", "show", "node")
+
+_ASSOCIATION_COLUMNS = (
+    *("account", "partition", "qos", "defaultqos"),
+    *("maxsubmit", "maxjobs", "maxwall", "maxtres"),
+)
+_QOS_COLUMNS = (
+    *("name", "preempt", "gracetime", "maxsubmitpu", "maxsubmitpa", "maxjobspu"),
+    *("maxwall", "maxtres", "maxtrespu", "mintres"),
+)
+_SACCTMGR = ("sacctmgr", "--noheader", "--parsable2", "show")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeKind:
+    """Nodes of a partition that are alike."""
+
+    nodes: int
+    cpus: int
+    """That jobs may have, as SLURM counts them: hardware threads where the site does."""
+    mem_mb: int
+    """Memory that jobs may have, MiB."""
+    gpus: int
+    gpu_kind: str
+    """As SLURM calls it, e.g. a100; empty where it does not tell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partition:
+    """A partition as it is set up just now."""
+
+    name: str
+    default: bool
+    """Jobs that name no partition go there."""
+    up: bool
+    kinds: tuple[NodeKind, ...]
+    max_time_min: int | None
+    """Longest time limit of a job, minutes; None: no limit."""
+    max_nodes: int | None
+    """Most nodes of a job; None: no limit."""
+    allow_accounts: tuple[str, ...]
+    """In lower case, as accounting keeps them; empty: every account."""
+    allow_qos: tuple[str, ...]
+    """Empty: every QOS."""
+    qos: str
+    """Limits of this QOS hold for all jobs of the partition; empty: of none."""
+
+    @property
+    def gpu_nodes(self) -> int:
+        return sum(kind.nodes for kind in self.kinds if kind.gpus)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Association:
+    """What a user may do on one account, perhaps in one partition only."""
+
+    account: str
+    default: bool
+    """Jobs that name no account are charged to it."""
+    partition: str
+    """Empty: in every partition."""
+    qos: tuple[str, ...]
+    default_qos: str
+    max_submit_jobs: int | None
+    """Jobs that may wait and run at the same time, elements of arrays each by itself."""
+    max_jobs: int | None
+    """Jobs that may run at the same time."""
+    max_wall_min: int | None
+    max_gpus: int | None
+    """Of a job."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Qos:
+    """Limits of a quality of service; None: no limit."""
+
+    name: str
+    preempts: tuple[str, ...]
+    """Jobs of these QOS give way to its own."""
+    grace_s: int
+    """Time between the signal and the end of a job of this QOS that gives way, seconds."""
+    max_submit_per_user: int | None
+    """Jobs that may wait and run at the same time, elements of arrays each by itself."""
+    max_submit_per_account: int | None
+    max_jobs_per_user: int | None
+    """Jobs that may run at the same time."""
+    max_wall_min: int | None
+    min_nodes: int | None
+    max_nodes: int | None
+    """Of a job."""
+    max_gpus: int | None
+    """Of a job."""
+    max_nodes_per_user: int | None
+    max_gpus_per_user: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Everything that the site told."""
+
+    cluster: str
+    version: str
+    """Of SLURM, as 22.05.8."""
+    max_array_size: int
+    """Indices of an array run from 0 to one less than this."""
+    max_job_count: int
+    """Jobs that the controller keeps at the same time, those of all users."""
+    partitions: tuple[Partition, ...]
+    user: str
+    associations: tuple[Association, ...]
+    """Empty where there is no accounting, or it did not answer."""
+    qos: tuple[Qos, ...]
+    """Those that an association of the user or a partition names."""
+    warnings: tuple[str, ...]
+    """What could not be learned, and why."""
+
+    def partition(self, name: str) -> Partition | None:
+        """Return a partition by name."""
+        return next((found for found in self.partitions if found.name == name), None)
+
+
+def ask_site() -> Site:
+    """Ask the site that this machine belongs to.
+
+    Raises:
+        SlurmError: the controller does not answer, or this is no SLURM cluster. Accounting that
+            does not answer, or does not exist, is a warning.
+    """
+    config = pairs(ask_slurm(_CONFIG), "\n")
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    cluster = config["ClusterName"]
+    partitions = tuple(_partitions())
+    associations: tuple[Association, ...] = ()
+    qos: tuple[Qos, ...] = ()
+    warnings = []
+    try:
+        associations = tuple(_associations(user, cluster))
+        wanted = {name for association in associations for name in association.qos}
+        wanted |= {partition.qos for partition in partitions}
+        qos = tuple(found for found in _all_qos() if found.name in wanted)
+    except SlurmError as error:
+        warnings.append(f"accounts, QOS and their limits are not known: {error}")
+    return Site(
+        cluster=cluster,
+        version=config["SLURM_VERSION"],
+        max_array_size=int(config["MaxArraySize"]),
+        max_job_count=int(config["MaxJobCount"]),
+        partitions=partitions,
+        user=user,
+        associations=associations,
+        qos=qos,
+        warnings=tuple(warnings),
+    )
+
+
+def _partitions() -> Iterator[Partition]:
+    kinds = _kinds()
+    for line in ask_slurm(_PARTITIONS).splitlines():
+        row = pairs(line)
+        yield Partition(
+            name=row["PartitionName"],
+            default=row["Default"] == "YES",
+            up=row["State"] == "UP",
+            kinds=tuple(kinds.get(row["PartitionName"], ())),
+            max_time_min=minutes(row["MaxTime"]),
+            max_nodes=number(row["MaxNodes"]),
+            allow_accounts=_unless_all(row.get("AllowAccounts", "ALL").lower()),
+            allow_qos=_unless_all(row.get("AllowQos", "ALL")),
+            qos="" if row["QoS"] == "N/A" else row["QoS"],
+        )
+
+
+def _kinds() -> dict[str, list[NodeKind]]:
+    """Return what nodes each partition has."""
+    count: Counter[tuple[str, int, int, int, str]] = Counter()
+    for line in ask_slurm(_NODES).splitlines():
+        row = pairs(line)
+        # Cores and memory that the site keeps for the system are taken off.
+        cpus = int(row.get("CPUEfctv", row["CPUTot"]))
+        mem_mb = int(row["RealMemory"]) - int(row.get("MemSpecLimit", 0))
+        gpus, gpu_kind = gpus_per_node(row["Gres"])
+        for partition in names(row.get("Partitions", "")):
+            count[partition, cpus, mem_mb, gpus, gpu_kind] += 1
+    kinds: dict[str, list[NodeKind]] = {}
+    for (partition, cpus, mem_mb, gpus, gpu_kind), nodes in count.items():
+        kinds.setdefault(partition, []).append(
+            NodeKind(nodes=nodes, cpus=cpus, mem_mb=mem_mb, gpus=gpus, gpu_kind=gpu_kind)
+        )
+    return kinds
+
+
+def _associations(user: str, cluster: str) -> Iterator[Association]:
+    default = ask_slurm((*_SACCTMGR, "user", user, "format=defaultaccount")).strip()
+    for row in _rows("associations", _ASSOCIATION_COLUMNS, f"user={user}", f"cluster={cluster}"):
+        yield Association(
+            account=row["account"],
+            default=row["account"] == default,
+            partition=row["partition"],
+            qos=names(row["qos"]),
+            default_qos=row["defaultqos"],
+            max_submit_jobs=number(row["maxsubmit"]),
+            max_jobs=number(row["maxjobs"]),
+            max_wall_min=minutes(row["maxwall"]),
+            max_gpus=resource(row["maxtres"], GPU),
+        )
+
+
+def _all_qos() -> Iterator[Qos]:
+    for row in _rows("qos", _QOS_COLUMNS):
+        yield Qos(
+            name=row["name"],
+            preempts=names(row["preempt"]),
+            grace_s=seconds(row["gracetime"]) or 0,
+            max_submit_per_user=number(row["maxsubmitpu"]),
+            max_submit_per_account=number(row["maxsubmitpa"]),
+            max_jobs_per_user=number(row["maxjobspu"]),
+            max_wall_min=minutes(row["maxwall"]),
+            min_nodes=resource(row["mintres"], "node"),
+            max_nodes=resource(row["maxtres"], "node"),
+            max_gpus=resource(row["maxtres"], GPU),
+            max_nodes_per_user=resource(row["maxtrespu"], "node"),
+            max_gpus_per_user=resource(row["maxtrespu"], GPU),
+        )
+
+
+def _rows(what: str, columns: Sequence[str], *filters: str) -> Iterator[dict[str, str]]:
+    shown = f"format={','.join(columns)}"
+    for line in ask_slurm((*_SACCTMGR, what, *filters, shown)).splitlines():
+        yield dict(zip(columns, line.split("|"), strict=True))
+
+
+def _unless_all(text: str) -> tuple[str, ...]:
+    return () if text.upper() == "ALL" else names(text)

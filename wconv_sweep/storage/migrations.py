@@ -1,0 +1,175 @@
+"""The version of a storage's tables: checked whenever one is opened, raised on request only.
+
+Each step stands for itself: it writes out the tables as they were after it, because those of
+`wconv_sweep.storage.tables` go on changing.
+"""
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Float,
+    ForeignKey,
+    Integer,
+    String,
+    Text,
+    column,
+    func,
+    inspect,
+    select,
+    table,
+    update,
+)
+
+from wconv_sweep.errors import StorageError
+from wconv_sweep.storage.tables import METADATA, SCHEMA, SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from alembic.operations import Operations
+
+# What trial_rows writes; both numbers have been the same since Optuna 3.2.
+OPTUNA_SCHEMA = 12
+OPTUNA_REVISION = "v3.2.0.a"
+
+_OPTUNA = table("version_info", column("schema_version"))
+_ALEMBIC = table("alembic_version", column("version_num"))
+
+
+def holds_our_tables(connection: Connection) -> bool:
+    """Tell whether a database has been made into a storage."""
+    return inspect(connection).has_table(SCHEMA.name)
+
+
+def create_tables(connection: Connection) -> None:
+    """Create our tables in a database that has none of them."""
+    METADATA.create_all(connection)
+    connection.execute(SCHEMA.insert().values(version=SCHEMA_VERSION))
+
+
+def check_version(connection: Connection, name: str) -> None:
+    """Raise `StorageError` unless this program can use the tables.
+
+    Args:
+        connection: to the database.
+        name: how messages call the storage.
+    """
+    version = _version(connection, name)
+    if version < SCHEMA_VERSION:
+        raise StorageError(
+            f"{name}: has tables of version {version}, this program needs {SCHEMA_VERSION}. Wait "
+            "until no pilot is at work, then run `wconv-sweep db upgrade` with the same --storage "
+            "and --runs."
+        )
+    check_optuna_version(connection, name)
+
+
+def check_optuna_version(connection: Connection, name: str) -> None:
+    """Raise `StorageError` unless Optuna's tables are those that we write to."""
+    known = inspect(connection)
+    if not (known.has_table(_OPTUNA.name) and known.has_table(_ALEMBIC.name)):
+        raise StorageError(f"{name}: Optuna's tables are missing. Bring a backup back.")
+    schema = connection.scalar(select(_OPTUNA.c.schema_version))
+    revision = connection.scalar(select(_ALEMBIC.c.version_num))
+    if (schema, revision) != (OPTUNA_SCHEMA, OPTUNA_REVISION):
+        raise StorageError(
+            f"{name}: Optuna's tables are of version {schema} ({revision}), this program needs "
+            f"{OPTUNA_SCHEMA} ({OPTUNA_REVISION}). Make a backup and run `optuna storage upgrade` "
+            "if they are older; use the wconv-sweep that made them if they are newer."
+        )
+
+
+def upgrade_tables(
+    connection: Connection, name: str, now: ColumnElement[float]
+) -> tuple[int, int]:
+    """Bring our tables to the version of this program; return the version before and after.
+
+    All steps are one transaction of the caller's.
+
+    Raises:
+        StorageError: pilots are at work, or a newer program made the tables.
+    """
+    before = _version(connection, name)
+    if before == SCHEMA_VERSION:
+        return before, before
+    held = _count_leases(connection, now)
+    if held:
+        raise StorageError(
+            f"{name}: pilots hold {held} trial(s), and cannot go on with other tables. Stop their "
+            "studies with the wconv-sweep that started them, and try again once they have ended."
+        )
+    # Imported here: nobody who only opens a storage should wait for it.
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+
+    operations = Operations(MigrationContext.configure(connection))
+    for version in range(before, SCHEMA_VERSION):
+        _STEPS[version](operations)
+    connection.execute(update(SCHEMA).values(version=SCHEMA_VERSION))
+    return before, SCHEMA_VERSION
+
+
+def _version(connection: Connection, name: str) -> int:
+    if not holds_our_tables(connection):
+        raise StorageError(
+            f"{name}: holds no studies of wconv-sweep. Run `wconv-sweep launch` with this "
+            "storage first, or name another with --storage or --runs."
+        )
+    version = int(connection.scalar(select(SCHEMA.c.version)) or 0)
+    if version > SCHEMA_VERSION:
+        raise StorageError(
+            f"{name}: has tables of version {version}, which a newer wconv-sweep made; this "
+            f"program knows {SCHEMA_VERSION}. Update the program."
+        )
+    return version
+
+
+def _count_leases(connection: Connection, now: ColumnElement[float]) -> int:
+    """Return how many slots pilots hold, in the tables of any version."""
+    slots = table("wconv_slots", column("state"), column("lease_until"))
+    held = select(func.count()).select_from(slots)
+    held = held.where(slots.c.state == "leased", slots.c.lease_until >= now)
+    return connection.scalar(held) or 0
+
+
+def _to_2(operations: "Operations") -> None:
+    """Add pilots, what the attempts cost, and where everything came from."""
+    operations.create_table(
+        "wconv_pilots",
+        Column("id", Integer, primary_key=True),
+        Column(
+            "study", String(100), ForeignKey("wconv_studies.study"), nullable=False, index=True
+        ),
+        Column("pilot", Integer, nullable=False),
+        Column("host", Text, nullable=False),
+        Column("job", Text),
+        Column("gpus", Integer, nullable=False),
+        Column("started_at", Float, nullable=False),
+        Column("seen_at", Float, nullable=False),
+        Column("ended_at", Float),
+    )
+    operations.add_column("wconv_studies", Column("provenance", Text))
+    # Nobody knows what the attempts before held: they are not charged.
+    operations.add_column(
+        "wconv_attempts", Column("gpus", Integer, nullable=False, server_default="0")
+    )
+    operations.add_column("wconv_attempts", Column("provenance", Text))
+    _drop_startup_of_random(operations.get_bind())
+
+
+def _drop_startup_of_random(connection: Connection) -> None:
+    """Take from definitions what `random` never used, and no longer takes."""
+    studies = table("wconv_studies", column("study"), column("config"))
+    for study, content in connection.execute(select(studies.c.study, studies.c.config)).all():
+        config = json.loads(content)
+        sampler = config["search"]["sampler"]
+        if sampler["name"] == "random" and sampler.pop("startup_trials", None) is not None:
+            connection.execute(
+                update(studies).where(studies.c.study == study).values(config=json.dumps(config))
+            )
+
+
+_STEPS: dict[int, Callable[["Operations"], None]] = {1: _to_2}

@@ -1,0 +1,103 @@
+"""Which slots a study has: its budget, divided among fixed points, search and confirmation."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from wconv_jobs.spec import Ablation
+from wconv_sweep.storage.tables import SlotState, Stage
+from wconv_sweep.study.config import StudyConfig
+
+ABLATIONS: tuple[Ablation, ...] = ("initial weights", "gradient")
+"""Labels of an ablation's slots: which half of the density's effect plain convolution gets. That
+of both and that of neither are in the confirmation."""
+
+
+@dataclass(frozen=True)
+class PlannedSlot:
+    """A slot that is to be added to a study."""
+
+    stage: Stage
+    replicate: int
+    label: str | None = None
+    density: tuple[float, ...] | None = None
+    state: SlotState = SlotState.OPEN
+
+    def row(self, study: str, position: int) -> dict[str, object]:
+        """Return what the table of slots holds of it."""
+        return {
+            "study": study,
+            "position": position,
+            "stage": self.stage,
+            "label": self.label,
+            "density": None if self.density is None else json.dumps(self.density),
+            "replicate": self.replicate,
+            "state": self.state,
+            "attempt": 0,
+            "broken": 0,
+            "epoch": 0,
+        }
+
+
+@dataclass(frozen=True)
+class GivenDensity:
+    """A density that the search trains before it proposes its own."""
+
+    label: str
+    density: tuple[float, ...]
+
+
+def plan_slots(config: StudyConfig, given: Sequence[GivenDensity] = ()) -> Iterator[PlannedSlot]:
+    """Yield the slots of a new study, `budget.trials` of them, in the order of claiming.
+
+    Args:
+        config: the study.
+        given: densities to begin the search with, as many as its budget holds.
+    """
+    replicates = range(config.search.replicates)
+    for label, density in config.fixed_points().items():
+        for replicate in replicates:
+            yield PlannedSlot(Stage.FIXED, replicate, label, density)
+    grid = config.grid_points()
+    for density in grid:
+        for replicate in replicates:
+            yield PlannedSlot(Stage.SEARCH, replicate, density=density)
+    if not grid:
+        begun = given[: config.search_trials // config.search.replicates]
+        for each in begun:
+            for replicate in replicates:
+                yield PlannedSlot(Stage.SEARCH, replicate, each.label, each.density)
+        spent = len(begun) * config.search.replicates
+        yield from plan_search(config, config.search_trials - spent)
+    if config.confirm is not None:
+        # Its densities and labels are written when it opens.
+        for number in range(config.confirm.trials):
+            replicate = first_fresh_replicate(config) + number % config.confirm.seeds
+            yield PlannedSlot(Stage.CONFIRM, replicate, state=SlotState.CLOSED)
+
+
+def plan_search(config: StudyConfig, trials: int) -> Iterator[PlannedSlot]:
+    """Yield slots of the search; the replicates of a density open when it has been proposed."""
+    for number in range(trials):
+        replicate = number % config.search.replicates
+        state = SlotState.CLOSED if replicate else SlotState.OPEN
+        yield PlannedSlot(Stage.SEARCH, replicate, state=state)
+
+
+def plan_ablation(replicates: Sequence[int]) -> Iterator[PlannedSlot]:
+    """Yield the slots of an ablation on the seeds of the confirmation."""
+    for label in ABLATIONS:
+        for replicate in replicates:
+            yield PlannedSlot(Stage.ABLATION, replicate, label, state=SlotState.CLOSED)
+
+
+def ablation_of(stage: Stage, label: str | None) -> Ablation:
+    """Return what a slot leaves out of its density's effect."""
+    if stage is not Stage.ABLATION:
+        return "none"
+    return next(each for each in ABLATIONS if each == label)
+
+
+def first_fresh_replicate(config: StudyConfig) -> int:
+    """Return the first replicate whose seed no trial of the search has."""
+    return config.search.replicates

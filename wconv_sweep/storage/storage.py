@@ -1,0 +1,325 @@
+"""Opens the storage: one SQL database with Optuna's tables and ours.
+
+What differs between databases is in `sqlite_backend` and `postgres_backend`.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import URL, ColumnElement, Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from wconv_sweep.errors import StorageAway, StorageError
+from wconv_sweep.storage import migrations
+from wconv_sweep.storage.backoff import pauses
+from wconv_sweep.storage.postgres_backend import PostgresBackend
+from wconv_sweep.storage.sqlite_backend import SqliteBackend
+from wconv_sweep.storage.url import choose_url, is_sqlite
+
+__all__ = [
+    "Storage",
+    "choose_url",
+    "create_storage",
+    "has_storage",
+    "open_storage",
+    "upgrade_storage",
+]
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
+
+T = TypeVar("T")
+
+
+class Backend(Protocol):
+    """What a database has to offer; each method says more where it is written."""
+
+    engine: Engine
+    optuna_shares_engine: bool
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def now(self) -> ColumnElement[float]: ...
+    @property
+    def up_since(self) -> ColumnElement[float] | None: ...
+    @property
+    def optuna_arguments(self) -> dict[str, Any]: ...
+    def check_there(self) -> None: ...
+    def reading(self, connection: Connection) -> Connection: ...
+    def alone(self) -> AbstractContextManager[None]: ...
+    def is_passing(self, error: DBAPIError) -> bool: ...
+
+
+class Storage:
+    """An open storage; `read` and `write` are its transactions.
+
+    Threads take turns, so that a process holds one connection however many lanes it has.
+    """
+
+    def __init__(self, url: URL) -> None:
+        """
+        Args:
+            url: as `choose_url` returns it, without a password.
+        """
+        self.url = url
+        self._turn = threading.RLock()
+        self._backend: Backend = SqliteBackend(url) if is_sqlite(url) else PostgresBackend(url)
+
+    def __repr__(self) -> str:
+        return f"Storage({self.name})"
+
+    @property
+    def name(self) -> str:
+        """The URL, also for messages and for the orders of pilots; never with a password."""
+        return self.url.render_as_string(hide_password=True)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that paths in the database start from, see `stored_path`."""
+        return self._backend.folder
+
+    def stored_path(self, path: Path) -> str:
+        """Return how a path is written into the database.
+
+        With an SQLite file it is relative to the file's folder, so that both may be moved; on a
+        server, which lies in no folder of the user's, it is absolute.
+        """
+        if is_sqlite(self.url):
+            return os.path.relpath(path.absolute(), self.folder)
+        return str(path.absolute())
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a transaction that sees one state of the database and changes nothing.
+
+        Raises:
+            StorageAway: the database cannot be reached just now.
+        """
+        with self._turn, self._named_errors(), self._backend.engine.connect() as connection:
+            yield self._backend.reading(connection)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open a transaction that may change the database.
+
+        On SQLite it holds the right to write from its beginning. On PostgreSQL others write
+        meanwhile: a decision that rests on rows which others may change must lock these rows
+        (`with_for_update`) before it reads them.
+
+        Raises:
+            StorageAway: the database cannot be reached just now; when the COMMIT was not answered
+                the transaction may have taken place.
+        """
+        with self._turn, self._named_errors(), self._backend.engine.begin() as connection:
+            yield connection
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Let one process at a time do something beside transactions; others wait.
+
+        On PostgreSQL that holds for all machines, on SQLite for this one, as the file does.
+        """
+        return self._backend.alone()
+
+    def retrying(
+        self,
+        function: Callable[[], T],
+        *,
+        patience_s: float,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> T:
+        """Return what the function returns, called again while the storage is away.
+
+        The function holds whole transactions, of ours or of Optuna's client, and must be
+        repeatable: a COMMIT whose answer was lost may have taken place, so what it did must be
+        recognised, refused or harmless the second time.
+
+        Args:
+            function: is called at least once.
+            patience_s: time after which no further try is begun.
+            wait: lets some seconds pass; a true answer ends the patience, as that of
+                `threading.Event.wait` does when the event has come.
+
+        Raises:
+            StorageAway: the storage was away all the time.
+        """
+        deadline = time.monotonic() + patience_s
+        for pause in pauses(_FIRST_PAUSE_S, _LONGEST_PAUSE_S):
+            try:
+                with self._named_errors():
+                    return function()
+            except StorageAway:
+                left = deadline - time.monotonic()
+                if left <= 0 or wait(min(pause, left)):
+                    raise
+        raise AssertionError("pauses never end")
+
+    def now(self) -> ColumnElement[float]:
+        """Return the database's clock, seconds since 1970, as an SQL expression."""
+        return self._backend.now
+
+    def up_since(self) -> ColumnElement[float] | None:
+        """Return when the database's server was started, likewise; None where there is none."""
+        return self._backend.up_since
+
+    def optuna_url(self) -> str:
+        """Return the URL for Optuna's own client."""
+        # Optuna fills {SCHEMA_VERSION} in.
+        return self.name.replace("{", "{{").replace("}", "}}")
+
+    @property
+    def optuna_arguments(self) -> dict[str, Any]:
+        """How Optuna's client makes its engine, until it gets ours."""
+        return self._backend.optuna_arguments
+
+    @property
+    def engine_for_optuna(self) -> Engine | None:
+        """The engine that Optuna's client shall share; None where it must have its own."""
+        return self._backend.engine if self._backend.optuna_shares_engine else None
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._backend.engine.dispose()
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Raise `StorageAway` for what may be over later, also where Optuna wraps it."""
+        try:
+            yield
+        except StorageError:
+            raise
+        except Exception as error:
+            cause = _database_error(error)
+            if cause is None or not self._backend.is_passing(cause):
+                raise
+            raise StorageAway(
+                f"{self.name}: cannot be used just now: {_line(cause)}. Try again once it can."
+            ) from error
+
+
+def open_storage(url: URL, *, patience_s: float = 0.0) -> Storage:
+    """Open a storage that exists.
+
+    Args:
+        url: as `choose_url` returns it.
+        patience_s: time to wait for a server that is away.
+
+    Raises:
+        StorageAway: it cannot be reached just now.
+        StorageError: it does not exist, cannot be read, or was made by another version.
+    """
+    storage = Storage(url)
+
+    def check() -> None:
+        with storage.read() as connection:
+            migrations.check_version(connection, storage.name)
+
+    with _closed_on_error(storage):
+        storage._backend.check_there()
+        storage.retrying(check, patience_s=patience_s)
+    return storage
+
+
+def create_storage(url: URL) -> Storage:
+    """Open a storage, with all tables created where they are missing.
+
+    Any number of processes may call this at once.
+
+    Raises:
+        StorageError: it cannot be created or used.
+    """
+    storage = Storage(url)
+    # Optuna's own creation of its tables fails when several processes try at once.
+    with _closed_on_error(storage), storage._named_errors(), storage.alone():
+        with storage.read() as connection:
+            there = migrations.holds_our_tables(connection)
+            if there:
+                migrations.check_version(connection, storage.name)
+        if not there:
+            _create_optuna_tables(storage)
+            with storage.write() as connection:
+                migrations.check_optuna_version(connection, storage.name)
+                migrations.create_tables(connection)
+    return storage
+
+
+def has_storage(url: URL) -> bool:
+    """Tell whether a database is there and has been made into a storage.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    storage = Storage(url)
+    with _closed_on_error(storage):
+        try:
+            storage._backend.check_there()
+        except StorageError:
+            return False
+        with storage.read() as connection:
+            there = migrations.holds_our_tables(connection)
+    storage.close()
+    return there
+
+
+def upgrade_storage(url: URL) -> tuple[int, int]:
+    """Bring the tables to the version of this program; return the version before and after.
+
+    Either all of it happens or nothing.
+
+    Raises:
+        StorageError: it does not exist, pilots are at work, or a newer program made it.
+    """
+    storage = Storage(url)
+    with _closed_on_error(storage):
+        storage._backend.check_there()
+        with storage._named_errors(), storage.alone(), storage.write() as connection:
+            versions = migrations.upgrade_tables(connection, storage.name, storage.now())
+            migrations.check_optuna_version(connection, storage.name)
+    storage.close()
+    return versions
+
+
+def _create_optuna_tables(storage: Storage) -> None:
+    # Imported here: status and --help need neither Optuna nor its tables.
+    from optuna.storages import RDBStorage
+
+    try:
+        client = RDBStorage(storage.optuna_url(), engine_kwargs=storage.optuna_arguments)
+    except RuntimeError as error:
+        raise StorageError(
+            f"{storage.name}: Optuna's tables are of another version than this program's Optuna. "
+            "Make a backup and run `optuna storage upgrade`, or name another storage."
+        ) from error
+    client.remove_session()
+    client.engine.dispose()
+
+
+@contextmanager
+def _closed_on_error(storage: Storage) -> Iterator[None]:
+    """Close the storage when it cannot be used, and say so where the database complains."""
+    try:
+        yield
+    except Exception as error:
+        storage.close()
+        cause = _database_error(error)
+        if isinstance(error, StorageError) or cause is None:
+            raise
+        raise StorageError(f"{storage.name}: cannot be used: {_line(cause)}") from error
+
+
+def _database_error(error: BaseException | None) -> DBAPIError | None:
+    """Return the error of the database among the causes of an error."""
+    while error is not None and not isinstance(error, DBAPIError):
+        error = error.__cause__
+    return error
+
+
+def _line(error: DBAPIError) -> str:
+    """Return what the database says, in one line."""
+    # libpq adds a question to what it says, on a line of its own.
+    lines = [line for line in str(error.orig).splitlines() if not line.startswith("\t")]
+    return " ".join(" ".join(lines).split()).rstrip(".")

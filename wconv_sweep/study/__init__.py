@@ -1,0 +1,1 @@
+"""Study files: schema, checks, recipes, settings, own modules."""

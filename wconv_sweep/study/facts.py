@@ -1,0 +1,66 @@
+"""What a study's network costs, before anything is trained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wconv_jobs import own_code
+from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.study import resources
+from wconv_sweep.study.config import StudyConfig, load_study
+
+if TYPE_CHECKING:
+    from wconv_jobs.inspection import NetworkFacts
+
+
+@dataclass(frozen=True)
+class StudyFacts:
+    """A study with the costs of its network."""
+
+    config: StudyConfig
+    network: "NetworkFacts"
+    sample_shape: tuple[int, int, int]
+    """(channels, height, width) of one training sample, which the costs are for."""
+    memory_bytes: int
+    """Estimate of what training takes of each GPU, see `wconv_jobs.inspection.memory_bytes`."""
+
+
+def shipped_studies() -> list[StudyConfig]:
+    """Return all studies that come with the program, by name."""
+    return [load_study(name) for name in resources.shipped("wconv_studies")]
+
+
+def study_facts(config: StudyConfig) -> StudyFacts:
+    """Return the facts of a study; builds its network without weights.
+
+    Raises:
+        ConfigurationError: the network cannot be built, has no convolution of the density's size,
+            or does not take the samples of the data.
+    """
+    # Imported here: it loads torch, two seconds that only this question is worth.
+    from wconv_jobs.inspection import inspect_network, memory_bytes, sample_shape
+
+    own_code.add_folder(config.code_folder)
+    try:
+        shape = sample_shape(config.data)
+        network = inspect_network(config.model, config.kernel_size, shape)
+    except ValueError as error:  # JobError, SiteError
+        raise ConfigurationError(f"study {config.study}: model: {error}") from error
+    memory = memory_bytes(network, config.recipe, config.trial.ranks)
+    return StudyFacts(config, network, shape, memory)
+
+
+def check_studies(wanted: Sequence[str]) -> tuple[list[StudyFacts], list[str]]:
+    """Return the facts of the studies that are right, and the problems of the others.
+
+    Args:
+        wanted: shipped names and paths of files; none means all that are shipped.
+    """
+    right: list[StudyFacts] = []
+    problems: list[str] = []
+    for name in wanted or resources.shipped("wconv_studies"):
+        try:
+            right.append(study_facts(load_study(name)))
+        except ConfigurationError as error:
+            problems += error.problems
+    return right, problems

@@ -1,0 +1,213 @@
+"""The sections `search` and `confirm` of a study file: what is proposed, and what is repeated."""
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, FiniteFloat, JsonValue, model_validator
+
+from wconv_jobs.spec import Spec
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
+"""Names become folders, job names and table keys: letters, digits, _ and - alone."""
+
+Bound = Annotated[tuple[FiniteFloat, FiniteFloat], Field(strict=False)]
+
+_AtLeastOne = Annotated[int, Field(ge=1)]
+
+
+class _Sampler(Spec):
+    takes_notes: ClassVar[bool] = False
+    """Whether its notes on the trials of others decide what it proposes."""
+
+
+class TpeSpec(_Sampler):
+    """Tree-structured Parzen estimator, `optuna.samplers.TPESampler`."""
+
+    name: Literal["tpe"]
+    startup_trials: _AtLeastOne = 10
+    """Ended trials, fixed points included, before the model is used; random ones until then."""
+    multivariate: bool = True
+    """Model the coefficients together; false takes each for itself."""
+    constant_liar: bool = True
+    """Stay away from densities that are being trained, for many workers at once."""
+
+
+class GpSpec(_Sampler):
+    """Gaussian process, `optuna.samplers.GPSampler`."""
+
+    name: Literal["gp"]
+    startup_trials: _AtLeastOne = 10
+
+
+class RandomSpec(_Sampler):
+    """Uniformly random densities."""
+
+    name: Literal["random"]
+
+
+class QmcSpec(_Sampler):
+    """The Sobol sequence, which fills the range more evenly than chance does."""
+
+    name: Literal["qmc"]
+    scramble: bool = True
+    """Shift the sequence at random, by the study's seed. Without, it starts at the lower bounds
+    and the centre, which is often the plain baseline."""
+
+
+class CmaesSpec(_Sampler):
+    """Covariance matrix adaptation, `optuna.samplers.CmaEsSampler`; takes two coefficients or
+    more."""
+
+    takes_notes: ClassVar[bool] = True
+    name: Literal["cmaes"]
+
+
+class DirectLSpec(_Sampler):
+    """Division of the bounds into ever smaller rectangles, see `wconv_sweep.search.direct_l`."""
+
+    name: Literal["direct-l"]
+
+
+class OptunaSpec(_Sampler):
+    """Any sampler of Optuna's, or one of your own that is derived from `BaseSampler`.
+
+    The class is imported and called: a study that names its own Python is to be trusted like a
+    program.
+    """
+
+    takes_notes: ClassVar[bool] = True
+    name: Literal["optuna"]
+    path: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
+    """Where it is imported from, on every node, e.g. `optuna.samplers.NSGAIISampler`."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """Keyword arguments of the class; `seed` is the program's."""
+
+
+class GridSpec(_Sampler):
+    """Every point of a grid, once."""
+
+    name: Literal["grid"]
+    points: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)] | None = None
+    """Points of each coefficient, both bounds among them; or give `step`."""
+    step: Annotated[list[Annotated[FiniteFloat, Field(gt=0)]], Field(min_length=1)] | None = None
+    """Distance of the points of each coefficient, counted from its lower bound; or give
+    `points`."""
+
+    @model_validator(mode="after")
+    def _points_or_step(self) -> Self:
+        if (self.points is None) == (self.step is None):
+            raise ValueError("grid takes either points or step, e.g. points: [21]")
+        return self
+
+
+SamplerSpec = Annotated[
+    TpeSpec | GpSpec | RandomSpec | QmcSpec | CmaesSpec | DirectLSpec | GridSpec | OptunaSpec,
+    Field(discriminator="name"),
+]
+
+
+class NoPrunerSpec(Spec):
+    """Every trial is trained to its end."""
+
+    name: Literal["none"]
+
+
+class MedianSpec(Spec):
+    """Stop what lies below the median of the completed trials, `optuna.pruners.MedianPruner`."""
+
+    name: Literal["median"]
+    startup_trials: _AtLeastOne = 5
+    """Completed trials before any is stopped."""
+    warmup_epochs: Annotated[int, Field(ge=0)] = 10
+    """Epochs that every trial trains."""
+
+    @property
+    def first_epoch(self) -> int:
+        """First epoch after which a trial may be stopped."""
+        return self.warmup_epochs + 1
+
+
+class HalvingSpec(Spec):
+    """Asynchronous successive halving, `optuna.pruners.SuccessiveHalvingPruner`, or several of
+    them side by side, `optuna.pruners.HyperbandPruner`."""
+
+    name: Literal["asha", "hyperband"]
+    min_epochs: _AtLeastOne = 10
+    """Epochs that every trial trains."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """One in so many goes on, to so many times the epochs."""
+
+    @property
+    def first_epoch(self) -> int:
+        """First epoch after which a trial may be stopped."""
+        return self.min_epochs
+
+
+class WilcoxonSpec(Spec):
+    """Stop what is worse than the best trial, epoch for epoch, `optuna.pruners.WilcoxonPruner`."""
+
+    name: Literal["wilcoxon"]
+    p_threshold: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.01
+    """Below it a trial is stopped; smaller stops fewer."""
+    startup_epochs: Annotated[int, Field(ge=2)] = 10
+    """Pairs of epochs that the test needs."""
+
+    @property
+    def first_epoch(self) -> int:
+        """First epoch after which a trial may be stopped."""
+        return self.startup_epochs
+
+
+PrunerSpec = Annotated[
+    NoPrunerSpec | MedianSpec | HalvingSpec | WilcoxonSpec, Field(discriminator="name")
+]
+
+
+class StopSpec(Spec):
+    """When the search may end before its budget."""
+
+    in_a_row: _AtLeastOne
+    """Trials in a row after which the expected improvement was below what a confirmation can
+    resolve: the noise of a run over the square root of `confirm.seeds`, which is 1 without a
+    confirmation."""
+    minimum: _AtLeastOne
+    """Completed trials, fixed points included, before which the search never ends."""
+
+
+class ConfirmSpec(Spec):
+    """Training once more, on fresh seeds, when the search has ended."""
+
+    candidates: _AtLeastOne = 2
+    """Densities compared with plain convolution: the best expected by all trials, the best
+    observed, then the fixed points in their order."""
+    seeds: Annotated[int, Field(ge=2)] = 5
+    """Trials of each candidate and of plain convolution, on the same seeds; more give a narrower
+    interval."""
+
+    @property
+    def trials(self) -> int:
+        """Trials of the whole confirmation."""
+        return (self.candidates + 1) * self.seeds
+
+
+class SearchSpec(Spec):
+    """The densities that the search may propose."""
+
+    bounds: Annotated[list[Bound], Field(min_length=1)]
+    """One [low, high] per coefficient, outermost first."""
+    sampler: SamplerSpec
+    pruner: PrunerSpec = NoPrunerSpec(name="none")
+    warm_start: list[Name] = Field(default_factory=list)
+    """Finished studies of the same storage, with a related network or kernel size: the densities
+    that they make likely are tried first."""
+    replicates: _AtLeastOne = 1
+    """Seeds that each density is trained with, fixed points included; one is measured to be best,
+    since all trials together name the density."""
+    stop_when: StopSpec | None = None
+    """Ends the search early; null spends the whole budget."""
+
+    @model_validator(mode="after")
+    def _low_is_below_high(self) -> Self:
+        for low, high in self.bounds:
+            if not low < high:
+                raise ValueError(f"bounds [{low}, {high}] must hold low < high")
+        return self
