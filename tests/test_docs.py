@@ -21,7 +21,8 @@ from typer.testing import CliRunner
 from wconv_jobs import catalog
 from wconv_sweep.cli.app import app
 from wconv_sweep.clusters.profile import LocalProfile, SlurmProfile, check_profile
-from wconv_sweep.study.config import StudyConfig, check_study
+from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.files import check_study
 from wconv_sweep.yaml_files import read_document
 
 ROOT = Path(__file__).parents[1]

@@ -225,7 +225,7 @@ def test_help_and_status_load_neither_torch_nor_optuna(
     from wconv_sweep.run_folder import RunFolder
     from wconv_sweep.slots.studies import create_or_extend
     from wconv_sweep.storage.storage import choose_url, create_storage
-    from wconv_sweep.study.config import load_study
+    from wconv_sweep.study.files import load_study
 
     storage = create_storage(choose_url(None, sweep.folder / "wconv_runs", {}))
     folder = RunFolder.of(storage.folder, "tiny")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.sweep.tiny import Sweep, run
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.study.config import load_study
+from wconv_sweep.study.files import load_study
 from wconv_sweep.study.own_modules import MAX_FILES, freeze_modules, modules_sha256
 
 PAGE = Path(__file__).parents[2] / "docs/own-model.md"

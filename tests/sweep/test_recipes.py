@@ -6,7 +6,8 @@ import pytest
 
 from tests.sweep.tiny import TINY, StudyFile
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.study.config import StudyConfig, load_study
+from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.files import load_study
 
 
 def _load(study_file: StudyFile, *settings: str, **recipe: Any) -> StudyConfig:

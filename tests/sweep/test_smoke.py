@@ -7,7 +7,7 @@ import pytest
 
 from tests.sweep.tiny import TINY, StudyFile
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.study.config import load_study, locate_data
+from wconv_sweep.study.files import load_study, locate_data
 from wconv_sweep.study.resources import shipped
 
 

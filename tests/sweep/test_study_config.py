@@ -8,8 +8,9 @@ import pytest
 from tests.sweep.tiny import TINY, StudyFile
 from wconv_sweep.clusters.profile import load_profile
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.study.config import config_of, load_study, locate_data
+from wconv_sweep.study.config import config_of
 from wconv_sweep.study.data_files import check_data
+from wconv_sweep.study.files import load_study, locate_data
 from wconv_sweep.study.resources import shipped
 
 GRID: dict[str, Any] = {"bounds": [[0.5, 1.5]], "sampler": {"name": "grid", "points": [21]}}

@@ -45,8 +45,8 @@ def show_command(
     Example: wconv-sweep studies show dncnn_5x5
     """
     from wconv_sweep.cli import console, study_view
-    from wconv_sweep.study.config import load_study
     from wconv_sweep.study.facts import study_facts
+    from wconv_sweep.study.files import load_study
 
     facts = study_facts(load_study(study, settings=settings or ()))
     if as_json:
@@ -84,8 +84,8 @@ def check_data_command(study: Study, settings: Settings = None) -> None:
 
     Example: wconv-sweep data check --study quickstart
     """
-    from wconv_sweep.study.config import load_study, locate_data
     from wconv_sweep.study.data_files import check_data
+    from wconv_sweep.study.files import load_study, locate_data
 
     config = locate_data(load_study(study, settings=settings or ()))
     check_data(config, thorough=True)
@@ -101,8 +101,8 @@ def prepare_data_command(study: Study, settings: Settings = None) -> None:
     Example: wconv-sweep data prepare --study quickstart
     """
     from wconv_sweep.cli import console, study_view
-    from wconv_sweep.study.config import load_study, locate_data
     from wconv_sweep.study.data_files import prepare_data
+    from wconv_sweep.study.files import load_study, locate_data
 
     config = locate_data(load_study(study, settings=settings or ()))
     with study_view.preparing(console.console(), config.data.name) as show:

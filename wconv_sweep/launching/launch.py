@@ -25,8 +25,9 @@ from wconv_sweep.storage.shared_storage import check_shared, local_disk_advice
 from wconv_sweep.storage.slot_plan import GivenDensity
 from wconv_sweep.storage.storage import Storage, create_storage, has_storage, open_storage
 from wconv_sweep.storage.tables import StudyState
-from wconv_sweep.study.config import StudyConfig, load_study, locate_data
+from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.data_files import check_data, make_smoke_data
+from wconv_sweep.study.files import load_study, locate_data
 
 SMOKE_DATA = "smoke_data"
 """Folder of made-up data in the folder of all runs."""

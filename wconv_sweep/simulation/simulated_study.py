@@ -10,7 +10,8 @@ from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.evidence.confirmation import searched, surrogate_of
 from wconv_sweep.evidence.status import StudyStatus, read_status, study_names
 from wconv_sweep.storage.storage import has_storage, open_storage
-from wconv_sweep.study.config import StudyConfig, load_study
+from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.files import load_study
 
 ENOUGH = 8
 """Completed trials from which the noise between seeds is estimated."""

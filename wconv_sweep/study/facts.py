@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from wconv_jobs import own_code
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.study import resources
-from wconv_sweep.study.config import StudyConfig, load_study
+from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.files import load_study
 
 if TYPE_CHECKING:
     from wconv_jobs.inspection import NetworkFacts

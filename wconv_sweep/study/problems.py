@@ -1,0 +1,202 @@
+"""What is wrong with a study that no single key shows."""
+
+from wconv_jobs import catalog, own_code
+from wconv_jobs.kinds import KINDS
+from wconv_sweep.study.config import MAX_TRIALS, PLAIN, StudyConfig
+from wconv_sweep.study.grid import grid_size
+from wconv_sweep.study.optuna_samplers import what_is_wrong
+from wconv_sweep.study.search_config import GridSpec, NoPrunerSpec, OptunaSpec
+
+
+def problems_of(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
+    """Return what no single key shows, as (key, sentence)."""
+    problems: list[tuple[tuple[str, ...], str]] = []
+    size, count = config.kernel_size, (config.kernel_size - 1) // 2
+    if size % 2 == 0:
+        problems.append((("kernel_size",), f"must be odd (it is {size})"))
+    elif len(config.search.bounds) != count:
+        problems.append(
+            (
+                ("search", "bounds"),
+                f"has {_count(len(config.search.bounds), 'bound')}, but kernel_size {size} takes "
+                f"{count} (one [low, high] per ring, outermost first). Give {count}, or set "
+                f"kernel_size: {2 * len(config.search.bounds) + 1}.",
+            )
+        )
+    for name, point in config.fixed.items():
+        if name == PLAIN:
+            problems.append((("fixed", name), "is always part of a study. Remove it."))
+        elif size % 2 and len(point) != count:
+            problems.append(
+                (
+                    ("fixed", name),
+                    f"has {_count(len(point), 'coefficient')}, but kernel_size {size} takes "
+                    f"{count}, outermost first.",
+                )
+            )
+    with own_code.folder_added(config.code_folder):
+        named = catalog.check_options("models", config.model.name, config.model.options)
+        problems += [(("model",), text) for text in named]
+        named = catalog.check_options("data", config.data.name, config.data.options)
+        problems += [(("data",), text) for text in named]
+    problems += _own_code_problems(config)
+    if config.model.name in catalog.names("models"):
+        default = catalog.default_of("models", config.model.name, "kernel_size")
+        of_model = config.model.options.get("kernel_size", default)
+        if size % 2 and of_model not in (size, None):
+            problems.append(
+                (
+                    ("model", "options", "kernel_size"),
+                    f"is {of_model}, but the density is for kernel_size {size}: no convolution "
+                    "would have it. Set both to the same.",
+                )
+            )
+    if config.data.name in catalog.names("data") or config.data.kind:
+        kind = catalog.data_kind(config.data.name, config.data.kind)
+        facts = KINDS[kind]
+        if config.objective.metric not in facts.metrics:
+            problems.append(
+                (
+                    ("objective", "metric"),
+                    f"is {config.objective.metric}, but data '{config.data.name}' gives "
+                    f"{', '.join(facts.metrics)}.",
+                )
+            )
+        for metric in config.recipe.test_metrics:
+            if metric not in facts.further_metrics:
+                further = ", ".join(facts.further_metrics) or "no further metrics"
+                problems.append(
+                    (
+                        ("recipe", "test_metrics"),
+                        f"has {metric}, but {kind} takes {further}.",
+                    )
+                )
+    problems += _search_problems(config)
+    if config.recipe.batch % config.trial.ranks:
+        problems.append(
+            (
+                ("recipe", "batch"),
+                f"is {config.recipe.batch}, which {config.trial.ranks} ranks cannot share evenly. "
+                f"Set a multiple of {config.trial.ranks}.",
+            )
+        )
+    return problems
+
+
+def _own_code_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
+    problems: list[tuple[tuple[str, ...], str]] = []
+    folder, kinds = config.code_folder, " or ".join(KINDS)
+    if folder is not None and not folder.is_dir():
+        problems.append((("code",), f"is {folder}, which is no folder."))
+    if own_code.is_own(config.data.name) and config.data.kind is None:
+        text = f"is missing: for data of your own it says which task they are, {kinds}."
+        problems.append((("data", "kind"), text))
+    if not own_code.is_own(config.data.name) and config.data.kind is not None:
+        text = f"is for data of your own; '{config.data.name}' knows its task. Leave it out."
+        problems.append((("data", "kind"), text))
+    return problems
+
+
+def _search_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
+    problems: list[tuple[tuple[str, ...], str]] = []
+    search, coefficients = config.search, len(config.search.bounds)
+    if search.sampler.name == "cmaes" and coefficients == 1:
+        problems.append(
+            (
+                ("search", "sampler", "name"),
+                "is cmaes, which takes two coefficients or more, but kernel_size 3 has one. Take "
+                "tpe or gp.",
+            )
+        )
+    if isinstance(search.sampler, OptunaSpec):
+        found = what_is_wrong(search.sampler)
+        problems += [(("search", "sampler", key), text) for key, text in found]
+    if search.warm_start and isinstance(search.sampler, GridSpec):
+        text = "is for a search that goes on from there; a grid has its own points. Remove it."
+        problems.append((("search", "warm_start"), text))
+    if config.study in search.warm_start:
+        problems.append((("search", "warm_start"), "names the study itself. Remove it."))
+    if isinstance(search.sampler, GridSpec):
+        problems += _grid_problems(config, search.sampler)
+        if search.stop_when is not None:
+            text = "ends a search early, but every point of a grid is trained. Remove it."
+            problems.append((("search", "stop_when"), text))
+    else:
+        problems += _budget_problems(config)
+    if config.confirm and config.confirm.candidates > 1 + len(config.fixed_points()):
+        problems.append(
+            (
+                ("confirm", "candidates"),
+                f"is {config.confirm.candidates}, but beside the best expected and the best "
+                f"observed there are {_count(len(config.fixed), 'fixed point')} to compare. Set "
+                f"at most {1 + len(config.fixed_points())}.",
+            )
+        )
+    pruner, epochs = search.pruner, config.recipe.epochs
+    if not isinstance(pruner, NoPrunerSpec) and pruner.first_epoch >= epochs:
+        problems.append(
+            (
+                ("search", "pruner"),
+                f"{pruner.name} may stop a trial after epoch {pruner.first_epoch} and later, but "
+                f"never after the last, and recipe.epochs is {epochs}: it would stop none. Set "
+                f"name: none, or the epochs of the pruner to less.",
+            )
+        )
+    return problems
+
+
+def _budget_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
+    replicates, left = config.search.replicates, config.search_trials
+    least = config.budget.trials - left
+    if left < 0:
+        fixed = len(config.fixed_points()) * replicates
+        confirm = f" and the confirmation {config.confirm.trials}" if config.confirm else ""
+        text = (
+            f"is {config.budget.trials}, but the fixed points take {fixed}{confirm}. Set at least "
+            f"{least}."
+        )
+    elif left % replicates:
+        text = (
+            f"leaves {left} for the search, which {replicates} replicates of each density cannot "
+            f"share evenly. Set {config.budget.trials - left % replicates}."
+        )
+    else:
+        return []
+    return [(("budget", "trials"), text)]
+
+
+def _grid_problems(config: StudyConfig, grid: GridSpec) -> list[tuple[tuple[str, ...], str]]:
+    search, trials = config.search, config.budget.trials
+    coefficients, key = len(search.bounds), "step" if grid.points is None else "points"
+    given = len(grid.points or grid.step or [])
+    if given != coefficients:
+        return [
+            (
+                ("search", "sampler", key),
+                f"has {_count(given, 'value')}, but search.bounds has {coefficients}. Give one "
+                "per coefficient, outermost first.",
+            )
+        ]
+    size = grid_size(grid, search.bounds)
+    if size > MAX_TRIALS:
+        text = f"makes {size} points, but a study has at most {MAX_TRIALS} trials. Take fewer."
+        return [(("search", "sampler", key), text)]
+    points = len(config.grid_points())
+    whole = trials - config.search_trials + points * search.replicates
+    if trials == whole:
+        return []
+    fixed = _count(len(config.fixed_points()), "fixed point")
+    common = f" ({size}, less {size - points} among the fixed)" if size > points else ""
+    times = f", {search.replicates} times each," if search.replicates > 1 else ""
+    confirm = f" and a confirmation of {config.confirm.trials}" if config.confirm else ""
+    return [
+        (
+            ("budget", "trials"),
+            f"is {trials}, but {fixed} and {points} grid points{common}{times}{confirm} "
+            f"make {whole}. Set {whole}.",
+        )
+    ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
