@@ -11,11 +11,13 @@ import optuna
 import pytest
 from sqlalchemy import URL, select
 
+from tests.sweep.postgres import Server
 from tests.sweep.test_slots import expire_leases, failure, optuna_trials
 from tests.sweep.tiny import TINY
 from wconv_sweep.evidence.status import read_status
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import studies
+from wconv_sweep.slots.leases import study_row
 from wconv_sweep.slots.retry import retry
 from wconv_sweep.slots.slots import Claim, SlotTable
 from wconv_sweep.storage.storage import Storage, create_storage, open_storage
@@ -186,3 +188,26 @@ def test_several_retries_at_once_open_a_slot_once(storage: Storage) -> None:
 
     assert sorted(opened) == [0] * (PROCESSES - 1) + [1]
     assert read_status(storage, "tiny").ended == 0
+
+
+@pytest.mark.parametrize("end", ["complete", "prune"])
+def test_a_trial_ends_while_another_agent_claims(
+    postgres: Server, tmp_path: Path, end: str
+) -> None:
+    url = postgres.empty_database()
+    agent, other = create_storage(url), open_storage(url)
+    studies.create_or_extend(agent, CONFIG, RunFolder(tmp_path), "local")
+    slots = SlotTable(agent, CONFIG, lease_s=LEASE_S)
+    claim = slots.claim("node/pilot-0/1")
+    assert isinstance(claim, Claim)
+    slots.report(claim, 1, 20.0, {})
+
+    # A claim is under way. Before, the end waited for it, here in vain.
+    with other.write() as connection:
+        study_row(connection, CONFIG.study, lock=True)
+        slots.complete(claim, {}, {}) if end == "complete" else slots.prune(claim)
+
+    ended = SlotState.COMPLETE if end == "complete" else SlotState.PRUNED
+    assert read_status(agent, CONFIG.study).counts[ended] == 1
+    agent.close()
+    other.close()

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Update, and_, case, func, select, update
 
 from wconv_sweep.storage.storage import Storage
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, STUDIES, AttemptOutcome, SlotState, Stage
@@ -72,23 +72,31 @@ def ran_out(storage: Storage, lease_s: float) -> ColumnElement[bool]:
     return over if up_since is None else and_(over, up_since + lease_s < storage.now())
 
 
-def renew(connection: Connection, storage: Storage, claim: Claim, lease_s: float) -> None:
-    """Renew a lease.
+def renew(connection: Connection, storage: Storage, claim: Claim, lease_s: float) -> Row[Any]:
+    """Renew a lease, and return its slot.
 
     Raises:
         LeaseLost: the slot is no longer the claim's.
     """
-    changed = connection.execute(
-        update(SLOTS).where(is_of(claim)).values(lease_until=storage.now() + lease_s)
-    )
-    if changed.rowcount != 1:
+    renewed = connection.execute(
+        update(SLOTS)
+        .where(is_of(claim))
+        .values(lease_until=storage.now() + lease_s)
+        .returning(*SLOTS.c)
+    ).one_or_none()
+    if renewed is None:
         raise LeaseLost(f"slot {claim.slot}, attempt {claim.attempt}")
+    return renewed
 
 
 def study_row(connection: Connection, study: str, *, lock: bool = False) -> Row[Any]:
-    """Return the row of a study that exists; locked to the end of the transaction if wanted."""
+    """Return the row of a study that exists; locked to the end of the transaction if wanted.
+
+    Its key is not locked: PostgreSQL checks that again for each slot that a transaction changes
+    twice, so the end of a trial would wait for every claim.
+    """
     query = select(STUDIES).where(STUDIES.c.study == study)
-    return connection.execute(query.with_for_update() if lock else query).one()
+    return connection.execute(query.with_for_update(key_share=True) if lock else query).one()
 
 
 def reopen(connection: Connection, storage: Storage, slot: int, attempt: int, reason: str) -> None:
@@ -100,7 +108,12 @@ def reopen(connection: Connection, storage: Storage, slot: int, attempt: int, re
 
 def set_state(connection: Connection, slot: int, state: SlotState, **values: object) -> None:
     """Let nobody hold a slot any more."""
-    connection.execute(
+    connection.execute(leaving(slot, state, **values))
+
+
+def leaving(slot: int, state: SlotState, **values: object) -> Update:
+    """Return the change after which nobody holds a slot any more."""
+    return (
         update(SLOTS)
         .where(SLOTS.c.slot == slot)
         .values({"state": state, "owner": None, "lease_until": None} | values)
@@ -123,7 +136,18 @@ def close_attempt(
     lease = select(SLOTS.c.lease_until).where(SLOTS.c.slot == slot).scalar_subquery()
     lease_until = func.coalesce(lease, now)
     ended_at = case((lease_until < now, lease_until), else_=now)
-    connection.execute(
+    connection.execute(closing(slot, attempt, outcome, ended_at, **values))
+
+
+def closing(
+    slot: int,
+    attempt: int,
+    outcome: AttemptOutcome,
+    ended_at: ColumnElement[float],
+    **values: str,
+) -> Update:
+    """Return the change that writes how and when an attempt ended."""
+    return (
         update(ATTEMPTS)
         .where(ATTEMPTS.c.slot == slot, ATTEMPTS.c.attempt == attempt)
         .values({"outcome": outcome, "ended_at": ended_at} | values)

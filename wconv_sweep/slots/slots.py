@@ -29,8 +29,10 @@ from wconv_sweep.slots.leases import (
     Claim,
     LeaseLost,
     close_attempt,
+    closing,
     has_ended,
     is_of,
+    leaving,
     ran_out,
     renew,
     reopen,
@@ -43,7 +45,6 @@ from wconv_sweep.slots.stages import open_stage
 from wconv_sweep.storage import trial_rows
 from wconv_sweep.storage.storage import Storage
 from wconv_sweep.storage.tables import (
-    ATTEMPTS,
     ENDED,
     SLOTS,
     STUDIES,
@@ -52,6 +53,7 @@ from wconv_sweep.storage.tables import (
     Stage,
     StudyState,
 )
+from wconv_sweep.storage.together import execute_together
 from wconv_sweep.study.config import StudyConfig
 
 __all__ = ["Claim", "LeaseLost", "NoSlot", "SlotTable"]
@@ -134,9 +136,8 @@ class SlotTable:
                 )
             )
             if not first.rowcount:
-                renew(connection, self._storage, claim, self._lease_s)
-                known = self._slot_row(connection, claim).density
-                return tuple(json.loads(known))
+                row = renew(connection, self._storage, claim, self._lease_s)
+                return tuple(json.loads(row.density))
             if self._config.search.replicates > 1:
                 self._open_replicates(connection, claim, density)
             params = dict(zip(distributions, density, strict=True))
@@ -191,38 +192,43 @@ class SlotTable:
         early stopping are not those of the last epoch.
         """
         with self._storage.write() as connection:
-            row = self._end(connection, claim, SlotState.COMPLETE, AttemptOutcome.COMPLETE)
+            row = self._begin_end(connection, claim, AttemptOutcome.COMPLETE)
             if row is None:
                 return
             merged = json.loads(row.metrics or "{}") | _finite(metrics)
             value = merged.get(self._config.objective.metric, row.value)
             whole = json.dumps(dict(self._provenance) | dict(provenance))
-            connection.execute(
-                update(SLOTS)
-                .where(SLOTS.c.slot == claim.slot)
-                .values(value=value, metrics=json.dumps(merged), provenance=whole)
-            )
-            connection.execute(
-                update(ATTEMPTS)
-                .where(ATTEMPTS.c.slot == claim.slot, ATTEMPTS.c.attempt == claim.attempt)
-                .values(provenance=whole)
-            )
             attributes = merged | dict(provenance) | self._cost(connection, claim)
-            trial_rows.set_user_attributes(connection, claim.trial_id, attributes)
-            trial_rows.finish_trial(connection, claim.trial_id, TrialState.COMPLETE, value)
+            slot, attempt, outcome = claim.slot, claim.attempt, AttemptOutcome.COMPLETE
+            kept = {"value": value, "metrics": json.dumps(merged), "provenance": whole}
+            execute_together(
+                connection,
+                closing(slot, attempt, outcome, self._storage.now(), provenance=whole),
+                leaving(slot, SlotState.COMPLETE, **kept),
+                *trial_rows.finishing(claim.trial_id, TrialState.COMPLETE, value, attributes),
+            )
 
     def prune(self, claim: Claim) -> None:
         """End the slot as pruned, with the value of its last epoch."""
         with self._storage.write() as connection:
-            row = self._end(connection, claim, SlotState.PRUNED, AttemptOutcome.PRUNED)
-            if row is not None:
-                state = TrialState.PRUNED
-                trial_rows.finish_trial(connection, claim.trial_id, state, row.value)
+            row = self._begin_end(connection, claim, AttemptOutcome.PRUNED)
+            if row is None:
+                return
+            slot, attempt, outcome = claim.slot, claim.attempt, AttemptOutcome.PRUNED
+            execute_together(
+                connection,
+                closing(slot, attempt, outcome, self._storage.now()),
+                leaving(slot, SlotState.PRUNED),
+                *trial_rows.finishing(claim.trial_id, TrialState.PRUNED, row.value),
+            )
 
     def interrupt(self, claim: Claim, reason: str) -> None:
         """Hand the slot back; its trial stays, and the next attempt continues it."""
         with self._storage.write() as connection:
-            if self._begin_end(connection, claim, AttemptOutcome.INTERRUPTED, reason=reason):
+            if (
+                self._begin_end(connection, claim, AttemptOutcome.INTERRUPTED, reason=reason)
+                is not None
+            ):
                 reopen(connection, self._storage, claim.slot, claim.attempt, reason)
 
     def interrupt_all_of(
@@ -278,9 +284,11 @@ class SlotTable:
         with self._storage.write() as connection:
             # Of several failures at once the last one must count the others.
             study = study_row(connection, self._study, lock=True)
-            if not self._begin_end(connection, claim, AttemptOutcome.BROKEN, **cause):
-                row = self._slot_row(connection, claim)
-                failed = row.state == SlotState.FAILED and row.attempt == claim.attempt
+            row = self._begin_end(connection, claim, AttemptOutcome.BROKEN, **cause)
+            if row is None:
+                known = select(SLOTS).where(SLOTS.c.slot == claim.slot)
+                ended = connection.execute(known).one()
+                failed = ended.state == SlotState.FAILED and ended.attempt == claim.attempt
                 return SlotState.FAILED if failed else SlotState.OPEN
             close_attempt(
                 connection,
@@ -292,16 +300,18 @@ class SlotTable:
                 **cause,
             )
             maybe_break(connection, study, failure, budget.breaker_failures)
-            row = self._slot_row(connection, claim)
             broken = row.broken + (0 if is_hopeless(failure) else 1)
             diverged = failure.error == DIVERGED
             if is_hopeless(failure) or (not diverged and broken < budget.max_attempts):
                 set_state(connection, claim.slot, SlotState.OPEN, broken=broken)
                 return SlotState.OPEN
             reason = f"{failure.error}: {failure.message}"
-            set_state(connection, claim.slot, SlotState.FAILED, broken=broken, reason=reason)
-            trial_rows.set_user_attributes(connection, claim.trial_id, {trial_rows.FAILED: reason})
-            trial_rows.finish_trial(connection, claim.trial_id, TrialState.FAIL, None)
+            attributes = {trial_rows.FAILED: reason}
+            execute_together(
+                connection,
+                leaving(claim.slot, SlotState.FAILED, broken=broken, reason=reason),
+                *trial_rows.finishing(claim.trial_id, TrialState.FAIL, None, attributes),
+            )
             return SlotState.FAILED
 
     def _open_replicates(
@@ -321,25 +331,14 @@ class SlotTable:
 
     def _begin_end(
         self, connection: Connection, claim: Claim, outcome: AttemptOutcome, **equal: str
-    ) -> bool:
-        """Return whether the attempt is to be ended; False when it has ended in this very way."""
+    ) -> Row[Any] | None:
+        """Return the slot whose attempt is to end; None when it has ended in this very way."""
         try:
-            renew(connection, self._storage, claim, self._lease_s)
+            return renew(connection, self._storage, claim, self._lease_s)
         except LeaseLost:
             if has_ended(connection, claim, outcome, **equal):
-                return False
+                return None
             raise
-        return True
-
-    def _end(
-        self, connection: Connection, claim: Claim, state: SlotState, outcome: AttemptOutcome
-    ) -> Row[Any] | None:
-        """Return the slot that was ended; None when it had been before."""
-        if not self._begin_end(connection, claim, outcome):
-            return None
-        close_attempt(connection, self._storage, claim.slot, claim.attempt, outcome)
-        set_state(connection, claim.slot, state)
-        return self._slot_row(connection, claim)
 
     def _of_study(self, column: Column[str]) -> Label[str]:
         """Return a column of the study, as an expression in statements about its slots."""
@@ -362,9 +361,6 @@ class SlotTable:
             usage = usage_of(connection, self._storage.now(), self._study)
             return StudyState.CAPPED if usage.exhausted else state
         return state
-
-    def _slot_row(self, connection: Connection, claim: Claim) -> Row[Any]:
-        return connection.execute(select(SLOTS).where(SLOTS.c.slot == claim.slot)).one()
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -16,7 +16,9 @@ from typing import Any
 from optuna.distributions import FloatDistribution, distribution_to_json
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Select, Table, func, select
+from sqlalchemy import Connection, Insert, Select, Table, Update, func, select
+
+from wconv_sweep.storage.together import execute_together
 
 _STUDIES: Table = models.StudyModel.__table__
 _TRIALS: Table = models.TrialModel.__table__
@@ -137,21 +139,44 @@ def finish_trial(
     connection: Connection, trial_id: int, state: TrialState, value: float | None
 ) -> None:
     """End a running trial, with its objective where it has one."""
+    execute_together(connection, *finishing(trial_id, state, value))
+
+
+def finishing(
+    trial_id: int,
+    state: TrialState,
+    value: float | None,
+    user_attributes: Mapping[str, object] | None = None,
+) -> list[Insert | Update]:
+    """Return the changes that end a running trial, for `execute_together`.
+
+    Args:
+        trial_id: of the trial.
+        state: it ends in.
+        value: of the objective; None where it has none.
+        user_attributes: that it does not have yet.
+    """
+    changes: list[Insert | Update] = [
+        _TRIALS.update()
+        .where(_TRIALS.c.trial_id == trial_id)
+        .values(state=state, datetime_complete=_now())
+    ]
     if value is not None:
         assert math.isfinite(value)
-        connection.execute(
-            _VALUES.insert().values(
+        changes.append(
+            _VALUES.insert()
+            .inline()
+            .values(
                 trial_id=trial_id,
                 objective=0,
                 value=value,
                 value_type=models.TrialValueModel.TrialValueType.FINITE,
             )
         )
-    connection.execute(
-        _TRIALS.update()
-        .where(_TRIALS.c.trial_id == trial_id)
-        .values(state=state, datetime_complete=_now())
-    )
+    if user_attributes:
+        rows = _attribute_rows(trial_id, user_attributes)
+        changes.append(_USER_ATTRIBUTES.insert().inline().values(rows))
+    return changes
 
 
 def restart_trial(connection: Connection, trial_id: int) -> None:
@@ -172,13 +197,14 @@ def _set_attributes(
     connection: Connection, table: Table, trial_id: int, attributes: Mapping[str, object]
 ) -> None:
     if attributes:
-        connection.execute(
-            table.insert(),
-            [
-                {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-                for key, value in attributes.items()
-            ],
-        )
+        connection.execute(table.insert(), _attribute_rows(trial_id, attributes))
+
+
+def _attribute_rows(trial_id: int, attributes: Mapping[str, object]) -> list[dict[str, object]]:
+    return [
+        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+        for key, value in attributes.items()
+    ]
 
 
 def _count_trials(connection: Connection, study_id: int) -> int:
