@@ -72,9 +72,13 @@ class Progress:
 def save(spec: TrialSpec, state: TrainingState, progress: Progress) -> None:
     """Replace the trial's checkpoint by one that stands at `progress`.
 
-    Readers see the old checkpoint or the new one, never a part of it, also after a power cut.
+    Readers see the old checkpoint or the new one, never a part of it, also after a power cut. One
+    that stands further stays: an attempt that was frozen until its successor had the trial must
+    not take back what that has done since.
     """
     folder = spec.checkpoint_folder
+    if _is_behind(spec, progress):
+        return
     folder.mkdir(parents=True, exist_ok=True)
     # Unique, since the attempt before may not know yet that it has lost the trial.
     temporary = folder / f"{_TEMPORARY}{secrets.token_hex(4)}"
@@ -150,11 +154,26 @@ def load_weights(spec: TrialSpec) -> dict[str, Tensor]:
     return weights
 
 
-def _read(spec: TrialSpec) -> dict[str, Any]:
+def _is_behind(spec: TrialSpec, progress: Progress) -> bool:
+    """Tell whether a checkpoint of this trial stands further; one that is unusable does not."""
+    if not (spec.checkpoint_folder / CHECKPOINT_FILE).exists():
+        return False
+    try:
+        there = _read(spec, mapped=True)
+    except CheckpointError:
+        return False
+    stands = len(there["reports"]), there["step"]
+    return bool(stands > (len(progress.reports), progress.step))
+
+
+def _read(spec: TrialSpec, *, mapped: bool = False) -> dict[str, Any]:
+    """Return what a checkpoint holds; the tensors stay in the file if it is to be mapped."""
     path = spec.checkpoint_folder / CHECKPOINT_FILE
     try:
         # On the CPU: the states below move what belongs to the model's device, and nothing else.
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        content: dict[str, Any] = torch.load(
+            path, map_location="cpu", weights_only=True, mmap=mapped
+        )
         version, trial = content.get("format", 1), content["trial"]
     except Exception as error:
         # Without the text: torch's ends with advice on how to execute what it refused to.

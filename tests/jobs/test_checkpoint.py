@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.jobs.trials import Recorder, denoising, same_state, saved
-from wconv_jobs.channel import Verdict
+from wconv_jobs.channel import Report, Verdict
 from wconv_jobs.errors import CheckpointError
 from wconv_jobs.training import train
 
@@ -88,6 +88,20 @@ def test_a_checkpoint_is_replaced_by_a_rename(
     # Who had opened the old one still reads all of it.
     with reader:
         assert len(torch.load(reader, weights_only=True)["reports"]) == 1
+    assert len(saved(tmp_path)["reports"]) == 3
+
+
+def test_an_attempt_that_wakes_up_late_takes_nothing_back(tmp_path: Path) -> None:
+    class Overtaken(Recorder):
+        """Hears of the first epoch while another attempt trains the trial to its end."""
+
+        def __call__(self, report: Report) -> Verdict:
+            if report.epoch == 1:
+                train(denoising(tmp_path), Recorder())
+            return super().__call__(report)
+
+    train(denoising(tmp_path), Overtaken({2: Verdict.STOP}))
+
     assert len(saved(tmp_path)["reports"]) == 3
 
 
