@@ -5,14 +5,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test test-fast lint slurm docs bench clean browser
+.PHONY: quickstart test test-fast lint slurm docs bench screenshots clean browser
 
 quickstart: .venv/.for-run
 	$(BIN)/wconv-sweep launch --cluster local --study quickstart
 
-# The quick checks come first: a mistake shows within a minute.
+# The quick checks come first: a mistake shows within a minute. The slow ones wait much of their
+# time, for SLURM and for leases, so two files at once take little more time than one.
 test: lint test-fast slurm browser
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 	$(MAKE) docs
 
 test-fast: .venv/.for-tests
@@ -35,6 +36,10 @@ bench: .venv/.for-tests
 	$(BIN)/python -m tests.benchmarks.slurm_launch
 	$(BIN)/python -m tests.benchmarks.storage
 	$(BIN)/python -m tests.benchmarks.search
+
+# The pictures of the documentation, from a real study.
+screenshots: .venv/.for-tests browser
+	$(BIN)/python -m tests.screenshots
 
 clean:
 	rm -rf .venv build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
