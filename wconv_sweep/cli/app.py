@@ -200,8 +200,8 @@ def report_command(
 
     Example: wconv-sweep report --format tex > tables.tex
     """
-    from wconv_sweep.cli.report_formats import render
     from wconv_sweep.results.report import report
+    from wconv_sweep.results.report_formats import render
     from wconv_sweep.storage.storage import choose_url, open_storage
 
     opened = open_storage(choose_url(storage, runs))
