@@ -27,6 +27,8 @@ from wconv_sweep.slots.stages import add_ablation
 from wconv_sweep.storage.storage import Storage, choose_url, create_storage
 from wconv_sweep.storage.tables import Stage
 
+pytestmark = pytest.mark.slow  # all need a page, whose pictures take a second or two
+
 HOSTILE = "</p><script>document.title='broken into'</script><img src='http://example.org/x'> & \""
 
 _ASK = """<!DOCTYPE html><meta charset="utf-8">
@@ -284,7 +286,6 @@ def test_the_command_writes_the_page_once(
     assert path.read_text("utf-8") == page
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width_px", [1280, 375])
 def test_a_browser_shows_it_on_desktop_and_phone_in_light_and_dark(
