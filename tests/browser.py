@@ -23,7 +23,9 @@ def browser() -> str:
 
 def text_of_page(url: str, folder: Path) -> str:
     """Return what a page says once its scripts have run, one text after the other."""
-    content = re.sub(r"<(style|script)[^>]*>.*?</\1>", "", _dom(url, folder), flags=re.DOTALL)
+    content = re.sub(
+        r"<(style|script)[^>]*>.*?</\1>", "", dom_of_page(url, folder), flags=re.DOTALL
+    )
     return unescape(re.sub(r"(\s*<[^>]+>\s*)+", " | ", content))
 
 
@@ -44,8 +46,19 @@ def picture_of_page(
     _run([*options, size, f"--screenshot={path}", url], path.parent)
 
 
-def _dom(url: str, folder: Path) -> str:
-    return _run(["--dump-dom", url], folder)
+def dom_of_page(url: str, folder: Path, *, dark: bool = False, port: int | None = None) -> str:
+    """Return a page as HTML once its scripts have run.
+
+    Args:
+        url: of the page.
+        folder: for what the browser keeps.
+        dark: ask for the page's dark colours.
+        port: where on this machine every host of the world seems to be, to see who is asked.
+    """
+    options = ["--blink-settings=preferredColorScheme=0"] if dark else []
+    if port is not None:
+        options.append(f"--host-resolver-rules=MAP * 127.0.0.1:{port}")
+    return _run([*options, "--dump-dom", url], folder)
 
 
 def _run(arguments: list[str], folder: Path) -> str:
@@ -55,6 +68,9 @@ def _run(arguments: list[str], folder: Path) -> str:
             "--headless=new",
             "--no-sandbox",  # it refuses to run for root with one
             "--disable-gpu",
+            "--disable-background-networking",  # it asks for the time and for news of itself
+            "--disable-component-update",
+            "--disable-features=NetworkTimeServiceQuerying",
             f"--user-data-dir={folder / 'browser'}",
             f"--virtual-time-budget={_BUDGET_MS}",
             *arguments,

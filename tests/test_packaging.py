@@ -85,6 +85,9 @@ def test_the_installed_wheel_runs_the_quickstart_from_an_empty_folder(
     assert "15 trials complete, 0 failed" in ended.stdout
     assert ended.stderr == ""
     assert {path.name for path in tmp_path.iterdir()} == {"wconv_runs"}
+    page = [program, "report", "--html", "report.html"]
+    subprocess.run(page, cwd=tmp_path, env=environment, capture_output=True, check=True)
+    assert "fresh seeds" in (tmp_path / "report.html").read_text("utf-8")
 
 
 @pytest.mark.slow

@@ -1,13 +1,17 @@
 """An exported density is read back as it was found, and nothing else is taken for one."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from wconv_kernels import DensityError, fold, load_density, replace_convolutions
+from wconv_kernels import DensityError, load_density
+
+README = Path(__file__).parents[2] / "README.md"
 
 TWO = [
     {"study": "small", "architecture": "dncnn", "kernel_size": 3, "density": [0.7]},
@@ -60,12 +64,21 @@ def test_what_is_no_export_is_refused_by_name(tmp_path: Path, text: str, problem
     assert str(path) in str(caught.value)
 
 
-def test_the_five_lines_of_the_readme_apply_it_to_a_network(tmp_path: Path) -> None:
-    path = written(tmp_path, json.dumps(TWO[:1]))
+def test_the_five_lines_of_the_readme_apply_it_to_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    (block,) = [each for each in blocks if "load_density" in each]
+    (tmp_path / "densities.yaml").write_text(
+        json.dumps([TWO[0] | {"study": "quickstart"}]), "utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
     model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 1, 3, padding=1))
     image = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    before = model(image)
 
-    replace_convolutions(model, load_density(path))
-    plain = fold(model)
+    names: dict[str, Any] = {"model": model}
+    exec(block, names)
 
-    assert torch.equal(model(image), plain(image))
+    assert not torch.equal(model(image), before)
+    assert torch.equal(model(image), names["plain"](image))

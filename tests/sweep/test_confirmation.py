@@ -9,10 +9,11 @@ from tests.sweep.searching import Searcher, launched, study_of
 from wconv_jobs.channel import Broken
 from wconv_sweep.cli import console
 from wconv_sweep.cli.confirmation_view import confirmation_line, confirmation_table
-from wconv_sweep.cli.report_tables import notes, tables
 from wconv_sweep.evidence.status import read_status
 from wconv_sweep.results.export import CLAIM, export
 from wconv_sweep.results.report import report
+from wconv_sweep.results.report_notes import notes
+from wconv_sweep.results.report_tables import tables
 from wconv_sweep.slots.leases import Claim
 from wconv_sweep.slots.stages import add_ablation
 from wconv_sweep.storage.storage import Storage

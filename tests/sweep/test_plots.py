@@ -117,7 +117,9 @@ def test_files_are_written_whole_and_replaced_only_by_force(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_real_study_is_exported_with_pictures(sweep: Sweep, study_file: StudyFile) -> None:
+def test_a_real_study_is_exported_with_pictures_and_shown_on_a_page(
+    sweep: Sweep, study_file: StudyFile
+) -> None:
     path = study_file(budget={"trials": 4}, confirm=None)
     sweep.run("launch", "--cluster", "local", "--study", str(path))
     text = sweep.run("export", "--plots", "pictures")
@@ -126,7 +128,13 @@ def test_a_real_study_is_exported_with_pictures(sweep: Sweep, study_file: StudyF
     sweep.run("export", "--plots", "pictures", "--force")
     again = {path.name: path.read_bytes() for path in (sweep.folder / "pictures/tiny").iterdir()}
 
+    sweep.run("report", "--html", "report.html")
+    page = (sweep.folder / "report.html").read_text("utf-8")
+
     assert text.startswith("- study: tiny")
     assert first.keys() == {f"{name}.{form}" for name in NAMES for form in ("png", "svg")}
     assert "density.png: exists already" in refused
     assert again == first
+    assert page.count('src="data:image/svg+xml;base64,') == len(NAMES)
+    assert "Best observed single run; not confirmed on fresh seeds." in page
+    assert "<dd>4 of 4 ended</dd>" in page

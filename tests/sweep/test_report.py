@@ -16,11 +16,12 @@ from sqlalchemy import update
 
 from tests.sweep.tiny import TINY
 from wconv_sweep.cli import app as cli
-from wconv_sweep.cli.report_formats import render
-from wconv_sweep.cli.report_tables import notes, tables
 from wconv_sweep.errors import StudyError
 from wconv_sweep.results.export import CLAIM
 from wconv_sweep.results.report import report
+from wconv_sweep.results.report_formats import render
+from wconv_sweep.results.report_notes import notes
+from wconv_sweep.results.report_tables import tables
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.slots import Claim, SlotTable
 from wconv_sweep.slots.studies import create_or_extend
@@ -549,7 +550,7 @@ def test_a_report_without_a_result_says_so(studies: Studies, storage: Storage) -
 @pytest.mark.slow
 def test_the_report_loads_neither_torch_nor_optuna() -> None:
     code = (
-        "import sys, wconv_sweep.cli.report_formats\n"
+        "import sys, wconv_sweep.results.report_formats\n"
         "print(sorted({'torch', 'optuna', 'submitit'} & sys.modules.keys()))"
     )
 

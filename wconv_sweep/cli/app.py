@@ -6,20 +6,22 @@ Exit status: 0 done, 1 the sweep failed, 2 wrong usage or configuration, 130 int
 import contextlib
 import sys
 from importlib.metadata import version
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from wconv_sweep.cli import clusters as cli_clusters
 from wconv_sweep.cli import db as cli_db
+from wconv_sweep.cli import export as cli_export
 from wconv_sweep.cli import launch as cli_launch
 from wconv_sweep.cli import logs as cli_logs
+from wconv_sweep.cli import report as cli_report
 from wconv_sweep.cli import simulate as cli_simulate
 from wconv_sweep.cli import studies as cli_catalogue
 from wconv_sweep.cli.options import (
     DEFAULT_RUNS,
     Json,
+    MaybeStudyName,
     Runs,
     StorageUrl,
     StudyName,
@@ -47,11 +49,6 @@ app.command("launch")(cli_launch.launch_command)
 app.command("resume")(cli_launch.resume_command)
 app.command("stop")(cli_launch.stop_command)
 app.command("logs")(cli_logs.logs_command)
-
-MaybeStudyName = Annotated[
-    str | None, typer.Option("--study", help="Name of one study; all of the storage if left out.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -140,73 +137,8 @@ def retry_command(
 app.command("simulate")(cli_simulate.simulate_command)
 
 
-@app.command("export")
-def export_command(
-    study: MaybeStudyName = None,
-    form: Annotated[
-        Literal["yaml", "json"], typer.Option("--format", help="How to print it.")
-    ] = "yaml",
-    plots: Annotated[
-        Path | None,
-        typer.Option(file_okay=False, help="Folder for pictures of each study, PNG and SVG."),
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            file_okay=False, help="Folder for the trained network of each study, folded."
-        ),
-    ] = None,
-    force: Force = False,
-    storage: StorageUrl = None,
-    runs: Runs = DEFAULT_RUNS,
-) -> None:
-    """Print the best density per architecture.
-
-    Plain convolution stands beside it.
-
-    Example: wconv-sweep export > densities.yaml
-    """
-    from wconv_sweep.results.export import export, render, with_result
-    from wconv_sweep.storage.storage import choose_url, open_storage
-
-    with contextlib.closing(open_storage(choose_url(storage, runs))) as opened:
-        text = render(export(opened, study), form)
-        for status in with_result(opened, study) if plots or weights else []:
-            # Imported here: matplotlib and torch take their time.
-            from wconv_sweep.results.export_plots import plot_files
-            from wconv_sweep.results.export_weights import weight_files
-            from wconv_sweep.results.output_files import write_files
-
-            files = plot_files(opened, status, plots) if plots else {}
-            files |= weight_files(opened, status, weights) if weights else {}
-            write_files(files, force=force)
-            for path in files:
-                print(f"written: {path}", file=sys.stderr)
-    print(text, end="")
-
-
-@app.command("report")
-def report_command(
-    study: MaybeStudyName = None,
-    form: Annotated[
-        Literal["md", "tex", "csv"], typer.Option("--format", help="How to print it.")
-    ] = "md",
-    storage: StorageUrl = None,
-    runs: Runs = DEFAULT_RUNS,
-) -> None:
-    """Print the tables of the paper, ours beside its values.
-
-    Studies that it does not have follow in tables of their own.
-
-    Example: wconv-sweep report --format tex > tables.tex
-    """
-    from wconv_sweep.cli.report_formats import render
-    from wconv_sweep.results.report import report
-    from wconv_sweep.storage.storage import choose_url, open_storage
-
-    opened = open_storage(choose_url(storage, runs))
-    print(render(report(opened, study), form), end="")
-    opened.close()
+app.command("export")(cli_export.export_command)
+app.command("report")(cli_report.report_command)
 
 
 @app.command("dashboard")

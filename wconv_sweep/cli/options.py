@@ -13,7 +13,9 @@ from wconv_sweep.run_folder import DEFAULT_RUNS
 
 __all__ = [
     "DEFAULT_RUNS",
+    "Force",
     "Json",
+    "MaybeStudyName",
     "Runs",
     "Settings",
     "StorageUrl",
@@ -25,6 +27,9 @@ __all__ = [
 
 Study = Annotated[str, typer.Option(help="A shipped study by name, or a file ending in .yaml.")]
 StudyName = Annotated[str, typer.Option(help="Name of a study that was launched.")]
+MaybeStudyName = Annotated[
+    str | None, typer.Option("--study", help="Name of one study; all of the storage if left out.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -43,6 +48,7 @@ StorageUrl = Annotated[
     ),
 ]
 Runs = Annotated[Path, typer.Option(help="Folder of all runs: checkpoints, logs, the database.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 

@@ -84,6 +84,7 @@ def _arm(confirmation: Confirmation, arm: Arm) -> dict[str, Any]:
     return {
         "label": arm.label,
         "density": list(arm.density),
+        "replicates": sorted(arm.runs),
         "trials": [row.trial for _, row in sorted(arm.runs.items())],
         "failed": arm.failed,
         "metrics": metrics,

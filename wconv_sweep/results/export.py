@@ -10,9 +10,10 @@ from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.findings import confirmation_json, pruning_json, surrogate_json
 from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.evidence.status import StudyStatus, read_status, study_names
+from wconv_sweep.results.export_tables import comma_separated, markdown, tex
 from wconv_sweep.storage.storage import Storage
 
-Format = Literal["yaml", "json"]
+Format = Literal["yaml", "json", "csv", "md", "tex"]
 
 CLAIM = "best observed single run; not confirmed on fresh seeds"
 
@@ -45,10 +46,30 @@ def with_result(storage: Storage, study: str | None) -> list[StudyStatus]:
     return found
 
 
+def named_density(status: StudyStatus, result: StudyResult) -> tuple[float, ...]:
+    """Return the density that fresh seeds have named, before that the best observed one."""
+    confirmation = status.confirmation
+    named = confirmation.named if confirmation else None
+    return (result.best.density or ()) if named is None else named.density
+
+
+def claim_of(status: StudyStatus) -> str:
+    """Return what may be said of that density, in a sentence."""
+    confirmation = status.confirmation
+    return confirmation.claim if confirmation and confirmation.named else CLAIM
+
+
 def render(entries: Sequence[dict[str, Any]], form: Format) -> str:
-    """Return the entries as text that ends with a newline."""
+    """Return the entries as text that ends with a newline.
+
+    yaml and json hold everything, csv a line per density and metric in full precision; md and tex
+    are tables to read.
+    """
     if form == "json":
         return json.dumps(list(entries), indent=2) + "\n"
+    if form != "yaml":
+        writers = {"csv": comma_separated, "md": markdown, "tex": tex}
+        return writers[form](entries)
     return yaml.safe_dump(list(entries), sort_keys=False, allow_unicode=True)
 
 
@@ -57,13 +78,12 @@ def _entry(status: StudyStatus, result: StudyResult) -> dict[str, Any]:
     metric = config.objective.metric
     confirmation = status.confirmation
     named = confirmation.named if confirmation else None
-    density = result.best.density if named is None else named.density
     return {
         "study": config.study,
         "architecture": config.model.name,
         "kernel_size": config.kernel_size,
-        "density": list(density or ()),
-        "claim": confirmation.claim if confirmation and named else CLAIM,
+        "density": list(named_density(status, result)),
+        "claim": claim_of(status),
         "objective": {"metric": metric, "direction": config.direction},
         "best": _trial(result.best),
         "plain": _trial(result.plain) if result.plain else None,

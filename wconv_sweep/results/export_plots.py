@@ -12,6 +12,7 @@ from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.evidence.status import StudyStatus
 from wconv_sweep.evidence.surrogate import fit
 from wconv_sweep.results import plots
+from wconv_sweep.results.export import named_density
 from wconv_sweep.slots.studies import place_of
 from wconv_sweep.storage import trial_rows
 from wconv_sweep.storage.storage import Storage
@@ -21,14 +22,17 @@ MIN_FITTED = 3
 """Completed trials below which no response is drawn."""
 
 
+def figures_of(storage: Storage, status: StudyStatus) -> dict[str, Figure]:
+    """Return the pictures of a study that has a result, by name."""
+    assert status.result is not None
+    return dict(_figures(storage, status, status.result))
+
+
 def plot_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Path, bytes]:
     """Return the pictures of a study that has a result, as the content of files."""
-    result = status.result
-    assert result is not None
-    figures = dict(_figures(storage, status, result))
     return {
         path: plots.render(figure, form)
-        for name, figure in figures.items()
+        for name, figure in figures_of(storage, status).items()
         for path, form in plots.file_names(folder / status.study, name).items()
     }
 
@@ -37,8 +41,7 @@ def _figures(
     storage: Storage, status: StudyStatus, result: StudyResult
 ) -> Iterator[tuple[str, Figure]]:
     study, best = status.study, result.best
-    assert best.density is not None
-    yield "density", plots.kernel_figure(best.density, study)
+    yield "density", plots.kernel_figure(named_density(status, result), study)
     completed = _completed(status)
     trials = _trials(status, result, completed)
     if len(completed) >= MIN_FITTED:
@@ -65,7 +68,7 @@ def _figures(
     confusion = place_of(storage, study).folder.trial(best.trial or 0) / CONFUSION_FILE
     if confusion.is_file():
         counts = np.loadtxt(confusion, delimiter=",", dtype=np.int64, ndmin=2)
-        yield "confusion", plots.confusion_figure(counts, f"{study}, best density, test part")
+        yield "confusion", plots.confusion_figure(counts, f"{study}, best single run, test part")
 
 
 def _completed(status: StudyStatus) -> list[TrialRow]:
@@ -86,12 +89,12 @@ def _trials(status: StudyStatus, result: StudyResult, completed: list[TrialRow])
         metric=status.config.objective.metric,
         direction=status.config.direction,
         plain=result.plain.value if result.plain else None,
-        best=tuple(result.best.density or ()),
+        best=named_density(status, result),
     )
 
 
 def _highlighted(result: StudyResult) -> dict[str, str]:
-    shown = {str(result.best.trial): "best density"}
+    shown = {str(result.best.trial): "best single run"}
     if result.plain is not None and result.plain.trial != result.best.trial:
         shown[str(result.plain.trial)] = "plain convolution"
     return shown

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
 from wconv_sweep.evidence.surrogate import Surrogate
@@ -23,6 +23,7 @@ from wconv_sweep.evidence.surrogate import Surrogate
 # Shape letters: K kernel size, C coefficients, N trials, P points.
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#666666"  # told apart by all eyes, and in grey
+FAINT = "#bbbbbb"
 DPI = 150
 _SIZE_IN = (6.4, 4.2)
 _POINTS = 201
@@ -101,7 +102,7 @@ def learning_figure(
         axes.plot(
             epochs,
             [curve[epoch] for epoch in epochs],
-            color=colours.get(name, "#bbbbbb"),
+            color=colours.get(name, FAINT),
             linewidth=2.0 if name in highlighted else 0.8,
             zorder=3 if name in highlighted else 2,
             label=highlighted.get(name),
@@ -131,7 +132,7 @@ def cost_figure(
     axes = figure.subplots()
     spent = np.cumsum(hours_N)
     accumulate = np.maximum if trials.direction == "maximize" else np.minimum
-    axes.plot(spent, value_N, "o", color="#bbbbbb", markersize=4, label="a trial")
+    axes.plot(spent, value_N, "o", color=FAINT, markersize=4, label="a trial")
     axes.step(
         spent,
         accumulate.accumulate(value_N),
@@ -141,6 +142,8 @@ def cost_figure(
     )
     if trials.plain is not None:
         axes.axhline(trials.plain, color=ORANGE, linestyle="--", label="plain convolution")
+    if unit == "trials":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(unit)
     axes.set_ylabel(f"{trials.metric}, validation part")
     axes.legend(frameon=False, fontsize="small")
@@ -215,7 +218,8 @@ def _response_map(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
     axes.set_xlabel("density_1 (outer)")
     axes.set_ylabel("density_2 (inner)")
     axes.legend(fontsize="small")
-    figure.colorbar(filled, ax=axes, label=f"{trials.metric}, expected on the validation part")
+    label = f"{trials.metric}, expected on the validation part"
+    figure.colorbar(filled, ax=axes, label=label, format=ScalarFormatter(useOffset=False))
     figure.suptitle(title)
     return figure
 

@@ -1,6 +1,6 @@
 """What the studies of a storage have found, each beside the row of the paper that it repeats."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -202,18 +202,23 @@ def report(storage: Storage, study: str | None) -> list[Comparison]:
         StudyError: there is no such study, or nothing has completed yet.
     """
     names = [study] if study else study_names(storage)
-    found = [read_status(storage, name) for name in names]
-    compared = [
-        Comparison(status, result, _published(status.config))
-        for status in found
-        if (result := _result(status)) is not None
-    ]
+    compared = compare([read_status(storage, name) for name in names])
     if not compared:
         what = f"study {study}" if study else storage.name
         raise StudyError(
             f"{what}: no trial has completed yet, so there is nothing to report. "
             "`wconv-sweep status` shows the progress."
         )
+    return compared
+
+
+def compare(statuses: Sequence[StudyStatus]) -> list[Comparison]:
+    """Return those of some studies that have a completed trial, in the order of a report."""
+    compared = [
+        Comparison(status, result, _published(status.config))
+        for status in statuses
+        if (result := _result(status)) is not None
+    ]
     return sorted(compared, key=_place)
 
 

@@ -1,0 +1,43 @@
+"""The same picture for a dark page: ink becomes light, what is coloured keeps its colour."""
+
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from wconv_sweep.results.plots import BLUE, FAINT, GREY, ORANGE
+
+INK, PAPER = "#e6e8eb", "#1b1f25"
+_LIGHTER = {BLUE: "#5cb8f0", ORANGE: "#ff9a4d", GREY: "#aab0b8", FAINT: "#5c636d"}
+
+
+def in_the_dark(figure: Figure) -> Figure:
+    """Turn a figure of `plots` into one for a dark page, and return it."""
+    # Numbers inside a heat map stand on its colours, which do not change.
+    kept = {text for axes in figure.axes for text in axes.texts}
+    for text in figure.findobj(Text):
+        if text not in kept:
+            text.set_color(INK)
+    for axes in figure.axes:
+        _draw_with_ink(axes)
+        legend = axes.get_legend()
+        if legend is not None:
+            legend.get_frame().set(facecolor=PAPER, edgecolor=INK)
+    return figure
+
+
+def transparent(figure: Figure) -> Figure:
+    """Let the page show through a figure, and return it."""
+    figure.patch.set_alpha(0.0)
+    for axes in figure.axes:
+        axes.patch.set_alpha(0.0)
+    return figure
+
+
+def _draw_with_ink(axes: Axes) -> None:
+    for spine in axes.spines.values():
+        spine.set_edgecolor(INK)
+    axes.tick_params(colors=INK, which="both")
+    legend = axes.get_legend()
+    for line in [*axes.lines, *(legend.get_lines() if legend else ())]:
+        line.set_color(_LIGHTER.get(to_hex(line.get_color()), line.get_color()))

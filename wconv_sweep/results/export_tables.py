@@ -1,0 +1,241 @@
+"""An export as tables: one to read, in Markdown or LaTeX, and one to compute with, as CSV."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from wconv_sweep.amounts import amount, interval, title
+from wconv_sweep.results.text_tables import (
+    Column,
+    Table,
+    markdown_table,
+    tex_escaped,
+    tex_table,
+)
+
+Entry = Mapping[str, Any]
+
+_CSV_COLUMNS = (
+    "study",
+    "architecture",
+    "kernel_size",
+    "stage",
+    "label",
+    "named",
+    "density",
+    "metric",
+    "replicates",
+    "seeds",
+    "mean",
+    "sd",
+    "difference",
+    "difference_sd",
+    "level",
+    "interval_low",
+    "interval_high",
+    "bootstrap_low",
+    "bootstrap_high",
+    "verdict",
+)
+
+
+def markdown(entries: Sequence[Entry]) -> str:
+    """Return the best densities, then the scores of each study, as Markdown."""
+    parts = [f"## {table.title}\n\n{markdown_table(table)}\n" for table in _tables(entries)]
+    parts.append(
+        "## What may be said\n\n" + "".join(f"* {line}\n" for line in _sentences(entries))
+    )
+    return "\n".join(parts)
+
+
+def tex(entries: Sequence[Entry]) -> str:
+    """Return the same as a fragment of LaTeX for \\input that needs no package."""
+    items = "".join(f"  \\item {tex_escaped(line)}\n" for line in _sentences(entries))
+    parts = [tex_table(table) for table in _tables(entries)]
+    return "\n".join([*parts, f"\\begin{{itemize}}\n{items}\\end{{itemize}}\n"])
+
+
+def comma_separated(entries: Sequence[Entry]) -> str:
+    """Return a line per density and metric, in full precision.
+
+    The stage `search` is that of single runs, `confirm` and `ablation` those of fresh seeds;
+    differences are those to plain convolution.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for entry in entries:
+        of_study = {key: entry[key] for key in ("study", "architecture", "kernel_size")}
+        writer.writerows(of_study | row for row in _runs(entry))
+        writer.writerows(of_study | row for row in _arms(entry))
+    return text.getvalue()
+
+
+# Tables to read --------------------------------------------------------------------------------
+
+
+def _tables(entries: Sequence[Entry]) -> Iterator[Table]:
+    yield _best(entries)
+    for entry in entries:
+        if entry["confirmation"] is not None:
+            yield _scores(entry)
+
+
+def _best(entries: Sequence[Entry]) -> Table:
+    headings = ("study", "architecture", "kernel", "density", "seeds", "metric", "plain")
+    numeric = ("density", "seeds", "plain", "weighted", "difference", "interval")
+    return Table(
+        "Best densities",
+        tuple(
+            Column(name, name in numeric)
+            for name in (*headings, "weighted", "difference", "interval")
+        ),
+        tuple(tuple(_best_cells(entry)) for entry in entries),
+    )
+
+
+def _best_cells(entry: Entry) -> Iterator[str]:
+    size = entry["kernel_size"]
+    metric = f"test_{entry['objective']['metric']}"
+    yield from (entry["study"], entry["architecture"], f"{size}x{size}")
+    yield _density(entry["density"])
+    yield str(entry["seeds"])
+    yield title(metric)
+    confirmation = entry["confirmation"]
+    named = (
+        next((arm for arm in confirmation["candidates"] if arm["named"]), None)
+        if (confirmation)
+        else None
+    )
+    if confirmation is None or named is None:
+        plain = entry["plain"]
+        yield amount(metric, plain["metrics"].get(metric) if plain else None)
+        yield amount(metric, entry["best"]["metrics"].get(metric))
+        yield amount(metric, entry["difference"]["test"], signed=True)
+        yield "-"
+        return
+    for arm in (confirmation["plain"], named):
+        yield amount(metric, arm["metrics"].get(metric, {}).get("mean"))
+    difference = named["metrics"].get(metric, {}).get("difference")
+    yield amount(metric, difference["mean"] if difference else None, signed=True)
+    yield interval(metric, difference["interval"] if difference else None)
+
+
+def _scores(entry: Entry) -> Table:
+    confirmation = entry["confirmation"]
+    headings = ("metric", "network", "density", "seeds", "mean", "sd", "difference", "level")
+    arms = (confirmation["plain"], *confirmation["candidates"], *confirmation["ablation"])
+    metrics = dict.fromkeys(
+        metric for arm in arms for metric in arm["metrics"] if metric.startswith("test_")
+    )
+    return Table(
+        f"{entry['study']}: scores of the test part over fresh seeds",
+        (
+            *(Column(name, numeric=False) for name in headings[:2]),
+            *(
+                Column(name, numeric=True)
+                for name in (*headings[2:], "interval", "bootstrap interval")
+            ),
+        ),
+        tuple(
+            tuple(_score_cells(arm, metric))
+            for metric in metrics
+            for arm in arms
+            if metric in arm["metrics"]
+        ),
+    )
+
+
+def _score_cells(arm: Entry, metric: str) -> Iterator[str]:
+    scores = arm["metrics"][metric]
+    difference = scores.get("difference")
+    yield title(metric).removesuffix(" on the test part")
+    yield arm["label"] + (" (named)" if arm.get("named") else "")
+    yield _density(arm["density"])
+    yield str(scores["seeds"])
+    yield amount(metric, scores["mean"])
+    yield amount(metric, scores["sd"])
+    yield amount(metric, difference["mean"] if difference else None, signed=True)
+    yield f"{100 * difference['level']:.4g} %" if difference else "-"
+    for key in ("interval", "bootstrap_interval"):
+        yield interval(metric, difference[key] if difference else None)
+
+
+def _sentences(entries: Sequence[Entry]) -> Iterator[str]:
+    for entry in entries:
+        sentence = f"{entry['study']}: {entry['claim']}."
+        confirmation = entry["confirmation"]
+        if confirmation is not None:
+            seeds = confirmation["seeds"]
+            numbers = ", ".join(map(str, seeds["replicates"])) or "none yet"
+            sentence += f" Replicates of seed {seeds['study_seed']}: {numbers}."
+        yield sentence
+
+
+# Rows to compute with --------------------------------------------------------------------------
+
+
+def _runs(entry: Entry) -> Iterator[dict[str, Any]]:
+    for label in ("plain", "best"):
+        run = entry[label]
+        if run is None:
+            continue
+        for metric, value in sorted(run["metrics"].items()):
+            yield {
+                "stage": "search",
+                "label": label,
+                "density": _joined(run["density"]),
+                "metric": metric,
+                "seeds": 1,
+                "mean": value,
+            }
+
+
+def _arms(entry: Entry) -> Iterator[dict[str, Any]]:
+    confirmation = entry["confirmation"]
+    if confirmation is None:
+        return
+    arms = [("confirm", confirmation["plain"])]
+    arms += [("confirm", arm) for arm in confirmation["candidates"]]
+    arms += [("ablation", arm) for arm in confirmation["ablation"]]
+    for stage, arm in arms:
+        for metric, scores in arm["metrics"].items():
+            yield {
+                "stage": stage,
+                "label": arm["label"],
+                "named": "yes" if arm.get("named") else "",
+                "density": _joined(arm["density"]),
+                "metric": metric,
+                "replicates": _joined(arm["replicates"]),
+                "seeds": scores["seeds"],
+                "mean": scores["mean"],
+                "sd": scores["sd"],
+                **_difference(scores.get("difference")),
+            }
+
+
+def _difference(difference: Entry | None) -> dict[str, Any]:
+    if difference is None:
+        return {}
+    low, high = difference["interval"] or (None, None)
+    bootstrap_low, bootstrap_high = difference["bootstrap_interval"] or (None, None)
+    return {
+        "difference": difference["mean"],
+        "difference_sd": difference["sd"],
+        "level": difference["level"],
+        "interval_low": low,
+        "interval_high": high,
+        "bootstrap_low": bootstrap_low,
+        "bootstrap_high": bootstrap_high,
+        "verdict": difference["verdict"],
+    }
+
+
+def _density(density: Sequence[float]) -> str:
+    text = ", ".join(f"{value:.4g}" for value in density)
+    return text if len(density) == 1 else f"({text})"
+
+
+def _joined(values: Sequence[float]) -> str:
+    return " ".join(repr(value) for value in values)
