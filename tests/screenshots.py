@@ -69,8 +69,8 @@ def take(folder: Path, output: Path, study: str = STUDY) -> None:
     report = folder / "report.html"
     command(folder, "report", "--study", study, "--html", str(report))
     url = report.as_uri()
-    picture_of_page(url, output / "report.png", width_px=1100, height_px=1500)
-    picture_of_page(url, output / "report_dark.png", width_px=1100, height_px=1500, dark=True)
+    picture_of_page(url, output / "report.png", width_px=1280, height_px=1500)
+    picture_of_page(url, output / "report_dark.png", width_px=1280, height_px=1500, dark=True)
     picture_of_page(url, output / "report_phone.png", width_px=500, height_px=1000)
 
 
