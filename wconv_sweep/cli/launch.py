@@ -256,7 +256,7 @@ def _show(
 ) -> None:
     from rich.console import Console
 
-    from wconv_sweep.cli import console
+    from wconv_sweep.cli import console, status_view
     from wconv_sweep.evidence.status import read_status
     from wconv_sweep.launching.launch import follow as follow_study
     from wconv_sweep.launching.launch import stop_and_wait
@@ -270,7 +270,7 @@ def _show(
     if not (not goes_on if follow is None else follow):
         status = read_status(launched.storage, study)
         if as_json:
-            console.print_json(console.status_json(status))
+            console.print_json(status_view.status_json(status))
             return
         if pilots is None:
             what = "nothing left to do" if status.complete else "the GPU-hours are used up"
@@ -280,7 +280,7 @@ def _show(
             out.print(f"Stop it with:    {commands[1]}", markup=False, soft_wrap=True)
         return
     resume = next_command("resume", storage, runs, study)
-    with console.progress(out) as show:
+    with status_view.progress(out) as show:
         try:
             status = follow_study(launched, show)
         except KeyboardInterrupt:
@@ -295,7 +295,7 @@ def _show(
             out.print(f"Go on with: {resume}", markup=False, soft_wrap=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
-        console.print_json(console.status_json(status))
+        console.print_json(status_view.status_json(status))
     elif status.result is None or not status.complete:
         out.print(f"Stopped. Go on with: {resume}", markup=False, soft_wrap=True)
     else:

@@ -14,6 +14,7 @@ from wconv_sweep.run_folder import DEFAULT_RUNS
 __all__ = [
     "DEFAULT_RUNS",
     "Json",
+    "MaybeStudyName",
     "Runs",
     "Settings",
     "StorageUrl",
@@ -25,6 +26,9 @@ __all__ = [
 
 Study = Annotated[str, typer.Option(help="A shipped study by name, or a file ending in .yaml.")]
 StudyName = Annotated[str, typer.Option(help="Name of a study that was launched.")]
+MaybeStudyName = Annotated[
+    str | None, typer.Option("--study", help="Name of one study; all of the storage if left out.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
