@@ -15,6 +15,7 @@ from wconv_sweep.slurm.jobs import (
     job_name,
     jobs_of,
     runs_in,
+    views_of,
 )
 
 
@@ -69,6 +70,23 @@ def test_jobs_of_other_names_are_not_the_studys(box: SlurmBox, jobs: Jobs) -> No
     box.submit("--job-name=wconv-tiny", script="sleep 1000")
 
     assert jobs.view() == SlurmView()
+
+
+@pytest.mark.slow
+def test_one_question_tells_the_jobs_of_several_studies_apart(box: SlurmBox) -> None:
+    first, second = Jobs(box), Jobs(box)
+    first.submit("--hold", count=2)
+    second.submit(script="true")
+    second.await_states(JobState.COMPLETED)
+
+    names = [job_name("tiny", each.uid) for each in (first, second, Jobs(box))]
+    views = views_of(names)
+
+    assert [(len(views[name].alive), len(views[name].ended)) for name in names] == [
+        (2, 0),
+        (0, 1),
+        (0, 0),
+    ]
 
 
 @pytest.mark.slow
@@ -209,7 +227,7 @@ def test_ends_that_the_test_cluster_cannot_bring_about_are_read_from_accountings
         "11|5_[5-6,9%4]|PENDING|0:0|None assigned|Unknown|Unknown",
     ]
 
-    runs = runs_in("\n".join(lines))
+    runs = runs_in("\n".join(f"tiny|{line}" for line in lines))["tiny"]
 
     assert [(run.index, run.state) for run in runs] == [
         ("1", JobState.OUT_OF_MEMORY),

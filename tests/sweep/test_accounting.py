@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 from tests.sweep.test_local_sweep import assert_all_gone, await_status
 from tests.sweep.test_slots import claimed
 from tests.sweep.tiny import TINY, StudyFile, Sweep
-from wconv_sweep.cli.console import status_json
+from wconv_sweep.cli.status_view import status_json
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.accounting import pilot_gpu_hours, trial_gpu_hours, usage_of
 from wconv_sweep.evidence.status import read_status

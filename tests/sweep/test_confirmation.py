@@ -9,6 +9,7 @@ from tests.sweep.searching import Searcher, launched, study_of
 from wconv_jobs.channel import Broken
 from wconv_sweep.cli import console
 from wconv_sweep.cli.confirmation_view import confirmation_line, confirmation_table
+from wconv_sweep.cli.status_view import status_json
 from wconv_sweep.evidence.status import read_status
 from wconv_sweep.results.export import CLAIM, export
 from wconv_sweep.results.report import report
@@ -192,7 +193,7 @@ def test_the_terminal_shows_each_density_with_its_interval(
 def test_status_has_the_confirmation_for_scripts(sqlite_storage: Storage) -> None:
     confirmed(sqlite_storage)
 
-    plain = console.status_json(read_status(sqlite_storage, "tiny"))
+    plain = status_json(read_status(sqlite_storage, "tiny"))
 
     assert plain["confirmation"]["complete"]
     assert plain["confirmation"]["metric"] == "test_psnr_db"

@@ -7,7 +7,7 @@ import optuna
 import pytest
 from sqlalchemy import update
 
-from wconv_sweep.cli.console import status_json, status_view
+from wconv_sweep.cli.status_view import status_json, status_view
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.results import TrialRow, best_of
 from wconv_sweep.evidence.status import read_status

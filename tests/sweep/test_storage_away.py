@@ -23,7 +23,7 @@ from tests.sweep.test_local_sweep import (
     until,
 )
 from tests.sweep.tiny import StudyFile, Sweep
-from wconv_sweep.cli.console import status_json
+from wconv_sweep.cli.status_view import status_json
 from wconv_sweep.errors import StorageError
 from wconv_sweep.evidence.status import read_status
 from wconv_sweep.pilots import agent

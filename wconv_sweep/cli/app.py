@@ -17,11 +17,11 @@ from wconv_sweep.cli import launch as cli_launch
 from wconv_sweep.cli import logs as cli_logs
 from wconv_sweep.cli import report as cli_report
 from wconv_sweep.cli import simulate as cli_simulate
+from wconv_sweep.cli import status as cli_status
 from wconv_sweep.cli import studies as cli_catalogue
 from wconv_sweep.cli.options import (
     DEFAULT_RUNS,
     Json,
-    MaybeStudyName,
     Runs,
     StorageUrl,
     StudyName,
@@ -48,6 +48,7 @@ app.add_typer(cli_db.db, name="db")
 app.command("launch")(cli_launch.launch_command)
 app.command("resume")(cli_launch.resume_command)
 app.command("stop")(cli_launch.stop_command)
+app.command("status")(cli_status.status_command)
 app.command("logs")(cli_logs.logs_command)
 
 
@@ -67,32 +68,6 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-@app.command("status")
-def status_command(
-    study: MaybeStudyName = None,
-    storage: StorageUrl = None,
-    runs: Runs = DEFAULT_RUNS,
-    as_json: Json = False,
-) -> None:
-    """Show what is going on.
-
-    Example: wconv-sweep status --study quickstart
-    """
-    from wconv_sweep.cli import console
-    from wconv_sweep.evidence.status import read_status, study_jobs, study_names
-    from wconv_sweep.storage.storage import choose_url, open_storage
-
-    opened = open_storage(choose_url(storage, runs))
-    statuses = [read_status(opened, name) for name in ([study] if study else study_names(opened))]
-    opened.close()
-    jobs = [study_jobs(status) for status in statuses]
-    if as_json:
-        both = zip(statuses, jobs, strict=True)
-        console.print_json([console.status_json(status, of_it) for status, of_it in both])
-    else:
-        console.print_status(console.console(), statuses, jobs)
 
 
 @app.command("retry")

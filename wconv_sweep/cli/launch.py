@@ -79,6 +79,15 @@ Partition = Annotated[
     str | None, typer.Option(help=f"{_SLURM}: partition, where it is not that of the profile.")
 ]
 
+Notify = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COMMAND",
+        help="Command to run once when the study has ended, when its circuit breaker has stopped "
+        "it, and when its GPU-hours are used up; later launches keep it, '' removes it.",
+    ),
+]
+
 
 def launch_command(
     study: Study,
@@ -115,6 +124,7 @@ def launch_command(
             "alone, and with its gradient alone.",
         ),
     ] = False,
+    notify: Notify = None,
     accept_changes: AcceptChanges = False,
     follow: Follow = None,
     storage: StorageUrl = None,
@@ -132,8 +142,10 @@ def launch_command(
     from wconv_sweep.cli import console, plan_view
     from wconv_sweep.clusters.profile import load_profile
     from wconv_sweep.launching.launch import changes_since, launch, plan_launch
+    from wconv_sweep.pilots.notification import checked_command
     from wconv_sweep.storage.storage import choose_url
 
+    notify_with = None if notify is None else checked_command(notify)
     changes = list(settings or ())
     if max_gpu_hours is not None:
         changes.append(f"budget.gpu_hours={max_gpu_hours!r}")
@@ -160,7 +172,7 @@ def launch_command(
         if plan.problems:
             raise ConfigurationError(plan.problems)
         return
-    launched = launch(plan, accept_changes=accept_changes)
+    launched = launch(plan, accept_changes=accept_changes, notify_with=notify_with)
     _show(launched, storage, runs, follow=follow, as_json=as_json)
 
 
@@ -173,6 +185,7 @@ def resume_command(
     qos: Qos = None,
     account: Account = None,
     partition: Partition = None,
+    notify: Notify = None,
     accept_changes: AcceptChanges = False,
     follow: Follow = None,
     storage: StorageUrl = None,
@@ -186,6 +199,7 @@ def resume_command(
     Example: wconv-sweep resume --study quickstart
     """
     from wconv_sweep.launching.launch import resume
+    from wconv_sweep.pilots.notification import checked_command
     from wconv_sweep.storage.storage import choose_url
 
     launched = resume(
@@ -193,6 +207,7 @@ def resume_command(
         cluster,
         choose_url(storage, runs),
         accept_changes=accept_changes,
+        notify_with=None if notify is None else checked_command(notify),
         request=_request(pilots, nodes, time, qos, account, partition),
     )
     _show(launched, storage, runs, follow=follow, as_json=as_json)
@@ -256,7 +271,7 @@ def _show(
 ) -> None:
     from rich.console import Console
 
-    from wconv_sweep.cli import console
+    from wconv_sweep.cli import console, status_view
     from wconv_sweep.evidence.status import read_status
     from wconv_sweep.launching.launch import follow as follow_study
     from wconv_sweep.launching.launch import stop_and_wait
@@ -270,7 +285,7 @@ def _show(
     if not (not goes_on if follow is None else follow):
         status = read_status(launched.storage, study)
         if as_json:
-            console.print_json(console.status_json(status))
+            console.print_json(status_view.status_json(status))
             return
         if pilots is None:
             what = "nothing left to do" if status.complete else "the GPU-hours are used up"
@@ -280,7 +295,7 @@ def _show(
             out.print(f"Stop it with:    {commands[1]}", markup=False, soft_wrap=True)
         return
     resume = next_command("resume", storage, runs, study)
-    with console.progress(out) as show:
+    with status_view.progress(out) as show:
         try:
             status = follow_study(launched, show)
         except KeyboardInterrupt:
@@ -295,7 +310,7 @@ def _show(
             out.print(f"Go on with: {resume}", markup=False, soft_wrap=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
-        console.print_json(console.status_json(status))
+        console.print_json(status_view.status_json(status))
     elif status.result is None or not status.complete:
         out.print(f"Stopped. Go on with: {resume}", markup=False, soft_wrap=True)
     else:

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,7 @@ from wconv_sweep.evidence.accounting import Usage, attempt_seconds, trial_gpu_ho
 from wconv_sweep.evidence.confirmation import Confirmation, confirmation_of
 from wconv_sweep.evidence.results import StudyResult, TrialRow, best_of
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slurm.jobs import SlurmView, jobs_of
+from wconv_sweep.slurm.jobs import SlurmView, job_name, views_of
 from wconv_sweep.slurm.orders import has_been_in_slurm
 from wconv_sweep.storage.storage import Storage
 from wconv_sweep.storage.tables import (
@@ -113,6 +114,13 @@ class StudyStatus:
         if self.running:
             return "running"
         return "capped" if self.capped else "waiting"
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing will change by itself: it is complete, stopped, broken or capped."""
+        return self.word in ("complete", "capped") or (
+            self.state is not StudyState.ACTIVE and not self.running
+        )
 
     @property
     def capped(self) -> bool:
@@ -236,14 +244,28 @@ def read_status(storage: Storage, study: str) -> StudyStatus:
     )
 
 
-def study_jobs(status: StudyStatus) -> SlurmView | None:
-    """Return what SLURM knows of a study's pilots; None where they have never been there.
+def read_statuses(storage: Storage, study: str | None) -> list[StudyStatus]:
+    """Return the status of one study, or of all in the storage, oldest first.
 
-    One squeue, and one sacct for the jobs that are gone from it.
+    Raises:
+        StudyError: the storage holds no such study.
     """
-    if not has_been_in_slurm(status.folder):
-        return None
-    return jobs_of(status.study, status.uid)
+    names = study_names(storage) if study is None else [study]
+    return [read_status(storage, name) for name in names]
+
+
+def study_jobs(statuses: Sequence[StudyStatus]) -> list[SlurmView | None]:
+    """Return what SLURM knows of the pilots of each study; None where they have never been there.
+
+    One squeue and one sacct for all of them together.
+    """
+    names = [
+        job_name(status.study, status.uid) if has_been_in_slurm(status.folder) else None
+        for status in statuses
+    ]
+    asked = [name for name in names if name is not None]
+    views = views_of(asked) if asked else {}
+    return [views[name] if name else None for name in names]
 
 
 def study_names(storage: Storage) -> list[str]:

@@ -16,6 +16,7 @@ from wconv_sweep.evidence.status import StudyStatus, read_status, study_names
 from wconv_sweep.launching.last_request import last_request, or_else, save_request
 from wconv_sweep.launching.preview import Preview
 from wconv_sweep.launching.submission import Launcher, Pilots, launcher_of
+from wconv_sweep.pilots.notification import notify, save_command
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import studies
 from wconv_sweep.slots.provenance import differences, program_of, provenance_of
@@ -181,7 +182,9 @@ def changes_since(plan: Plan) -> list[str]:
     return differences(recorded or {}, now)
 
 
-def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
+def launch(
+    plan: Plan, *, accept_changes: bool = False, notify_with: Sequence[str] | None = None
+) -> Launched:
     """Write the study's budget once and start the pilots that are missing.
 
     A second call adds what the first left out, and never doubles a slot or a pilot. It also lets a
@@ -190,6 +193,8 @@ def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
     Args:
         plan: what to launch.
         accept_changes: also when the study was begun with another program or other data.
+        notify_with: words of a command, see `wconv_sweep.pilots.notification`; None leaves that
+            of the launch before, no words remove it.
 
     Raises:
         ConfigurationError: the plan has problems.
@@ -213,7 +218,7 @@ def launch(plan: Plan, *, accept_changes: bool = False) -> Launched:
     )
     if plan.ablate:
         add_ablation(storage, plan.config)
-    return _start(storage, plan.config.study, plan.launcher, plan.request)
+    return _start(storage, plan.config.study, plan.launcher, plan.request, notify_with)
 
 
 def resume(
@@ -223,6 +228,7 @@ def resume(
     *,
     accept_changes: bool = False,
     request: PilotRequest = NOTHING_ELSE,
+    notify_with: Sequence[str] | None = None,
 ) -> Launched:
     """Let a study go on that was stopped, interrupted or broken.
 
@@ -232,6 +238,7 @@ def resume(
         storage_url: holds the study.
         accept_changes: also when the study was begun with another program or other data.
         request: what is wanted other than the profile, or else the last launch, says.
+        notify_with: as for `launch`.
 
     Raises:
         ConfigurationError: profile or data cannot be used.
@@ -248,7 +255,7 @@ def resume(
     place.folder.check_free(place.uid)
     launcher.ask(study, place.uid, place.folder)
     studies.check_provenance(storage, study, provenance_of(config), accept_changes=accept_changes)
-    return _start(storage, study, launcher, request)
+    return _start(storage, study, launcher, request, notify_with)
 
 
 def follow(launched: Launched, on_status: Callable[[StudyStatus], None]) -> StudyStatus:
@@ -315,10 +322,18 @@ def _refuse(problems: Sequence[str]) -> None:
         raise ConfigurationError(problems)
 
 
-def _start(storage: Storage, study: str, launcher: Launcher, request: PilotRequest) -> Launched:
+def _start(
+    storage: Storage,
+    study: str,
+    launcher: Launcher,
+    request: PilotRequest,
+    notify_with: Sequence[str] | None,
+) -> Launched:
     place = studies.place_of(storage, study)
     place.folder.create(place.uid)
     save_request(place.folder, request)
+    if notify_with is not None:
+        save_command(place.folder, notify_with)
     studies.freeze_own_modules(storage, study)
     studies.reopen(storage, study)
 
@@ -327,6 +342,9 @@ def _start(storage: Storage, study: str, launcher: Launcher, request: PilotReque
 
     status = read_status(storage, study)
     nothing_left = status.complete or status.capped
+    if nothing_left:
+        # The pilot that ought to have done so may have been killed.
+        notify(storage, study, place.folder)
     return Launched(storage, study, None if nothing_left else start(), start)
 
 

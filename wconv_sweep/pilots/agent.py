@@ -23,6 +23,7 @@ from wconv_sweep.pilots.end import POLL_S, PilotEnd
 from wconv_sweep.pilots.lane import Lane
 from wconv_sweep.pilots.lock import is_running, pilot_lock
 from wconv_sweep.pilots.node_share import NodeShare, share_of
+from wconv_sweep.pilots.notification import notify
 from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.pilots.pilots import PilotRecord
 from wconv_sweep.pilots.place import PilotPlace, place_of
@@ -112,6 +113,8 @@ def _work(
     agent = Agent(order, place, share, config, storage, end)
     why = agent.work()
     last = agent.end()
+    refused = why == NoSlot.CAPPED.value
+    notify(storage, order.study, RunFolder(order.run_folder), refused=refused)
     if place.job is not None and order.requeue and why is None and end.may_go_on and last:
         _requeue(place.job, agent)
     logger.info(event("pilot ended", why=why or end.why))

@@ -132,6 +132,11 @@ def _newest_first(programs: Iterable[Programs]) -> list[Programs]:
     return sorted(programs, key=lambda item: -item.major)
 
 
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables but those with a password, or with settings of PostgreSQL."""
+    return {name: text for name, text in environment.items() if not _HIDDEN.fullmatch(name)}
+
+
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not _HIDDEN.fullmatch(name)}
+    kept = without_secrets(os.environ)
     return kept | {"LC_ALL": "C"} | dict(extra)

@@ -106,34 +106,36 @@ def job_name(study: str, uid: str) -> str:
 
 
 def jobs_of(study: str, uid: str, *, history: bool = True, since_s: int = WEEK_S) -> SlurmView:
-    """Return what SLURM knows of a study's jobs; never fails.
+    """Return what SLURM knows of a study's jobs; see `views_of`."""
+    name = job_name(study, uid)
+    return views_of([name], history=history, since_s=since_s)[name]
+
+
+def views_of(
+    names: Sequence[str], *, history: bool = True, since_s: int = WEEK_S
+) -> dict[str, SlurmView]:
+    """Return what SLURM knows of the jobs of each name; never fails.
+
+    One squeue and one sacct, however many names there are.
 
     Args:
-        study: its name.
-        uid: of the study in its storage.
+        names: of jobs, see `job_name`.
         history: also ask accounting for the jobs that have ended.
         since_s: leave out those that ended longer ago; seconds.
     """
-    name = job_name(study, uid)
     try:
-        alive = alive_jobs(name)
+        alive = _alive(names)
     except SlurmError as error:
-        return SlurmView(known=False, warnings=(f"nobody knows which jobs are at work: {error}",))
+        warning = f"nobody knows which jobs are at work: {error}"
+        return dict.fromkeys(names, SlurmView(known=False, warnings=(warning,)))
     if not history:
-        return SlurmView(alive)
+        return {name: SlurmView(alive[name]) for name in names}
     try:
-        runs = _runs(name, since_s)
+        runs = _runs(names, since_s)
     except SlurmError as error:
-        return SlurmView(
-            alive, warnings=(f"nobody knows how jobs that are gone have ended: {error}",)
-        )
-    living = {job.name for job in alive}
-    # The last one counts, and an element's own row more than that of the whole array.
-    ended = {run.name: run for run in sorted(runs, key=lambda run: bool(run.start))}
-    return SlurmView(
-        tuple(_put_back(job, runs) for job in alive),
-        tuple(run for name, run in ended.items() if name not in living),
-    )
+        warning = f"nobody knows how jobs that are gone have ended: {error}"
+        return {name: SlurmView(alive[name], warnings=(warning,)) for name in names}
+    return {name: _view(alive[name], runs.get(name, ())) for name in names}
 
 
 def alive_jobs(name: str) -> tuple[SlurmJob, ...]:
@@ -143,9 +145,7 @@ def alive_jobs(name: str) -> tuple[SlurmJob, ...]:
         SlurmAway: the controller does not answer.
         SlurmError: it does not tell.
     """
-    output = ask_slurm((*_SQUEUE, f"--name={name}"))
-    jobs = [_queued(line) for line in output.splitlines()]
-    return tuple(job for job in jobs if job is not None)
+    return _alive([name])[name]
 
 
 def cancel(jobs: Sequence[SlurmJob]) -> None:
@@ -160,18 +160,22 @@ def cancel(jobs: Sequence[SlurmJob]) -> None:
         ask_slurm(["scancel", *arrays[first : first + 500]])
 
 
-def runs_in(accounts: str) -> list[SlurmJob]:
-    """Return the starts of jobs that sacct has listed."""
-    return [job for line in accounts.splitlines() for job in _accounted(line)]
+def runs_in(accounts: str) -> dict[str, list[SlurmJob]]:
+    """Return the starts of jobs that sacct has listed, by the name of the job."""
+    found: dict[str, list[SlurmJob]] = {}
+    for line in accounts.splitlines():
+        name, _, run = line.partition("|")
+        found.setdefault(name, []).extend(_accounted(run))
+    return found
 
 
 _SQUEUE = (
     *("squeue", "--me", "--array", "--noheader", "--states=all"),
-    "--format=%A|%F|%K|%T|%N|%S|%e|%r",
+    "--format=%j|%A|%F|%K|%T|%N|%S|%e|%r",
 )
 _SACCT = (
     *("sacct", "--allocations", "--duplicates", "--noheader", "--parsable2"),
-    "--format=JobIDRaw,JobID,State,ExitCode,NodeList,Start,End",
+    "--format=JobName,JobIDRaw,JobID,State,ExitCode,NodeList,Start,End",
 )
 _QUEUED = {
     "PENDING": JobState.PENDING,
@@ -202,6 +206,26 @@ _ENDED = {
 }
 
 
+def _alive(names: Sequence[str]) -> dict[str, tuple[SlurmJob, ...]]:
+    found: dict[str, list[SlurmJob]] = {name: [] for name in names}
+    for line in ask_slurm((*_SQUEUE, f"--name={','.join(names)}")).splitlines():
+        name, _, queued = line.partition("|")
+        job = _queued(queued)
+        if job is not None:
+            found[name].append(job)
+    return {name: tuple(jobs) for name, jobs in found.items()}
+
+
+def _view(alive: Sequence[SlurmJob], runs: Sequence[SlurmJob]) -> SlurmView:
+    living = {job.name for job in alive}
+    # The last one counts, and an element's own row more than that of the whole array.
+    ended = {run.name: run for run in sorted(runs, key=lambda run: bool(run.start))}
+    return SlurmView(
+        tuple(_put_back(job, runs) for job in alive),
+        tuple(run for name, run in ended.items() if name not in living),
+    )
+
+
 def _queued(line: str) -> SlurmJob | None:
     job, array, index, word, nodes, start, end, reason = line.split("|", 7)
     state = _QUEUED.get(word)
@@ -212,9 +236,10 @@ def _queued(line: str) -> SlurmJob | None:
     return SlurmJob(job, array, index, state, reason, nodes, _time(start), _time(end))
 
 
-def _runs(name: str, since_s: int) -> list[SlurmJob]:
+def _runs(names: Sequence[str], since_s: int) -> dict[str, list[SlurmJob]]:
     """Return what accounting knows of the jobs, each start of a job by itself, oldest first."""
-    return runs_in(ask_slurm((*_SACCT, f"--name={name}", f"--starttime=now-{since_s}seconds")))
+    since = f"--starttime=now-{since_s}seconds"
+    return runs_in(ask_slurm((*_SACCT, f"--name={','.join(names)}", since)))
 
 
 def _accounted(line: str) -> list[SlurmJob]:

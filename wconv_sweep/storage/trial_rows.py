@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Insert, Select, Table, Update, func, select
 from wconv_sweep.storage.together import execute_together
 
 _STUDIES: Table = models.StudyModel.__table__
+_STUDY_ATTRIBUTES: Table = models.StudySystemAttributeModel.__table__
 _TRIALS: Table = models.TrialModel.__table__
 _PARAMS: Table = models.TrialParamModel.__table__
 _VALUES: Table = models.TrialValueModel.__table__
@@ -42,6 +43,19 @@ def study_id_and_trials(connection: Connection, study: str) -> tuple[int, int]:
     study_id = connection.scalar(wanted)
     assert study_id is not None
     return int(study_id), _count_trials(connection, int(study_id))
+
+
+def change_study_attribute(connection: Connection, study_id: int, key: str, value: object) -> bool:
+    """Set a system attribute of a study that the caller has locked; False when it was that."""
+    table, text = _STUDY_ATTRIBUTES, json.dumps(value)
+    mine = (table.c.study_id == study_id, table.c.key == key)
+    before = connection.scalar(select(table.c.value_json).where(*mine))
+    if before is None:
+        row = {"study_id": study_id, "key": key, "value_json": text}
+        connection.execute(table.insert().values(row))
+    elif before != text:
+        connection.execute(table.update().where(*mine).values(value_json=text))
+    return before != text
 
 
 def create_trial(

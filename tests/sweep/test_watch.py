@@ -1,0 +1,243 @@
+"""`status --watch` shows a study until it has ended, also while the database is away."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.sweep.postgres import Server
+from tests.sweep.tiny import Sweep
+from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.slots.slots import Claim, SlotTable
+from wconv_sweep.slots.studies import create_or_extend, stop
+from wconv_sweep.storage.storage import Storage, create_storage
+from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.search_space import distributions_of
+
+pytestmark = pytest.mark.slow
+
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+class Study:
+    """A study that the test itself works on."""
+
+    def __init__(self, storage: Storage, config: StudyConfig) -> None:
+        create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"), "local")
+        self._slots = SlotTable(storage, config, lease_s=600)
+        self._config = config
+
+    def begin(self, value: float) -> Claim:
+        """Train an epoch of the next trial."""
+        claim = self._slots.claim("node/1")
+        assert isinstance(claim, Claim)
+        if claim.density is None:
+            self._slots.set_density(claim, (0.75,), distributions_of(self._config))
+        self._slots.report(claim, 1, value, {"psnr_db": value})
+        return claim
+
+    def end(self, claim: Claim) -> None:
+        """Train the other one."""
+        self._slots.report(claim, 2, 30.0, {"psnr_db": 30.0})
+        self._slots.complete(claim, {"test_psnr_db": 29.0}, {})
+
+
+class Watcher:
+    """The command on a terminal of 80 columns, or with its output in a pipe."""
+
+    def __init__(self, sweep: Sweep, storage: Storage, *more: str, terminal: bool) -> None:
+        self.text = ""
+        ours, theirs = pty.openpty() if terminal else os.pipe()
+        if terminal:
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        words = ["status", "--watch", "--study", "tiny", "--storage", storage.name, *more]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "wconv_sweep", *words],
+            cwd=sweep.folder,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs if terminal else subprocess.PIPE,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self._reader = threading.Thread(target=self._read, args=(ours,), daemon=True)
+        self._reader.start()
+
+    def await_text(self, text: str) -> None:
+        """Wait until the command has printed something."""
+        deadline = time.monotonic() + 60
+        while text not in self.text:
+            assert time.monotonic() < deadline, self.text
+            threading.Event().wait(0.05)
+
+    def end(self) -> str:
+        """Wait for its end, which must be one without an error, and return what it printed."""
+        status = self.process.wait(60)
+        self._reader.join(60)
+        errors = self.process.stderr.read().decode() if self.process.stderr else ""
+        assert (status, errors) == (0, ""), self.text
+        return self.text
+
+    def _read(self, ours: int) -> None:
+        with open(ours, "rb", buffering=0) as stream:
+            try:
+                while part := stream.read(65536):
+                    self.text += part.decode()
+            except OSError:
+                return  # how a terminal ends
+
+
+def _environment() -> dict[str, str]:
+    left_out = ("COLUMNS", "WCONV_SWEEP_STORAGE", "OPTUNA_STORAGE")
+    return {name: text for name, text in os.environ.items() if name not in left_out} | {
+        "TERM": "xterm-256color",
+        "PYTHONIOENCODING": "utf-8",
+    }
+
+
+@pytest.fixture
+def watch(sweep: Sweep) -> Iterator[Callable[..., Watcher]]:
+    watchers: list[Watcher] = []
+
+    def start(storage: Storage, *more: str, terminal: bool = False) -> Watcher:
+        watchers.append(Watcher(sweep, storage, *more, terminal=terminal))
+        return watchers[-1]
+
+    yield start
+    for watcher in watchers:
+        if watcher.process.poll() is None:
+            watcher.process.kill()
+            watcher.process.wait()
+        if watcher.process.stderr:
+            watcher.process.stderr.close()
+
+
+def test_without_a_terminal_each_change_is_a_line_and_the_end_of_the_study_ends_it(
+    watch: Callable[..., Watcher], sqlite_storage: Storage, tiny_config: StudyConfig
+) -> None:
+    study = Study(sqlite_storage, tiny_config)
+    study.end(study.begin(28.0))
+    watcher = watch(sqlite_storage)
+    watcher.await_text("best so far: plain convolution (1) 30.00 dB")
+
+    for trial in (1, 2):
+        claim = study.begin(28.5)
+        watcher.await_text(f"trial {trial}, density (0.75), epoch 1/2, PSNR 28.50 dB")
+        study.end(claim)
+    printed = watcher.end()
+
+    assert "\x1b" not in printed
+    assert "\r" not in printed
+    lines = printed.splitlines()
+    assert lines[0] == "tiny: waiting (2 open, 1 complete)"
+    assert lines[-1] == "tiny: complete (3 complete)"
+    assert lines.count("tiny: complete (3 complete)") == 1
+    ends = [line for line in lines if "epoch 2/2, PSNR 30.00 dB, complete" in line]
+    assert [line.partition("]")[0] for line in ends] == ["[2/3", "[3/3"]
+
+
+def test_a_terminal_keeps_the_last_picture_while_the_database_is_away(
+    watch: Callable[..., Watcher], postgres: Server, tiny_config: StudyConfig
+) -> None:
+    storage = create_storage(postgres.database())
+    study = Study(storage, tiny_config)
+    claim = study.begin(28.0)
+    watcher = watch(storage, terminal=True)
+    watcher.await_text("1/2")
+
+    postgres.stop("immediate")
+    try:
+        watcher.await_text("the database has been away since")
+        away = watcher.text.rpartition("tiny: running")[2]
+    finally:
+        postgres.start()
+    storage.close()
+    study.end(claim)
+    watcher.await_text("best so far")
+    for _ in range(2):
+        study.end(study.begin(28.0))
+    printed = watcher.end()
+    storage.close()
+
+    assert "28.00 dB" in CONTROL.sub("", away)
+    assert re.search(r"away since \d\d:\d\d:\d\d", CONTROL.sub("", away))
+    last = CONTROL.sub("", printed.rpartition("tiny: ")[2])
+    assert last.startswith("complete (3 complete)")
+    assert "away" not in last
+    widths = [len(line) for line in re.split(r"[\r\n]+", CONTROL.sub("", printed))]
+    assert max(widths) <= 80
+
+
+def test_without_a_terminal_the_absence_of_the_database_is_told_once(
+    watch: Callable[..., Watcher], postgres: Server, tiny_config: StudyConfig
+) -> None:
+    storage = create_storage(postgres.database())
+    Study(storage, tiny_config)
+    watcher = watch(storage)
+    watcher.await_text("tiny: waiting")
+
+    postgres.stop("immediate")
+    try:
+        watcher.await_text("the database has been away since")
+    finally:
+        postgres.start()
+    watcher.await_text("the database is back")
+    storage.close()
+    stop(storage, "tiny")
+    printed = watcher.end()
+    storage.close()
+
+    assert printed.count("has been away since") == 1
+    assert printed.splitlines()[-1] == "tiny: stopped (3 open)"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_ctrl_c_ends_it_as_wished(
+    watch: Callable[..., Watcher],
+    sqlite_storage: Storage,
+    tiny_config: StudyConfig,
+    terminal: bool,
+) -> None:
+    Study(sqlite_storage, tiny_config)
+    watcher = watch(sqlite_storage, terminal=terminal)
+    watcher.await_text("waiting")
+
+    watcher.process.send_signal(signal.SIGINT)
+
+    assert "Traceback" not in watcher.end()
+
+
+def test_scripts_get_a_line_of_json_for_each_change(
+    watch: Callable[..., Watcher], sqlite_storage: Storage, tiny_config: StudyConfig
+) -> None:
+    study = Study(sqlite_storage, tiny_config)
+    claim = study.begin(28.0)
+    watcher = watch(sqlite_storage, "--json")
+    watcher.await_text('"running"')
+
+    stop(sqlite_storage, "tiny")
+    watcher.await_text('"stopping"')
+    study.end(claim)
+    states = [json.loads(line)[0]["state"] for line in watcher.end().splitlines()]
+
+    assert states == ["running", "stopping", "stopped"]
+
+
+def test_a_storage_without_the_study_is_a_plain_error(sweep: Sweep, tmp_path: Path) -> None:
+    errors = sweep.run("status", "--watch", "--storage", f"sqlite:///{tmp_path}/no.db", status=2)
+
+    assert "Traceback" not in errors
+    assert "no.db" in errors

@@ -1,0 +1,45 @@
+"""The command `status`: what is going on, once or until it has ended."""
+
+import contextlib
+from typing import Annotated
+
+import typer
+
+from wconv_sweep.cli.options import DEFAULT_RUNS, Json, MaybeStudyName, Runs, StorageUrl
+
+# Commands import their use case themselves: --help must answer at once.
+
+
+def status_command(
+    study: MaybeStudyName = None,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", help="Go on showing it until every study has ended, or until Ctrl-C."
+        ),
+    ] = False,
+    storage: StorageUrl = None,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: Json = False,
+) -> None:
+    """Show what is going on.
+
+    Example: wconv-sweep status --study quickstart
+    """
+    from wconv_sweep.cli import console, status_view
+    from wconv_sweep.cli.watch import screen_of, watch_studies
+    from wconv_sweep.evidence.status import read_statuses, study_jobs
+    from wconv_sweep.storage.storage import choose_url, open_storage
+
+    url = choose_url(storage, runs)
+    if watch:
+        with contextlib.suppress(KeyboardInterrupt), screen_of(as_json=as_json) as screen:
+            watch_studies(url, study, screen)
+        return
+    with contextlib.closing(open_storage(url)) as opened:
+        statuses = read_statuses(opened, study)
+    jobs = study_jobs(statuses)
+    if as_json:
+        console.print_json(status_view.statuses_json(statuses, jobs))
+    else:
+        status_view.print_status(console.console(), statuses, jobs)

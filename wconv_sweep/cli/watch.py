@@ -1,0 +1,181 @@
+"""`status --watch`: the same picture again and again, on a terminal, as lines or as JSON."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+from sqlalchemy import URL
+
+from wconv_sweep.cli.console import console
+from wconv_sweep.cli.status_view import ChangePrinter, print_status, status_view, statuses_json
+from wconv_sweep.errors import StorageAway
+from wconv_sweep.evidence.status import StudyStatus, read_statuses, study_jobs
+from wconv_sweep.slurm.jobs import SlurmView
+from wconv_sweep.storage.storage import Storage, open_storage
+
+LOOK_S = 2.0
+"""Time between two looks at the database, seconds."""
+SLURM_LOOK_S = 30.0
+"""Time between two questions to SLURM, seconds: its controller serves the whole site."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Studies and their pilots in SLURM at one moment."""
+
+    statuses: Sequence[StudyStatus] = ()
+    jobs: Sequence[SlurmView | None] = ()
+
+    @property
+    def over(self) -> bool:
+        """Whether all of them have ended, as far as they do by themselves."""
+        return all(status.over for status in self.statuses)
+
+
+class Screen(Protocol):
+    """Where a picture is shown."""
+
+    def show(self, picture: Picture) -> None:
+        """Show it in place of, or after, the one before."""
+
+    def away(self, since_s: float, why: str) -> None:
+        """Say that the database has been away since then, seconds since 1970."""
+
+
+def watch_studies(url: URL, study: str | None, screen: Screen) -> None:
+    """Show studies until all of them have ended; a database that is away is waited for.
+
+    Args:
+        url: of the storage.
+        study: its name; None watches all of the storage.
+        screen: to show them on.
+
+    Raises:
+        StorageError: the storage cannot be used, or is away when the first picture is taken.
+        StudyError: it holds no such study.
+    """
+    storage = open_storage(url)
+    try:
+        for picture in _pictures(storage, study, screen):
+            screen.show(picture)
+            if picture.over:
+                return
+            time.sleep(LOOK_S)
+    finally:
+        storage.close()
+
+
+def _pictures(storage: Storage, study: str | None, screen: Screen) -> Iterator[Picture]:
+    picture, since_s, asked_s = Picture(), None, -SLURM_LOOK_S
+    while True:
+        try:
+            statuses = read_statuses(storage, study)
+        except StorageAway as error:
+            if not picture.statuses:
+                raise
+            since_s = since_s or time.time()
+            screen.away(since_s, str(error))
+            time.sleep(LOOK_S)
+            continue
+        since_s, jobs = None, picture.jobs
+        known = [status.uid for status in statuses] == [each.uid for each in picture.statuses]
+        if not known or time.monotonic() - asked_s >= SLURM_LOOK_S:
+            jobs, asked_s = study_jobs(statuses), time.monotonic()
+        picture = Picture(statuses, jobs)
+        yield picture
+
+
+@contextmanager
+def screen_of(*, as_json: bool) -> Iterator[Screen]:
+    """Give the screen that fits the output: a terminal, a file or pipe, or a script."""
+    out = console()
+    if as_json:
+        yield _JsonLines()
+    elif out.is_terminal:
+        with Live(console=out, auto_refresh=False) as live:
+            yield _Terminal(live)
+    else:
+        yield _Lines(out)
+
+
+class _Terminal:
+    """Draws over the picture before."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._drawn = Group()
+
+    def show(self, picture: Picture) -> None:
+        drawn = zip(picture.statuses, picture.jobs, strict=True)
+        self._drawn = Group(*(status_view(status, jobs) for status, jobs in drawn))
+        self._live.update(self._drawn, refresh=True)
+
+    def away(self, since_s: float, why: str) -> None:
+        note = Text(_away(since_s, why), "yellow")
+        self._live.update(Group(self._drawn, note), refresh=True)
+
+
+class _Lines:
+    """Prints the first picture, then a line for each change."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._studies: dict[str, ChangePrinter] = {}
+        self._away_s: float | None = None
+
+    def show(self, picture: Picture) -> None:
+        if self._away_s is not None:
+            self._out.print("the database is back")
+            self._away_s = None
+        for status, jobs in zip(picture.statuses, picture.jobs, strict=True):
+            printer = self._studies.get(status.uid)
+            if printer is None:
+                print_status(self._out, [status], [jobs])
+                self._studies[status.uid] = ChangePrinter(self._out, status)
+            else:
+                printer(status)
+        self._out.file.flush()
+
+    def away(self, since_s: float, why: str) -> None:
+        if self._away_s is None:
+            self._out.print(_away(since_s, why), markup=False, soft_wrap=True)
+            self._out.file.flush()
+        self._away_s = since_s
+
+
+class _JsonLines:
+    """Prints what `status --json` does, in one line for each change."""
+
+    def __init__(self) -> None:
+        self._shown: object = None
+
+    def show(self, picture: Picture) -> None:
+        plain = statuses_json(picture.statuses, picture.jobs)
+        # What grows with time alone is no change.
+        lasting = [
+            {key: study[key] for key in study if key not in ("seconds_left", "gpu_hours")}
+            for study in plain
+        ]
+        if lasting != self._shown:
+            print(json.dumps(plain), flush=True)
+        self._shown = lasting
+
+    def away(self, since_s: float, why: str) -> None:
+        if self._shown is not None:
+            print(f"wconv-sweep: {_away(since_s, why)}", file=sys.stderr, flush=True)
+        self._shown = None
+
+
+def _away(since_s: float, why: str) -> str:
+    clock = time.strftime("%H:%M:%S", time.localtime(since_s))
+    return (
+        f"the database has been away since {clock}, this is the last picture; it is asked again "
+        f"every {LOOK_S:g} s, and pilots go on meanwhile: {why}"
+    )
