@@ -11,12 +11,14 @@ from wconv_sweep.cli.status_view import status_json, status_view
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.results import TrialRow, best_of
 from wconv_sweep.evidence.status import read_status
+from wconv_sweep.pilots.pilots import PilotRecord
+from wconv_sweep.pilots.place import PilotPlace
 from wconv_sweep.results.export import export, render
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.slots import Claim, SlotTable
 from wconv_sweep.slots.studies import close_client, create_or_extend, optuna_client, stop
 from wconv_sweep.storage.storage import Storage
-from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, SlotState
+from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS, SlotState
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.search_space import distributions_of
 
@@ -209,3 +211,20 @@ def test_the_value_is_that_of_the_weights_that_were_tested(
     assert (plain.value, plain.metrics["psnr_db"], plain.epoch) == (30.0, 30.0, 2)
     assert trial.value == 30.0
     assert trial.intermediate_values == {1: 30.0, 2: 29.0}
+
+
+def test_the_pilots_are_counted_by_what_is_known_of_them(
+    slots: SlotTable, storage: Storage
+) -> None:
+    places = [PilotPlace(number, f"n{number}") for number in range(4)]
+    records = [PilotRecord(storage, "tiny", place, gpus=0) for place in places]
+    records[0].end()
+    with storage.write() as connection:
+        connection.execute(
+            update(PILOTS).where(PILOTS.c.pilot == 1).values(seen_at=storage.now() - 301)
+        )
+
+    status = read_status(storage, "tiny")
+
+    assert status_json(status)["agents"] == {"working": 2, "silent": 1, "ended": 1}
+    assert "pilots: 2 at work, 1 silent, 1 ended" in text_of(storage)

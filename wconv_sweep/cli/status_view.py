@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console, Group
@@ -53,6 +54,8 @@ def status_view(status: StudyStatus, jobs: SlurmView | None = None) -> Group:
     if jobs is not None:
         parts += [Text(line) for line in jobs_lines(jobs)]
         parts += [Text(f"warning: {warning}", "yellow") for warning in jobs.warnings]
+    elif any(asdict(status.agents).values()):
+        parts.append(Text(_agents_line(status)))
     if status.running:
         parts.append(_running_table(status))
     result = status.result
@@ -109,6 +112,7 @@ def status_json(status: StudyStatus, jobs: SlurmView | None = None) -> dict[str,
         "seconds_left": status.seconds_left,
         **_gpu_hours_json(status),
         **({} if jobs is None else {"pilots": jobs_json(jobs)}),
+        "agents": asdict(status.agents),
         "running": [_row_json(row) for row in status.running],
         "best": _row_json(result.best) if result else None,
         "plain": _row_json(result.plain) if result and result.plain else None,
@@ -181,6 +185,13 @@ def _bar(status: StudyStatus) -> Table:
         f"{status.ended}/{status.budget} trials{_left(status)}",
     )
     return table
+
+
+def _agents_line(status: StudyStatus) -> str:
+    agents = status.agents
+    counts = {"at work": agents.working, "silent": agents.silent, "ended": agents.ended}
+    known = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
+    return f"pilots: {known}"
 
 
 def _gpu_hours(status: StudyStatus) -> str:

@@ -163,6 +163,32 @@ def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> U
     )
 
 
+@dataclass(frozen=True)
+class Agents:
+    """Agents of a study, one on each node of each of its pilots."""
+
+    working: int
+    silent: int
+    """Not ended, but not heard of for `SILENCE_S`."""
+    ended: int
+
+
+def agents_of(connection: Connection, now: ColumnElement[float], study: str) -> Agents:
+    """Count the agents of a study by what is known of them."""
+    heard = PILOTS.c.seen_at > now - SILENCE_S
+    ended = PILOTS.c.ended_at.is_not(None)
+    kinds = {"working": ~ended & heard, "silent": ~ended & ~heard, "ended": ended}
+    row = connection.execute(
+        select(
+            *(
+                func.coalesce(func.sum(case((which, 1), else_=0)), 0).label(kind)
+                for kind, which in kinds.items()
+            )
+        ).where(PILOTS.c.study == study)
+    ).one()
+    return Agents(**row._mapping)
+
+
 def trial_gpu_hours(
     connection: Connection, now: ColumnElement[float], study: str
 ) -> dict[int, float]:

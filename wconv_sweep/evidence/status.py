@@ -10,7 +10,14 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from wconv_sweep.errors import StudyError
-from wconv_sweep.evidence.accounting import Usage, attempt_seconds, trial_gpu_hours, usage_of
+from wconv_sweep.evidence.accounting import (
+    Agents,
+    Usage,
+    agents_of,
+    attempt_seconds,
+    trial_gpu_hours,
+    usage_of,
+)
 from wconv_sweep.evidence.confirmation import Confirmation, confirmation_of
 from wconv_sweep.evidence.results import StudyResult, TrialRow, best_of
 from wconv_sweep.run_folder import RunFolder
@@ -59,6 +66,7 @@ class StudyStatus:
     """The database's clock."""
     usage: Usage
     """GPU-hours of the whole study."""
+    agents: Agents
     provenance: dict[str, Any]
     """What its trials come from."""
     uid: str
@@ -200,6 +208,7 @@ def read_status(storage: Storage, study: str) -> StudyStatus:
         now_s = connection.scalar(select(now))
         usage = usage_of(connection, now, study)
         gpu_hours = trial_gpu_hours(connection, now, study)
+        agents = agents_of(connection, now, study)
     return StudyStatus(
         config=config_of(row.config),
         version=row.version,
@@ -238,6 +247,7 @@ def read_status(storage: Storage, study: str) -> StudyStatus:
         spent_s=spent_s or 0.0,
         now_s=now_s or 0.0,
         usage=usage,
+        agents=agents,
         provenance=json.loads(row.provenance or "{}"),
         uid=row.uid,
         folder=RunFolder((storage.folder / row.run_folder).resolve()),
