@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from wconv_sweep.cli.options import Json
+from wconv_sweep.cli.options import Json, complete_clusters
 from wconv_sweep.errors import ConfigurationError
 
 clusters = typer.Typer(
@@ -38,7 +38,12 @@ def list_command(as_json: Json = False) -> None:
 
 @clusters.command("show")
 def show_command(
-    cluster: Annotated[str, typer.Argument(help="A name, or a file ending in .yaml.")],
+    cluster: Annotated[
+        str,
+        typer.Argument(
+            help="A name, or a file ending in .yaml.", autocompletion=complete_clusters
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     """Show a profile: every fact about the site, and where it comes from.

@@ -8,23 +8,47 @@ from typing import Annotated
 
 import typer
 
+from wconv_sweep.cli.completion import (
+    complete_clusters,
+    complete_launched,
+    complete_studies,
+)
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.run_folder import DEFAULT_RUNS
 
 __all__ = [
     "DEFAULT_RUNS",
+    "Cluster",
     "Json",
     "Runs",
     "Settings",
     "StorageUrl",
     "Study",
     "StudyName",
+    "complete_clusters",
+    "complete_launched",
+    "complete_studies",
     "minutes_of",
     "next_command",
 ]
 
-Study = Annotated[str, typer.Option(help="A shipped study by name, or a file ending in .yaml.")]
-StudyName = Annotated[str, typer.Option(help="Name of a study that was launched.")]
+Study = Annotated[
+    str,
+    typer.Option(
+        help="A shipped study by name, or a file ending in .yaml.", autocompletion=complete_studies
+    ),
+]
+StudyName = Annotated[
+    str,
+    typer.Option(help="Name of a study that was launched.", autocompletion=complete_launched),
+]
+Cluster = Annotated[
+    str,
+    typer.Option(
+        help="A cluster profile by name, or a file ending in .yaml.",
+        autocompletion=complete_clusters,
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
