@@ -13,6 +13,7 @@ import typer
 
 from wconv_sweep.cli import clusters as cli_clusters
 from wconv_sweep.cli import db as cli_db
+from wconv_sweep.cli import doctor as cli_doctor
 from wconv_sweep.cli import launch as cli_launch
 from wconv_sweep.cli import logs as cli_logs
 from wconv_sweep.cli import simulate as cli_simulate
@@ -23,6 +24,7 @@ from wconv_sweep.cli.options import (
     Runs,
     StorageUrl,
     StudyName,
+    complete_launched,
     next_command,
 )
 from wconv_sweep.errors import ConfigurationError, WconvSweepError
@@ -40,16 +42,24 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_catalogue.studies, name="studies")
+# The singular is what one types for `study init mine`.
+app.add_typer(cli_catalogue.studies, name="study", hidden=True)
 app.add_typer(cli_catalogue.data, name="data")
 app.add_typer(cli_clusters.clusters, name="clusters")
 app.add_typer(cli_db.db, name="db")
 app.command("launch")(cli_launch.launch_command)
 app.command("resume")(cli_launch.resume_command)
 app.command("stop")(cli_launch.stop_command)
+app.command("doctor")(cli_doctor.doctor_command)
 app.command("logs")(cli_logs.logs_command)
 
 MaybeStudyName = Annotated[
-    str | None, typer.Option("--study", help="Name of one study; all of the storage if left out.")
+    str | None,
+    typer.Option(
+        "--study",
+        help="Name of one study; all of the storage if left out.",
+        autocompletion=complete_launched,
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 
