@@ -60,6 +60,18 @@ def show_command(
         cluster_view.print_facts(console.console(), found)
 
 
+@clusters.command("schema")
+def schema_command() -> None:
+    """Print the JSON schema of cluster profiles, with which editors complete and check them.
+
+    Example: wconv-sweep clusters schema > cluster.schema.json
+    """
+    from wconv_sweep.clusters.profile import PACKAGE
+    from wconv_sweep.study.resources import schema_file
+
+    print(schema_file(PACKAGE).read_text("utf-8"), end="")
+
+
 @clusters.command("init")
 def init_command(
     name: Annotated[

@@ -87,6 +87,17 @@ def check_command(
         raise ConfigurationError(problems)
 
 
+@studies.command("schema")
+def schema_command() -> None:
+    """Print the JSON schema of study files, with which editors complete and check them.
+
+    Example: wconv-sweep studies schema > study.schema.json
+    """
+    from wconv_sweep.study.resources import schema_file
+
+    print(schema_file("wconv_studies").read_text("utf-8"), end="")
+
+
 @data.command("check")
 def check_data_command(study: Study, settings: Settings = None) -> None:
     """Read the data of a study from end to end: files, sizes, checksums.

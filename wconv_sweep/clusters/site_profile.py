@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
-from wconv_sweep.clusters.profile import check_profile
+from wconv_sweep.clusters.profile import PACKAGE, check_profile
 from wconv_sweep.clusters.site_choice import Choice, choose
 from wconv_sweep.slurm.site import Association, Partition, Qos, Site, ask_site
+from wconv_sweep.study.resources import schema_comment
 from wconv_sweep.yaml_files import Document
 
 _LONGEST_MIN = 24 * 60
@@ -67,7 +68,8 @@ def profile_text(site: Site, choice: Choice, name: str, date: datetime.date) -> 
     parts = [
         f"# {name}: what the SLURM of cluster {site.cluster} told `wconv-sweep clusters init` on\n"
         f"# {date}. It knows no modules, prices, file systems and networks: add modules, env,\n"
-        "# billing, filesystem and network as the profiles that ship have them.\n" + _yaml(head),
+        "# billing, filesystem and network as the profiles that ship have them.\n"
+        f"{schema_comment(PACKAGE)}\n" + _yaml(head),
         *(_block(entry) for entry in entries),
         _yaml({"sources": sources}),
     ]
