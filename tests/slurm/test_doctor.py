@@ -1,6 +1,7 @@
 """`doctor` holds a profile against a running site, and tries a job there."""
 
 import json
+import signal
 
 import pytest
 
@@ -141,3 +142,17 @@ def test_a_job_whose_program_cannot_start_shows_its_last_words(slurm_sweep: Slur
     assert ended["what"].endswith("ended without a report")
     assert "Its log: " in ended["remedy"]
     assert "module" in ended["remedy"]
+
+
+def test_ctrl_c_cancels_the_job(slurm_sweep: SlurmSweep) -> None:
+    box = slurm_sweep.box
+    filling = box.submit("--nodes=2", "--exclusive", script="sleep 600")
+    wait_until(lambda: [job.state for job in box.queue()] == ["RUNNING"], "both nodes are taken")
+
+    with slurm_sweep.start("doctor", "--cluster", "box.yaml", "--job") as process:
+        wait_until(lambda: len(box.queue()) == 2, "the test job waits")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    wait_until(lambda: [job.id for job in box.queue()] == [filling], "the job is cancelled")
