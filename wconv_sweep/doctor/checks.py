@@ -1,4 +1,4 @@
-"""What a check says; and many are made so that none keeps the others from being made."""
+"""What a check says, and how checks are made so that none of them keeps the others away."""
 
 import enum
 import queue
