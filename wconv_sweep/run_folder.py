@@ -10,6 +10,11 @@ DEFAULT_RUNS = Path("wconv_runs")
 _OWNER = "study_id"
 
 
+def studies_in(runs: Path) -> list[str]:
+    """Return the names of the studies with a folder in the folder of all runs."""
+    return sorted(path.parent.name for path in runs.glob(f"*/{_OWNER}"))
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one study inside the folder of all runs."""

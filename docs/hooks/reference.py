@@ -85,6 +85,11 @@ def options(kind: Catalogue, name: str) -> Iterator[tuple[str, str, str, str]]:
         )
 
 
+def field_meanings(name: str) -> dict[str, str]:
+    """Return what the code says below each field of a class that files are read with."""
+    return _field_meanings(name, _home(name))
+
+
 def _answer(what: str, name: str) -> str:
     if what == "keys":
         return _table("key", keys(_FILES[name]))

@@ -26,6 +26,7 @@ def test_the_profile_holds_the_numbers_of_the_cluster(
 
     assert (status, errors) == (0, "")
     assert f"Launch with --cluster {path}" in output
+    assert "\n# yaml-language-server: $schema=file:///" in path.read_text("utf-8")
     profile = load_profile(str(path))
     assert isinstance(profile, SlurmProfile)
     assert profile.cluster == "mine"

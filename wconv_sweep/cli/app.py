@@ -12,6 +12,7 @@ import typer
 
 from wconv_sweep.cli import clusters as cli_clusters
 from wconv_sweep.cli import db as cli_db
+from wconv_sweep.cli import doctor as cli_doctor
 from wconv_sweep.cli import export as cli_export
 from wconv_sweep.cli import launch as cli_launch
 from wconv_sweep.cli import logs as cli_logs
@@ -42,6 +43,8 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_catalogue.studies, name="studies")
+# The singular is what one types for `study init mine`.
+app.add_typer(cli_catalogue.studies, name="study", hidden=True)
 app.add_typer(cli_catalogue.data, name="data")
 app.add_typer(cli_clusters.clusters, name="clusters")
 app.add_typer(cli_db.db, name="db")
@@ -49,6 +52,7 @@ app.command("launch")(cli_launch.launch_command)
 app.command("resume")(cli_launch.resume_command)
 app.command("stop")(cli_launch.stop_command)
 app.command("status")(cli_status.status_command)
+app.command("doctor")(cli_doctor.doctor_command)
 app.command("logs")(cli_logs.logs_command)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from wconv_sweep.cli.options import Json
+from wconv_sweep.cli.options import Json, complete_clusters
 from wconv_sweep.errors import ConfigurationError
 
 clusters = typer.Typer(
@@ -38,7 +38,12 @@ def list_command(as_json: Json = False) -> None:
 
 @clusters.command("show")
 def show_command(
-    cluster: Annotated[str, typer.Argument(help="A name, or a file ending in .yaml.")],
+    cluster: Annotated[
+        str,
+        typer.Argument(
+            help="A name, or a file ending in .yaml.", autocompletion=complete_clusters
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     """Show a profile: every fact about the site, and where it comes from.
@@ -53,6 +58,18 @@ def show_command(
         console.print_json(cluster_view.facts_json(found))
     else:
         cluster_view.print_facts(console.console(), found)
+
+
+@clusters.command("schema")
+def schema_command() -> None:
+    """Print the JSON schema of cluster profiles, with which editors complete and check them.
+
+    Example: wconv-sweep clusters schema > cluster.schema.json
+    """
+    from wconv_sweep.clusters.profile import PACKAGE
+    from wconv_sweep.study.resources import schema_file
+
+    print(schema_file(PACKAGE).read_text("utf-8"), end="")
 
 
 @clusters.command("init")

@@ -9,12 +9,14 @@ import typer
 
 from wconv_sweep.cli.options import (
     DEFAULT_RUNS,
+    Cluster,
     Json,
     Runs,
     Settings,
     StorageUrl,
     Study,
     StudyName,
+    complete_clusters,
     minutes_of,
     next_command,
 )
@@ -30,12 +32,13 @@ EXIT_INTERRUPTED = 130
 
 _SLURM = "On a SLURM cluster"
 
-Cluster = Annotated[
-    str, typer.Option(help="A cluster profile by name, or a file ending in .yaml.")
-]
 MaybeCluster = Annotated[
     str | None,
-    typer.Option("--cluster", help="As for launch; without it, that of the last launch."),
+    typer.Option(
+        "--cluster",
+        help="As for launch; without it, that of the last launch.",
+        autocompletion=complete_clusters,
+    ),
 ]
 AcceptChanges = Annotated[
     bool,
@@ -158,7 +161,7 @@ def launch_command(
         settings=changes,
         smoke=smoke,
         ablate=ablate,
-        request=_request(pilots, nodes, time, qos, account, partition),
+        request=request_of(pilots, nodes, time, qos, account, partition),
         dry_run=dry_run,
     )
     for warning in plan.warnings:
@@ -208,7 +211,7 @@ def resume_command(
         choose_url(storage, runs),
         accept_changes=accept_changes,
         notify_with=None if notify is None else checked_command(notify),
-        request=_request(pilots, nodes, time, qos, account, partition),
+        request=request_of(pilots, nodes, time, qos, account, partition),
     )
     _show(launched, storage, runs, follow=follow, as_json=as_json)
 
@@ -240,7 +243,7 @@ def stop_command(
     print(f"Go on with: {next_command('resume', storage, runs, study)}")
 
 
-def _request(
+def request_of(
     pilots: int | None,
     nodes: int | None,
     time: str | None,
@@ -248,6 +251,7 @@ def _request(
     account: str | None,
     partition: str | None,
 ) -> "PilotRequest":
+    """Return what the options of a launch ask for."""
     from wconv_sweep.clusters.pilot_request import PilotRequest
 
     walltime_min = None if time is None else minutes_of("--time", time)

@@ -8,11 +8,17 @@ from typing import Annotated
 
 import typer
 
+from wconv_sweep.cli.completion import (
+    complete_clusters,
+    complete_launched,
+    complete_studies,
+)
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.run_folder import DEFAULT_RUNS
 
 __all__ = [
     "DEFAULT_RUNS",
+    "Cluster",
     "Force",
     "Json",
     "MaybeStudyName",
@@ -21,14 +27,37 @@ __all__ = [
     "StorageUrl",
     "Study",
     "StudyName",
+    "complete_clusters",
+    "complete_launched",
+    "complete_studies",
     "minutes_of",
     "next_command",
 ]
 
-Study = Annotated[str, typer.Option(help="A shipped study by name, or a file ending in .yaml.")]
-StudyName = Annotated[str, typer.Option(help="Name of a study that was launched.")]
+Study = Annotated[
+    str,
+    typer.Option(
+        help="A shipped study by name, or a file ending in .yaml.", autocompletion=complete_studies
+    ),
+]
+StudyName = Annotated[
+    str,
+    typer.Option(help="Name of a study that was launched.", autocompletion=complete_launched),
+]
 MaybeStudyName = Annotated[
-    str | None, typer.Option("--study", help="Name of one study; all of the storage if left out.")
+    str | None,
+    typer.Option(
+        "--study",
+        help="Name of one study; all of the storage if left out.",
+        autocompletion=complete_launched,
+    ),
+]
+Cluster = Annotated[
+    str,
+    typer.Option(
+        help="A cluster profile by name, or a file ending in .yaml.",
+        autocompletion=complete_clusters,
+    ),
 ]
 Settings = Annotated[
     list[str] | None,

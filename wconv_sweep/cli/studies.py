@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from wconv_sweep.cli.options import Json, Settings, Study
+from wconv_sweep.cli.options import Json, Settings, Study, complete_studies
 
 studies = typer.Typer(
     help="Look at studies before they are launched.", no_args_is_help=True, rich_markup_mode=None
@@ -36,7 +36,12 @@ def list_command(as_json: Json = False) -> None:
 
 @studies.command("show")
 def show_command(
-    study: Annotated[str, typer.Argument(help="A shipped name, or a file ending in .yaml.")],
+    study: Annotated[
+        str,
+        typer.Argument(
+            help="A shipped name, or a file ending in .yaml.", autocompletion=complete_studies
+        ),
+    ],
     settings: Settings = None,
     as_json: Json = False,
 ) -> None:
@@ -59,7 +64,11 @@ def show_command(
 def check_command(
     wanted: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[STUDY]...", help="Names or files; all shipped ones if left out."),
+        typer.Argument(
+            metavar="[STUDY]...",
+            help="Names or files; all shipped ones if left out.",
+            autocompletion=complete_studies,
+        ),
     ] = None,
 ) -> None:
     """Check studies: every key, and that their networks can be built and have sites.
@@ -76,6 +85,17 @@ def check_command(
     study_view.print_checked(console.console(), right)
     if problems:
         raise ConfigurationError(problems)
+
+
+@studies.command("schema")
+def schema_command() -> None:
+    """Print the JSON schema of study files, with which editors complete and check them.
+
+    Example: wconv-sweep studies schema > study.schema.json
+    """
+    from wconv_sweep.study.resources import schema_file
+
+    print(schema_file("wconv_studies").read_text("utf-8"), end="")
 
 
 @data.command("check")

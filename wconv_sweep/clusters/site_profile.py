@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
-from wconv_sweep.clusters.profile import check_profile
+from wconv_sweep.clusters.profile import PACKAGE, check_profile
 from wconv_sweep.clusters.site_choice import Choice, choose
 from wconv_sweep.slurm.site import Association, Partition, Qos, Site, ask_site
+from wconv_sweep.study.resources import schema_comment
 from wconv_sweep.yaml_files import Document
 
 _LONGEST_MIN = 24 * 60
@@ -67,7 +68,8 @@ def profile_text(site: Site, choice: Choice, name: str, date: datetime.date) -> 
     parts = [
         f"# {name}: what the SLURM of cluster {site.cluster} told `wconv-sweep clusters init` on\n"
         f"# {date}. It knows no modules, prices, file systems and networks: add modules, env,\n"
-        "# billing, filesystem and network as the profiles that ship have them.\n" + _yaml(head),
+        "# billing, filesystem and network as the profiles that ship have them.\n"
+        f"{schema_comment(PACKAGE)}\n" + _yaml(head),
         *(_block(entry) for entry in entries),
         _yaml({"sources": sources}),
     ]
@@ -85,9 +87,9 @@ class _Entry:
 
 
 def _wishes(site: Site, choice: Choice) -> Iterator[_Entry]:
-    partition = _of_partition(site, choice.partition)
+    partition = limits_of_partition(site, choice.partition)
     # The first is the one of jobs that name none.
-    limits = [partition, *(_of_qos(qos, choice.association) for qos in choice.qos[:1])]
+    limits = [partition, *(limits_of_qos(qos, choice.association) for qos in choice.qos[:1])]
     yield _Entry(
         values={
             "walltime_min": _least(
@@ -111,7 +113,7 @@ def _limits(site: Site, choice: Choice) -> Iterator[_Entry]:
     partition: dict[str, Any] = {
         "default": choice.partition.name,
         "known": {
-            found.name: _of_partition(site, found)
+            found.name: limits_of_partition(site, found)
             for found in (choice.partition, *(other for other in with_gpus))
         },
     }
@@ -126,7 +128,9 @@ def _limits(site: Site, choice: Choice) -> Iterator[_Entry]:
         yield _Entry(
             values={
                 "qos": {
-                    "known": {qos.name: _of_qos(qos, choice.association) for qos in choice.qos},
+                    "known": {
+                        qos.name: limits_of_qos(qos, choice.association) for qos in choice.qos
+                    },
                     "unnamed": choice.qos[0].name,
                 }
             },
@@ -164,7 +168,7 @@ def _machinery(site: Site) -> Iterator[_Entry]:
     )
 
 
-def _of_partition(site: Site, partition: Partition) -> dict[str, int]:
+def limits_of_partition(site: Site, partition: Partition) -> dict[str, int]:
     """Return the limits of a partition, those of its QOS included."""
     qos = next((found for found in site.qos if found.name == partition.qos), None)
     limits = _own_limits(qos) if qos is not None else {}
@@ -177,7 +181,7 @@ def _of_partition(site: Site, partition: Partition) -> dict[str, int]:
     )
 
 
-def _of_qos(qos: Qos, account: Association | None) -> dict[str, int]:
+def limits_of_qos(qos: Qos, account: Association | None) -> dict[str, int]:
     """Return the limits of a QOS for an account."""
     limits = _own_limits(qos)
     if account is not None:

@@ -17,6 +17,17 @@ def files_in(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
+def schema_file(package: str) -> Path:
+    """Return the JSON schema that a data package has for editors."""
+    (path,) = Path(str(files(package))).glob("*.schema.json")
+    return path
+
+
+def schema_comment(package: str) -> str:
+    """Return the comment with which editors find the schema of a file, by yaml-language-server."""
+    return f"# yaml-language-server: $schema={schema_file(package).as_uri()}"
+
+
 def find(package: str, what: str, wanted: str, own: Path | None = None) -> tuple[Path, str]:
     """Return the path of a file by name or by path, and how messages call it.
 

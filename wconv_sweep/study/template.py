@@ -5,11 +5,13 @@ from pathlib import Path
 from string import Template
 
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.study.resources import schema_comment
 
 _STUDY = Template("""\
 # Which density should the convolutions of $name have? Change what is marked with <-- first, then:
 #   wconv-sweep studies check $file
 #   wconv-sweep launch --cluster local --study $file
+$schema_comment
 schema: 1
 study: $name # also the name of its folder and of its jobs
 description: ""
@@ -104,7 +106,12 @@ def write_study(name: str, folder: Path) -> list[Path]:
     module = name.replace("-", "_")
     study = folder / f"{name}.yaml"
     contents = {
-        study: _STUDY.substitute(name=name, module=module, file=study.name),
+        study: _STUDY.substitute(
+            name=name,
+            module=module,
+            file=study.name,
+            schema_comment=schema_comment("wconv_studies"),
+        ),
         folder / f"{module}.py": _MODULE,
     }
     for path in contents:

@@ -1,0 +1,76 @@
+"""The command that looks at everything a study needs: `doctor`."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from wconv_sweep.cli.launch import Account, Nodes, Partition, Pilots, Qos, Time, request_of
+from wconv_sweep.cli.options import DEFAULT_RUNS, Cluster, Json, Runs, StorageUrl, complete_studies
+
+
+def doctor_command(
+    cluster: Cluster = "local",
+    study: Annotated[
+        str | None,
+        typer.Option(
+            help="A shipped study by name, or a file ending in .yaml.",
+            autocompletion=complete_studies,
+        ),
+    ] = None,
+    job: Annotated[
+        bool,
+        typer.Option("--job", help="Also look from a node, with a job of a minute like a pilot."),
+    ] = False,
+    wait_min: Annotated[
+        float,
+        typer.Option("--wait", min=0, help="Minutes after which a job that waits is cancelled."),
+    ] = 15,
+    pilots: Pilots = None,
+    nodes: Nodes = None,
+    time: Time = None,
+    qos: Qos = None,
+    account: Account = None,
+    partition: Partition = None,
+    storage: StorageUrl = None,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: Json = False,
+) -> None:
+    """Look at everything that a study needs: a tick, or what to do.
+
+    Exit status 1 if something is wrong. Nothing is changed.
+
+    Example: wconv-sweep doctor --cluster local --study quickstart
+    """
+    from wconv_sweep.cli import console, doctor_view
+    from wconv_sweep.clusters.profile import load_profile
+    from wconv_sweep.doctor.checks import Mark
+    from wconv_sweep.doctor.examination import examination
+    from wconv_sweep.storage.storage import choose_url
+    from wconv_sweep.study.files import load_study
+
+    profile = load_profile(cluster)
+    config = load_study(study) if study is not None else None
+    if storage is not None:
+        choose_url(storage, runs)  # wrong usage rather than something that is wrong here
+    checks = examination(
+        profile,
+        config,
+        runs,
+        lambda: choose_url(storage, runs, profile=profile.storage),
+        request_of(pilots, nodes, time, qos, account, partition),
+        job_wait_s=60 * wait_min if job else None,
+        say=lambda line: print(line, file=sys.stderr),
+    )
+    found = []
+    out = console.console()
+    for area, check in checks:
+        found.append((area, check))
+        if not as_json:
+            doctor_view.print_check(out, check)
+    if as_json:
+        console.print_json([doctor_view.check_json(area, check) for area, check in found])
+    else:
+        doctor_view.print_sum(out, [check for _, check in found])
+    if any(check.mark is Mark.WRONG for _, check in found):
+        raise typer.Exit(1)

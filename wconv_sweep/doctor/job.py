@@ -1,0 +1,222 @@
+"""The test job: submitted as pilots are, it looks from a node at what a pilot needs there."""
+
+import contextlib
+import os
+import secrets
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sqlalchemy import URL
+
+from wconv_sweep.clusters.pilot_request import PilotShape
+from wconv_sweep.clusters.profile import LocalProfile, SlurmProfile
+from wconv_sweep.doctor.checks import Check, Mark, right, warning, wrong
+from wconv_sweep.doctor.database import clock_ahead_s, clock_check
+from wconv_sweep.doctor.node import MODULE, NodeOrder, NodeReport
+from wconv_sweep.errors import SlurmError, StorageError
+from wconv_sweep.launching.code_snapshot import freeze, frozen_code, path_with
+from wconv_sweep.launching.slurm_options import batch_job
+from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.slurm.batch import BatchJob, submit
+from wconv_sweep.slurm.commands import slurm_environment
+from wconv_sweep.slurm.jobs import JobState, alive_jobs, cancel
+
+FOLDER = "_doctor"
+"""In the folder of all runs; no study can have this name."""
+WALLTIME_MIN = 6
+RUN_S = 60.0 * WALLTIME_MIN
+"""Time for the program, torch's loading from a slow file system included."""
+POLL_S = 2.0
+_LATE_S = 15.0
+"""Time until what a node has written shows here, after its job has ended."""
+
+
+@dataclass(frozen=True)
+class TestJob:
+    """What a test job needs to know."""
+
+    __test__ = False  # no test of pytest's
+
+    profile: SlurmProfile | LocalProfile
+    shape: PilotShape | None
+    """Of pilots; None for processes of this machine."""
+    runs: Path
+    find_url: Callable[[], URL]
+    """Returns the URL of the storage, or raises `StorageError`."""
+    nodes: int
+    """That all pilots together may be on."""
+    wait_s: float
+    """The job is cancelled if it has not begun after this time."""
+    say: Callable[[str], None]
+    """Is told what is being waited for."""
+
+
+def sample_batch(profile: SlurmProfile, shape: PilotShape, folder: RunFolder) -> BatchJob:
+    """Return what the site is asked about: a pilot of a study that does not exist."""
+    order = folder.path / "order.json"
+    return batch_job(profile, shape, "wconv-doctor", folder, frozen_code(folder), order)
+
+
+def job_checks(test: TestJob) -> Iterator[Check]:
+    """Start the test job, wait for its report and look at it; nothing is left where all is right.
+
+    Raises:
+        SlurmError: the site does not take the job.
+    """
+    there = test.runs.exists()
+    folder = RunFolder(test.runs.resolve() / FOLDER / secrets.token_hex(4))
+    folder.pilots.mkdir(parents=True)
+    all_right = True
+    for check in _checks(test, folder):
+        all_right &= check.mark is not Mark.WRONG
+        yield check
+    if all_right:
+        shutil.rmtree(folder.path)
+        with contextlib.suppress(OSError):
+            folder.path.parent.rmdir()
+            if not there:
+                test.runs.rmdir()
+
+
+def _checks(test: TestJob, folder: RunFolder) -> Iterator[Check]:
+    url = None
+    with contextlib.suppress(StorageError):
+        url = test.find_url()
+    gpus = (
+        test.profile.gpus_per_pilot
+        if isinstance(test.profile, LocalProfile)
+        else test.shape.gpus_per_node
+        if test.shape
+        else 0
+    )
+    order = NodeOrder(
+        folder=folder.path,
+        code=freeze(folder),
+        storage=url.render_as_string(hide_password=True) if url else None,
+        nodes=test.nodes,
+        gpus=gpus,
+    )
+    path = folder.path / "order.json"
+    path.write_text(order.model_dump_json(), "utf-8")
+    order.greeting.write_text(folder.path.name, "utf-8")
+    command = [sys.executable, "-u", "-m", MODULE, str(path)]
+    started_s = time.time()
+    if isinstance(test.profile, SlurmProfile) and test.shape is not None:
+        ran = _submitted(test, test.profile, test.shape, folder, command, order.report)
+    else:
+        ran = _started(folder, command)
+    yield ran
+    if ran.mark is Mark.RIGHT:
+        report = NodeReport.model_validate_json(order.report.read_text("utf-8"))
+        yield from _seen_from_here(report, folder, url, started_s)
+        yield from report.checks
+
+
+def _started(folder: RunFolder, command: list[str]) -> Check:
+    log = folder.pilots / "job_log.err"
+    # Pilots get no URL of the storage from the environment either.
+    environment = slurm_environment() | {
+        "PYTHONSAFEPATH": "1",
+        "PYTHONPATH": path_with(frozen_code(folder), os.environ.get("PYTHONPATH")),
+    }
+    with log.open("wb") as file:
+        try:
+            ended = subprocess.run(
+                command, env=environment, stdout=file, stderr=file, timeout=RUN_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return wrong(f"test process: not done after {RUN_S:g} s", f"Its log: {log}")
+    if ended.returncode:
+        return wrong(f"test process: ended with status {ended.returncode}", _log(folder))
+    return right("test process: has run as a pilot of this machine does")
+
+
+def _submitted(
+    test: TestJob,
+    profile: SlurmProfile,
+    shape: PilotShape,
+    folder: RunFolder,
+    command: list[str],
+    report: Path,
+) -> Check:
+    name = f"wconv-doctor-{folder.path.name}"
+    short = replace(shape, nodes=1, pilots=1, walltime_min=min(WALLTIME_MIN, shape.walltime_min))
+    planned = batch_job(
+        profile, short, name, folder, frozen_code(folder), folder.path / "order.json"
+    )
+    job = replace(planned, command=shlex.join(command), grace_s=10)
+    number = submit(job, None)
+    test.say(f"Test job {number} was submitted; waiting for it (Ctrl-C cancels it).")
+    try:
+        return _awaited(name, number, folder, report, test.wait_s)
+    finally:
+        with contextlib.suppress(SlurmError):
+            cancel([each for each in alive_jobs(name) if each.state is not JobState.COMPLETING])
+
+
+def _awaited(name: str, number: str, folder: RunFolder, report: Path, wait_s: float) -> Check:
+    begun = time.monotonic()
+    running = gone = None
+    while not report.exists():
+        time.sleep(POLL_S)
+        now = time.monotonic()
+        try:
+            jobs = alive_jobs(name)
+        except SlurmError:
+            jobs = ()
+            if now - begun < wait_s:
+                continue
+        if not jobs:
+            gone = gone or now
+            if now - gone > _LATE_S:
+                return wrong(f"test job {number}: ended without a report", _log(folder))
+        elif jobs[0].state in (JobState.RUNNING, JobState.COMPLETING):
+            running = running or now
+            if now - running > RUN_S:
+                return wrong(f"test job {number}: not done after {RUN_S:g} s", _log(folder))
+        elif now - begun > wait_s:
+            return warning(
+                f"test job {number}: has not begun after {wait_s / 60:g} min ({jobs[0].reason})",
+                "It was cancelled, and says nothing about nodes. Give it longer with --wait, or a "
+                "--qos or --partition with a shorter queue.",
+            )
+    return right(f"test job {number}: has run as pilots do")
+
+
+def _log(folder: RunFolder) -> str:
+    """Return the last words of the job and where the others stand."""
+    logs = sorted(folder.pilots.glob("*log.err"))
+    if not logs:
+        return (
+            f"It has written nothing to {folder.pilots}: the node may not see this folder, so "
+            "choose one that nodes share with --runs."
+        )
+    lines = "".join(log.read_text("utf-8", "replace") for log in logs).strip().splitlines()
+    said = lines[-1] if lines else "it printed nothing"
+    return f"Its last words: {said}. Its log: {logs[-1]}"
+
+
+def _seen_from_here(
+    report: NodeReport, folder: RunFolder, url: URL | None, started_s: float
+) -> Iterator[Check]:
+    if report.greeting == folder.path.name:
+        yield right(f"run folder: {report.host} and this machine read each other's files")
+    else:
+        yield wrong(
+            f"run folder: {report.host} has not read a file of this machine",
+            "Choose a folder that all nodes share with --runs.",
+        )
+    what = f"clocks of this machine and of {report.host}"
+    if report.ahead_s is not None and url is not None:
+        yield clock_check(f"clocks of {report.host} and of the database", report.ahead_s)
+        with contextlib.suppress(StorageError):
+            yield clock_check(what, clock_ahead_s(url) - report.ahead_s)
+            return
+    # Without a clock that both can read: the node told its time between these two moments.
+    yield clock_check(what, max(started_s - report.now_s, report.now_s - time.time(), 0.0))

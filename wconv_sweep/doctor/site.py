@@ -1,0 +1,227 @@
+"""Looks at a SLURM site: its commands, and whether it takes the pilots of a profile."""
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
+
+from wconv_sweep.clusters.lint import Findings, lint
+from wconv_sweep.clusters.pilot_request import PilotShape
+from wconv_sweep.clusters.profile import SlurmProfile
+from wconv_sweep.clusters.site_facts import Limits, PartitionsSpec, QosSpec
+from wconv_sweep.clusters.site_profile import limits_of_partition, limits_of_qos
+from wconv_sweep.doctor.checks import Check, right, skipped, warning, wrong
+from wconv_sweep.errors import SlurmError
+from wconv_sweep.slurm.batch import BatchJob, check_submission
+from wconv_sweep.slurm.commands import ask_slurm
+from wconv_sweep.slurm.site import Association, Partition, Site, ask_site
+from wconv_sweep.study.config import TrialShape
+
+SITE_LIMIT_S = 180.0
+"""Time for all questions; a controller that is busy takes long for each."""
+_ASK_S = 20.0
+
+_COMMANDS = (
+    ("sbatch", "--version"),
+    ("scontrol", "ping"),
+    ("squeue", "--me", "--noheader"),
+)
+_ACCOUNTING = ("sacct", "--allocations", "--noheader", "--name=wconv-doctor")
+
+
+def site_checks(
+    profile: SlurmProfile, shape: PilotShape, trial: TrialShape, job: BatchJob
+) -> Iterator[Check]:
+    """Look at the site that this machine belongs to.
+
+    Args:
+        profile: of the site.
+        shape: of the pilots.
+        trial: the processes of a trial.
+        job: what pilots would be submitted as; nothing is submitted.
+    """
+    answers = True
+    for command in _COMMANDS:
+        try:
+            ask_slurm(command, _ASK_S)
+        except SlurmError as error:
+            answers = False
+            yield wrong(f"{command[0]}: does not answer", str(error))
+        else:
+            yield right(f"{command[0]}: answers")
+    try:
+        ask_slurm(_ACCOUNTING, _ASK_S)
+    except SlurmError as error:
+        yield warning("sacct: does not answer", f"How jobs have ended will not be known. {error}")
+    else:
+        yield right("sacct: answers")
+    yield from findings_checks(lint(profile, shape, trial), "profile")
+    if not answers:
+        yield skipped("account, partition, QOS and limits", "SLURM does not answer")
+        return
+    site = ask_site()
+    yield right(f"site: cluster {site.cluster}, SLURM {site.version}")
+    yield from _place(profile, shape, trial, site)
+    try:
+        check_submission(job, None)
+    except SlurmError as error:
+        yield wrong("pilots: the site refuses them", str(error))
+    else:
+        yield right("pilots: the site would take them (sbatch --test-only)")
+
+
+def findings_checks(findings: Findings, who: str) -> Iterator[Check]:
+    """Yield what is wrong with pilots, or that nothing is.
+
+    Args:
+        findings: what was found.
+        who: has set the limits that count.
+    """
+    for text in findings.problems:
+        yield wrong(f"{who}: pilots cannot start or train", text)
+    for text in findings.warnings:
+        yield warning(f"{who}: pilots may surprise", text)
+    if not findings.problems and not findings.warnings:
+        yield right(f"{who}: pilots are within its limits")
+
+
+def _place(
+    profile: SlurmProfile, shape: PilotShape, trial: TrialShape, site: Site
+) -> Iterator[Check]:
+    name = shape.partition
+    partition = next(
+        (found for found in site.partitions if (found.name == name if name else found.default)),
+        None,
+    )
+    if partition is None:
+        there = ", ".join(found.name for found in site.partitions)
+        remedy = f"Use --partition or partition.default with one of: {there}."
+        yield wrong(f"partition {name or ''}: the site has none of this name", remedy)
+    else:
+        yield _partition(shape, partition)
+    account = yield from _account(shape, partition, site)
+    yield from _qos(shape, partition, account)
+    if partition is not None:
+        yield from _limits(profile, shape, trial, site, partition, account)
+    if profile.max_array_size > site.max_array_size:
+        yield warning(
+            f"max_array_size: {profile.max_array_size}, but the site has {site.max_array_size}",
+            "Change it in a profile of your own.",
+        )
+
+
+def _partition(shape: PilotShape, partition: Partition) -> Check:
+    what = f"partition {partition.name}"
+    if not partition.up:
+        remedy = "Wait until the site has brought it back, or name another with --partition."
+        return wrong(f"{what}: is not up", remedy)
+    fitting = [
+        kind
+        for kind in partition.kinds
+        if kind.gpus >= shape.gpus_per_node
+        and kind.cpus >= shape.cpus_per_task
+        and kind.mem_mb >= (shape.mem_per_node_mb or 0)
+    ]
+    count = sum(kind.nodes for kind in fitting)
+    asked = f"{shape.gpus_per_node} GPUs and {shape.cpus_per_task} CPUs"
+    if count < shape.nodes:
+        there = "; ".join(
+            f"{kind.nodes} with {kind.gpus} GPUs, {kind.cpus} CPUs, {kind.mem_mb} MiB"
+            for kind in partition.kinds
+        )
+        return wrong(
+            f"{what}: {count} nodes with {asked}, {shape.nodes} wanted",
+            f"It has {there or 'no nodes'}. Change gpus_per_node, cpus_per_gpu or mem_per_gpu_mb "
+            "in a profile of your own, or name another with --partition.",
+        )
+    return right(f"{what}: up, {count} nodes with {asked}")
+
+
+def _account(
+    shape: PilotShape, partition: Partition | None, site: Site
+) -> Generator[Check, None, Association | None]:
+    if not site.associations:
+        why = " ".join(site.warnings) or f"the site keeps no accounts, or none of {site.user}"
+        yield skipped("account and QOS", why)
+        return None
+    wanted = (shape.account or "").lower()
+    mine = [
+        found
+        for found in site.associations
+        if (found.account.lower() == wanted if wanted else found.default)
+        and found.partition in ("", partition.name if partition else "")
+    ]
+    yours = ", ".join(sorted({found.account for found in site.associations}))
+    if not mine:
+        yield wrong(
+            f"account {wanted}: not one of {site.user}'s" if wanted else "account: none is named",
+            f"Use --account, WCONV_SWEEP_ACCOUNT or account in the profile. Yours: {yours}.",
+        )
+        return None
+    # What is said of this partition alone comes before what is said of all of them.
+    account = max(mine, key=lambda found: found.partition)
+    allowed = partition.allow_accounts if partition else ()
+    if allowed and account.account.lower() not in allowed:
+        yield wrong(
+            f"account {account.account}: not in partition {partition.name if partition else ''}",
+            f"It takes {', '.join(allowed)}. Use --account or --partition.",
+        )
+    else:
+        yield right(f"account {account.account}: one of {site.user}'s")
+    return account
+
+
+def _qos(
+    shape: PilotShape, partition: Partition | None, account: Association | None
+) -> Iterator[Check]:
+    if account is None:
+        return
+    name = shape.qos or account.default_qos
+    if not name:
+        return
+    allowed = [each for each in account.qos if not partition or _takes(partition, each)]
+    if name in allowed:
+        yield right(f"QOS {name}: account {account.account} may use it")
+    else:
+        remedy = f"Use --qos or qos.default with one of: {', '.join(allowed)}."
+        yield wrong(f"QOS {name}: account {account.account} may not use it here", remedy)
+
+
+def _takes(partition: Partition, qos: str) -> bool:
+    return not partition.allow_qos or qos in partition.allow_qos
+
+
+def _limits(
+    profile: SlurmProfile,
+    shape: PilotShape,
+    trial: TrialShape,
+    site: Site,
+    partition: Partition,
+    account: Association | None,
+) -> Iterator[Check]:
+    """Hold the pilots against the limits of the running site, and the profile's against them."""
+    qos_name = shape.qos or (account.default_qos if account else "")
+    qos = next((found for found in site.qos if found.name == qos_name), None)
+    partitions = {partition.name: Limits(**limits_of_partition(site, partition))}
+    kinds = {qos.name: Limits(**limits_of_qos(qos, account))} if qos else {}
+    now = profile.model_copy(
+        update={
+            "partition": PartitionsSpec(known=partitions),
+            "qos": QosSpec(known=kinds, unnamed=qos.name if qos else None),
+        }
+    )
+    yield from findings_checks(lint(now, replace(shape, partition=partition.name), trial), "site")
+    said = {**profile.partition.known, **profile.qos.known}
+    for name, limits in {**partitions, **kinds}.items():
+        changed = _differences(said[name], limits) if name in said else []
+        if changed:
+            yield warning(
+                f"profile: limits of {name} are not the site's",
+                f"{'; '.join(changed)}. `wconv-sweep clusters init` writes a profile of today.",
+            )
+
+
+def _differences(said: Limits, now: Limits) -> Sequence[str]:
+    return [
+        f"{key}: {limit} in the profile, {getattr(now, key) or 'none'} at the site"
+        for key, limit in said.model_dump(exclude_none=True).items()
+        if getattr(now, key) != limit
+    ]
