@@ -26,6 +26,8 @@ BLIND = ("random", "qmc")
 """Samplers that propose the same whatever has been found, and when."""
 GRIDS = {1: [21], 2: [21, 20]}
 """Points of the paper's grids."""
+COARSE = {1: [[8], [11], [15]], 2: [[5, 5], [6, 6], [7, 7], [8, 8]]}
+"""Points of smaller grids, to tell what is owed to the sampler and what to the naming."""
 CONFIRM = {"candidates": 2, "seeds": 5}
 CONFIRMING = 15
 """Trials of the confirmation."""
@@ -93,10 +95,15 @@ def print_samplers(dimensions: int, options: argparse.Namespace) -> None:
 
 
 def print_curve(dimensions: int, repeats: int) -> None:
-    """Print how the default sampler comes down, and the grid of the paper."""
-    config = study({"name": "grid", "points": GRIDS[dimensions]}, dimensions, 1)
-    trials = len(set(config.grid_points()) | set(config.fixed_points().values()))
-    grid = simulate(config, budgets=[trials + CONFIRMING], workers=[1], repeats=repeats)
+    """Print how the default sampler comes down, and the grid of the paper beside smaller ones."""
+
+    def grid(points: list[int], confirming: int, named_by: Sequence[NamedBy]) -> list[Outcome]:
+        config = study({"name": "grid", "points": points}, dimensions, 1)
+        trials = len(set(config.grid_points()) | set(config.fixed_points().values()))
+        return simulate(
+            config, budgets=[trials + confirming], workers=[1], repeats=repeats, named_by=named_by
+        )
+
     curve = simulate(
         study({"name": "tpe"}, dimensions, 1),
         budgets=CURVES[dimensions],
@@ -104,21 +111,28 @@ def print_curve(dimensions: int, repeats: int) -> None:
         repeats=repeats,
         named_by=["observed", "model"],
     )
+    coarse = [grid(points, 0, ["observed", "model"]) for points in COARSE[dimensions]]
+    paper = grid(GRIDS[dimensions], CONFIRMING, NAMED_BY)
     print(f"\n## {dimensions} coefficient(s), on the way\n")
-    print(curve_tables(grid, curve, trials), flush=True)
+    print(curve_tables(curve, coarse, paper), flush=True)
 
 
-def curve_tables(grid: Sequence[Outcome], curve: Sequence[Outcome], trials: int) -> str:
-    """Return a table of the grid and of the default's way, and how many times fewer trials.
+def curve_tables(
+    curve: Sequence[Outcome], coarse: Sequence[Sequence[Outcome]], paper: Sequence[Outcome]
+) -> str:
+    """Return a table of grids and of the default's way, and how many times fewer trials it takes.
 
     Args:
-        grid: studies of the paper's grid.
         curve: studies of the default at several budgets.
-        trials: of the grid, without its confirmation.
+        coarse: those of smaller grids.
+        paper: those of the paper's grid.
     """
-    lines = [HEAD.format("study | trials"), row(f"the grid of the paper | {trials}", cells(grid))]
+    trials = next(each.trials for each in paper if each.named_by == "observed")
+    lines = [HEAD.format("study | trials"), row(f"the grid of the paper | {trials}", cells(paper))]
+    lines += [row(f"a smaller grid | {grid[0].trials}", cells(grid)) for grid in coarse]
     on_the_way = cells(curve)
-    for budget in sorted({cell.trials for cell in on_the_way}):
+    budgets = sorted({cell.trials for cell in on_the_way})
+    for budget in budgets:
         at = [cell for cell in on_the_way if cell.trials == budget]
         lines.append(row(f"`tpe`, 8 workers | {budget}", at))
     lines += [
@@ -126,11 +140,10 @@ def curve_tables(grid: Sequence[Outcome], curve: Sequence[Outcome], trials: int)
         "| a regret of | is reached with | times fewer than the grid | 95 % interval |",
         "|---|---|---|---|",
     ]
-    grid_S1 = regrets(grid, [trials], "observed")
-    budgets = sorted({each.trials for each in curve})
+    paper_S = regrets(paper, [trials], "observed")[:, 0]
     curve_SB = regrets(curve, budgets, "model")
     for what, target in ((f"{TARGET}", TARGET), ("the grid by its best run", None)):
-        needed, low, high = fewer(curve_SB, budgets, grid_S1[:, 0], target)
+        needed, low, high = fewer(curve_SB, budgets, paper_S, target)
         lines.append(
             f"| {what} | {needed:.0f} trials | {trials / needed:.1f} "
             f"| {trials / high:.1f} to {trials / low:.1f} |"
