@@ -38,6 +38,10 @@ CURVES = {
     2: [15, 20, 25, 30, 35, 40, 45, 50, 60, 75, 90, 120],
 }
 """Trials at which the default sampler is looked at on its way."""
+REPLICATES = (1, 3, 5)
+"""Seeds of each density during the search, compared at equal trials."""
+REPLICATED = {1: [21, 42], 2: [64, 120]}
+"""Trials at which they are compared."""
 TARGET = 0.5
 """Regret to be reached, in seed-sigmas."""
 RESAMPLES = 2000
@@ -69,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for dimensions in options.dimensions:
         print_samplers(dimensions, options)
         print_curve(dimensions, options.repeats)
+        print_replicates(dimensions, options.repeats)
 
 
 def print_samplers(dimensions: int, options: argparse.Namespace) -> None:
@@ -115,6 +120,26 @@ def print_curve(dimensions: int, repeats: int) -> None:
     paper = grid(GRIDS[dimensions], CONFIRMING, NAMED_BY)
     print(f"\n## {dimensions} coefficient(s), on the way\n")
     print(curve_tables(curve, coarse, paper), flush=True)
+
+
+def print_replicates(dimensions: int, repeats: int) -> None:
+    """Print the regret of the model where each density is trained with several seeds."""
+    print(f"\n## {dimensions} coefficient(s), seeds of each density\n")
+    print("| trials | seeds | studies | regret: model |\n|---|---|---|---|")
+    for seeds in REPLICATES:
+        config = study_of(
+            {"name": "tpe"}, bounds=[[0.5, 1.5]] * dimensions, confirm=CONFIRM, replicates=seeds
+        )
+        found = simulate(
+            config,
+            budgets=REPLICATED[dimensions],
+            workers=[8],
+            repeats=repeats,
+            named_by=["model"],
+        )
+        for cell in cells(found):
+            regret = f"{cell.regret:.2f} ± {cell.regret_error:.2f}"
+            print(f"| {cell.trials} | {seeds} | {cell.studies} | {regret} |", flush=True)
 
 
 def curve_tables(

@@ -1,8 +1,8 @@
 """A Gaussian process of the objective as a function of the density: what all trials say together.
 
 The best single run of a noisy search is lucky as often as it is good. The process tells the noise
-of a run from what the density does, and names the density by all trials: simulated on flat, noisy
-optima it lies two to four times nearer to the best one.
+of a run from what the density does, and names the density by all trials. How much nearer to the
+best one that is, on simulated flat and noisy optima, tells docs/search_benchmark.md.
 """
 
 import threading
