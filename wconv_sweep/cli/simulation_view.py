@@ -40,6 +40,11 @@ def print_cells(
             "" if cell.coverage is None else f"{cell.coverage:.0%}",
         )
     out.print(table)
+    out.print(
+        f"+- is the standard error of the mean over {min(cell.studies for cell in cells)} studies "
+        "or more; four times the --repeats halve it.",
+        soft_wrap=True,
+    )
     if measured is None:
         out.print(
             f"A seed-sigma is the standard deviation of {metric} between seeds. The study has not "

@@ -1,8 +1,8 @@
 """A Gaussian process of the objective as a function of the density: what all trials say together.
 
 The best single run of a noisy search is lucky as often as it is good. The process tells the noise
-of a run from what the density does, and names the density by all trials: simulated on flat, noisy
-optima it lies two to four times nearer to the best one.
+of a run from what the density does, and names the density by all trials. How much nearer to the
+best one that is, on simulated flat and noisy optima, tells docs/search_benchmark.md.
 """
 
 import threading
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from wconv_sweep.evidence.likelihood import negative_log_likelihood
 
 if TYPE_CHECKING:
     from sklearn.gaussian_process import GaussianProcessRegressor
@@ -28,6 +30,8 @@ MAX_TRIALS = 400
 """Trials that are fitted, chosen at random if there are more: the cost grows with their cube."""
 SHORTEST, LONGEST = 0.2, 5.0
 """Length scales, in widths of the bounds. Below, few noisy trials would be interpolated."""
+STEP = 1e-7
+"""Of differences, in widths of the bounds."""
 
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -80,9 +84,10 @@ class Surrogate:
         best, best_mean = candidates_PC[order[0]], mean_P[order[0]]
         for start in candidates_PC[order]:
             found = minimize(
-                lambda point: -float(self._posterior(point[None])[0][0]),
+                self._falling_mean,
                 start,
                 method="L-BFGS-B",
+                jac=True,
                 bounds=[(0.0, 1.0)] * len(self.bounds),
             )
             if -found.fun > best_mean and self._may_be_best(found.x[None])[0]:
@@ -119,6 +124,13 @@ class Surrogate:
         mean_P, with_noise_P = self._process.predict(unit_PC, return_std=True)
         noise = self.noise_sd / self._scale
         return mean_P, np.sqrt(np.maximum(with_noise_P**2 - noise**2, 0.0))
+
+    def _falling_mean(self, unit_C: Vector) -> tuple[float, Vector]:
+        """Return minus the posterior mean and its gradient, from differences into the bounds."""
+        step_C = np.where(unit_C < 0.5, STEP, -STEP)
+        near_PC = np.concatenate([unit_C[None], unit_C + np.diag(step_C)])
+        mean_P = self._process.predict(near_PC)
+        return -float(mean_P[0]), -(mean_P[1:] - mean_P[0]) / step_C
 
     def _candidates(self) -> Vector:
         from scipy.stats import qmc
@@ -222,6 +234,7 @@ def _centre_and_scale(values_N: Vector) -> tuple[float, float]:
 
 def _regress(unit_NC: Vector, values_N: Vector, seed: int) -> "GaussianProcessRegressor":
     # Imported here: scikit-learn takes a second, and status must answer at once.
+    from scipy.optimize import minimize
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
@@ -232,7 +245,15 @@ def _regress(unit_NC: Vector, values_N: Vector, seed: int) -> "GaussianProcessRe
         length_scale_bounds=[(SHORTEST, LONGEST)] * coefficients,
         nu=2.5,
     ) + WhiteKernel(0.5, (1e-4, 1e1))
-    process = GaussianProcessRegressor(kernel, n_restarts_optimizer=3, random_state=seed)
+    objective = negative_log_likelihood(unit_NC, values_N)
+
+    def maximise(_: Any, start_T: Vector, bounds: Vector) -> tuple[Vector, float]:
+        found = minimize(objective, start_T, method="L-BFGS-B", jac=True, bounds=bounds)
+        return found.x, float(found.fun)
+
+    process = GaussianProcessRegressor(
+        kernel, optimizer=maximise, n_restarts_optimizer=3, random_state=seed
+    )
     # Filters of warnings are those of the whole process, whichever thread sets them.
     with _ONE_AT_A_TIME, warnings.catch_warnings():
         # A flat response ends at a bound of its length scale, as it should.
