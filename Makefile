@@ -17,7 +17,7 @@ test: lint test-fast slurm browser
 	$(MAKE) docs
 
 test-fast: .venv/.for-tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 lint: .venv/.for-tests
 	$(BIN)/ruff format --check .
