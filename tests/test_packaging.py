@@ -1,6 +1,6 @@
 """What users install is what was written: packages, data files, and a wheel that runs a study."""
 
-import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.pages import ROOT, follow
+from wconv_kernels import load_density
+
+README = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_every_package_folder_is_listed_in_pyproject() -> None:
@@ -69,25 +72,22 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_the_installed_wheel_runs_the_quickstart_from_an_empty_folder(
+def test_the_tutorial_can_be_followed_with_the_installed_wheel(
     installed: Path, tmp_path: Path
 ) -> None:
-    program = str(installed / "wconv-sweep")
-    command = [program, "launch", "--cluster", "local", "--study", "quickstart"]
-    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    printed = follow(ROOT / "docs" / "tutorial.md", tmp_path, installed)
 
-    ended = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-
-    assert ended.returncode == 0, ended.stderr
-    assert "quickstart: PSNR on the test part" in ended.stdout
-    assert "15 trials complete, 0 failed" in ended.stdout
-    assert ended.stderr == ""
-    assert {path.name for path in tmp_path.iterdir()} == {"wconv_runs"}
-    page = [program, "report", "--html", "report.html"]
-    subprocess.run(page, cwd=tmp_path, env=environment, capture_output=True, check=True)
-    assert "fresh seeds" in (tmp_path / "report.html").read_text("utf-8")
+    assert "quickstart: PSNR on the test part" in printed
+    assert "15 trials complete, 0 failed" in printed
+    assert "http://127.0.0.1:" in printed
+    assert "mine: PSNR" in printed
+    assert len(load_density(tmp_path / "densities.yaml", "quickstart")) == 1
+    assert "</html>" in (tmp_path / "report.html").read_text("utf-8")
+    (command,) = re.findall(r"^\.venv/bin/(wconv-sweep .*?)  +#", README, re.MULTILINE)
+    program, *words = command.split()
+    subprocess.run([installed / program, *words], cwd=tmp_path, check=True, capture_output=True)
+    assert list((tmp_path / "pictures").rglob("density.png"))
+    assert list((tmp_path / "networks").rglob("*.safetensors"))
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import URL, update
 
+from tests.jobs.trials import wait_until
 from tests.sweep.postgres import Server
 from tests.sweep.test_at_once import PROCESSES, together
 from tests.sweep.test_local_sweep import assert_all_gone, launch
@@ -140,19 +141,21 @@ def test_the_facts_reach_the_command_and_no_shell_reads_them(
     assert "said='said so'" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_command_that_hangs_is_killed_with_what_it_started(
     sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = _ended(sqlite_storage)
     script = "sleep 1000 & echo $! > child; echo begun; wait"
     save_command(folder, ["/bin/sh", "-c", script])
-    monkeypatch.setattr(notification, "LIMIT_S", 0.4)
+    monkeypatch.setattr(notification, "LIMIT_S", 5.0)
 
     notify(sqlite_storage, "tiny", folder)
 
-    assert "how='killed after 0.4 s' said=begun" in caplog.text
+    assert "how='killed after 5 s' said=begun" in caplog.text
     child = int((folder.path / "child").read_text("utf-8"))
-    assert not _is_alive(child)
+    # A kill is a signal: what is hit ends as soon as it gets a processor.
+    wait_until(lambda: not _is_alive(child))
 
 
 @pytest.mark.parametrize(
@@ -290,4 +293,5 @@ def _is_alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     # One that its new parent has not taken note of yet has ended as well.
-    return Path(f"/proc/{process}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
+    stat = Path(f"/proc/{process}/stat")
+    return stat.exists() and stat.read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
