@@ -60,18 +60,26 @@ def take(folder: Path, output: Path, study: str = STUDY) -> None:
         output: folder of the pictures, made where it is missing.
         study: its name.
     """
-    output.mkdir(parents=True, exist_ok=True)
     picture_of_terminal(folder, output / "result.png", "status", "--study", study)
     with dashboard(folder) as page:
-        picture_of_page(
-            f"{page}dashboard/studies/1", output / "dashboard.png", width_px=1400, height_px=640
-        )
+        picture(folder, f"{page}dashboard/studies/1", output / "dashboard.png", 1400, 640)
     report = folder / "report.html"
     command(folder, "report", "--study", study, "--html", str(report))
     url = report.as_uri()
-    picture_of_page(url, output / "report.png", width_px=1280, height_px=1500)
-    picture_of_page(url, output / "report_dark.png", width_px=1280, height_px=1500, dark=True)
-    picture_of_page(url, output / "report_phone.png", width_px=500, height_px=1000)
+    picture(folder, url, output / "report.png", 1280, 1500)
+    picture(folder, url, output / "report_dark.png", 1280, 1500, dark=True)
+    picture(folder, url, output / "report_phone.png", 500, 1000)
+
+
+def picture(
+    folder: Path, url: str, path: Path, width_px: int, height_px: int, *, dark: bool = False
+) -> None:
+    """Save a picture of a page, in as many colours as fit into a byte."""
+    taken = folder / "taken.png"
+    picture_of_page(url, taken, width_px=width_px, height_px=height_px, dark=dark)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(taken) as opened:
+        opened.convert("RGB").quantize(256).save(path, optimize=True)
 
 
 def command(folder: Path, *arguments: str) -> str:
@@ -88,25 +96,23 @@ def wait_until(folder: Path, *, ended: int | None) -> None:
         (status,) = json.loads(command(folder, "status", "--study", STUDY, "--json"))
         if status["state"] == "complete" or (ended is not None and status["ended"] >= ended):
             return
-        assert status["state"] == "active", status["state"]
+        assert status["state"] in ("running", "waiting"), status["state"]
         time.sleep(1)
     raise AssertionError(f"the study has not come so far within {DEADLINE_S} s")
 
 
 def picture_of_terminal(folder: Path, path: Path, *arguments: str) -> None:
     """Save what the command shows in a terminal of 80 columns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     shown = Text.from_ansi(
         f"$ wconv-sweep {' '.join(arguments)}\n{in_terminal(folder, *arguments)}"
     )
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     console.print(shown)
-    page = path.with_suffix(".html")
+    page = folder / "terminal.html"
     theme = DIMMED_MONOKAI
     html = console.export_html(theme=theme, inline_styles=True, code_format=_PAGE)
     page.write_text(html, "utf-8")
-    picture_of_page(page.as_uri(), path, width_px=840, height_px=1200)
-    page.unlink()
+    picture(folder, page.as_uri(), path, 840, 1200)
     trim(path)
 
 
@@ -138,11 +144,12 @@ def in_terminal(folder: Path, *arguments: str) -> str:
 def trim(path: Path) -> None:
     """Cut off what is empty below the text."""
     with Image.open(path) as opened:
-        picture = opened.convert("RGB")
-    background = Image.new("RGB", picture.size, picture.getpixel((0, 0)))
-    box = ImageChops.difference(picture, background).getbbox()
+        shown = opened.convert("RGB")
+    background = Image.new("RGB", shown.size, shown.getpixel((0, 0)))
+    box = ImageChops.difference(shown, background).getbbox()
     assert box is not None, "nothing is to be seen"
-    picture.crop((0, 0, picture.width, min(picture.height, box[3] + 16))).save(path, optimize=True)
+    bottom = min(shown.height, box[3] + 16)
+    shown.crop((0, 0, shown.width, bottom)).quantize(256).save(path, optimize=True)
 
 
 @contextmanager
