@@ -4,6 +4,8 @@ import multiprocessing.connection
 import multiprocessing.forkserver
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -101,7 +103,22 @@ def _rank_of(folder: Path) -> int:
 
 
 @pytest.mark.slow
-def test_signals_for_the_whole_job_leave_all_helpers_of_the_ranks_alone(tmp_path: Path) -> None:
+def test_signals_for_the_whole_job_leave_all_helpers_of_the_ranks_alone(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    # An agent starts the helpers itself; other tests may have done so in this process.
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom tests.jobs import test_lanes\n"
+        "test_lanes.signal_the_whole_job(Path(sys.argv[1]))\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=pytestconfig.rootpath, check=True
+    )
+
+
+def signal_the_whole_job(folder: Path) -> None:
+    """Send every signal of a job to all helpers and ranks, and look who is left."""
+
     def helpers() -> list[int]:
         children = [process for process in processes() if process.parent == os.getpid()]
         return [child.pid for child in children if "multiprocessing" in child.command]
@@ -115,7 +132,7 @@ def test_signals_for_the_whole_job_leave_all_helpers_of_the_ranks_alone(tmp_path
                 os.kill(pid, number)
         return Verdict.CONTINUE
 
-    result = _run(tmp_path, signal_all, ranks=2)
+    result = _run(folder, signal_all, ranks=2)
 
     assert isinstance(result, Finished)
     # The fork server, and the one that looks after semaphores.

@@ -195,9 +195,10 @@ def test_a_pilot_gets_the_environment_of_the_profile_and_its_program_first(
 ) -> None:
     """The program of this pilot is one that prints what it sees."""
     program = tmp_path / "it's the $code" / "wconv_sweep"
-    program.mkdir(parents=True)
+    (program / "pilots").mkdir(parents=True)
     (program / "__init__.py").touch()
-    (program / "pilot.py").write_text(
+    (program / "pilots" / "__init__.py").touch()
+    (program / "pilots" / "pilot.py").write_text(
         "import os, sys\n"
         "print(repr(sys.argv[1]), repr(os.environ['VALUE']), os.environ['SRUN_CPUS_PER_TASK'])\n"
         "print([name for name in os.environ if name in ('WCONV_SWEEP_STORAGE', 'SLURM_WCKEY')])\n"

@@ -165,7 +165,10 @@ def test_stop_now_cancels_the_jobs_of_the_study_and_no_others(slurm_sweep: Slurm
     assert "tiny: 4 job(s) cancelled." in output
     wait_until(lambda: not slurm_sweep.jobs(), "the pilots are gone")
     assert [job.raw_id for job in slurm_sweep.box.queue()] == [other]
-    assert slurm_sweep.status()["pilots"]["counts"] == {"cancelled": 4}
+    # Accounting hears of it a moment later than the queue.
+    wait_until(
+        lambda: slurm_sweep.status()["pilots"]["counts"] == {"cancelled": 4}, "all are accounted"
+    )
 
 
 def test_a_resume_hands_back_at_once_what_killed_pilots_held(slurm_sweep: SlurmSweep) -> None:
