@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from optuna.trial import TrialState
+from threadpoolctl import threadpool_limits
 
 from wconv_jobs.seeding import derive_seed
 from wconv_sweep.evidence.confirmation import choose_candidates, surrogate_of
@@ -115,9 +116,13 @@ def simulate(
     for done, (shape, count, repeat) in enumerate(plan, start=1):
         seed = derive_seed(config.seed, "simulation", shape, count, repeat) % 2**32
         response = surface(shape, len(config.search.bounds), seed)
-        trained = train_on(config, response, count, max(budgets), seed)
-        for budget in budgets:
-            found = _name(config, response, trained, budget, seed, named_by)
+        # The matrices are small: threads that wait for each other take three times as long.
+        with threadpool_limits(1):
+            trained = train_on(config, response, count, max(budgets), seed)
+            named = [
+                list(_name(config, response, trained, each, seed, named_by)) for each in budgets
+            ]
+        for budget, found in zip(budgets, named, strict=True):
             outcomes += [
                 Outcome(
                     shape,
