@@ -32,6 +32,7 @@ from wconv_sweep.slots.slots import Claim, SlotTable
 from wconv_sweep.storage import trial_rows
 from wconv_sweep.storage.storage import Storage, create_storage
 from wconv_sweep.storage.tables import SLOTS, SlotState
+from wconv_sweep.storage.together import execute_together
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.search_space import distributions_of
 
@@ -71,7 +72,7 @@ def fill(storage: Storage, config: StudyConfig, trials: int, epochs: int) -> Non
             for epoch in range(1, epochs + 1):
                 trial_rows.add_intermediate_value(connection, trial_id, epoch, value)
             state = optuna.trial.TrialState.COMPLETE
-            trial_rows.finish_trial(connection, trial_id, state, value)
+            execute_together(connection, *trial_rows.finishing(trial_id, state, value))
             connection.execute(
                 update(SLOTS)
                 .where(SLOTS.c.study == config.study, SLOTS.c.position == position)

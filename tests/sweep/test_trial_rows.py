@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from wconv_sweep.slots import studies
 from wconv_sweep.storage import trial_rows
 from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.together import execute_together
 
 DISTRIBUTIONS = {
     "density_1": FloatDistribution(0.05, 1.0),
@@ -41,7 +42,7 @@ def by_us(storage: Storage, client: RDBStorage, state: TrialState) -> FrozenTria
         trial_rows.add_intermediate_value(connection, trial_id, 1, 28.5)
         trial_rows.set_system_attributes(connection, trial_id, {"completed_rung_0": 28.5})
         value = {TrialState.COMPLETE: 29.25, TrialState.PRUNED: 28.5}.get(state)
-        trial_rows.finish_trial(connection, trial_id, state, value)
+        execute_together(connection, *trial_rows.finishing(trial_id, state, value))
     return study.get_trials()[0]
 
 

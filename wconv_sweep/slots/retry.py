@@ -8,6 +8,7 @@ from sqlalchemy import func, select, update
 
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.status import study_row
+from wconv_sweep.slots import leases
 from wconv_sweep.storage import trial_rows
 from wconv_sweep.storage.storage import Storage
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, STUDIES, SlotState
@@ -42,7 +43,7 @@ def retry(storage: Storage, study: str, trials: Sequence[int] | None) -> list[Re
     """
     with storage.write() as connection:
         study_row(connection, storage, study)
-        connection.execute(select(STUDIES).where(STUDIES.c.study == study).with_for_update())
+        leases.study_row(connection, study, lock=True)
         slots = connection.execute(
             select(SLOTS)
             .where(SLOTS.c.study == study, SLOTS.c.trial.is_not(None))

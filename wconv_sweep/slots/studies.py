@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.status import study_row
 from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.slots import leases
 from wconv_sweep.slots.provenance import Provenance, differences
 from wconv_sweep.storage import trial_rows
 from wconv_sweep.storage.slot_plan import GivenDensity, plan_search, plan_slots
@@ -200,7 +201,7 @@ def check_provenance(
         StudyError: those so far come from another program or other data, and that is not accepted.
     """
     with storage.write() as connection:
-        connection.execute(select(STUDIES).where(STUDIES.c.study == study).with_for_update())
+        leases.study_row(connection, study, lock=True)
         _record_provenance(connection, study, provenance, accept_changes)
 
 

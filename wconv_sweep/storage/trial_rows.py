@@ -18,8 +18,6 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Insert, Select, Table, Update, func, select
 
-from wconv_sweep.storage.together import execute_together
-
 _STUDIES: Table = models.StudyModel.__table__
 _STUDY_ATTRIBUTES: Table = models.StudySystemAttributeModel.__table__
 _TRIALS: Table = models.TrialModel.__table__
@@ -147,13 +145,6 @@ def intermediate_values(
     for trial_id, step, value in connection.execute(wanted.where(table.c.trial_id.in_(trial_ids))):
         found[trial_id][step] = value
     return found
-
-
-def finish_trial(
-    connection: Connection, trial_id: int, state: TrialState, value: float | None
-) -> None:
-    """End a running trial, with its objective where it has one."""
-    execute_together(connection, *finishing(trial_id, state, value))
 
 
 def finishing(
