@@ -17,7 +17,8 @@ from wconv_jobs import catalog
 from wconv_jobs.errors import JobError
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.status import read_status
-from wconv_sweep.launching import launch as use_case
+from wconv_sweep.launching import launch as launching
+from wconv_sweep.launching import plan as planning
 from wconv_sweep.launching import submission
 from wconv_sweep.launching.local_pilots import LocalPilots
 from wconv_sweep.results.export import export
@@ -268,7 +269,8 @@ def test_the_command_line_refuses_a_changed_program_in_one_line(
     monkeypatch.setattr(submission, "start_local", start_none)
     launch = ["launch", "--cluster", "local", "--study", str(study_file()), "--detach"]
     first = run(monkeypatch, capsys, *launch)
-    monkeypatch.setattr(use_case, "provenance_of", lambda config: ORIGIN)
+    for module in (launching, planning):
+        monkeypatch.setattr(module, "provenance_of", lambda config: ORIGIN)
 
     dry = run(monkeypatch, capsys, *launch, "--dry-run")
     dry_json = run(monkeypatch, capsys, *launch, "--dry-run", "--json")
