@@ -1,4 +1,4 @@
-"""Launches, follows and resumes studies."""
+"""Launches and resumes studies."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
