@@ -275,7 +275,7 @@ def test_the_command_is_the_module_that_can_be_interrupted() -> None:
 def test_launch_does_not_load_torch(sweep: Sweep) -> None:
     code = (
         "import sys\n"
-        "from wconv_sweep.launching.launch import plan_launch\n"
+        "from wconv_sweep.launching.plan import plan_launch\n"
         "from wconv_sweep.storage.storage import choose_url\n"
         "from pathlib import Path\n"
         "runs = Path('runs')\n"
