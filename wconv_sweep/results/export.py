@@ -53,6 +53,23 @@ def named_density(status: StudyStatus, result: StudyResult) -> tuple[float, ...]
     return (result.best.density or ()) if named is None else named.density
 
 
+def exported_run(status: StudyStatus, result: StudyResult) -> StudyResult:
+    """Return the run whose network is handed over, beside plain convolution on the same seed.
+
+    It is one of the runs that have named the density, so that network and density belong
+    together: the one with the best validation score. Before fresh seeds have named a density it is
+    the best observed run.
+    """
+    confirmation = status.confirmation
+    named = confirmation.named if confirmation else None
+    if confirmation is None or named is None:
+        return result
+    sign = 1 if status.config.direction == "maximize" else -1
+    scores = named.values(status.config.objective.metric)
+    replicate = max(scores, key=lambda each: sign * scores[each])
+    return StudyResult(named.runs[replicate], confirmation.plain.runs.get(replicate))
+
+
 def claim_of(status: StudyStatus) -> str:
     """Return what may be said of that density, in a sentence."""
     confirmation = status.confirmation

@@ -1,4 +1,4 @@
-"""The trained network of a study's best density, to be used without this program.
+"""The trained network of the density that a study names, to be used without this program.
 
 Folded into stock convolutions, as safetensors, with a card that says what it is, and with its test
 score worked out once more from the written bytes.
@@ -14,6 +14,7 @@ from wconv_jobs.spec import TrialSpec
 from wconv_sweep.errors import ConfigurationError, SweepFailed
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.status import StudyStatus
+from wconv_sweep.results.export import exported_run
 from wconv_sweep.results.model_card import model_card
 from wconv_sweep.slots.studies import load_frozen_config, place_of
 from wconv_sweep.storage.storage import Storage
@@ -42,8 +43,8 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
     from wconv_jobs import trained
     from wconv_jobs.errors import CheckpointError, JobError
 
-    result = status.result
-    assert result is not None
+    assert status.result is not None
+    result = exported_run(status, status.result)
     spec = _spec(storage, status, result.best)
     try:
         weights = trained.load_weights(spec)
@@ -52,7 +53,12 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
         model = trained.build_trained(spec, safetensors.torch.load(content))
         reproduced = trained.test_metrics(spec, model)
         pictures = _pictures(spec, model)
-    except (CheckpointError, JobError) as error:
+    except CheckpointError as error:
+        raise ConfigurationError(
+            f"study {status.study}: {error}. A completed trial is not trained again: bring the "
+            "file back, or leave --weights out."
+        ) from error
+    except JobError as error:
         raise ConfigurationError(f"study {status.study}: {error}") from error
     _check(status, result.best, reproduced)
     target = folder / status.study

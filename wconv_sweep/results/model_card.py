@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from wconv_sweep.evidence.results import StudyResult
 from wconv_sweep.evidence.status import StudyStatus
+from wconv_sweep.results.export import claim_of
 
 _LOAD = """\
 ```python
@@ -32,7 +33,7 @@ def model_card(
 
     Args:
         status: of the study.
-        result: of the study.
+        result: the run whose network this is, beside plain convolution on the same seed.
         reproduced: the test metrics, worked out from the written file.
         pictures: files beside the card: before, after and truth.
     """
@@ -48,7 +49,7 @@ def model_card(
         "",
         "## Scores on the test part",
         "",
-        "| metric | this file | recorded when it was trained | plain convolution |",
+        "| metric | this file | recorded when it was trained | plain convolution, same seed |",
         "|---|---|---|---|",
     ]
     for name, value in reproduced.items():
@@ -60,8 +61,8 @@ def model_card(
     lines += [
         "",
         f"One training run (trial {best.trial}, seed {config.seed}, replicate {best.replicate}), "
-        f"chosen by `{config.objective.metric}` of the validation part. Whether the density beats "
-        "plain convolution by more than seeds differ is what `wconv-sweep export` says.",
+        f"{_chosen(status)}. One run says little: what may be claimed of the density is "
+        f"`{claim_of(status)}`.",
         "",
         "## How it was trained",
         "",
@@ -78,6 +79,14 @@ def model_card(
     if pictures:
         lines += ["## Before, after, truth", "", *(f"![{name}]({name})" for name in pictures), ""]
     return "\n".join(lines)
+
+
+def _chosen(status: StudyStatus) -> str:
+    by = f"by `{status.config.objective.metric}` of the validation part"
+    named = status.confirmation.named if status.confirmation else None
+    if named is None:
+        return f"the best of the search {by}"
+    return f"the best {by} among {len(named.runs)} of this density on fresh seeds"
 
 
 def _number(value: float | None) -> str:
