@@ -240,7 +240,8 @@ def stop_command(
         stopped = stop(opened, study, now=now)
     for line in stopped.lines():
         print(line)
-    print(f"Go on with: {next_command('resume', storage, runs, study)}")
+    if not stopped.ended:
+        print(f"Go on with: {next_command('resume', storage, runs, study)}")
 
 
 def request_of(
