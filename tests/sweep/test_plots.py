@@ -82,6 +82,24 @@ def test_the_cost_adds_up_and_the_best_never_gets_worse() -> None:
     assert axes.get_xlabel() == "GPU-hours"
 
 
+def test_every_axis_of_scores_names_the_metric_and_its_unit() -> None:
+    curves = {"0": {1: 20.0}, "1": {1: 21.0}, "2": {1: 22.0}}
+    learning = plots.learning_figure(curves, "psnr_db", {"1": "best", "0": "plain"}, "mine")
+    classifying = plots.learning_figure(curves, "accuracy", {}, "mine")
+    cost = plots.cost_figure([1.0], [3.0], trials(1), "GPU-hours", "mine")
+    responses = [
+        plots.response_figure(trials(number), surrogate_of(trials(number), number), "mine")
+        for number in (1, 2)
+    ]
+
+    assert [figure.axes[0].get_ylabel() for figure in (learning, cost, responses[0])] == [
+        "PSNR, dB, validation part"
+    ] * 3
+    assert responses[1].axes[1].get_ylabel() == "PSNR, dB, expected on the validation part"
+    assert classifying.axes[0].get_ylabel() == "accuracy, validation part"
+    assert {"best", "plain", "other trials"} <= set(texts(learning))
+
+
 def test_the_confusion_shows_counts() -> None:
     shown = texts(plots.confusion_figure(np.array([[8, 2], [1, 9]]), "mine"))
 

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
+from wconv_sweep.amounts import axis_title
 from wconv_sweep.evidence.surrogate import Surrogate
 
 # Shape letters: K kernel size, C coefficients, N trials, P points.
@@ -37,7 +38,7 @@ class Trials:
     density_NC: NDArray[np.float64]
     value_N: NDArray[np.float64]
     metric: str
-    """Name of the objective, with its unit."""
+    """Name of the objective."""
     direction: Literal["maximize", "minimize"]
     plain: float | None
     """Objective of plain convolution."""
@@ -77,8 +78,9 @@ def response_figure(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
     for number, axes in enumerate(panels):
         _response_curve(axes, trials, surrogate, number)
         axes.set_xlabel("density" if coefficients == 1 else f"density_{number + 1}")
-    panels[0].set_ylabel(f"{trials.metric}, validation part")
-    panels[0].legend(frameon=False, fontsize="small")
+    panels[0].set_ylabel(f"{axis_title(trials.metric)}, validation part")
+    # Not without a frame: the line of the named density may run through it.
+    panels[0].legend(fontsize="small", edgecolor="none", framealpha=0.9)
     figure.suptitle(title)
     return figure
 
@@ -90,7 +92,7 @@ def learning_figure(
 
     Args:
         curves: by the trial's name, value after each epoch.
-        metric: name of the objective, with its unit.
+        metric: name of the objective.
         highlighted: what the legend calls some of the trials.
         title: of the figure.
     """
@@ -109,8 +111,10 @@ def learning_figure(
         )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
-    axes.set_ylabel(f"{metric}, validation part")
+    axes.set_ylabel(f"{axis_title(metric)}, validation part")
     if highlighted:
+        if len(curves) > len(highlighted):
+            axes.plot([], [], color=FAINT, linewidth=0.8, label="other trials")
         axes.legend(frameon=False, fontsize="small")
     axes.set_title(title)
     return figure
@@ -145,7 +149,7 @@ def cost_figure(
     if unit == "trials":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(unit)
-    axes.set_ylabel(f"{trials.metric}, validation part")
+    axes.set_ylabel(f"{axis_title(trials.metric)}, validation part")
     axes.legend(frameon=False, fontsize="small")
     axes.set_title(title)
     return figure
@@ -218,7 +222,7 @@ def _response_map(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
     axes.set_xlabel("density_1 (outer)")
     axes.set_ylabel("density_2 (inner)")
     axes.legend(fontsize="small")
-    label = f"{trials.metric}, expected on the validation part"
+    label = f"{axis_title(trials.metric)}, expected on the validation part"
     figure.colorbar(filled, ax=axes, label=label, format=ScalarFormatter(useOffset=False))
     figure.suptitle(title)
     return figure
