@@ -177,17 +177,34 @@ def test_the_terminal_shows_each_density_with_its_interval(
 
     console.console().print(confirmation_table(confirmation))
 
+    table = capsys.readouterr().out
     rows = [
         [cell.strip() for cell in line.split("│")[1:-1]]
-        for line in capsys.readouterr().out.splitlines()
+        for line in table.splitlines()
         if line.startswith("│")
     ]
     assert rows[0] == ["plain baseline", "(1)", "5", "33.00 dB", "1.58 dB", "-", "-"]
     assert rows[1][0] == "best expected *"
-    assert rows[1][2:] == ["5", "36.00 dB", "3.16 dB", "+3.00 dB", "+1.04 dB to +4.96 dB"]
+    assert rows[1][2:] == ["5", "36.00 dB", "3.16 dB", "+3.00 dB", "+1.04 dB to +4.96 dB (95 %)"]
     assert [row[0] for row in rows[2:]] == ["initial weights alone", "gradient alone"]
-    assert [row[5] for row in rows[2:]] == ["+1.50 dB", "+1.50 dB"]
+    # Two ablations beside one candidate: 1.5 +- 3.495 * sqrt(2.5) / 2 / sqrt(5) at 97.5 %.
+    assert [row[5:] for row in rows[2:]] == [["+1.50 dB", "+0.26 dB to +2.74 dB (97.5 %)"]] * 2
+    assert "% interval" not in table
     assert "+3.00 dB (+1.04 dB to +4.96 dB): better than" in confirmation_line(confirmation)
+
+
+def test_one_level_of_all_intervals_stands_above_them(
+    sqlite_storage: Storage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    confirmed(sqlite_storage)
+    confirmation = read_status(sqlite_storage, "tiny").confirmation
+    assert confirmation is not None
+
+    console.console().print(confirmation_table(confirmation))
+
+    table = capsys.readouterr().out
+    assert "95 % interval" in table
+    assert "+1.04 dB to +4.96 dB │" in table
 
 
 def test_status_has_the_confirmation_for_scripts(sqlite_storage: Storage) -> None:

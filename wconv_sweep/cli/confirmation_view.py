@@ -1,11 +1,12 @@
 """Draws on the terminal what fresh seeds have shown."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
 from wconv_sweep.amounts import amount, density_text, interval, title
 from wconv_sweep.evidence.confirmation import Arm, Confirmation
+from wconv_sweep.evidence.statistics import Difference
 
 _TITLES = {
     "plain": "plain baseline",
@@ -20,11 +21,14 @@ def confirmation_table(confirmation: Confirmation) -> Table:
     table = Table(
         title=f"{confirmation.config.study}: {title(metric)}, fresh seeds", title_justify="left"
     )
+    arms = (confirmation.plain, *confirmation.candidates, *confirmation.ablations)
+    levels = _levels(confirmation, arms)
+    heading = f"{levels[0]} interval" if len(levels) == 1 else "interval"
     table.add_column("")
-    for heading in ("density", "seeds", "mean", "sd", "difference", _heading(confirmation)):
-        table.add_column(heading, justify="right")
-    for arm in (confirmation.plain, *confirmation.candidates, *confirmation.ablations):
-        table.add_row(*_cells(confirmation, arm, metric))
+    for each in ("density", "seeds", "mean", "sd", "difference", heading):
+        table.add_column(each, justify="right")
+    for arm in arms:
+        table.add_row(*_cells(confirmation, arm, metric, levelled=len(levels) > 1))
     return table
 
 
@@ -43,15 +47,21 @@ def confirmation_line(confirmation: Confirmation) -> str:
     return f"confirmed: {density}{by}: {confirmation.claim}"
 
 
-def _heading(confirmation: Confirmation) -> str:
-    for arm in confirmation.candidates:
-        difference = confirmation.difference(arm, confirmation.metric)
-        if difference is not None:
-            return f"{100 * difference.level:.4g} % interval"
-    return "interval"
+def _levels(confirmation: Confirmation, arms: Sequence[Arm]) -> list[str]:
+    """Return the levels of all intervals; candidates may be more, or fewer, than ablations."""
+    found = (
+        confirmation.difference(arm, confirmation.metric)
+        for arm in arms
+        if arm is not confirmation.plain
+    )
+    return sorted({_level(difference) for difference in found if difference is not None})
 
 
-def _cells(confirmation: Confirmation, arm: Arm, metric: str) -> Iterator[str]:
+def _level(difference: Difference) -> str:
+    return f"{100 * difference.level:.4g} %"
+
+
+def _cells(confirmation: Confirmation, arm: Arm, metric: str, *, levelled: bool) -> Iterator[str]:
     summary = arm.summary(metric)
     yield _TITLES.get(arm.label, arm.label) + (" *" if arm is confirmation.named else "")
     yield density_text(arm.density)
@@ -60,4 +70,5 @@ def _cells(confirmation: Confirmation, arm: Arm, metric: str) -> Iterator[str]:
     yield amount(metric, summary.sd if summary else None)
     difference = None if arm is confirmation.plain else confirmation.difference(arm, metric)
     yield amount(metric, difference.mean if difference else None, signed=True)
-    yield interval(metric, difference.interval if difference else None)
+    shown = interval(metric, difference.interval if difference else None)
+    yield f"{shown} ({_level(difference)})" if difference and levelled else shown
