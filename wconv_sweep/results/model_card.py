@@ -1,7 +1,8 @@
 """The page beside an exported network: what it is, how it was made, how to load it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from wconv_jobs.own_code import is_own
 from wconv_sweep.evidence.results import StudyResult
 from wconv_sweep.evidence.status import StudyStatus
 from wconv_sweep.results.export import claim_of
@@ -12,11 +13,11 @@ import json
 
 from safetensors import safe_open
 from safetensors.torch import load_file
-from wconv_jobs.models import build_model
+{imports}
 
 with safe_open("model.safetensors", "pt") as file:
     model = json.loads(file.metadata()["model"])
-network = build_model(model["name"], **model["options"])
+network = {build}
 network.load_state_dict(load_file("model.safetensors"))
 network.eval()
 ```
@@ -74,7 +75,7 @@ def model_card(
         "",
         "## Load it",
         "",
-        _LOAD,
+        *_how_to_load(config.model.name),
     ]
     if pictures:
         lines += ["## Before, after, truth", "", *(f"![{name}]({name})" for name in pictures), ""]
@@ -87,6 +88,21 @@ def _chosen(status: StudyStatus) -> str:
     if named is None:
         return f"the best of the search {by}"
     return f"the best {by} among {len(named.runs)} of this density on fresh seeds"
+
+
+def _how_to_load(name: str) -> Iterator[str]:
+    if not is_own(name):
+        imports = "from wconv_jobs.models import build_model"
+        build = 'build_model(model["name"], **model["options"])'
+    else:
+        module, _, function = name.partition(":")
+        yield (
+            f"`{module}` is the study's own module. Run this where Python finds it: beside a copy "
+            "of it, or with its folder in `PYTHONPATH`."
+        )
+        yield ""
+        imports, build = f"from {module} import {function}", f'{function}(**model["options"])'
+    yield _LOAD.format(imports=imports, build=build)
 
 
 def _number(value: float | None) -> str:
