@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from wconv_sweep.errors import SlurmError
 from wconv_sweep.evidence.status import read_status
-from wconv_sweep.slots import studies
+from wconv_sweep.slots import definitions, studies
 from wconv_sweep.slurm.jobs import ALIVE, JobState, SlurmView, cancel, jobs_of
 from wconv_sweep.slurm.orders import has_been_in_slurm
 from wconv_sweep.storage.storage import Storage
@@ -55,7 +55,7 @@ def stop(storage: Storage, study: str, *, now: bool = False) -> Stopped:
         SlurmError: SLURM does not cancel them, or does not answer; the study is stopped all the
             same.
     """
-    place = studies.place_of(storage, study)
+    place = definitions.place_of(storage, study)
     studies.stop(storage, study)
     ended = read_status(storage, study).complete
     if not has_been_in_slurm(place.folder):

@@ -13,7 +13,7 @@ from wconv_sweep.evidence.status import StudyStatus
 from wconv_sweep.evidence.surrogate import fit
 from wconv_sweep.results import plots
 from wconv_sweep.results.export import named_density
-from wconv_sweep.slots.studies import place_of
+from wconv_sweep.slots.definitions import place_of
 from wconv_sweep.storage import trial_rows
 from wconv_sweep.storage.storage import Storage
 from wconv_sweep.storage.tables import SEARCHING, SLOTS, SlotState
