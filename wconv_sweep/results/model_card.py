@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from wconv_sweep.evidence.results import StudyResult
 from wconv_sweep.evidence.status import StudyStatus
+from wconv_sweep.storage.tables import Stage
 
 _LOAD = """\
 ```python
@@ -32,7 +33,7 @@ def model_card(
 
     Args:
         status: of the study.
-        result: of the study.
+        result: the run that the network is of, and that of plain convolution.
         reproduced: the test metrics, worked out from the written file.
         pictures: files beside the card: before, after and truth.
     """
@@ -57,11 +58,16 @@ def model_card(
             f"| {name} | {value:.6g} | {_number(best.metrics.get(name))} | {_number(other)} |"
         )
     recipe = config.recipe
+    chosen = (
+        "the first fresh seed of the density that the confirmation names"
+        if best.stage == Stage.CONFIRM
+        else f"chosen by `{config.objective.metric}` of the validation part"
+    )
     lines += [
         "",
         f"One training run (trial {best.trial}, seed {config.seed}, replicate {best.replicate}), "
-        f"chosen by `{config.objective.metric}` of the validation part. Whether the density beats "
-        "plain convolution by more than seeds differ is what `wconv-sweep export` says.",
+        f"{chosen}. Whether the density beats plain convolution by more than seeds differ is what "
+        "`wconv-sweep export` says.",
         "",
         "## How it was trained",
         "",
