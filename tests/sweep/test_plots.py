@@ -215,5 +215,7 @@ def test_a_real_study_is_exported_with_pictures_and_shown_on_a_page(
     assert "density.png: exists already" in refused
     assert again == first
     assert page.count('src="data:image/svg+xml;base64,') == len(NAMES)
+    assert page.count('src="data:image/png;base64,') in (3, 4)  # 3 where plain is the best
+    assert "<dt>test part, noisy input</dt>" in page
     assert "Best observed single run; not confirmed on fresh seeds." in page
     assert "<dd>4 of 4 ended</dd>" in page

@@ -31,6 +31,7 @@ MANY_POINTS = 3000
 would grow with them. All are shown in any case."""
 _SIZE_IN = (6.4, 4.2)
 _POINTS = 201
+_FEW_PT, _MANY_PT = 4.0, 1.5  # diameters of a trial's mark
 _SVG: Any = {"svg.hashsalt": "wconv-sweep", "svg.fonttype": "path"}
 
 
@@ -138,7 +139,10 @@ def cost_figure(
     spent = np.cumsum(hours_N)
     accumulate = np.maximum if trials.direction == "maximize" else np.minimum
     many = len(value_N) > MANY_POINTS
-    axes.plot(spent, value_N, "o", color=FAINT, markersize=4, label="a trial", rasterized=many)
+    size_pt = _MANY_PT if many else _FEW_PT
+    axes.plot(
+        spent, value_N, "o", color=FAINT, markersize=size_pt, label="a trial", rasterized=many
+    )
     axes.step(
         spent,
         accumulate.accumulate(value_N),
@@ -219,8 +223,11 @@ def _response_map(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
     grid_X, grid_Y = np.meshgrid(x_P, y_P)
     mean_P, _ = surrogate.mean_sd(np.stack([grid_X.ravel(), grid_Y.ravel()], axis=1))
     filled = axes.contourf(grid_X, grid_Y, mean_P.reshape(grid_X.shape), 15, cmap="cividis")
-    (marks,) = axes.plot(*trials.density_NC.T, "o", color="w", markersize=4, markeredgecolor="k")
-    marks.set_rasterized(len(trials.value_N) > MANY_POINTS)
+    (marks,) = axes.plot(
+        *trials.density_NC.T, "o", color="w", markersize=_FEW_PT, markeredgecolor="k"
+    )
+    if len(trials.value_N) > MANY_POINTS:  # the map must be seen between them
+        marks.set(rasterized=True, markersize=_MANY_PT, markeredgewidth=0)
     axes.plot(1.0, 1.0, "s", color=ORANGE, markersize=9, label="plain convolution")
     axes.plot(*trials.best, "*", color=ORANGE, markersize=15, label="density named")
     axes.set_xlabel("density_1 (outer)")
@@ -233,9 +240,9 @@ def _response_map(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
 
 
 def _add_legend(axes: Axes, points: int, *, frameon: bool) -> None:
-    # Among many points there is no free place, and looking for one takes long.
+    # Among many points there is no free place, only one that a frame makes; a search takes long.
     place: Literal["best", "lower right"] = "best" if points <= MANY_POINTS else "lower right"
-    axes.legend(loc=place, frameon=frameon, fontsize="small")
+    axes.legend(loc=place, frameon=frameon or points > MANY_POINTS, fontsize="small")
 
 
 def _leave_out_collapsed(axes: Axes, trials: Trials, mean_P: NDArray[np.float64]) -> None:
