@@ -53,21 +53,20 @@ def named_density(status: StudyStatus, result: StudyResult) -> tuple[float, ...]
     return (result.best.density or ()) if named is None else named.density
 
 
-def exported_run(status: StudyStatus, result: StudyResult) -> StudyResult:
-    """Return the run whose network is handed over, beside plain convolution on the same seed.
+def named_result(status: StudyStatus) -> StudyResult | None:
+    """Return the runs that stand for that density and for plain convolution; None without one.
 
-    It is one of the runs that have named the density, so that network and density belong
-    together: the one with the best validation score. Before fresh seeds have named a density it is
-    the best observed run.
+    Of a confirmation, those of the first fresh seed that both have completed; before that, those
+    of the search.
     """
     confirmation = status.confirmation
     named = confirmation.named if confirmation else None
-    if confirmation is None or named is None:
-        return result
-    sign = 1 if status.config.direction == "maximize" else -1
-    scores = named.values(status.config.objective.metric)
-    replicate = max(scores, key=lambda each: sign * scores[each])
-    return StudyResult(named.runs[replicate], confirmation.plain.runs.get(replicate))
+    if confirmation is None or named is None or not confirmation.plain.runs:
+        return status.result
+    arms = (named.runs, confirmation.plain.runs)
+    paired = named.runs.keys() & confirmation.plain.runs.keys()
+    best, plain = (runs[min(paired or runs)] for runs in arms)
+    return StudyResult(best, plain)
 
 
 def claim_of(status: StudyStatus) -> str:

@@ -6,6 +6,7 @@ from wconv_jobs.own_code import is_own
 from wconv_sweep.evidence.results import StudyResult
 from wconv_sweep.evidence.status import StudyStatus
 from wconv_sweep.results.export import claim_of
+from wconv_sweep.storage.tables import Stage
 
 _LOAD = """\
 ```python
@@ -34,7 +35,7 @@ def model_card(
 
     Args:
         status: of the study.
-        result: the run whose network this is, beside plain convolution on the same seed.
+        result: the run that the network is of, and that of plain convolution.
         reproduced: the test metrics, worked out from the written file.
         pictures: files beside the card: before, after and truth.
     """
@@ -59,10 +60,15 @@ def model_card(
             f"| {name} | {value:.6g} | {_number(best.metrics.get(name))} | {_number(other)} |"
         )
     recipe = config.recipe
+    chosen = (
+        "the first fresh seed of the density that the confirmation names"
+        if best.stage == Stage.CONFIRM
+        else f"chosen by `{config.objective.metric}` of the validation part"
+    )
     lines += [
         "",
         f"One training run (trial {best.trial}, seed {config.seed}, replicate {best.replicate}), "
-        f"{_chosen(status)}. One run says little: what may be claimed of the density is "
+        f"{chosen}. One run says little: what may be claimed of the density is "
         f"`{claim_of(status)}`.",
         "",
         "## How it was trained",
@@ -80,14 +86,6 @@ def model_card(
     if pictures:
         lines += ["## Before, after, truth", "", *(f"![{name}]({name})" for name in pictures), ""]
     return "\n".join(lines)
-
-
-def _chosen(status: StudyStatus) -> str:
-    by = f"by `{status.config.objective.metric}` of the validation part"
-    named = status.confirmation.named if status.confirmation else None
-    if named is None:
-        return f"the best of the search {by}"
-    return f"the best {by} among {len(named.runs)} of this density on fresh seeds"
 
 
 def _how_to_load(name: str) -> Iterator[str]:
