@@ -161,6 +161,22 @@ def test_on_a_dark_page_the_curves_of_all_trials_can_be_told_from_those_that_sta
     assert to_hex(axes.lines[0].get_color()) == "#5cb8f0"
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_legend_of_the_learning_curves_lies_where_they_do_not_end(sign: int) -> None:
+    """Scores rise, errors fall; all begin at the lower, or the upper, left."""
+    later = dict.fromkeys(range(2, 9), sign * 30.0)
+    curves = {str(trial): {1: sign * 3.0 * trial} | later for trial in range(9)}
+    figure = plots.learning_figure(curves, "psnr_db", {"8": "plain convolution"}, "mine")
+    plots.render(figure, "png")
+
+    (axes,) = figure.axes
+    legend = axes.get_legend()
+    assert legend is not None
+    box = legend.get_window_extent()
+    points = axes.transData.transform([(x, y) for c in curves.values() for x, y in c.items()])
+    assert not any(box.contains(x, y) for x, y in points)
+
+
 def test_every_axis_of_scores_names_the_metric_and_its_unit() -> None:
     curves = {"0": {1: 20.0}, "1": {1: 21.0}, "2": {1: 22.0}}
     learning = plots.learning_figure(curves, "psnr_db", {"1": "best", "0": "plain"}, "mine")

@@ -124,7 +124,11 @@ def learning_figure(
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"{axis_title(metric)}, validation part")
     if highlighted:
-        _add_legend(axes, points, frameon=False)
+        # Where the curves do not end: "best" does not see those that are drawn as one artist.
+        end = np.median([curve[max(curve)] for curve in curves.values()])
+        place: Literal["lower right", "upper right"]
+        place = "lower right" if end > np.mean(axes.get_ylim()) else "upper right"
+        axes.legend(loc=place, frameon=points > MANY_POINTS, fontsize="small")
     axes.set_title(title)
     return figure
 
