@@ -12,6 +12,12 @@ def title(metric: str) -> str:
     return _NAMES.get(name, name) + (" on the test part" if name != metric else "")
 
 
+def axis_title(metric: str) -> str:
+    """Return what people call a metric, with its unit, as an axis is labelled."""
+    unit = _UNITS.get(metric.removeprefix("test_"))
+    return f"{title(metric)}, {unit}" if unit else title(metric)
+
+
 def amount(metric: str, value: float | None, *, signed: bool = False) -> str:
     """Return a value with its unit, or `-` where there is none."""
     if value is None:

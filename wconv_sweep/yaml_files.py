@@ -17,6 +17,9 @@ from wconv_jobs.spec import Spec
 from wconv_sweep.errors import ConfigurationError
 
 Location = tuple[int | str, ...]
+
+MAX_KEYS = 100_000
+"""Keys and elements of a file. Anchors that name each other can hold billions in a few lines."""
 _Model = TypeVar("_Model", bound=Spec)
 
 
@@ -170,13 +173,17 @@ def parse_value(text: str) -> Any:
     loader = _Loader(text)
     try:
         value = loader.get_single_data()
-        for _ in _locations(value):
-            pass  # an anchor inside its own value has no end
+        for number, _ in enumerate(_locations(value)):  # an anchor inside its own value has no end
+            if number > MAX_KEYS:
+                raise ValueError(_TOO_MANY)
         return value
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"is not valid YAML: {' '.join(str(error).split())}") from error
     finally:
         loader.dispose()
+
+
+_TOO_MANY = f"it holds more than {MAX_KEYS:,} keys and elements, those behind anchors included"
 
 
 class _Loader(yaml.SafeLoader):
@@ -203,6 +210,8 @@ def _locations(value: object) -> Iterator[Location]:
 def _collect_lines(
     node: yaml.Node, location: Location, lines: dict[Location, int], name: str
 ) -> None:
+    if len(lines) > MAX_KEYS:
+        raise ValueError(_TOO_MANY)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             inner = (*location, key.value)

@@ -119,7 +119,10 @@ def load(spec: TrialSpec, state: TrainingState) -> Progress:
     path = spec.checkpoint_folder / CHECKPOINT_FILE
     if not path.exists():
         return Progress()
-    content = _read(spec)
+    try:
+        content = _read(spec)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}. {_HINT}") from error
     try:
         state.model.load_state_dict(content["model"])
         state.optimizer.load_state_dict(content["optimizer"])
@@ -178,17 +181,17 @@ def _read(spec: TrialSpec, *, mapped: bool = False) -> dict[str, Any]:
     except Exception as error:
         # Without the text: torch's ends with advice on how to execute what it refused to.
         raise CheckpointError(
-            f"{path}: the checkpoint cannot be read ({type(error).__name__}). {_HINT}"
+            f"{path}: the checkpoint cannot be read ({type(error).__name__})"
         ) from error
     if version != FORMAT:
         raise CheckpointError(
             f"{path}: the checkpoint was written by another version of the program (its format is "
-            f"{version}, this one reads {FORMAT}). {_HINT}"
+            f"{version}, this one reads {FORMAT})"
         )
     if trial != _digest(spec):
         raise CheckpointError(
             f"{path}: the checkpoint belongs to a trial with another model, data, recipe, density "
-            f"or seed. {_HINT}"
+            "or seed"
         )
     return content
 

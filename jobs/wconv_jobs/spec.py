@@ -17,6 +17,10 @@ CONFUSION_FILE = "test_confusion.csv"
 """Name of a classifier's confusion matrix in that folder: a line for each class, with the number
 of its test samples that were taken for each class."""
 
+TEST_IMAGE_FILE = "test_image_{}.png"
+"""Name of a test image before and after a denoiser in that folder, numbered from 1, see
+`wconv_jobs.before_after`."""
+
 Option = bool | int | FiniteFloat | str | list[bool | int | FiniteFloat | str]
 
 

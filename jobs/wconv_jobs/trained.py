@@ -1,30 +1,17 @@
 """The network of a finished trial: stock layers, with nothing of the density left to pay for."""
 
-from dataclasses import dataclass
-
-import torch
 from torch import Tensor, nn
 
 from wconv_jobs import checkpoint, own_code
+from wconv_jobs.before_after import BeforeAfter
 from wconv_jobs.data import load_task
 from wconv_jobs.evaluation import evaluate
 from wconv_jobs.models import build_model
+from wconv_jobs.restoration import restored
 from wconv_jobs.seeding import derive_seed
 from wconv_jobs.spec import TrialSpec
 from wconv_jobs.task import Task
 from wconv_jobs.training import LONE_PROCESS
-
-# Shape letters: B batch, C channels, H height, W width.
-
-
-@dataclass(frozen=True)
-class Restored:
-    """A test image before and after the network."""
-
-    name: str
-    input_CHW: Tensor
-    output_CHW: Tensor
-    target_CHW: Tensor
 
 
 def load_weights(spec: TrialSpec) -> dict[str, Tensor]:
@@ -63,20 +50,13 @@ def test_metrics(spec: TrialSpec, model: nn.Module) -> dict[str, float]:
     return {f"test_{name}": value for name, value in found.items()}
 
 
-def restored(spec: TrialSpec, model: nn.Module, images: int) -> list[Restored]:
-    """Return the first test images before and after the network; none where it classifies."""
-    task = _task(spec)
-    if not task.input_is_estimate:
-        return []
-    names = list(task.names("test"))[:images]
-    found: list[Restored] = []
-    dtype = next(model.parameters()).dtype
-    with torch.inference_mode():
-        for inputs_BCHW, targets_BCHW in task.evaluation_batches("test", range(len(names))):
-            outputs_BCHW = model(inputs_BCHW.to(dtype))
-            for each in zip(inputs_BCHW, outputs_BCHW, targets_BCHW, strict=True):
-                found.append(Restored(names[len(found)], *each))
-    return found
+def test_images(spec: TrialSpec, model: nn.Module, images: int) -> list[BeforeAfter]:
+    """Return the first test images before and after a network, see `wconv_jobs.restoration`.
+
+    Raises:
+        JobError: the data cannot be used.
+    """
+    return restored(model, _task(spec), images)
 
 
 def _task(spec: TrialSpec) -> Task:

@@ -6,7 +6,6 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -30,8 +29,9 @@ from wconv_jobs.metrics import ConfusionMatrix
 from wconv_jobs.models import build_model
 from wconv_jobs.rank_invariance import share_batch_norm, share_dropout
 from wconv_jobs.seeding import derive_seed, drawing_from
-from wconv_jobs.spec import CONFUSION_FILE, OptimizerSpec, RecipeSpec, TrialSpec
+from wconv_jobs.spec import OptimizerSpec, RecipeSpec, TrialSpec
 from wconv_jobs.task import Task
+from wconv_jobs.trial_files import write_confusion, write_images
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _VERDICTS = tuple(Verdict)
@@ -233,11 +233,13 @@ class _Run:
         if confusion is not None:
             matrix_KK = confusion.matrix(world.sum(confusion.state()))
             if world.rank == 0:
-                _write_matrix(matrix_KK, self.spec.checkpoint_folder / CONFUSION_FILE)
+                write_confusion(matrix_KK, self.spec.checkpoint_folder)
         metrics = reports[best - 1].metrics | _prefixed("test", test)
         if task.input_is_estimate:
             unprocessed = evaluate_input(task, "test", world, recipe.test_metrics, drop)
             metrics |= _prefixed("input", unprocessed)
+        if world.rank == 0:
+            write_images(self.model, task, self.spec.checkpoint_folder, drop)
         return metrics | {
             "lr": reports[-1].metrics["lr"],
             "best_epoch": best,
@@ -314,13 +316,6 @@ def _check_finite(metrics: dict[str, float], main: str, epoch: int) -> None:
         # A secondary metric may be infinite by definition, as NRMSE is for an image of one colour.
         if math.isnan(value) or (math.isinf(value) and name in ("train_loss", LOSS, main)):
             raise TrainingDiverged(f"{name} is {value} after epoch {epoch + 1}")
-
-
-def _write_matrix(matrix_KK: Tensor, path: Path) -> None:
-    lines = [",".join(map(str, row)) for row in matrix_KK.tolist()]
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text("\n".join(lines) + "\n", "utf-8")
-    unfinished.replace(path)
 
 
 def _prefixed(prefix: str, metrics: dict[str, float]) -> dict[str, float]:

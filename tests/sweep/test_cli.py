@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from tests.sweep.searching import launched, study_of
 from tests.sweep.tiny import StudyFile, Sweep, run
 from wconv_sweep.cli.options import next_command
+from wconv_sweep.slots import studies
+from wconv_sweep.storage.storage import Storage
 
 
 @pytest.mark.parametrize(
@@ -190,6 +193,34 @@ def test_a_dry_run_shows_everything_and_writes_nothing(
     ):
         assert expected in output
     assert list(empty_folder.iterdir()) == []
+
+
+def test_a_study_that_has_ended_is_not_said_to_be_stopped(
+    sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    searcher = launched(sqlite_storage, study_of({"name": "random"}, name="mine", trials=3))
+    stop = ("stop", "--study", "mine", "--storage", sqlite_storage.optuna_url())
+
+    before = run(monkeypatch, capsys, *stop)
+    studies.reopen(sqlite_storage, "mine")
+    searcher.work()
+    after = run(monkeypatch, capsys, *stop)
+
+    assert "mine: running trials end at their next checkpoint.\nGo on with: " in before[1]
+    assert after[:2] == (0, "mine: all of its trials have ended, there is nothing to stop.\n")
+
+
+def test_a_dry_run_tells_what_an_ablation_adds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launch = ["launch", "--cluster", "local", "--study", "quickstart", "--ablate", "--dry-run"]
+
+    _, shown, _ = run(monkeypatch, capsys, *launch)
+    _, document, _ = run(monkeypatch, capsys, *launch, "--json")
+
+    # Two halves of the density's effect on the four seeds of the confirmation.
+    assert "ablation:      8 further trials, unless the study has them already" in shown
+    assert json.loads(document)["ablation_trials"] == 8
 
 
 def test_a_dry_run_can_be_read_by_a_script(

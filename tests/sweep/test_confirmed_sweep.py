@@ -29,6 +29,12 @@ def test_one_command_searches_confirms_and_ablates(sweep: Sweep, study_file: Stu
     assert len(scores) == 4
     assert all(len(arm["trials"]) == 2 for arm in arms)
 
+    sweep.run("export", "--weights", "networks")
+    card = (sweep.folder / "networks/tiny/README.md").read_text("utf-8")
+    assert f"density ({candidate['density'][0]:.6g})" in card
+    assert "the first fresh seed of the density that the confirmation names" in card
+    assert entry["claim"] in card
+
 
 def test_an_ablation_of_a_study_without_a_confirmation_is_refused(
     sweep: Sweep, study_file: StudyFile

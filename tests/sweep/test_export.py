@@ -14,7 +14,13 @@ from tests.sweep.searching import launched, study_of
 from tests.sweep.tiny import run
 from wconv_jobs.channel import Broken
 from wconv_kernels import load_density
-from wconv_sweep.results.export import export, render
+from wconv_sweep.results.export import (
+    export,
+    named_density,
+    named_result,
+    render,
+    with_result,
+)
 from wconv_sweep.slots.slots import Claim
 from wconv_sweep.slots.stages import add_ablation
 from wconv_sweep.storage.storage import Storage, choose_url, create_storage
@@ -82,6 +88,31 @@ def test_every_test_metric_has_all_statistics_with_its_seeds(exported: Storage) 
     # Of an error less is better.
     assert difference["verdict"] == "better"
     assert candidate["metrics"]["test_nrmse"]["difference"]["verdict"] == "worse"
+
+
+def test_the_network_handed_over_has_the_density_that_is_named(exported: Storage) -> None:
+    (status,) = with_result(exported, None)
+    assert status.result is not None
+
+    run_of = named_result(status)
+
+    assert run_of is not None
+    assert run_of.best.density == named_density(status, status.result)
+    assert (run_of.best.stage, run_of.best.replicate, run_of.best.value) == ("confirm", 1, 32.0)
+    assert run_of.plain is not None
+    assert (run_of.plain.label, run_of.plain.replicate, run_of.plain.value) == ("plain", 1, 31.0)
+    assert status.result.best.density != run_of.best.density
+
+
+def test_before_a_confirmation_the_network_is_that_of_the_best_run(
+    sqlite_storage: Storage,
+) -> None:
+    searcher = launched(sqlite_storage, study_of({"name": "random"}, name="single", trials=3))
+    searcher.train(searcher.claim())
+    (status,) = with_result(sqlite_storage, None)
+    assert status.result is not None
+
+    assert named_result(status) == status.result
 
 
 def test_yaml_and_json_say_the_same_and_hold_the_density_for_networks(

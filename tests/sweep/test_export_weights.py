@@ -53,6 +53,9 @@ def test_a_network_that_does_not_reproduce_its_score_is_not_written(
 
     assert re.search(r"test_psnr_db of \S+, but trial 0 had \S+\. Nothing was written", refused)
     assert "checkpoint.pt: there is no such file" in missing
+    # To delete it, as a trial that goes on is told, would not bring this network back.
+    assert "A completed trial is not trained again" in missing
+    assert "Delete it" not in missing
     assert not (sweep.folder / "networks").exists()
 
 

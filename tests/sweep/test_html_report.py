@@ -1,10 +1,15 @@
 """The page of a report: everything in one file, true, escaped, and readable on any screen."""
 
+import base64
+import io
 import json
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
@@ -13,19 +18,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.browser import browser, dom_of_page
 from tests.sweep.searching import launched, study_of
-from tests.sweep.tiny import run
+from tests.sweep.tiny import TINY, run
+from wconv_jobs.before_after import BeforeAfter
 from wconv_jobs.channel import Broken
-from wconv_jobs.spec import CONFUSION_FILE
+from wconv_jobs.spec import CONFUSION_FILE, TEST_IMAGE_FILE
+from wconv_sweep.amounts import density_text
 from wconv_sweep.errors import StudyError
+from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.evidence.status import read_status
+from wconv_sweep.results import html_study
+from wconv_sweep.results.export import named_result
 from wconv_sweep.results.html_report import html_report
 from wconv_sweep.slots.slots import Claim
 from wconv_sweep.slots.stages import add_ablation
 from wconv_sweep.storage.storage import Storage, choose_url, create_storage
 from wconv_sweep.storage.tables import Stage
+from wconv_sweep.study.config import StudyConfig
 
 pytestmark = pytest.mark.slow  # all need a page, whose pictures take a second or two
 
@@ -65,8 +77,11 @@ document.getElementById("frame").addEventListener("load", event => {
     scrolled: page.documentElement.scrollWidth,
     ground: light(behind(view, page.body)),
     pictures: [...page.images].map(each => [each.naturalWidth, each.alt]),
-    shown: [...page.images].map(each => each.currentSrc.slice(0, 26)),
-    chosen: [...new Set([...page.images].map(each => each.currentSrc === each.src))],
+    drawn: [...new Set([...page.images].filter(each => each.src.startsWith("data:image/svg"))
+      .map(each => each.currentSrc === each.src))],
+    beside: [...page.querySelectorAll(".images")].map(each => new Set(
+      [...each.children].map(child => child.getBoundingClientRect().left)).size),
+    narrowest: Math.min(...[...page.querySelectorAll(".images img")].map(each => each.width)),
     ratios: ratios,
     text: page.body.innerText,
   });
@@ -106,6 +121,7 @@ def write_study(storage: Storage) -> None:
         else:
             searcher.slots.report(claim, 2, value, {"psnr_db": value})
             scores = {"test_psnr_db": value, "test_ssim": value / 100, "test_nrmse": 1 / value}
+            scores["input_psnr_db"] = 20.17
             searcher.slots.complete(claim, scores, {"device": HOSTILE})
 
 
@@ -118,10 +134,37 @@ def _score(claim: Claim, density: tuple[float, ...]) -> float:
     return plain if claim.label == "plain" else plain + (1, 2, 3, 4, 5)[claim.replicate - 1]
 
 
+def keep_images(
+    storage: Storage,
+    row: TrialRow | None,
+    *,
+    output: int,
+    names: tuple[str, ...] = ("face", "sea"),
+) -> None:
+    """Write what the test of a trial keeps: images of one colour."""
+    assert row is not None
+    assert row.trial is not None
+    folder = read_status(storage, "shown").folder.trial(row.trial)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(names, start=1):
+        before, after, truth = (np.full((40, 40, 3), value, np.uint8) for value in (9, output, 99))
+        image = BeforeAfter(name, 20.17, 20 + output / 10, before, after, truth)
+        (folder / TEST_IMAGE_FILE.format(number)).write_bytes(image.png())
+
+
+def rows_shown(storage: Storage) -> StudyResult:
+    result = named_result(read_status(storage, "shown"))
+    assert result is not None
+    return result
+
+
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
     created = create_storage(choose_url(None, tmp_path_factory.mktemp("shown"), {}))
     write_study(created)
+    result = rows_shown(created)
+    keep_images(created, result.best, output=85)
+    keep_images(created, result.plain, output=80)
     yield created
     created.close()
 
@@ -203,6 +246,19 @@ def test_the_verdict_and_its_numbers_are_those_of_the_database(shown: Storage, p
     assert "<dt>replicates confirmed</dt><dd>1, 2, 3, 4, 5</dd>" in page
 
 
+def test_a_table_of_very_many_trials_is_cut_and_says_so(
+    shown: Storage, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (begun,) = re.findall(r"<caption>Trials that have begun: (\d+)</caption>", page)
+    assert len(rows_of(page, f"Trials that have begun: {begun}")) == int(begun)
+    monkeypatch.setattr(html_study, "MAX_TRIALS", 5)
+
+    cut = html_report(shown, None)
+
+    title = f"Trials that have begun: {begun} (the first 5 are shown)"
+    assert [row[0] for row in rows_of(cut, title)] == ["0", "1", "2", "3", "4"]
+
+
 def test_what_a_study_or_a_traceback_says_becomes_no_element(page: str) -> None:
     elements = Elements(page)
 
@@ -215,7 +271,10 @@ def test_nothing_is_loaded_from_anywhere(page: str) -> None:
     elements = Elements(page)
 
     for name in ("src", "srcset"):
-        assert all(each.startswith("data:image/svg") for each in elements.attributes(name))
+        assert all(
+            each.startswith(("data:image/svg+xml;base64,", "data:image/png;base64,"))
+            for each in elements.attributes(name)
+        )
     assert all(each.startswith("#") for each in elements.attributes("href"))
     assert "url(" not in page
     assert "@import" not in page
@@ -229,8 +288,8 @@ def test_headings_come_in_order_and_pictures_say_what_they_show(page: str) -> No
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
     pictures = [each for tag, each in elements if tag == "img"]
-    assert len(pictures) == 4
-    assert all(len(each["alt"] or "") > 40 for each in pictures)
+    assert len(pictures) == 4 + 8  # two test images: noisy, plain, the density named, truth
+    assert all(len(each["alt"] or "") > 35 for each in pictures)
     assert ("html", {"lang": "en"}) in elements
     assert "<title>wconv-sweep: shown</title>" in page
 
@@ -251,14 +310,112 @@ def test_a_study_that_only_fails_is_there_with_its_cause(sqlite_storage: Storage
     assert "<img" not in page
 
 
-def test_a_classifier_has_its_confusion_matrix(sqlite_storage: Storage) -> None:
-    searcher = launched(sqlite_storage, study_of({"name": "random"}, trials=1))
-    searcher.train(searcher.claim())
-    folder = sqlite_storage.folder / "tiny/trial_00000"
+def test_images_stand_side_by_side_with_the_scores_of_each_network(
+    shown: Storage, page: str
+) -> None:
+    result = rows_shown(shown)
+    assert result.plain is not None
+
+    # The named density and plain convolution, both on the first fresh seed.
+    assert (result.best.stage, result.best.replicate) == (Stage.CONFIRM, 1)
+    assert (result.plain.stage, result.plain.replicate) == (Stage.CONFIRM, 1)
+    section = page.split("<h3>The network on test images</h3>")[1].split("<h3>")[0]
+    named = density_text(result.best.density)
+    assert (
+        f"Trial {result.best.trial}, density {named}, beside plain convolution, trial " in section
+    )
+    assert f"trial {result.plain.trial}, which began with the same weights." in section
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", section)
+    assert captions == 2 * [
+        "noisy, 20.17 dB",
+        "plain convolution, 28.00 dB",
+        f"density {named}, 28.50 dB",
+        "truth",
+    ]
+    assert re.findall(r'alt="(.*?)"', section)[:2] == [
+        "The middle of the test image face: noisy, 20.17 dB.",
+        "The middle of the test image face: plain convolution, 28.00 dB.",
+    ]
+    # Scores of the test part: those of the confirmation's first seed, 31 and 31 + 1.
+    assert re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", section) == [
+        ("test part, noisy input", "20.17 dB"),
+        ("test part, plain convolution", "31.00 dB"),
+        (f"test part, density {named}", "32.00 dB"),
+    ]
+
+
+def test_the_pixels_on_the_page_are_those_that_the_trials_kept(page: str) -> None:
+    found = re.findall(r'src="data:image/png;base64,([^"]+)" alt="[^"]*image face', page)
+
+    images = [np.asarray(Image.open(io.BytesIO(base64.b64decode(each)))) for each in found]
+    assert [set(each.flat) for each in images] == [{9}, {80}, {85}, {99}]
+
+
+def test_plain_convolution_is_left_out_where_it_saw_another_noise(tmp_path: Path) -> None:
+    with closing(create_storage(choose_url(None, tmp_path, {}))) as storage:
+        write_study(storage)
+        result = rows_shown(storage)
+        keep_images(storage, result.best, output=85)
+        keep_images(storage, result.plain, output=80, names=("sea",))
+        (other,) = read_status(storage, "shown").folder.path.glob("*/test_image_2.png")
+        other.write_bytes(
+            replace(BeforeAfter.read(other), input_HWC=np.full((40, 40, 3), 8, np.uint8)).png()
+        )
+
+        captions = re.findall(r"<figcaption>(\w+).*?</figcaption>", html_report(storage, None))
+
+    # Of the face plain convolution has kept nothing, of the sea with another input.
+    assert captions[-6:] == 2 * ["noisy", "density", "truth"]
+
+
+def test_a_trial_that_kept_nothing_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with closing(create_storage(choose_url(None, tmp_path, {}))) as storage:
+        write_study(storage)
+        number = rows_shown(storage).best.trial
+        page = html_report(storage, None)
+        keep_images(storage, rows_shown(storage).best, output=85, names=("face",))
+        (kept,) = read_status(storage, "shown").folder.path.glob("*/test_image_1.png")
+        kept.write_bytes(b"torn")
+        torn = html_report(storage, None)
+
+    assert f"There is no shown/trial_{number:05d}/test_image_1.png in the folder of runs" in page
+    assert "`wconv-sweep export --study shown --weights FOLDER` works it out." in page
+    assert "data:image/png" not in page
+    assert "test_image_1.png: is no picture of a test image before and after the network" in torn
+
+
+@pytest.fixture
+def classifier(sqlite_storage: Storage) -> Storage:
+    """Return a storage with a classifier that has been trained once."""
+    config = StudyConfig.model_validate(
+        TINY
+        | {
+            "model": {"name": "tiny", "options": {"num_classes": 4}},
+            "data": {"name": "textures"},
+            "objective": {"metric": "accuracy"},
+            "budget": {"trials": 1},
+        }
+    )
+    searcher = launched(sqlite_storage, config)
+    searcher.train(searcher.claim(), lambda density, epoch: 0.5)
+    return sqlite_storage
+
+
+def test_a_classifier_has_its_confusion_matrix(classifier: Storage) -> None:
+    folder = classifier.folder / "tiny/trial_00000"
     folder.mkdir(parents=True)
     np.savetxt(folder / CONFUSION_FILE, [[8, 2], [1, 9]], fmt="%d", delimiter=",")
 
-    assert "Confusion matrix" in html_report(sqlite_storage, None)
+    page = html_report(classifier, None)
+
+    assert "Confusion matrix" in page
+    assert "The network on test images" not in page
+
+
+def test_a_classifier_without_its_confusion_matrix_says_so(classifier: Storage) -> None:
+    page = html_report(classifier, None)
+
+    assert "There is no tiny/trial_00000/test_confusion.csv in the folder of runs" in page
 
 
 def test_a_storage_without_a_study_says_so(sqlite_storage: Storage) -> None:
@@ -286,6 +443,25 @@ def test_the_command_writes_the_page_once(
     assert path.read_text("utf-8") == page
 
 
+def test_a_page_with_images_needs_no_torch(shown: Storage, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    arguments = ["report", "--storage", str(shown.optuna_url()), "--html", str(path)]
+    script = (
+        "import sys\n"
+        f"sys.argv = ['wconv-sweep', *{arguments!r}]\n"
+        "from wconv_sweep.cli.app import main\n"
+        "try:\n    main()\n"
+        "except SystemExit:\n    print('torch' in sys.modules)\n"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+
+    assert ended.stdout == "False\n"
+    assert "data:image/png" in path.read_text("utf-8")
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width_px", [1280, 375])
 def test_a_browser_shows_it_on_desktop_and_phone_in_light_and_dark(
@@ -310,7 +486,9 @@ def test_a_browser_shows_it_on_desktop_and_phone_in_light_and_dark(
     assert answer["scrolled"] <= width_px
     assert (answer["ground"] < 0.05) is dark
     assert all(size > 0 for size, _ in answer["pictures"])
-    assert answer["chosen"] == [not dark]  # the light pictures stand in src
+    assert answer["drawn"] == [not dark]  # the light pictures stand in src
+    assert answer["beside"] == [4 if width_px == 1280 else 2] * 2  # columns of test images
+    assert answer["narrowest"] >= 120
     assert len(answer["ratios"]) > 15
     assert {name: ratio for name, ratio in answer["ratios"].items() if ratio < 4.5} == {}
     status = read_status(shown, "shown")

@@ -65,6 +65,22 @@ def test_the_last_attempt_is_shown_with_its_traceback(
     assert lines[1].startswith("> trial 0, attempt 2: interrupted, by node7/pilot-0/1/")
 
 
+def test_a_rank_that_has_printed_nothing_is_told_from_a_command_that_fails(
+    sqlite_storage: Storage,
+    slots: SlotTable,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    slots.interrupt(claimed(slots), "stopped")
+    printed(sqlite_storage, 1, 0, stdout="", stderr="")
+    where = ("logs", "0", "--study", "tiny", "--runs", str(sqlite_storage.folder))
+
+    status, output, errors = run(monkeypatch, capsys, *where)
+
+    assert (status, output) == (0, "")
+    assert errors.splitlines()[1:] == ["rank 0 has printed nothing"]
+
+
 def test_what_is_not_there_is_said(
     sqlite_storage: Storage,
     slots: SlotTable,

@@ -1,5 +1,6 @@
 """docs/own-model.md, followed word for word, leads to a density applied to the user's network."""
 
+import os
 import re
 import subprocess
 import sys
@@ -38,6 +39,17 @@ def test_the_page_can_be_followed_word_for_word(sweep: Sweep) -> None:
                     (sweep.folder / target).write_text(printed, "utf-8")
 
     assert "architecture: stripes:build" in printed
+    sweep.run("export", "--weights", "networks")
+    networks = sweep.folder / "networks/stripes"
+    card = (networks / "README.md").read_text("utf-8")
+    (load,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert "`stripes` is the study's own module" in card
+    subprocess.run(
+        [sys.executable, "-c", load],
+        cwd=networks,
+        env=os.environ | {"PYTHONPATH": str(sweep.folder)},
+        check=True,
+    )
     (copied,) = (sweep.folder / "wconv_runs/stripes/own_code").iterdir()
     assert (copied / "stripes.py").read_text() == (sweep.folder / "stripes.py").read_text()
 

@@ -1,7 +1,10 @@
 """The storage is chosen, opened and created without surprises."""
 
 import multiprocessing
+import os
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -34,6 +37,29 @@ def test_the_option_wins_over_the_environment_and_that_over_the_run_folder(
     assert choose_url(None, tmp_path, optunas, profile="sqlite:////d.db").database == "/c.db"
     assert choose_url(None, tmp_path, {}, profile="sqlite:////d.db").database == "/d.db"
     assert choose_url(None, tmp_path, {}).database == str(tmp_path / "sweep.db")
+
+
+def test_a_file_that_cannot_be_written_to_is_told_with_what_helps(tmp_path: Path) -> None:
+    create_storage(choose_url(None, tmp_path, {})).close()
+    for path in (*tmp_path.iterdir(), tmp_path):
+        path.chmod(0o555)
+    opens = "from wconv_sweep.cli import app; app.main()"
+    # root may write everywhere, but not without this capability.
+    bound = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
+    arguments = [*(bound if os.geteuid() == 0 else ()), sys.executable, "-c", opens]
+
+    refused = subprocess.run(
+        [*arguments, "status", "--runs", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    tmp_path.chmod(0o755)
+
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert "sweep.db: you may not write to it and into its folder" in line
+    assert "copy the folder of all runs, and name the copy with --runs" in line
 
 
 @pytest.mark.parametrize(

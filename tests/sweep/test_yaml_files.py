@@ -1,12 +1,13 @@
 """Files of the user are checked as a whole, and every problem says where it is."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from wconv_jobs.spec import ModelSpec, RecipeSpec
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.yaml_files import read_document, validate
+from wconv_sweep.yaml_files import parse_value, read_document, validate
 
 RECIPE = """\
 optimizer: {name: adam, lr: 3e-3}
@@ -105,6 +106,23 @@ def test_strange_yaml_gets_a_line_and_no_traceback(tmp_path: Path, text: str) ->
 
     assert problem.startswith("recipe.yaml")
     assert "\n" not in problem
+
+
+# Ten lists of ten of the one before: a billion elements in ten lines.
+_ANCHORS = [f"&{name} [{', '.join([f'*{one}'] * 10)}]" for one, name in pairwise("abcdefghi")]
+BILLIONS = "\n".join(f"  - {each}" for each in ["&a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]", *_ANCHORS])
+
+
+@pytest.mark.parametrize("how", ["file", "value"])
+def test_anchors_that_hold_billions_are_refused_and_not_counted(tmp_path: Path, how: str) -> None:
+    if how == "file":
+        (problem,) = problems_of(tmp_path, f"epochs:\n{BILLIONS}\n")
+    else:
+        with pytest.raises(ValueError, match="is not valid YAML") as caught:
+            parse_value(f"\n{BILLIONS}")
+        problem = str(caught.value)
+
+    assert "holds more than 100,000 keys and elements, those behind anchors included" in problem
 
 
 @pytest.mark.parametrize("value", ["2026-01-01", "{a: 1}", "[[1]]", "!!set {a}"])

@@ -4,6 +4,8 @@ Exit status: 0 done, 1 the sweep failed, 2 wrong usage or configuration, 130 int
 """
 
 import contextlib
+import errno
+import os
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -32,6 +34,9 @@ from wconv_sweep.errors import ConfigurationError, WconvSweepError
 
 # Commands import their use case themselves: --help and status must answer at once, and launch
 # needs Optuna and submitit.
+
+# A disk on which no room, or no quota, is left.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 app = typer.Typer(
     name="wconv-sweep",
@@ -163,9 +168,26 @@ def dashboard_command(
 def main() -> None:
     """Run the command line; only here are errors printed as lines."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            # Here and not at the interpreter's end, where it could only be complained of.
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except WconvSweepError as error:
         from wconv_sweep.cli.console import print_error
 
         print_error(str(error))
         sys.exit(error.exit_status)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        from wconv_sweep.cli.console import print_error
+
+        # What is left of the output has no place either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        print_error(
+            f"{error.filename or 'the output'}: cannot be written: {error.strerror}. Make room, "
+            "or write elsewhere; what has been written so far is not complete."
+        )
+        sys.exit(ConfigurationError.exit_status)

@@ -5,8 +5,16 @@ from typing import Annotated
 
 import typer
 
-from wconv_sweep.cli.launch import Account, Nodes, Partition, Pilots, Qos, Time, request_of
 from wconv_sweep.cli.options import DEFAULT_RUNS, Cluster, Json, Runs, StorageUrl, complete_studies
+from wconv_sweep.cli.pilot_options import (
+    Account,
+    Nodes,
+    Partition,
+    Pilots,
+    Qos,
+    Time,
+    request_of,
+)
 
 
 def doctor_command(

@@ -17,20 +17,26 @@ from wconv_sweep.cli.options import (
     Study,
     StudyName,
     complete_clusters,
-    minutes_of,
     next_command,
+)
+from wconv_sweep.cli.pilot_options import (
+    SLURM,
+    Account,
+    Nodes,
+    Partition,
+    Pilots,
+    Qos,
+    Time,
+    request_of,
 )
 from wconv_sweep.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from wconv_sweep.clusters.pilot_request import PilotRequest
     from wconv_sweep.launching.launch import Launched
 
 # Commands import their use case themselves: --help must answer at once.
 
 EXIT_INTERRUPTED = 130
-
-_SLURM = "On a SLURM cluster"
 
 MaybeCluster = Annotated[
     str | None,
@@ -56,32 +62,6 @@ Follow = Annotated[
         show_default=False,
     ),
 ]
-Pilots = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Pilots that shall be at work or wait at the same time; those of earlier calls "
-        "count. If left out: as the profile says.",
-    ),
-]
-Nodes = Annotated[int | None, typer.Option(min=1, help=f"{_SLURM}: nodes of each pilot.")]
-Time = Annotated[
-    str | None,
-    typer.Option(
-        "--time",
-        metavar="TIME",
-        help="Time limit of each pilot as SLURM writes it: minutes, 24:00:00 or 2-00:00:00.",
-    ),
-]
-Qos = Annotated[str | None, typer.Option(help=f"{_SLURM}: quality of service.")]
-Account = Annotated[
-    str | None,
-    typer.Option(help=f"{_SLURM}: project that pays; if left out: WCONV_SWEEP_ACCOUNT."),
-]
-Partition = Annotated[
-    str | None, typer.Option(help=f"{_SLURM}: partition, where it is not that of the profile.")
-]
-
 Notify = Annotated[
     str | None,
     typer.Option(
@@ -222,7 +202,7 @@ def stop_command(
     now: Annotated[
         bool,
         typer.Option(
-            "--now", help=f"{_SLURM}: also cancel the study's jobs, those that wait included."
+            "--now", help=f"{SLURM}: also cancel the study's jobs, those that wait included."
         ),
     ] = False,
     storage: StorageUrl = None,
@@ -241,29 +221,8 @@ def stop_command(
         stopped = stop(opened, study, now=now)
     for line in stopped.lines():
         print(line)
-    print(f"Go on with: {next_command('resume', storage, runs, study)}")
-
-
-def request_of(
-    pilots: int | None,
-    nodes: int | None,
-    time: str | None,
-    qos: str | None,
-    account: str | None,
-    partition: str | None,
-) -> "PilotRequest":
-    """Return what the options of a launch ask for."""
-    from wconv_sweep.clusters.pilot_request import PilotRequest
-
-    walltime_min = None if time is None else minutes_of("--time", time)
-    return PilotRequest(
-        pilots=pilots,
-        nodes=nodes,
-        walltime_min=walltime_min,
-        qos=qos,
-        account=account,
-        partition=partition,
-    )
+    if not stopped.ended:
+        print(f"Go on with: {next_command('resume', storage, runs, study)}")
 
 
 def _show(

@@ -50,6 +50,10 @@ def logs_command(
             text = trial_logs.follow(chosen, rank, refresh)
         else:
             text = trial_logs.text_of(chosen, rank)
+        shown = False
         with contextlib.suppress(KeyboardInterrupt):
             for part in text:
                 print(part, end="", flush=True)
+                shown = shown or bool(part)
+        if not shown:
+            print(f"rank {rank} has printed nothing", file=sys.stderr)

@@ -45,6 +45,7 @@ def plan_json(plan: Plan, changes: Sequence[str]) -> dict[str, Any]:
         "pilots": preview.pilots,
         "batch_script": preview.script,
         "cost": None if preview.cost is None else asdict(preview.cost),
+        "ablation_trials": plan.ablation_trials,
         "gpu_hours_cap": plan.config.budget.gpu_hours,
         "problems": list(plan.problems),
         "warnings": list(plan.warnings),
@@ -68,6 +69,7 @@ def _rows(plan: Plan, preview: Preview) -> dict[str, str]:
         "budget": f"{config.budget.trials} trials of {config.recipe.epochs} epochs, "
         f"{config.trial.ranks} ranks each",
         "confirmation": _confirm(config.confirm),
+        **_ablation(plan),
         "cluster": f"{plan.profile.cluster}: {preview.summary}",
         "storage": plan.storage_url.render_as_string(hide_password=True),
         "run folder": str(plan.folder.path),
@@ -85,6 +87,13 @@ def _confirm(confirm: ConfirmSpec | None) -> str:
         f"{confirm.trials} of these trials: {confirm.candidates} candidate(s) and plain "
         f"convolution on {confirm.seeds} seeds"
     )
+
+
+def _ablation(plan: Plan) -> dict[str, str]:
+    trials = plan.ablation_trials
+    if not trials:
+        return {}
+    return {"ablation": f"{trials} further trials, unless the study has them already"}
 
 
 def _cost(cost: Cost, cap_h: float | None) -> str:

@@ -19,7 +19,7 @@ from wconv_sweep.slots.provenance import differences, program_of, provenance_of
 from wconv_sweep.slots.stages import check_ablation
 from wconv_sweep.slots.warm_start import warm_densities
 from wconv_sweep.storage.shared_storage import check_shared, local_disk_advice
-from wconv_sweep.storage.slot_plan import GivenDensity
+from wconv_sweep.storage.slot_plan import ABLATIONS, GivenDensity
 from wconv_sweep.storage.storage import has_storage, open_storage
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.data_files import check_data
@@ -58,6 +58,12 @@ class Plan:
     """Why it cannot be launched."""
     warnings: tuple[str, ...]
     """What is allowed, but may go wrong."""
+
+    @property
+    def ablation_trials(self) -> int:
+        """Trials that an ablation adds to a study without one."""
+        confirm = self.config.confirm
+        return len(ABLATIONS) * confirm.seeds if self.ablate and confirm is not None else 0
 
     def preview(self) -> Preview:
         """Return what would be started; a study that is new has no name in SLURM yet."""

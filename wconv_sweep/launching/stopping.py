@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from wconv_sweep.errors import SlurmError
+from wconv_sweep.evidence.status import read_status
 from wconv_sweep.slots import definitions, studies
 from wconv_sweep.slurm.jobs import ALIVE, JobState, SlurmView, cancel, jobs_of
 from wconv_sweep.slurm.orders import has_been_in_slurm
@@ -17,10 +18,15 @@ class Stopped:
     view: SlurmView | None
     """Of its jobs; None where it has had none."""
     cancelled: bool
+    ended: bool
+    """Whether all of its trials have ended: there is nothing to go on with."""
 
     def lines(self) -> list[str]:
         """Return it in words."""
-        lines = [f"{self.study}: running trials end at their next checkpoint."]
+        first = "running trials end at their next checkpoint"
+        if self.ended:
+            first = "all of its trials have ended, there is nothing to stop"
+        lines = [f"{self.study}: {first}."]
         if self.view is None:
             return lines
         lines += [f"{self.study}: warning: {warning}" for warning in self.view.warnings]
@@ -51,8 +57,9 @@ def stop(storage: Storage, study: str, *, now: bool = False) -> Stopped:
     """
     place = definitions.place_of(storage, study)
     studies.stop(storage, study)
+    ended = read_status(storage, study).complete
     if not has_been_in_slurm(place.folder):
-        return Stopped(study, None, cancelled=False)
+        return Stopped(study, None, cancelled=False, ended=ended)
     view = jobs_of(study, place.uid, history=False)
     if now:
         if not view.known:
@@ -61,4 +68,4 @@ def stop(storage: Storage, study: str, *, now: bool = False) -> Stopped:
                 f"{'; '.join(view.warnings)}"
             )
         cancel(view.alive)
-    return Stopped(study, view, cancelled=now)
+    return Stopped(study, view, cancelled=now, ended=ended)

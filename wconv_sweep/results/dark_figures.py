@@ -1,6 +1,8 @@
 """The same picture for a dark page: ink becomes light, what is coloured keeps its colour."""
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -41,3 +43,7 @@ def _draw_with_ink(axes: Axes) -> None:
     legend = axes.get_legend()
     for line in [*axes.lines, *(legend.get_lines() if legend else ())]:
         line.set_color(_LIGHTER.get(to_hex(line.get_color()), line.get_color()))
+    for lines in axes.collections:
+        if isinstance(lines, LineCollection):
+            colours = [to_hex(tuple(rgba)) for rgba in np.asarray(lines.get_colors())]
+            lines.set_color([_LIGHTER.get(colour, colour) for colour in colours])

@@ -53,6 +53,22 @@ def named_density(status: StudyStatus, result: StudyResult) -> tuple[float, ...]
     return (result.best.density or ()) if named is None else named.density
 
 
+def named_result(status: StudyStatus) -> StudyResult | None:
+    """Return the runs that stand for that density and for plain convolution; None without one.
+
+    Of a confirmation, those of the first fresh seed that both have completed; before that, those
+    of the search.
+    """
+    confirmation = status.confirmation
+    named = confirmation.named if confirmation else None
+    if confirmation is None or named is None or not confirmation.plain.runs:
+        return status.result
+    arms = (named.runs, confirmation.plain.runs)
+    paired = named.runs.keys() & confirmation.plain.runs.keys()
+    best, plain = (runs[min(paired or runs)] for runs in arms)
+    return StudyResult(best, plain)
+
+
 def claim_of(status: StudyStatus) -> str:
     """Return what may be said of that density, in a sentence."""
     confirmation = status.confirmation

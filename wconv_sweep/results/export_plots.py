@@ -12,8 +12,7 @@ from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.evidence.status import StudyStatus
 from wconv_sweep.evidence.surrogate import fit
 from wconv_sweep.results import plots
-from wconv_sweep.results.export import named_density
-from wconv_sweep.slots.definitions import place_of
+from wconv_sweep.results.export import named_density, named_result
 from wconv_sweep.storage import trial_rows
 from wconv_sweep.storage.storage import Storage
 from wconv_sweep.storage.tables import SEARCHING, SLOTS, SlotState
@@ -40,7 +39,7 @@ def plot_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Path
 def _figures(
     storage: Storage, status: StudyStatus, result: StudyResult
 ) -> Iterator[tuple[str, Figure]]:
-    study, best = status.study, result.best
+    study = status.study
     yield "density", plots.kernel_figure(named_density(status, result), study)
     completed = _completed(status)
     trials = _trials(status, result, completed)
@@ -65,10 +64,14 @@ def _figures(
             study,
         ),
     )
-    confusion = place_of(storage, study).folder.trial(best.trial or 0) / CONFUSION_FILE
+    named = named_result(status)
+    assert named is not None
+    assert named.best.trial is not None
+    confusion = status.folder.trial(named.best.trial) / CONFUSION_FILE
     if confusion.is_file():
         counts = np.loadtxt(confusion, delimiter=",", dtype=np.int64, ndmin=2)
-        yield "confusion", plots.confusion_figure(counts, f"{study}, best single run, test part")
+        title = f"{study}, trial {named.best.trial}, test part"
+        yield "confusion", plots.confusion_figure(counts, title)
 
 
 def _completed(status: StudyStatus) -> list[TrialRow]:

@@ -1,25 +1,21 @@
-"""The trained network of a study's best density, to be used without this program.
+"""The trained network of the density that a study names, to be used without this program.
 
 Folded into stock convolutions, as safetensors, with a card that says what it is, and with its test
 score worked out once more from the written bytes.
 """
 
-import io
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from wconv_jobs.spec import TrialSpec
 from wconv_sweep.errors import ConfigurationError, SweepFailed
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.status import StudyStatus
+from wconv_sweep.results.export import named_result
 from wconv_sweep.results.model_card import model_card
 from wconv_sweep.slots.definitions import load_frozen_config, place_of
 from wconv_sweep.storage.storage import Storage
-
-if TYPE_CHECKING:
-    from torch import nn
 
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
@@ -42,7 +38,7 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
     from wconv_jobs import trained
     from wconv_jobs.errors import CheckpointError, JobError
 
-    result = status.result
+    result = named_result(status)
     assert result is not None
     spec = _spec(storage, status, result.best)
     try:
@@ -51,8 +47,16 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
         content = safetensors.torch.save(contiguous, _metadata(status, result.best))
         model = trained.build_trained(spec, safetensors.torch.load(content))
         reproduced = trained.test_metrics(spec, model)
-        pictures = _pictures(spec, model)
-    except (CheckpointError, JobError) as error:
+        pictures = {
+            f"before_after_{number}.png": each.png()
+            for number, each in enumerate(trained.test_images(spec, model, IMAGES), start=1)
+        }
+    except CheckpointError as error:
+        raise ConfigurationError(
+            f"study {status.study}: {error}. A completed trial is not trained again: bring the "
+            "file back, or leave --weights out."
+        ) from error
+    except JobError as error:
         raise ConfigurationError(f"study {status.study}: {error}") from error
     _check(status, result.best, reproduced)
     target = folder / status.study
@@ -97,20 +101,3 @@ def _check(status: StudyStatus, row: TrialRow, reproduced: dict[str, float]) -> 
             f"but trial {row.trial} had {recorded:.6g}. Nothing was written: the data or the "
             "program are no longer those of the study."
         )
-
-
-def _pictures(spec: TrialSpec, model: "nn.Module") -> dict[str, bytes]:
-    """Return before, after and truth side by side, as PNG by file name."""
-    import torch
-    from PIL import Image
-
-    from wconv_jobs.trained import restored
-
-    found = {}
-    for number, each in enumerate(restored(spec, model, IMAGES), start=1):
-        shown_CHW = torch.cat([each.input_CHW, each.output_CHW, each.target_CHW], dim=2).float()
-        pixel_HWC = (shown_CHW.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0)
-        buffer = io.BytesIO()
-        Image.fromarray(pixel_HWC.squeeze(2).numpy()).save(buffer, "png")
-        found[f"before_after_{number}.png"] = buffer.getvalue()
-    return found

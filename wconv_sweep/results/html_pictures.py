@@ -12,6 +12,7 @@ from wconv_sweep.results.export_plots import figures_of
 from wconv_sweep.results.plots import render
 from wconv_sweep.storage.storage import Storage
 
+_SVG = "image/svg+xml"
 _CAPTIONS = {
     "density": "The density kernel: by what each weight is multiplied",
     "response": "How the objective depends on the density",
@@ -55,12 +56,18 @@ def pictures_of(storage: Storage, status: StudyStatus) -> list[Picture]:
             name=name,
             caption=_CAPTIONS[name],
             alt=alts[name],
-            light=_data(render(transparent(figure), "svg")),
-            dark=_data(render(in_the_dark(figure), "svg")),
+            light=data_uri(render(transparent(figure), "svg"), _SVG),
+            dark=data_uri(render(in_the_dark(figure), "svg"), _SVG),
         )
         for name, figure in figures_of(storage, status).items()
     ]
 
 
-def _data(svg: bytes) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+def data_uri(content: bytes, kind: str) -> str:
+    """Return a file as an address that holds all of it.
+
+    Args:
+        content: of the file.
+        kind: its media type.
+    """
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.status import read_status, study_names
+from wconv_sweep.results.html_networks import networks_of
 from wconv_sweep.results.html_pictures import pictures_of
 from wconv_sweep.results.html_study import study_section
 from wconv_sweep.results.report import compare
@@ -43,6 +44,7 @@ def html_report(storage: Storage, study: str | None) -> str:
     content: dict[str, Any] = {
         "sections": [study_section(storage, status) for status in statuses],
         "pictures": {status.study: pictures_of(storage, status) for status in statuses},
+        "networks": {status.study: networks_of(status) for status in statuses},
         "tables": tables(comparisons),
         "notes": notes(comparisons),
     }

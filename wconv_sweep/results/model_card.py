@@ -1,9 +1,12 @@
 """The page beside an exported network: what it is, how it was made, how to load it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from wconv_jobs.own_code import is_own
 from wconv_sweep.evidence.results import StudyResult
 from wconv_sweep.evidence.status import StudyStatus
+from wconv_sweep.results.export import claim_of
+from wconv_sweep.storage.tables import Stage
 
 _LOAD = """\
 ```python
@@ -11,11 +14,11 @@ import json
 
 from safetensors import safe_open
 from safetensors.torch import load_file
-from wconv_jobs.models import build_model
+{imports}
 
 with safe_open("model.safetensors", "pt") as file:
     model = json.loads(file.metadata()["model"])
-network = build_model(model["name"], **model["options"])
+network = {build}
 network.load_state_dict(load_file("model.safetensors"))
 network.eval()
 ```
@@ -32,7 +35,7 @@ def model_card(
 
     Args:
         status: of the study.
-        result: of the study.
+        result: the run that the network is of, and that of plain convolution.
         reproduced: the test metrics, worked out from the written file.
         pictures: files beside the card: before, after and truth.
     """
@@ -48,7 +51,7 @@ def model_card(
         "",
         "## Scores on the test part",
         "",
-        "| metric | this file | recorded when it was trained | plain convolution |",
+        "| metric | this file | recorded when it was trained | plain convolution, same seed |",
         "|---|---|---|---|",
     ]
     for name, value in reproduced.items():
@@ -57,11 +60,16 @@ def model_card(
             f"| {name} | {value:.6g} | {_number(best.metrics.get(name))} | {_number(other)} |"
         )
     recipe = config.recipe
+    chosen = (
+        "the first fresh seed of the density that the confirmation names"
+        if best.stage == Stage.CONFIRM
+        else f"chosen by `{config.objective.metric}` of the validation part"
+    )
     lines += [
         "",
         f"One training run (trial {best.trial}, seed {config.seed}, replicate {best.replicate}), "
-        f"chosen by `{config.objective.metric}` of the validation part. Whether the density beats "
-        "plain convolution by more than seeds differ is what `wconv-sweep export` says.",
+        f"{chosen}. One run says little: what may be claimed of the density is "
+        f"`{claim_of(status)}`.",
         "",
         "## How it was trained",
         "",
@@ -73,11 +81,26 @@ def model_card(
         "",
         "## Load it",
         "",
-        _LOAD,
+        *_how_to_load(config.model.name),
     ]
     if pictures:
         lines += ["## Before, after, truth", "", *(f"![{name}]({name})" for name in pictures), ""]
     return "\n".join(lines)
+
+
+def _how_to_load(name: str) -> Iterator[str]:
+    if not is_own(name):
+        imports = "from wconv_jobs.models import build_model"
+        build = 'build_model(model["name"], **model["options"])'
+    else:
+        module, _, function = name.partition(":")
+        yield (
+            f"`{module}` is the study's own module. Run this where Python finds it: beside a copy "
+            "of it, or with its folder in `PYTHONPATH`."
+        )
+        yield ""
+        imports, build = f"from {module} import {function}", f'{function}(**model["options"])'
+    yield _LOAD.format(imports=imports, build=build)
 
 
 def _number(value: float | None) -> str:

@@ -13,11 +13,13 @@ from typing import Any, Literal
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
+from wconv_sweep.amounts import axis_title
 from wconv_sweep.evidence.surrogate import Surrogate
 
 # Shape letters: K kernel size, C coefficients, N trials, P points.
@@ -25,8 +27,12 @@ from wconv_sweep.evidence.surrogate import Surrogate
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#666666"  # told apart by all eyes, and in grey
 FAINT = "#bbbbbb"
 DPI = 150
+MANY_POINTS = 3000
+"""Points of all trials together above which they are drawn as pixels also in an SVG, whose size
+would grow with them. All are shown in any case."""
 _SIZE_IN = (6.4, 4.2)
 _POINTS = 201
+_FEW_PT, _MANY_PT = 4.0, 1.5  # diameters of a trial's mark
 _SVG: Any = {"svg.hashsalt": "wconv-sweep", "svg.fonttype": "path"}
 
 
@@ -37,7 +43,7 @@ class Trials:
     density_NC: NDArray[np.float64]
     value_N: NDArray[np.float64]
     metric: str
-    """Name of the objective, with its unit."""
+    """Name of the objective."""
     direction: Literal["maximize", "minimize"]
     plain: float | None
     """Objective of plain convolution."""
@@ -77,8 +83,9 @@ def response_figure(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
     for number, axes in enumerate(panels):
         _response_curve(axes, trials, surrogate, number)
         axes.set_xlabel("density" if coefficients == 1 else f"density_{number + 1}")
-    panels[0].set_ylabel(f"{trials.metric}, validation part")
-    panels[0].legend(frameon=False, fontsize="small")
+    panels[0].set_ylabel(f"{axis_title(trials.metric)}, validation part")
+    # Framed: the line of the named density may run through it.
+    _add_legend(panels[0], len(trials.value_N), frameon=True)
     figure.suptitle(title)
     return figure
 
@@ -90,28 +97,38 @@ def learning_figure(
 
     Args:
         curves: by the trial's name, value after each epoch.
-        metric: name of the objective, with its unit.
+        metric: name of the objective.
         highlighted: what the legend calls some of the trials.
         title: of the figure.
     """
     figure = Figure(figsize=_SIZE_IN, layout="constrained")
     axes = figure.subplots()
-    colours = dict(zip(highlighted, (BLUE, ORANGE), strict=False))
-    for name, curve in curves.items():
-        epochs = sorted(curve)
-        axes.plot(
-            epochs,
-            [curve[epoch] for epoch in epochs],
-            color=colours.get(name, FAINT),
-            linewidth=2.0 if name in highlighted else 0.8,
-            zorder=3 if name in highlighted else 2,
-            label=highlighted.get(name),
-        )
+    others = [sorted(curve.items()) for name, curve in curves.items() if name not in highlighted]
+    points = sum(map(len, others))
+    # One artist for all of them: each for itself would take a millisecond.
+    faint = LineCollection(
+        others,
+        colors=FAINT,
+        linewidths=0.8,
+        zorder=2,
+        rasterized=points > MANY_POINTS,
+        label="other trials" if others else "",
+    )
+    axes.add_collection(faint)
+    for (name, label), colour in zip(highlighted.items(), (BLUE, ORANGE), strict=False):
+        curve = sorted(curves.get(name, {}).items())
+        epochs, values = [epoch for epoch, _ in curve], [value for _, value in curve]
+        axes.plot(epochs, values, color=colour, linewidth=2.0, zorder=3, label=label)
+    axes.autoscale_view()
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
-    axes.set_ylabel(f"{metric}, validation part")
+    axes.set_ylabel(f"{axis_title(metric)}, validation part")
     if highlighted:
-        axes.legend(frameon=False, fontsize="small")
+        # Where the curves do not end: "best" does not see those that are drawn as one artist.
+        end = np.median([curve[max(curve)] for curve in curves.values()])
+        place: Literal["lower right", "upper right"]
+        place = "lower right" if end > np.mean(axes.get_ylim()) else "upper right"
+        axes.legend(loc=place, frameon=points > MANY_POINTS, fontsize="small")
     axes.set_title(title)
     return figure
 
@@ -132,7 +149,11 @@ def cost_figure(
     axes = figure.subplots()
     spent = np.cumsum(hours_N)
     accumulate = np.maximum if trials.direction == "maximize" else np.minimum
-    axes.plot(spent, value_N, "o", color=FAINT, markersize=4, label="a trial")
+    many = len(value_N) > MANY_POINTS
+    size_pt = _MANY_PT if many else _FEW_PT
+    axes.plot(
+        spent, value_N, "o", color=FAINT, markersize=size_pt, label="a trial", rasterized=many
+    )
     axes.step(
         spent,
         accumulate.accumulate(value_N),
@@ -145,8 +166,8 @@ def cost_figure(
     if unit == "trials":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(unit)
-    axes.set_ylabel(f"{trials.metric}, validation part")
-    axes.legend(frameon=False, fontsize="small")
+    axes.set_ylabel(f"{axis_title(trials.metric)}, validation part")
+    _add_legend(axes, len(value_N), frameon=False)
     axes.set_title(title)
     return figure
 
@@ -195,7 +216,8 @@ def _response_curve(axes: Axes, trials: Trials, surrogate: Surrogate, number: in
         x_P, mean_P - 1.96 * sd_P, mean_P + 1.96 * sd_P, color=BLUE, alpha=0.2, linewidth=0
     )
     axes.plot(x_P, mean_P, color=BLUE, label="Gaussian process, 95 %")
-    axes.plot(shown, trials.value_N, ".", color=GREY, label="a trial")
+    many = len(shown) > MANY_POINTS
+    axes.plot(shown, trials.value_N, ".", color=GREY, label="a trial", rasterized=many)
     if trials.plain is not None:
         axes.axhline(trials.plain, color=ORANGE, linestyle="--", label="plain convolution")
     axes.axvline(trials.best[number], color=BLUE, linestyle=":", label="density named")
@@ -212,16 +234,26 @@ def _response_map(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
     grid_X, grid_Y = np.meshgrid(x_P, y_P)
     mean_P, _ = surrogate.mean_sd(np.stack([grid_X.ravel(), grid_Y.ravel()], axis=1))
     filled = axes.contourf(grid_X, grid_Y, mean_P.reshape(grid_X.shape), 15, cmap="cividis")
-    axes.plot(*trials.density_NC.T, "o", color="w", markersize=4, markeredgecolor="k")
+    (marks,) = axes.plot(
+        *trials.density_NC.T, "o", color="w", markersize=_FEW_PT, markeredgecolor="k"
+    )
+    if len(trials.value_N) > MANY_POINTS:  # the map must be seen between them
+        marks.set(rasterized=True, markersize=_MANY_PT, markeredgewidth=0)
     axes.plot(1.0, 1.0, "s", color=ORANGE, markersize=9, label="plain convolution")
     axes.plot(*trials.best, "*", color=ORANGE, markersize=15, label="density named")
     axes.set_xlabel("density_1 (outer)")
     axes.set_ylabel("density_2 (inner)")
-    axes.legend(fontsize="small")
-    label = f"{trials.metric}, expected on the validation part"
+    _add_legend(axes, len(trials.value_N), frameon=True)
+    label = f"{axis_title(trials.metric)}, expected on the validation part"
     figure.colorbar(filled, ax=axes, label=label, format=ScalarFormatter(useOffset=False))
     figure.suptitle(title)
     return figure
+
+
+def _add_legend(axes: Axes, points: int, *, frameon: bool) -> None:
+    # Among many points there is no free place, only one that a frame makes; a search takes long.
+    place: Literal["best", "lower right"] = "best" if points <= MANY_POINTS else "lower right"
+    axes.legend(loc=place, frameon=frameon or points > MANY_POINTS, fontsize="small")
 
 
 def _leave_out_collapsed(axes: Axes, trials: Trials, mean_P: NDArray[np.float64]) -> None:

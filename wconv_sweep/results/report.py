@@ -9,6 +9,7 @@ from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.confirmation import Confirmation
 from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.evidence.status import StudyStatus, read_status, study_names
+from wconv_sweep.results.export import named_result
 from wconv_sweep.results.paper import PUBLISHED, Published, overhead_percent, published
 from wconv_sweep.storage.storage import Storage
 from wconv_sweep.study.config import StudyConfig
@@ -217,19 +218,9 @@ def compare(statuses: Sequence[StudyStatus]) -> list[Comparison]:
     compared = [
         Comparison(status, result, _published(status.config))
         for status in statuses
-        if (result := _result(status)) is not None
+        if (result := named_result(status)) is not None
     ]
     return sorted(compared, key=_place)
-
-
-def _result(status: StudyStatus) -> StudyResult | None:
-    """Return the trials that a study shows: of the confirmation where there is one."""
-    confirmation = status.confirmation
-    named = confirmation.named if confirmation else None
-    if confirmation is None or named is None or not confirmation.plain.runs:
-        return status.result
-    first = [runs[min(runs)] for runs in (named.runs, confirmation.plain.runs)]
-    return StudyResult(best=first[0], plain=first[1])
 
 
 def _place(comparison: Comparison) -> tuple[int, str]:

@@ -60,7 +60,7 @@ class SqliteBackend:
         return None
 
     def check_there(self) -> None:
-        """Raise `StorageError` when there is no file: opening it would make one."""
+        """Raise `StorageError` for a file that opening would make, or that may not be written."""
         try:
             there = self._path.exists()
         except OSError as error:
@@ -69,6 +69,12 @@ class SqliteBackend:
             raise StorageError(
                 f"{self._path}: there is no storage yet. Run `wconv-sweep launch` first, or name "
                 "another with --storage or --runs."
+            )
+        if not (os.access(self._path, os.W_OK) and os.access(self._path.parent, os.W_OK)):
+            raise StorageError(
+                f"{self._path}: you may not write to it and into its folder, which SQLite does "
+                "also to read. To look at a study of somebody else, copy the folder of all runs, "
+                "and name the copy with --runs."
             )
 
     def reading(self, connection: Connection) -> Connection:

@@ -1,0 +1,41 @@
+"""What the test of a trial leaves in its folder, beside the checkpoint."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from wconv_jobs.restoration import restored
+from wconv_jobs.spec import CONFUSION_FILE, TEST_IMAGE_FILE
+from wconv_jobs.task import Task
+
+IMAGES = 2
+"""Test images that are kept of every trial, before and after the network."""
+IMAGE_PX = 160
+"""Width and height of what is kept of them, the middle: less than half a megabyte a trial, however
+large the images are."""
+
+
+def write_confusion(matrix_KK: Tensor, folder: Path) -> None:
+    """Write the confusion matrix of the test, see `CONFUSION_FILE`."""
+    lines = [",".join(map(str, row)) for row in matrix_KK.tolist()]
+    _write(folder / CONFUSION_FILE, ("\n".join(lines) + "\n").encode())
+
+
+def write_images(model: nn.Module, task: Task, folder: Path, on_image: Callable[[], None]) -> None:
+    """Write the first test images before and after the network, see `TEST_IMAGE_FILE`.
+
+    Args:
+        model: the trained network; is put into evaluation mode.
+        task: the data; nothing is written of tasks that restore no images.
+        folder: of the trial.
+        on_image: called before each batch of images; what it raises ends the work.
+    """
+    for number, each in enumerate(restored(model, task, IMAGES, on_image), start=1):
+        _write(folder / TEST_IMAGE_FILE.format(number), each.middle(IMAGE_PX).png())
+
+
+def _write(path: Path, content: bytes) -> None:
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_bytes(content)
+    unfinished.replace(path)
