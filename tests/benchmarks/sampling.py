@@ -30,6 +30,7 @@ from wconv_sweep.search.trial_mirror import TrialMirror
 from wconv_sweep.slots import studies
 from wconv_sweep.slots.slots import Claim, SlotTable
 from wconv_sweep.storage import trial_rows
+from wconv_sweep.storage.optuna_client import optuna_client
 from wconv_sweep.storage.storage import Storage, create_storage
 from wconv_sweep.storage.tables import SLOTS, SlotState
 from wconv_sweep.storage.together import execute_together
@@ -197,7 +198,7 @@ def measure(folder: Path, sampler: str, trials: int, epochs: int, questions: int
     if not questions:
         storage.close()
         return [*row, "-", "-"]
-    client = studies.optuna_client(storage)
+    client = optuna_client(storage)
     cells = timed(storage, config, claimed, plain(client, config), questions)
     client.remove_session()
     client.engine.dispose()

@@ -4,8 +4,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,9 +96,18 @@ def job_processes(slurm_conf: Path) -> list[JobProcess]:
 
 def kill(processes: Iterable[JobProcess]) -> None:
     """Kill processes, some of which may have ended."""
-    for process in processes:
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
+    _send((process.pid for process in processes), signal.SIGKILL)
+
+
+@contextmanager
+def stopped(pids: Iterable[int]) -> Iterator[None]:
+    """Let time stand still for processes, some of which may have ended."""
+    held = list(pids)
+    _send(held, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _send(held, signal.SIGCONT)
 
 
 def wait_until(condition: Callable[[], object], what: str, within_s: float = 60.0) -> None:
@@ -132,6 +141,12 @@ class _Seen:
     def _variable(self, name: str) -> str:
         found = (text for text in self.environment if text.startswith(f"{name}="))
         return next(found, "").partition("=")[2]
+
+
+def _send(pids: Iterable[int], how: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, how)
 
 
 def _pids() -> Iterable[int]:

@@ -15,7 +15,7 @@ from tests.sweep.tiny import TINY
 from wconv_sweep.evidence.status import StudyStatus, read_status
 from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots import studies
+from wconv_sweep.slots import definitions, studies
 from wconv_sweep.slots.provenance import provenance_of
 from wconv_sweep.storage.storage import Storage, choose_url, create_storage
 from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS
@@ -77,7 +77,7 @@ def make_study(box: SlurmBox, folder: Path, *, nodes: int = 1, **sections: Any) 
     storage = create_storage(choose_url(None, folder, {}))
     run = RunFolder.of(folder, "tiny")
     studies.create_or_extend(storage, config, run, "box", provenance=provenance_of(config))
-    run.create(studies.place_of(storage, "tiny").uid)
+    run.create(definitions.place_of(storage, "tiny").uid)
     order = PilotOrder(
         study="tiny",
         storage=storage.name,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.slurm.box import SlurmBox
-from tests.slurm.processes import wait_until
+from tests.slurm.processes import stopped, wait_until
 from tests.slurm.studies import TWELVE, ClusterStudy, Held, trained_locally
 from tests.sweep.postgres import Server
 
@@ -151,7 +151,10 @@ def test_a_time_limit(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -
     victim = in_the_middle(study, pilots=1)
 
     job = study.raw_id(victim.job)
-    study.box.run("scontrol", "update", f"jobid={job}", "EndTime=now+45")
+    # SLURM looks at its jobs every 30 s; a fast machine has trained all trials by then.
+    with stopped(study.ranks_on(victim.node)):
+        study.box.run("scontrol", "update", f"jobid={job}", "EndTime=now+45")
+        study.await_log("stopping why=")
 
     study.await_log("pilot goes back into the queue")
     study.await_end()

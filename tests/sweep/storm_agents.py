@@ -8,7 +8,7 @@ it reads: `start ORDER LOG` starts one and prints its process id, `ended` prints
 as a JSON object of process ids and exit statuses, negative for signals. The nursery ends its
 agents when its input ends.
 
-Everything of an agent is real, `wconv_sweep.pilots.agent.run_pilot` is what it runs, but for
+Everything of an agent is real, `wconv_sweep.pilots.running.run_pilot` is what it runs, but for
 `run_ranks`: an epoch is a pause, a checkpoint holds its number, and the metric depends on density
 and epoch.
 """
@@ -30,7 +30,7 @@ from wconv_jobs.channel import Demand, Finished, Report, Verdict
 from wconv_jobs.placement import Placement
 from wconv_jobs.ranks import TICK_S, RanksAborted
 from wconv_jobs.spec import TrialSpec
-from wconv_sweep.pilots.agent import run_pilot
+from wconv_sweep.pilots.running import run_pilot
 
 EPOCH_S = 0.7
 """Time that an epoch takes, seconds."""

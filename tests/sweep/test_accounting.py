@@ -16,7 +16,7 @@ from wconv_sweep.evidence.status import read_status
 from wconv_sweep.pilots.pilots import PilotRecord
 from wconv_sweep.pilots.place import PilotPlace
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots import studies
+from wconv_sweep.slots import definitions, studies
 from wconv_sweep.slots.slots import Claim, NoSlot, SlotTable
 from wconv_sweep.storage.storage import Storage
 from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS, SlotState, StudyState
@@ -58,7 +58,7 @@ def complete(slots: SlotTable, storage: Storage, hours: float) -> None:
     """Complete the next slot in so many hours."""
     claim = claimed(slots)
     if claim.density is None:
-        config = studies.load_config(storage, "tiny")
+        config = definitions.load_config(storage, "tiny")
         slots.set_density(claim, (0.5 + claim.position / 10,), distributions_of(config))
     for epoch in range(claim.epoch + 1, 11):
         slots.report(claim, epoch, 28.0, {})

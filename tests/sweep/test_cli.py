@@ -308,7 +308,7 @@ def test_the_commands_to_run_next_can_be_copied(
 
 
 def test_a_file_that_is_called_like_a_cluster_is_not_taken_for_it(empty_folder: Path) -> None:
-    from wconv_sweep.launching.launch import plan_launch
+    from wconv_sweep.launching.plan import plan_launch
     from wconv_sweep.storage.storage import choose_url
 
     (empty_folder / "local").write_text("no profile")

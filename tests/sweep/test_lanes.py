@@ -24,7 +24,7 @@ from tests.sweep.test_node_share import order as order_of
 from tests.sweep.tiny import TINY, Sweep
 from wconv_sweep.evidence.status import read_status
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots import studies
+from wconv_sweep.slots import definitions, studies
 from wconv_sweep.slots.provenance import provenance_of
 from wconv_sweep.storage.storage import Storage, choose_url, create_storage, open_storage
 from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, AttemptOutcome, SlotState
@@ -49,7 +49,7 @@ def ordered(folder: Path, sections: dict[str, Any], **facts: Any) -> tuple[Stora
     storage = create_storage(choose_url(None, folder, {}))
     run = RunFolder.of(folder, "tiny")
     studies.create_or_extend(storage, config, run, "local", provenance=provenance_of(config))
-    run.create(studies.place_of(storage, "tiny").uid)
+    run.create(definitions.place_of(storage, "tiny").uid)
     order = order_of(gpus=0).model_copy(
         update={"storage": storage.name, "run_folder": run.path} | facts
     )

@@ -21,7 +21,7 @@ from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.pilots import notification
 from wconv_sweep.pilots.notification import checked_command, notify, save_command
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots import studies
+from wconv_sweep.slots import definitions, studies
 from wconv_sweep.slots.slots import Claim, SlotTable
 from wconv_sweep.storage.storage import Storage, open_storage
 from wconv_sweep.storage.tables import SLOTS, SlotState
@@ -44,7 +44,7 @@ def folder(storage: Storage, tmp_path: Path) -> RunFolder:
     """Create a study with a command that records what it is told."""
     folder = RunFolder.of(tmp_path, "tiny")
     studies.create_or_extend(storage, ONE, folder, "local")
-    folder.create(studies.place_of(storage, "tiny").uid)
+    folder.create(definitions.place_of(storage, "tiny").uid)
     save_command(folder, [sys.executable, "-c", TELL, str(folder.path / "told")])
     return folder
 

@@ -14,8 +14,8 @@ from sqlalchemy import make_url, text
 
 from tests.sweep.postgres import Server
 from wconv_sweep.errors import StorageAway, StorageError
-from wconv_sweep.slots.studies import close_client, optuna_client
 from wconv_sweep.storage import postgres_backend
+from wconv_sweep.storage.optuna_client import close_client, optuna_client
 from wconv_sweep.storage.storage import Storage, create_storage, has_storage, open_storage
 
 WORKERS, ROWS = 4, 40

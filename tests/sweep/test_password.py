@@ -16,8 +16,8 @@ import pytest
 from tests.sweep.postgres import Server
 from tests.sweep.tiny import StudyFile
 from wconv_sweep.errors import StorageError
-from wconv_sweep.slots.studies import close_client, optuna_client
 from wconv_sweep.storage.credentials import FILE_NAME
+from wconv_sweep.storage.optuna_client import close_client, optuna_client
 from wconv_sweep.storage.storage import Storage, choose_url, create_storage, open_storage
 
 

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from wconv_sweep.pilots.agent import obeying_signals
 from wconv_sweep.pilots.end import HANG_S, PilotEnd
+from wconv_sweep.pilots.running import obeying_signals
 
 HOUR_S = 3600.0
 

@@ -301,7 +301,7 @@ def test_a_real_pilot_of_another_program_trains_nothing_and_the_study_says_why(
         connection.execute(update(STUDIES).values(provenance=other, state=StudyState.ACTIVE))
     storage.close()
     order = sweep.folder / "wconv_runs/tiny/pilots/pilot_0.json"
-    code = f"from wconv_sweep.pilots.agent import run_pilot; run_pilot({str(order)!r})"
+    code = f"from wconv_sweep.pilots.running import run_pilot; run_pilot({str(order)!r})"
 
     pilot = subprocess.run(
         [sys.executable, "-c", code],

@@ -10,8 +10,8 @@ from sqlalchemy import update
 from tests.sweep.searching import Searcher, launched, study_of
 from wconv_sweep.evidence.status import read_status
 from wconv_sweep.search.pruning import PRUNED_AT, Pruning
-from wconv_sweep.slots import studies
 from wconv_sweep.slots.slots import Claim
+from wconv_sweep.storage.optuna_client import optuna_client
 from wconv_sweep.storage.storage import Storage
 from wconv_sweep.storage.tables import SLOTS, SlotState
 from wconv_sweep.study.config import StudyConfig
@@ -47,7 +47,7 @@ def distance(density: tuple[float, ...], epoch: int) -> float:
 
 
 def optuna_trials(storage: Storage) -> list[optuna.trial.FrozenTrial]:
-    client = studies.optuna_client(storage)
+    client = optuna_client(storage)
     trials = client.get_all_trials(client.get_study_id_from_name("tiny"))
     client.remove_session()
     client.engine.dispose()

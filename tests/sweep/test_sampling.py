@@ -15,8 +15,8 @@ from wconv_jobs.seeding import derive_seed
 from wconv_sweep.evidence.status import read_status
 from wconv_sweep.search import sampling
 from wconv_sweep.search.sampling import propose
-from wconv_sweep.slots import studies
 from wconv_sweep.slots.breaker import DIVERGED
+from wconv_sweep.storage.optuna_client import optuna_client
 from wconv_sweep.storage.storage import Storage, open_storage
 from wconv_sweep.storage.tables import SLOTS, SlotState, Stage
 from wconv_sweep.study.config import StudyConfig
@@ -271,7 +271,7 @@ def test_a_fixed_point_outside_of_the_bounds_is_stored_as_given(storage: Storage
 
     proposed = launched(storage, config).work()
 
-    client = studies.optuna_client(storage)
+    client = optuna_client(storage)
     trial = client.get_all_trials(client.get_study_id_from_name("tiny"))[1]
     client.remove_session()
     client.engine.dispose()

@@ -21,8 +21,9 @@ from wconv_jobs.channel import Broken
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.status import read_status
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots import studies
+from wconv_sweep.slots import definitions, studies
 from wconv_sweep.slots.slots import Claim, LeaseLost, NoSlot, SlotTable
+from wconv_sweep.storage.optuna_client import optuna_client
 from wconv_sweep.storage.storage import Storage, choose_url, create_storage, open_storage
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, SlotState, StudyState
 from wconv_sweep.study.config import StudyConfig
@@ -64,7 +65,7 @@ def expire_leases(storage: Storage) -> None:
 
 
 def optuna_trials(storage: Storage) -> list[optuna.trial.FrozenTrial]:
-    client = studies.optuna_client(storage)
+    client = optuna_client(storage)
     trials = optuna.load_study(study_name="tiny", storage=client).get_trials()
     client.remove_session()
     client.engine.dispose()
@@ -325,7 +326,7 @@ def test_a_study_keeps_its_run_folder_and_may_be_moved_with_it(
     studies.create_or_extend(
         storage, tiny_config, RunFolder.of(tmp_path / "other", "tiny"), "local"
     )
-    kept = studies.place_of(storage, "tiny").folder.path
+    kept = definitions.place_of(storage, "tiny").folder.path
     storage.close()
     moved = tmp_path.with_name(tmp_path.name + "_moved")
     tmp_path.rename(moved)
@@ -333,7 +334,7 @@ def test_a_study_keeps_its_run_folder_and_may_be_moved_with_it(
     reopened = open_storage(choose_url(None, moved, {}))
 
     assert kept == tmp_path / "tiny"
-    assert studies.place_of(reopened, "tiny").folder.path == moved / "tiny"
+    assert definitions.place_of(reopened, "tiny").folder.path == moved / "tiny"
     reopened.close()
 
 
@@ -345,7 +346,7 @@ def test_a_larger_budget_adds_slots(
     studies.create_or_extend(storage, larger, RunFolder.of(storage.folder, "tiny"), "local")
 
     assert [row.position for row in read_status(storage, "tiny").trials] == [0, 1, 2, 3, 4]
-    assert studies.load_config(storage, "tiny").budget.trials == 5
+    assert definitions.load_config(storage, "tiny").budget.trials == 5
 
 
 @pytest.mark.parametrize(
@@ -374,7 +375,7 @@ def test_another_definition_under_the_same_name_is_refused(
 def test_a_study_that_optuna_made_is_not_taken_over(
     storage: Storage, tiny_config: StudyConfig
 ) -> None:
-    client = studies.optuna_client(storage)
+    client = optuna_client(storage)
     foreign = optuna.create_study(study_name="tiny", storage=client, direction="maximize")
     foreign.add_trial(optuna.trial.create_trial(value=1.0))
     client.remove_session()
@@ -442,7 +443,7 @@ def _work(url: str, number: int, last: int) -> None:
         last: the statement before which the worker is killed; 0 lets it live.
     """
     storage = open_storage(make_url(url))
-    config = studies.load_config(storage, "tiny")
+    config = definitions.load_config(storage, "tiny")
     slots = SlotTable(storage, config, lease_s=LEASE_S)
     statements = itertools.count(1)
 

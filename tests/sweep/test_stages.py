@@ -17,6 +17,7 @@ from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import studies
 from wconv_sweep.slots.slots import Claim, NoSlot
 from wconv_sweep.slots.stages import add_ablation, open_stage
+from wconv_sweep.storage.optuna_client import close_client, optuna_client
 from wconv_sweep.storage.storage import Storage
 from wconv_sweep.storage.tables import SlotState, Stage
 from wconv_sweep.study.config import StudyConfig
@@ -220,11 +221,11 @@ def test_confirmation_is_never_pruned(sqlite_storage: Storage) -> None:
 def test_the_dashboard_shows_what_the_confirmation_trains(storage: Storage) -> None:
     searcher = launched(storage, study(trials=14))
     searcher.work()
-    client = studies.optuna_client(storage)
+    client = optuna_client(storage)
 
     trials = optuna.load_study(study_name="tiny", storage=client).get_trials()
 
-    studies.close_client(client, storage)
+    close_client(client, storage)
     confirmed = [trial for trial in trials if trial.user_attrs["stage"] == "confirm"]
     assert Counter(trial.user_attrs["label"] for trial in confirmed) == {
         "plain": 3,

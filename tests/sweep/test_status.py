@@ -16,7 +16,8 @@ from wconv_sweep.pilots.place import PilotPlace
 from wconv_sweep.results.export import export, render
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.slots import Claim, SlotTable
-from wconv_sweep.slots.studies import close_client, create_or_extend, optuna_client, stop
+from wconv_sweep.slots.studies import create_or_extend, stop
+from wconv_sweep.storage.optuna_client import close_client, optuna_client
 from wconv_sweep.storage.storage import Storage
 from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS, SlotState
 from wconv_sweep.study.config import StudyConfig

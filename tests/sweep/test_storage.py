@@ -10,7 +10,7 @@ from sqlalchemy import cast, func, make_url, select
 
 from tests.sweep.postgres import Server
 from wconv_sweep.errors import StorageAway, StorageError
-from wconv_sweep.slots.studies import close_client, optuna_client
+from wconv_sweep.storage.optuna_client import close_client, optuna_client
 from wconv_sweep.storage.storage import (
     Storage,
     choose_url,

@@ -26,10 +26,11 @@ from tests.sweep.tiny import StudyFile, Sweep
 from wconv_sweep.cli.status_view import status_json
 from wconv_sweep.errors import StorageError
 from wconv_sweep.evidence.status import read_status
-from wconv_sweep.pilots import agent
+from wconv_sweep.pilots import running
 from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import studies
+from wconv_sweep.storage.optuna_client import close_client, optuna_client
 from wconv_sweep.storage.storage import Storage, create_storage, open_storage
 from wconv_sweep.storage.tables import PILOTS
 from wconv_sweep.study.config import StudyConfig
@@ -73,9 +74,9 @@ def await_status(
 def epochs_of(place: list[str]) -> list[list[int]]:
     """Return the epochs that Optuna knows of each trial."""
     storage = open_storage(make_url(place[1]))
-    client = studies.optuna_client(storage)
+    client = optuna_client(storage)
     trials = optuna.load_study(study_name="tiny", storage=client).get_trials()
-    studies.close_client(client, storage)
+    close_client(client, storage)
     storage.close()
     return [sorted(trial.intermediate_values) for trial in trials]
 
@@ -112,8 +113,8 @@ def _pilot(order: str, opened: Event, gone: Event) -> None:
         gone.wait(timeout=120)
         return storage
 
-    agent.open_storage = opens  # type: ignore[attr-defined, assignment]
-    agent.run_pilot(order)
+    running.open_storage = opens  # type: ignore[attr-defined, assignment]
+    running.run_pilot(order)
 
 
 def test_a_pilot_waits_for_a_storage_that_goes_away_before_it_has_read_its_study(

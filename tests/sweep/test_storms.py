@@ -24,7 +24,7 @@ from tests.sweep.test_slots import optuna_trials
 from wconv_sweep.errors import StorageAway
 from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots import studies
+from wconv_sweep.slots import definitions, studies
 from wconv_sweep.storage.storage import create_storage
 from wconv_sweep.storage.tables import ATTEMPTS, ENDED, SLOTS, SlotState
 from wconv_sweep.storage.trial_rows import _INTERMEDIATE
@@ -48,7 +48,7 @@ class Storm:
         self.folder = RunFolder.of(folder, CONFIG.study)
         self._lease_s = lease_s
         studies.create_or_extend(self.storage, CONFIG, self.folder, "local")
-        self.folder.create(studies.place_of(self.storage, CONFIG.study).uid)
+        self.folder.create(definitions.place_of(self.storage, CONFIG.study).uid)
         self._nursery = subprocess.Popen(
             [sys.executable, "-m", "tests.sweep.storm_agents"],
             cwd=Path(__file__).parents[2],

@@ -8,8 +8,8 @@ from optuna.distributions import FloatDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from wconv_sweep.slots import studies
 from wconv_sweep.storage import trial_rows
+from wconv_sweep.storage.optuna_client import optuna_client
 from wconv_sweep.storage.storage import Storage
 from wconv_sweep.storage.together import execute_together
 
@@ -48,7 +48,7 @@ def by_us(storage: Storage, client: RDBStorage, state: TrialState) -> FrozenTria
 
 @pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])
 def test_optuna_reads_our_trial_like_its_own(storage: Storage, state: TrialState) -> None:
-    client = studies.optuna_client(storage)
+    client = optuna_client(storage)
     theirs, ours = by_optuna(client, state), by_us(storage, client, state)
 
     for name in ("number", "state", "params", "distributions", "user_attrs"):
@@ -66,7 +66,7 @@ def test_optuna_reads_our_trial_like_its_own(storage: Storage, state: TrialState
 
 
 def test_optuna_goes_on_counting_where_we_stopped(storage: Storage) -> None:
-    client = studies.optuna_client(storage)
+    client = optuna_client(storage)
     by_us(storage, client, TrialState.COMPLETE)
     study = optuna.load_study(study_name="ours", storage=client)
 

@@ -12,9 +12,9 @@ from tests.sweep.tiny import StudyFile, run
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.confirmation import surrogate_of
 from wconv_sweep.evidence.status import read_status
-from wconv_sweep.launching.launch import plan_launch
+from wconv_sweep.launching.plan import plan_launch
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots import studies
+from wconv_sweep.slots import definitions, studies
 from wconv_sweep.slots.warm_start import POINTS, likely_points, to_coefficients, warm_densities
 from wconv_sweep.storage.slot_plan import GivenDensity
 from wconv_sweep.storage.storage import Storage
@@ -162,7 +162,7 @@ def test_what_becomes_of_the_source_later_does_not_matter(
         sqlite_storage, first.config, first.folder, "local", given=first.given
     )
     before = given_of(sqlite_storage, "warm")
-    first.folder.create(studies.place_of(sqlite_storage, "warm").uid)
+    first.folder.create(definitions.place_of(sqlite_storage, "warm").uid)
     grown = study_of(RANDOM, name="source", trials=30, epochs=1, bounds=LINE)
     launched(sqlite_storage, grown)  # has five trials to go now
 

@@ -144,7 +144,8 @@ def launch_command(
     """
     from wconv_sweep.cli import console, plan_view
     from wconv_sweep.clusters.profile import load_profile
-    from wconv_sweep.launching.launch import changes_since, launch, plan_launch
+    from wconv_sweep.launching.launch import launch
+    from wconv_sweep.launching.plan import changes_since, plan_launch
     from wconv_sweep.pilots.notification import checked_command
     from wconv_sweep.storage.storage import choose_url
 
@@ -277,8 +278,8 @@ def _show(
 
     from wconv_sweep.cli import console, status_view
     from wconv_sweep.evidence.status import read_status
-    from wconv_sweep.launching.launch import follow as follow_study
-    from wconv_sweep.launching.launch import stop_and_wait
+    from wconv_sweep.launching.following import follow as follow_study
+    from wconv_sweep.launching.following import stop_and_wait
 
     study, pilots = launched.study, launched.pilots
     out = Console(stderr=True, highlight=False) if as_json else console.console()

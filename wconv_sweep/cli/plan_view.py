@@ -8,7 +8,7 @@ from rich.console import Console
 
 from wconv_sweep.amounts import density_text
 from wconv_sweep.clusters.billing import Cost
-from wconv_sweep.launching.launch import Plan
+from wconv_sweep.launching.plan import Plan
 from wconv_sweep.launching.preview import Preview
 from wconv_sweep.study.search_config import ConfirmSpec
 

@@ -11,8 +11,8 @@ from wconv_sweep.launching.slurm_options import batch_job, pilot_order
 from wconv_sweep.launching.slurm_submission import Submission, top_up
 from wconv_sweep.launching.submit_limits import submit_limits
 from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.slots.definitions import Place
 from wconv_sweep.slots.slots import SlotTable
-from wconv_sweep.slots.studies import Place
 from wconv_sweep.slurm.batch import BatchJob
 from wconv_sweep.slurm.jobs import SlurmView, alive_jobs, job_name
 from wconv_sweep.slurm.orders import next_order

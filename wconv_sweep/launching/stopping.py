@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from wconv_sweep.errors import SlurmError
-from wconv_sweep.slots import studies
+from wconv_sweep.slots import definitions, studies
 from wconv_sweep.slurm.jobs import ALIVE, JobState, SlurmView, cancel, jobs_of
 from wconv_sweep.slurm.orders import has_been_in_slurm
 from wconv_sweep.storage.storage import Storage
@@ -49,7 +49,7 @@ def stop(storage: Storage, study: str, *, now: bool = False) -> Stopped:
         SlurmError: SLURM does not cancel them, or does not answer; the study is stopped all the
             same.
     """
-    place = studies.place_of(storage, study)
+    place = definitions.place_of(storage, study)
     studies.stop(storage, study)
     if not has_been_in_slurm(place.folder):
         return Stopped(study, None, cancelled=False)

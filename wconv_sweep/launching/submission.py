@@ -16,7 +16,7 @@ from wconv_sweep.launching.slurm_options import trials_at_once
 from wconv_sweep.launching.slurm_pilots import next_batch, reap, start_slurm
 from wconv_sweep.pilots.command import pilot_command
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots.studies import Place
+from wconv_sweep.slots.definitions import Place
 from wconv_sweep.slurm.batch import batch_script, check_submission
 from wconv_sweep.slurm.jobs import alive_jobs, job_name, jobs_of
 from wconv_sweep.slurm.refusals import too_many

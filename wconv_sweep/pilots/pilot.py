@@ -3,7 +3,7 @@
 import sys
 
 from wconv_sweep.errors import WconvSweepError
-from wconv_sweep.pilots.agent import run_pilot
+from wconv_sweep.pilots.running import run_pilot
 
 __all__ = ["main", "run_pilot"]
 

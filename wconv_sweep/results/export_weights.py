@@ -14,7 +14,7 @@ from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.status import StudyStatus
 from wconv_sweep.results.export import named_result
 from wconv_sweep.results.model_card import model_card
-from wconv_sweep.slots.studies import load_frozen_config, place_of
+from wconv_sweep.slots.definitions import load_frozen_config, place_of
 from wconv_sweep.storage.storage import Storage
 
 WEIGHTS = "model.safetensors"

@@ -10,7 +10,7 @@ from sqlalchemy import Row, select
 
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.status import study_row
-from wconv_sweep.slots import studies
+from wconv_sweep.slots import definitions
 from wconv_sweep.storage.storage import Storage
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, AttemptOutcome
 
@@ -87,7 +87,7 @@ def attempts_of(storage: Storage, study: str, trial: int) -> list[AttemptLog]:
     if not rows:
         begun = "none has begun yet" if last is None else f"the trials begun are 0 to {last}"
         raise StudyError(f"trial {trial}: study {study} has no such trial; {begun}.")
-    folder = studies.place_of(storage, study).folder
+    folder = definitions.place_of(storage, study).folder
     return [_log(row, folder.attempt_logs(trial, row.attempt)) for row in rows]
 
 

@@ -4,110 +4,26 @@ import json
 import uuid
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 
 import optuna
-from optuna.storages import RDBStorage
 from sqlalchemy import Connection, func, insert, select, update
 
 from wconv_sweep.errors import StudyError
-from wconv_sweep.evidence.status import study_row
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import leases
+from wconv_sweep.slots.definitions import load_config
 from wconv_sweep.slots.provenance import Provenance, differences
 from wconv_sweep.storage import trial_rows
+from wconv_sweep.storage.optuna_client import close_client, optuna_client
 from wconv_sweep.storage.slot_plan import GivenDensity, plan_search, plan_slots
 from wconv_sweep.storage.storage import Storage
 from wconv_sweep.storage.tables import ATTEMPTS, SEARCHING, SLOTS, STUDIES, SlotState, StudyState
 from wconv_sweep.study.config import MAY_CHANGE, StudyConfig, config_of
 from wconv_sweep.study.note import study_note
-from wconv_sweep.study.own_modules import freeze_modules, frozen_modules
 
 PATIENCE_S = 60.0
 """Time to wait for a storage that is busy while Optuna's client writes to it."""
-
-
-def optuna_client(storage: Storage) -> RDBStorage:
-    """Return Optuna's own client of an open storage, whose tables have been checked.
-
-    On PostgreSQL it shares the storage's connection, so that an agent needs one and not two.
-    """
-    client = RDBStorage(
-        storage.optuna_url(),
-        engine_kwargs=storage.optuna_arguments,
-        skip_compatibility_check=True,  # needs a second connection, and was done by open_storage
-        skip_table_creation=True,
-    )
-    shared = storage.engine_for_optuna
-    if shared is not None:
-        client.remove_session()
-        client.engine.dispose()
-        client.engine = shared
-        client.scoped_session.configure(bind=shared)
-    return client
-
-
-def close_client(client: RDBStorage, storage: Storage) -> None:
-    """Close Optuna's client; the storage stays open."""
-    client.remove_session()
-    if client.engine is not storage.engine_for_optuna:
-        client.engine.dispose()
-
-
-def load_config(storage: Storage, study: str) -> StudyConfig:
-    """Return the definition that a study was created with.
-
-    Raises:
-        StudyError: the storage holds no such study.
-    """
-    with storage.read() as connection:
-        return config_of(study_row(connection, storage, study).config)
-
-
-def load_frozen_config(storage: Storage, study: str) -> StudyConfig:
-    """Return the same with the user's own modules as they were launched: what pilots train.
-
-    Raises:
-        StudyError: the storage holds no such study.
-    """
-    with storage.read() as connection:
-        row = study_row(connection, storage, study)
-    config = config_of(row.config)
-    sha256 = json.loads(row.provenance or "{}").get("modules_sha256")
-    if config.code is None or sha256 is None:
-        return config
-    run_folder = (storage.folder / row.run_folder).resolve()
-    return config.model_copy(update={"code": str(frozen_modules(run_folder, sha256))})
-
-
-def freeze_own_modules(storage: Storage, study: str) -> None:
-    """Copy the user's own modules, if the study names any, to where `load_frozen_config` looks."""
-    config, place = load_config(storage, study), place_of(storage, study)
-    if config.code_folder is not None:
-        freeze_modules(config.code_folder, place.folder.path)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a study's files lie and its pilots run."""
-
-    folder: RunFolder
-    uid: str
-    cluster: str
-    """Profile of the last launch: a name, or the path of a file."""
-
-
-def place_of(storage: Storage, study: str) -> Place:
-    """Return the place of a study.
-
-    Raises:
-        StudyError: the storage holds no such study.
-    """
-    with storage.read() as connection:
-        row = study_row(connection, storage, study)
-    folder = RunFolder((storage.folder / row.run_folder).resolve())
-    return Place(folder, row.uid, row.cluster)
 
 
 def create_or_extend(

@@ -1,0 +1,179 @@
+"""What a launch would do: everything is checked, and nothing is written."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import URL
+
+from wconv_sweep.clusters.pilot_request import PilotRequest
+from wconv_sweep.clusters.profile import ClusterProfile, load_profile
+from wconv_sweep.errors import WconvSweepError
+from wconv_sweep.evidence.status import read_status, study_names
+from wconv_sweep.launching.preview import Preview
+from wconv_sweep.launching.submission import Launcher, launcher_of
+from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.slots import definitions, studies
+from wconv_sweep.slots.provenance import differences, program_of, provenance_of
+from wconv_sweep.slots.stages import check_ablation
+from wconv_sweep.slots.warm_start import warm_densities
+from wconv_sweep.storage.shared_storage import check_shared, local_disk_advice
+from wconv_sweep.storage.slot_plan import GivenDensity
+from wconv_sweep.storage.storage import has_storage, open_storage
+from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.data_files import check_data
+from wconv_sweep.study.files import load_study, locate_data
+
+SMOKE_DATA = "smoke_data"
+"""Folder of made-up data in the folder of all runs."""
+
+NOTHING_ELSE = PilotRequest()
+
+NEW = "00000000"
+"""Stands for the part of a job's name that a study gets when it is created."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a launch would do; nothing of it has been done."""
+
+    config: StudyConfig
+    profile: ClusterProfile
+    storage_url: URL
+    folder: RunFolder
+    cluster: str
+    """The profile, by name or by absolute path."""
+    launcher: Launcher
+    request: PilotRequest
+    uid: str | None
+    """Of the study in its storage; None for one that is still to be created."""
+    smoke: bool
+    """Whether the study is shrunk and trains on made-up data."""
+    ablate: bool
+    """Whether the trials of an ablation are added."""
+    given: Sequence[GivenDensity]
+    """Densities that a new study begins its search with, from those of `search.warm_start`."""
+    problems: tuple[str, ...]
+    """Why it cannot be launched."""
+    warnings: tuple[str, ...]
+    """What is allowed, but may go wrong."""
+
+    def preview(self) -> Preview:
+        """Return what would be started; a study that is new has no name in SLURM yet."""
+        return self.launcher.preview(self.config.study, self.uid or NEW, self.folder)
+
+
+def plan_launch(
+    study: str,
+    cluster: str,
+    storage_url: URL,
+    runs: Path,
+    *,
+    settings: Sequence[str] = (),
+    smoke: bool = False,
+    ablate: bool = False,
+    request: PilotRequest = NOTHING_ELSE,
+    dry_run: bool = False,
+) -> Plan:
+    """Check the study, the cluster, the user's data and the storage; write nothing.
+
+    Args:
+        study: by shipped name, or the path of a file.
+        cluster: the profile, likewise.
+        storage_url: of the database.
+        runs: folder of all runs.
+        settings: changes of single keys of the study, see `wconv_sweep.study.settings`.
+        smoke: shrink the study, see `wconv_sweep.study.smoke`.
+        ablate: add the trials of an ablation, see `wconv_sweep.slots.stages`.
+        request: what is wanted other than the profile says.
+        dry_run: the plan is only to be looked at, so what stands in its way is not raised: data
+            that are not here are a warning, a storage that cannot be used is a problem.
+
+    Raises:
+        ConfigurationError: a file has problems; all of them are named.
+        StorageError: the storage exists and cannot be used.
+        StudyError: the storage holds another study of this name, or lacks one that is to be
+            built on.
+    """
+    smoke_folder = runs / SMOKE_DATA if smoke else None
+    config = locate_data(load_study(study, settings=settings, smoke_folder=smoke_folder))
+    profile = load_profile(cluster)
+    if ablate:
+        check_ablation(config)
+    launcher = launcher_of(profile, request)
+    folder, uid = RunFolder.of(runs, config.study), None
+    findings = launcher.findings(config, folder)
+    problems, warnings = list(findings.problems), list(findings.warnings)
+    with _noted(warnings, instead=dry_run):
+        if not smoke:
+            check_data(config)
+    with _noted(problems, instead=dry_run):
+        check_shared(storage_url, launcher.nodes)
+    with _noted(problems, instead=dry_run):
+        if has_storage(storage_url):
+            storage = open_storage(storage_url)
+            try:
+                if studies.check_same(storage, config):
+                    place = definitions.place_of(storage, config.study)
+                    folder, uid = place.folder, place.uid
+            finally:
+                storage.close()
+        folder.check_free(uid)
+    given: Sequence[GivenDensity] = []
+    with _noted(problems, instead=dry_run):
+        # A study that was launched has them in its slots, whatever has become of their sources.
+        given = warm_densities(storage_url, config) if uid is None else []
+    advice = local_disk_advice(storage_url)
+    return Plan(
+        config=config,
+        profile=profile,
+        storage_url=storage_url,
+        folder=folder,
+        cluster=_lasting_name(cluster),
+        launcher=launcher,
+        request=request,
+        uid=uid,
+        smoke=smoke,
+        ablate=ablate,
+        given=given,
+        problems=tuple(problems),
+        warnings=(*warnings, *([advice] if advice else [])),
+    )
+
+
+def changes_since(plan: Plan) -> list[str]:
+    """Return in one clause each what is no longer as it was when the study was begun.
+
+    `launch` refuses these; a study that does not exist has none.
+
+    Raises:
+        ConfigurationError: the data cannot be looked at.
+        StorageError: the storage exists and cannot be used.
+    """
+    if not has_storage(plan.storage_url):
+        return []
+    with contextlib.closing(open_storage(plan.storage_url)) as storage:
+        if plan.config.study not in study_names(storage):
+            return []
+        recorded = read_status(storage, plan.config.study).provenance
+    # Made-up data may not have been made yet, and are always the same.
+    now = program_of(plan.config) if plan.smoke else provenance_of(plan.config)
+    return differences(recorded or {}, now)
+
+
+def _lasting_name(cluster: str) -> str:
+    """Return a profile's name, or the path of its file that holds in every folder."""
+    is_file = cluster.endswith((".yaml", ".yml"))
+    return str(Path(cluster).expanduser().resolve()) if is_file else cluster
+
+
+@contextlib.contextmanager
+def _noted(notes: list[str], *, instead: bool) -> Iterator[None]:
+    """Let an error of the user's be one of the notes, if that is wanted instead."""
+    try:
+        yield
+    except WconvSweepError as error:
+        if not instead:
+            raise
+        notes += str(error).splitlines()

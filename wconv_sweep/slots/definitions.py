@@ -1,0 +1,65 @@
+"""What a storage holds of a study besides its slots: its definition, and where its files lie."""
+
+import json
+from dataclasses import dataclass
+
+from wconv_sweep.evidence.status import study_row
+from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.study.config import StudyConfig, config_of
+from wconv_sweep.study.own_modules import freeze_modules, frozen_modules
+
+
+def load_config(storage: Storage, study: str) -> StudyConfig:
+    """Return the definition that a study was created with.
+
+    Raises:
+        StudyError: the storage holds no such study.
+    """
+    with storage.read() as connection:
+        return config_of(study_row(connection, storage, study).config)
+
+
+def load_frozen_config(storage: Storage, study: str) -> StudyConfig:
+    """Return the same with the user's own modules as they were launched: what pilots train.
+
+    Raises:
+        StudyError: the storage holds no such study.
+    """
+    with storage.read() as connection:
+        row = study_row(connection, storage, study)
+    config = config_of(row.config)
+    sha256 = json.loads(row.provenance or "{}").get("modules_sha256")
+    if config.code is None or sha256 is None:
+        return config
+    run_folder = (storage.folder / row.run_folder).resolve()
+    return config.model_copy(update={"code": str(frozen_modules(run_folder, sha256))})
+
+
+def freeze_own_modules(storage: Storage, study: str) -> None:
+    """Copy the user's own modules, if the study names any, to where `load_frozen_config` looks."""
+    config, place = load_config(storage, study), place_of(storage, study)
+    if config.code_folder is not None:
+        freeze_modules(config.code_folder, place.folder.path)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study's files lie and its pilots run."""
+
+    folder: RunFolder
+    uid: str
+    cluster: str
+    """Profile of the last launch: a name, or the path of a file."""
+
+
+def place_of(storage: Storage, study: str) -> Place:
+    """Return the place of a study.
+
+    Raises:
+        StudyError: the storage holds no such study.
+    """
+    with storage.read() as connection:
+        row = study_row(connection, storage, study)
+    folder = RunFolder((storage.folder / row.run_folder).resolve())
+    return Place(folder, row.uid, row.cluster)
