@@ -131,7 +131,8 @@ def test_a_controller_that_starts_again(
     study.await_end()
     study.assert_sound(undisturbed)
     assert study.restarts() == {0}
-    assert "nobody knows which jobs are at work" in warning[0]
+    assert warning[0].startswith("nobody knows which jobs are at work: squeue ")
+    assert warning[0].endswith(". SLURM does not answer; try again once it does.")
 
 
 def test_accounting_that_is_down(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
