@@ -99,6 +99,12 @@ def kill(processes: Iterable[JobProcess]) -> None:
     _send((process.pid for process in processes), signal.SIGKILL)
 
 
+def ranks_among(processes: Iterable[JobProcess]) -> list[int]:
+    """Return the ranks: children of a fork server, whose command line they have."""
+    family = {found.pid for found in processes if "multiprocessing.forkserver" in found.command}
+    return [pid for pid in sorted(family) if _parent(pid) in family]
+
+
 @contextmanager
 def stopped(pids: Iterable[int]) -> Iterator[None]:
     """Let time stand still for processes, some of which may have ended."""
@@ -147,6 +153,14 @@ def _send(pids: Iterable[int], how: signal.Signals) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, how)
+
+
+def _parent(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text("utf-8")
+    except FileNotFoundError:
+        return 0
+    return int(status.rpartition(")")[2].split()[1])
 
 
 def _pids() -> Iterable[int]:

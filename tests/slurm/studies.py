@@ -3,7 +3,8 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy import Row, Select, make_url, select
 
 from tests.slurm.box import SlurmBox
-from tests.slurm.processes import JobProcess, wait_until
+from tests.slurm.processes import JobProcess, ranks_among, stopped, wait_until
 from tests.slurm.sweeping import SlurmSweep
 from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY, Sweep
@@ -89,11 +90,27 @@ class ClusterStudy(SlurmSweep):
         found: list[Held] = []
 
         def in_the_middle() -> bool:
-            found[:] = [row for row in self.held() if 2 <= row.epoch <= EPOCHS - 3]
+            found[:] = self._in_the_middle()
             return bool(found) and self.read().ended >= 1
 
         wait_until(in_the_middle, "a trial is in its middle", within_s=240)
         return found[0]
+
+    @contextmanager
+    def frozen(self) -> Iterator[Held]:
+        """Wait until trials have ended, and give one whose rank stands still in its middle.
+
+        Agents live on. All ranks go on after the block: no machine is so fast that the study ends
+        before what is done there.
+        """
+        while True:
+            self.await_middle()
+            with stopped(ranks_among(self.processes())):
+                # A trial may have ended since; a rank is an epoch ahead of its report at most.
+                found = [row for row in self._in_the_middle() if len(self.ranks_of(row)) == 1]
+                if found:
+                    yield found[0]
+                    return
 
     def await_log(self, text: str, *, within_s: float = 120) -> None:
         """Wait until an agent has logged a text."""
@@ -120,6 +137,9 @@ class ClusterStudy(SlurmSweep):
         """Return the number of its own that an element of an array has."""
         (found,) = (queued.raw_id for queued in self.jobs() if queued.id == job)
         return found
+
+    def _in_the_middle(self) -> list[Held]:
+        return [row for row in self.held() if 2 <= row.epoch <= EPOCHS - 3]
 
     def attempts(self) -> list[Row[Any]]:
         """Return all attempts in order, each with the number of its trial."""
@@ -148,19 +168,13 @@ class ClusterStudy(SlurmSweep):
         return [found for found in self.box.job_processes(node) if not found.is_step]
 
     def ranks_on(self, node: str) -> list[int]:
-        """Return the ranks on a node: children of a fork server, whose command line they have."""
-        family = {
-            found.pid
-            for found in self.processes(node)
-            if "multiprocessing.forkserver" in found.command
-        }
-        return [pid for pid in sorted(family) if _parent(pid) in family]
+        """Return the ranks on a node."""
+        return ranks_among(self.processes(node))
 
-    def rank_of(self, held: Held) -> int:
-        """Return the rank of a trial of one rank: it has opened the log of its attempt."""
+    def ranks_of(self, held: Held) -> list[int]:
+        """Return the ranks of a trial: they have opened the logs of its attempt."""
         logs = self.pilots.parent / f"trial_{held.trial:05d}" / f"attempt_{held.attempt}"
-        (rank,) = (pid for pid in self.ranks_on(held.node) if _has_open(pid, logs))
-        return rank
+        return [pid for pid in self.ranks_on(held.node) if _has_open(pid, logs)]
 
     def assert_sound(
         self, expected: list[tuple[Any, ...]], *, interrupted: bool = False, broken: int = 0
@@ -272,11 +286,3 @@ def _has_open(pid: int, folder: Path) -> bool:
     except FileNotFoundError:
         return False  # it, or a file of it, has just ended
     return any(Path(file).is_relative_to(folder) for file in files)
-
-
-def _parent(pid: int) -> int:
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text("utf-8")
-    except FileNotFoundError:
-        return 0
-    return int(status.rpartition(")")[2].split()[1])

@@ -1,7 +1,8 @@
 """Agents in real jobs: they obey SLURM's signals, come back, and are never two."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.slurm.box import SlurmBox
-from tests.slurm.processes import wait_until
+from tests.slurm.processes import ranks_among, stopped, wait_until
 from tests.sweep.tiny import TINY
 from wconv_sweep.evidence.status import StudyStatus, read_status
 from wconv_sweep.pilots.order import PilotOrder
@@ -55,6 +56,17 @@ class Study:
 
         wait_until(look, what, within_s=WITHIN_S)
         return seen[0]
+
+    @contextmanager
+    def frozen(self, reached: Callable[[StudyStatus], bool], what: str) -> Iterator[None]:
+        """Wait for a state, and let ranks stand still in it; agents live on."""
+        while True:
+            self.await_(reached, what)
+            with stopped(ranks_among(self.box.job_processes())):
+                # A trial may have ended since.
+                if reached(self.status):
+                    yield
+                    return
 
     def await_complete(self) -> None:
         self.await_(lambda status: status.complete, "the study is complete")
@@ -102,7 +114,7 @@ BUDGET = {"trials": 5}
 
 
 def in_the_middle(status: StudyStatus) -> bool:
-    return len(status.running) == 4 and all(row.epoch >= 2 for row in status.running)
+    return len(status.running) == 4 and all(2 <= row.epoch <= 20 for row in status.running)
 
 
 @pytest.fixture
@@ -131,9 +143,9 @@ def test_a_warned_pilot_checkpoints_all_its_trials_and_goes_back_into_the_queue(
     study: Study, undisturbed: list[Any]
 ) -> None:
     job = study.submit("--signal=USR2@60")
-    study.await_(in_the_middle, "four trials at work")
-
-    study.box.run("scancel", "--signal=USR2", job)
+    with study.frozen(in_the_middle, "four trials at work"):
+        study.box.run("scancel", "--signal=USR2", job)
+        wait_until(lambda: "stopping why=" in study.box.output(job), "the agent has heard it")
 
     wait_until(lambda: "pilot goes back into the queue" in study.box.output(job), "the requeue")
     assert_finished_like(study, undisturbed)
@@ -151,8 +163,9 @@ def test_a_trial_of_eight_ranks_takes_two_nodes_and_measures_the_same(
     narrow = make_study(box, tmp_path / "narrow", trial={"ranks": 4}, **facts)
 
     job = wide.submit("--nodes=2")
-    wide.await_(lambda status: status.trials[0].epoch >= 2, "two epochs")
-    box.run("scancel", "--signal=USR2", job)
+    with wide.frozen(lambda status: 2 <= status.trials[0].epoch <= 20, "two epochs"):
+        box.run("scancel", "--signal=USR2", job)
+        wait_until(lambda: "stopping why=" in box.output(job), "the agent has heard it")
     wide.await_complete()
     narrow.submit()
     narrow.await_complete()

@@ -7,6 +7,7 @@ twice; no job and no process is left.
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,18 @@ def in_the_middle(study: ClusterStudy, *options: str, pilots: int = 2) -> Held:
     return study.await_middle()
 
 
-def test_a_killed_rank(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
-    victim = in_the_middle(study)
+@contextmanager
+def frozen(study: ClusterStudy, *options: str, pilots: int = 2) -> Iterator[Held]:
+    """Launch the study likewise, and let its ranks stand still in the middle of a trial."""
+    study.launch("--pilots", str(pilots), *options)
+    with study.frozen() as victim:
+        yield victim
 
-    os.kill(study.rank_of(victim), signal.SIGKILL)
+
+def test_a_killed_rank(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
+    with frozen(study) as victim:
+        (rank,) = study.ranks_of(victim)
+        os.kill(rank, signal.SIGKILL)
 
     study.await_end()
     study.assert_sound(undisturbed, broken=1)
@@ -55,9 +64,8 @@ def test_a_killed_rank(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) 
 
 
 def test_a_killed_agent(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
-    victim = in_the_middle(study)
-
-    os.kill(victim.agent, signal.SIGKILL)
+    with frozen(study) as victim:
+        os.kill(victim.agent, signal.SIGKILL)
 
     study.await_end()
     study.assert_sound(undisturbed, interrupted=True)
@@ -65,9 +73,9 @@ def test_a_killed_agent(study: ClusterStudy, undisturbed: list[tuple[Any, ...]])
 
 
 def test_a_cancelled_pilot(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
-    victim = in_the_middle(study)
-
-    study.box.run("scancel", victim.job)
+    with frozen(study) as victim:
+        study.box.run("scancel", victim.job)
+        study.await_log("stopping why=")
 
     study.await_end()
     study.assert_sound(undisturbed, interrupted=True)
@@ -75,9 +83,9 @@ def test_a_cancelled_pilot(study: ClusterStudy, undisturbed: list[tuple[Any, ...
 
 
 def test_a_requeued_pilot(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
-    victim = in_the_middle(study, pilots=1)
-
-    study.box.run("scontrol", "requeue", victim.job)
+    with frozen(study, pilots=1) as victim:
+        study.box.run("scontrol", "requeue", victim.job)
+        study.await_log("stopping why=")
 
     study.await_end()
     study.assert_sound(undisturbed, interrupted=True)
@@ -87,40 +95,44 @@ def test_a_requeued_pilot(study: ClusterStudy, undisturbed: list[tuple[Any, ...]
 def test_a_dead_slurmd_whose_tasks_go_on(
     study: ClusterStudy, undisturbed: list[tuple[Any, ...]]
 ) -> None:
-    victim = in_the_middle(study, pilots=1)
+    with frozen(study, pilots=1) as victim:
+        study.box.kill(victim.node)
+        study.box.run("scontrol", "update", f"node={victim.node}", "state=down", "reason=dead")
+        wait_until(lambda: study.restarts() == {0, 1}, "a second copy is at work", within_s=120)
 
-    study.box.kill(victim.node)
-    study.box.run("scontrol", "update", f"node={victim.node}", "state=down", "reason=dead")
-
-    wait_until(lambda: study.restarts() == {0, 1}, "a second copy is at work", within_s=120)
     wait_until(lambda: not study.processes(victim.node), "the first copy ends by itself")
     assert "another copy of this pilot has started" in study.logs()
     study.await_end()
     study.assert_sound(undisturbed, interrupted=True)
 
 
-def test_a_node_without_power(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
-    victim = in_the_middle(study)
-
-    study.box.power_off(victim.node, noticed=True)
+def test_a_node_that_falls_silent(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
+    """Its power is cut, and SLURM notices by itself, here after 20 to 30 s."""
+    with frozen(study, pilots=1) as victim:
+        study.box.power_off(victim.node)
 
     study.await_end()
     study.assert_sound(undisturbed, interrupted=True)
+    assert study.attempts_of(victim) == [("interrupted", "its pilot died"), ("complete", None)]
+    assert study.restarts() == {0, 1}
+    wait_until(lambda: "NODE_FAIL" in study.box.states(victim.job), "accounting knows of it")
 
 
 def test_a_controller_that_starts_again(
     study: ClusterStudy, undisturbed: list[tuple[Any, ...]]
 ) -> None:
-    in_the_middle(study)
-
-    study.box.kill("slurmctld", signal.SIGTERM)
+    with frozen(study):
+        study.box.kill("slurmctld", signal.SIGTERM)
+        before = len(study.received())
+    wait_until(lambda: len(study.received()) > before, "training goes on without it")
     warning = study.status()["pilots"]["warnings"]
     study.box.start("slurmctld")
 
     study.await_end()
     study.assert_sound(undisturbed)
     assert study.restarts() == {0}
-    assert "nobody knows which jobs are at work" in warning[0]
+    assert warning[0].startswith("nobody knows which jobs are at work: squeue ")
+    assert warning[0].endswith(". SLURM does not answer; try again once it does.")
 
 
 def test_accounting_that_is_down(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
@@ -138,9 +150,9 @@ def test_accounting_that_is_down(study: ClusterStudy, undisturbed: list[tuple[An
 def test_a_more_urgent_job(
     study: ClusterStudy, undisturbed: list[tuple[Any, ...]], qos: str
 ) -> None:
-    victim = in_the_middle(study, "--qos", qos)
-
-    urgent = study.box.submit(*URGENT, f"--nodelist={victim.node}", script="true")
+    with frozen(study, "--qos", qos) as victim:
+        urgent = study.box.submit(*URGENT, f"--nodelist={victim.node}", script="true")
+        study.await_log("stopping why=")
 
     wait_until(lambda: "COMPLETED" in study.box.states(urgent), "the urgent job has run")
     study.await_end()
@@ -165,9 +177,8 @@ def test_a_time_limit(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -
 def test_a_database_that_starts_again(
     study: ClusterStudy, undisturbed: list[tuple[Any, ...]], postgres: Server
 ) -> None:
-    in_the_middle(study)
-
-    postgres.stop()
+    with frozen(study):
+        postgres.stop()
     try:
         study.await_log("storage is away, training goes on")
     finally:

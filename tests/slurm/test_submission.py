@@ -55,6 +55,21 @@ def test_a_second_launch_tops_up_and_never_doubles(slurm_sweep: SlurmSweep) -> N
     }
 
 
+def test_a_launch_tells_of_pilots_that_wait_to_be_released(slurm_sweep: SlurmSweep) -> None:
+    slurm_sweep.study(**LONG)
+    slurm_sweep.launch()
+    wait_until(lambda: [job.state for job in slurm_sweep.jobs()] == ["RUNNING"], "a pilot runs")
+    (job,) = slurm_sweep.jobs()
+    slurm_sweep.box.run("scontrol", "requeuehold", job.id)
+    wait_until(lambda: "held" in slurm_sweep.jobs()[0].reason.lower(), "the pilot is held")
+
+    output = slurm_sweep.launch()
+
+    assert "0 pilot(s) submitted, 1 wait or run already" in output
+    assert f"1 of those that wait are held, {job.id} for one" in output
+    assert f"`scontrol release {job.id}`" in output
+
+
 def test_launches_at_once_submit_what_one_would(slurm_sweep: SlurmSweep) -> None:
     slurm_sweep.study(**LONG)
 

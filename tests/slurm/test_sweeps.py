@@ -1,12 +1,13 @@
 """From a launch to a complete study: several nodes, several ranks, trials that span nodes."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.slurm.box import SlurmBox
-from tests.slurm.processes import wait_until
+from tests.slurm.processes import ranks_among, stopped, wait_until
 from tests.slurm.studies import ClusterStudy, results_of, trained_locally
 from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY
@@ -38,13 +39,17 @@ def test_trials_of_two_ranks_fill_two_nodes_and_end_with_the_numbers_they_have_l
     # The canary alone, then two trials of two GPUs on each of the two nodes.
     study.launch("--nodes", "2")
     most: dict[str, int] = {}
+    wait_until(study.received, "the canary has trained an epoch", within_s=180)
+    with ExitStack() as frozen:
 
-    def on_both_nodes() -> bool:
-        held = study.held()
-        most.update({node: sum(row.node == node for row in held) for node in study.box.nodes})
-        return len(held) == 4
+        def on_both_nodes() -> bool:
+            # Those that come first stand still, or they end before the others have come.
+            frozen.enter_context(stopped(ranks_among(study.processes())))
+            held = study.held()
+            most.update({node: sum(row.node == node for row in held) for node in study.box.nodes})
+            return len(held) == 4
 
-    wait_until(on_both_nodes, "four trials at once", within_s=180)
+        wait_until(on_both_nodes, "four trials at once", within_s=180)
     status = study.await_end()
 
     assert most == dict.fromkeys(study.box.nodes, 2)

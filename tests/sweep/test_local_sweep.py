@@ -79,8 +79,8 @@ def until(deadline_s: float) -> Iterator[None]:
 
 
 def training(status: dict[str, Any]) -> bool:
-    """Tell whether a search trial is in its middle."""
-    return any(row["epoch"] >= 1 and row["trial"] >= 1 for row in status["running"])
+    """Tell whether a search trial of ten epochs is in its middle, and not about to end."""
+    return any(1 <= row["epoch"] <= 6 and row["trial"] >= 1 for row in status["running"])
 
 
 def processes_of(sweep: Sweep, pattern: str) -> list[int]:

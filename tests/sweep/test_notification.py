@@ -215,7 +215,7 @@ def test_a_study_of_two_pilots_tells_its_end_once_and_without_the_password(
         sweep.variables(WCONV_SWEEP_STORAGE=text)
     command = launch(study_file(budget={"trials": 4}), "--pilots", "2")
 
-    sweep.run(*command, "--notify", _command(sweep))
+    sweep.run(*command, "--notify", notify_command(sweep))
     sweep.run(*command)
     first = told(sweep.folder)
     sweep.run(*launch(study_file(budget={"trials": 5})))
@@ -236,7 +236,7 @@ def test_a_study_of_two_pilots_tells_its_end_once_and_without_the_password(
 def test_a_study_that_breaks_tells_it(sweep: Sweep, study_file: StudyFile) -> None:
     path = study_file(model={"name": "tiny", "options": {"num_classes": 4}})
 
-    sweep.run(*launch(path, "--notify", _command(sweep)), status=1)
+    sweep.run(*launch(path, "--notify", notify_command(sweep)), status=1)
     sweep.run("resume", "--study", "tiny", "--notify", "", status=1)
 
     (only,) = told(sweep.folder)
@@ -254,7 +254,7 @@ def test_a_study_that_reaches_its_cap_tells_it_once(sweep: Sweep, study_file: St
     path = study_file(recipe=recipe, budget={"trials": 12, "gpu_hours": 4 * 8 / 3600})
     command = ["launch", "--cluster", str(profile), "--study", str(path)]
 
-    sweep.run(*command, "--notify", _command(sweep), status=1)
+    sweep.run(*command, "--notify", notify_command(sweep), status=1)
     sweep.run(*command, status=1)
 
     (only,) = told(sweep.folder)
@@ -280,7 +280,8 @@ def _ended(storage: Storage) -> RunFolder:
     return folder
 
 
-def _command(sweep: Sweep) -> str:
+def notify_command(sweep: Sweep) -> str:
+    """Return a command for `--notify` whose calls `told` returns."""
     script = sweep.folder / "tell.py"
     script.write_text(f"#!{sys.executable}\n{TELL}", "utf-8")
     script.chmod(0o755)

@@ -23,7 +23,10 @@ from wconv_sweep.storage.storage import Storage, open_storage
 LOOK_S = 2.0
 """Time between two looks at the database, seconds."""
 SLURM_LOOK_S = 30.0
-"""Time between two questions to SLURM, seconds: its controller serves the whole site."""
+"""Time between two questions to SLURM while no pilot begins or ends, seconds: its controller
+serves the whole site."""
+SLURM_SOON_S = 5.0
+"""Time between two of them while pilots do, seconds."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def watch_studies(url: URL, study: str | None, screen: Screen) -> None:
 
 
 def _pictures(storage: Storage, study: str | None, screen: Screen) -> Iterator[Picture]:
-    picture, since_s, asked_s = Picture(), None, -SLURM_LOOK_S
+    picture, since_s, asked, asked_s = Picture(), None, Picture(), -SLURM_LOOK_S
     while True:
         try:
             statuses = read_statuses(storage, study)
@@ -84,12 +87,23 @@ def _pictures(storage: Storage, study: str | None, screen: Screen) -> Iterator[P
             screen.away(since_s, str(error))
             time.sleep(LOOK_S)
             continue
-        since_s, jobs = None, picture.jobs
-        known = [status.uid for status in statuses] == [each.uid for each in picture.statuses]
-        if not known or time.monotonic() - asked_s >= SLURM_LOOK_S:
-            jobs, asked_s = study_jobs(statuses), time.monotonic()
-        picture = Picture(statuses, jobs)
+        since_s, picture = None, Picture(statuses, picture.jobs)
+        if _is_due(picture, asked, time.monotonic() - asked_s):
+            picture = Picture(statuses, study_jobs(statuses))
+            asked, asked_s = picture, time.monotonic()
         yield picture
+
+
+def _is_due(now: Picture, asked: Picture, waited_s: float) -> bool:
+    """Tell whether SLURM is asked again.
+
+    It is from time to time, sooner when agents have begun or ended, or the picture would show
+    trials at work beside pilots that wait, and for the last picture, which stays.
+    """
+    if [each.uid for each in now.statuses] != [each.uid for each in asked.statuses]:
+        return True
+    same = [each.agents for each in now.statuses] == [each.agents for each in asked.statuses]
+    return now.over or waited_s >= (SLURM_LOOK_S if same else SLURM_SOON_S)
 
 
 @contextmanager

@@ -58,6 +58,13 @@ class SlurmPilots:
         notes = [
             f"{made} pilot(s) submitted" + (f", {there} wait or run already" if there else "")
         ]
+        held = self.submission.held
+        if held:
+            notes.append(
+                f"{len(held)} of those that wait are held, {held[0]} for one, and do not begin "
+                f"by themselves: `scontrol release {held[0]}` if you have held them, otherwise "
+                "ask the site."
+            )
         if self.submission.missing:
             notes.append(
                 f"{self.submission.missing} more are wanted, but {self.submission.held_back}. "

@@ -13,7 +13,7 @@ from wconv_sweep.pilots.command import pilot_command, write_order
 from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slurm.batch import BatchJob, submit
-from wconv_sweep.slurm.jobs import alive_jobs
+from wconv_sweep.slurm.jobs import JobState, alive_jobs
 from wconv_sweep.slurm.orders import next_order
 from wconv_sweep.slurm.refusals import too_many
 from wconv_sweep.storage.storage import Storage
@@ -28,6 +28,8 @@ class Submission:
     wanted: int
     held_back: str = ""
     """Why there are fewer than wanted, in SLURM's words."""
+    held: tuple[str, ...] = ()
+    """Those that were there and do not begin until somebody releases them."""
 
     @property
     def missing(self) -> int:
@@ -59,7 +61,8 @@ def top_up(
         SlurmAway: nobody knows how many there are; if sbatch was not answered, the next call will.
     """
     with storage.alone():
-        before = len(alive_jobs(job.name))
+        there = alive_jobs(job.name)
+        before = len(there)
         submitted, held_back = 0, ""
         while before + submitted < wanted:
             allowed = limits()
@@ -77,7 +80,8 @@ def top_up(
                     raise
                 held_back = str(error)
                 break
-    return Submission(before, submitted, wanted, held_back)
+    held = tuple(each.name for each in there if each.state is JobState.HELD)
+    return Submission(before, submitted, wanted, held_back, held)
 
 
 def _submit_some(folder: RunFolder, order: PilotOrder, job: BatchJob, count: int) -> int:

@@ -80,8 +80,10 @@ def ask_slurm(
 def refusal(shown: str, status: int, said: str) -> SlurmError:
     """Return the error for a command that failed, with its words."""
     words = " / ".join(line.strip() for line in said.splitlines() if line.strip())
-    kind = SlurmAway if any(part in words for part in _NO_ANSWER) else SlurmError
-    return kind(f"{shown} failed with exit status {status}: {words}")
+    text = f"{shown} failed with exit status {status}: {words}"
+    if any(part in words for part in _NO_ANSWER):
+        return SlurmAway(f"{text.rstrip('.')}. SLURM does not answer; try again once it does.")
+    return SlurmError(text)
 
 
 def slurm_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
