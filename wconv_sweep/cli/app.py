@@ -5,7 +5,6 @@ Exit status: 0 done, 1 the sweep failed, 2 wrong usage or configuration, 130 int
 
 import contextlib
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -58,6 +57,8 @@ app.command("logs")(cli_logs.logs_command)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         print(version("wconv-sweep"))
         raise typer.Exit
 

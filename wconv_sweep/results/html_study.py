@@ -9,9 +9,10 @@ from sqlalchemy import select
 
 from wconv_sweep.amounts import amount, density_text, interval, title
 from wconv_sweep.evidence.confirmation import Confirmation
+from wconv_sweep.evidence.failures import Failure
 from wconv_sweep.evidence.findings import pruning_json
 from wconv_sweep.evidence.results import TrialRow
-from wconv_sweep.evidence.status import Failure, StudyStatus
+from wconv_sweep.evidence.status import StudyStatus
 from wconv_sweep.results.export import claim_of, named_density
 from wconv_sweep.results.html_scores import ablation_table, headline_table, metrics_table
 from wconv_sweep.results.text_tables import Column, Table

@@ -12,13 +12,13 @@ from optuna.storages import RDBStorage
 from sqlalchemy import Connection, func, insert, select, update
 
 from wconv_sweep.errors import StudyError
-from wconv_sweep.evidence.status import study_row
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import leases
 from wconv_sweep.slots.provenance import Provenance, differences
 from wconv_sweep.storage import trial_rows
 from wconv_sweep.storage.slot_plan import GivenDensity, plan_search, plan_slots
 from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.study_lookup import find_study
 from wconv_sweep.storage.tables import ATTEMPTS, SEARCHING, SLOTS, STUDIES, SlotState, StudyState
 from wconv_sweep.study.config import MAY_CHANGE, StudyConfig, config_of
 from wconv_sweep.study.note import study_note
@@ -62,7 +62,7 @@ def load_config(storage: Storage, study: str) -> StudyConfig:
         StudyError: the storage holds no such study.
     """
     with storage.read() as connection:
-        return config_of(study_row(connection, storage, study).config)
+        return config_of(find_study(connection, storage, study).config)
 
 
 def load_frozen_config(storage: Storage, study: str) -> StudyConfig:
@@ -72,7 +72,7 @@ def load_frozen_config(storage: Storage, study: str) -> StudyConfig:
         StudyError: the storage holds no such study.
     """
     with storage.read() as connection:
-        row = study_row(connection, storage, study)
+        row = find_study(connection, storage, study)
     config = config_of(row.config)
     sha256 = json.loads(row.provenance or "{}").get("modules_sha256")
     if config.code is None or sha256 is None:
@@ -105,7 +105,7 @@ def place_of(storage: Storage, study: str) -> Place:
         StudyError: the storage holds no such study.
     """
     with storage.read() as connection:
-        row = study_row(connection, storage, study)
+        row = find_study(connection, storage, study)
     folder = RunFolder((storage.folder / row.run_folder).resolve())
     return Place(folder, row.uid, row.cluster)
 
