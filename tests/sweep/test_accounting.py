@@ -1,6 +1,7 @@
 """GPU-hours in numbers that can be checked by hand, and a cap that is never passed."""
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -17,6 +18,7 @@ from wconv_sweep.evidence.overview import StudyOverview, read_overview
 from wconv_sweep.evidence.status import read_status
 from wconv_sweep.pilots.pilots import PilotRecord
 from wconv_sweep.pilots.place import PilotPlace
+from wconv_sweep.results.html_report import html_report
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import studies
 from wconv_sweep.slots.slots import Claim, NoSlot, SlotTable
@@ -131,6 +133,7 @@ def test_status_tells_what_each_pilot_has_used(launch: Launch, storage: Storage)
     pilot(storage, 4, 1.5, number=4)
 
     status = read_overview(storage, "tiny")
+    page = html_report(storage, "tiny")
 
     by_pilot = status_json(status)["gpu_hours"]["by_pilot"]
     hours = [each.pop("gpu_hours") for each in by_pilot]
@@ -145,6 +148,9 @@ def test_status_tells_what_each_pilot_has_used(launch: Launch, storage: Storage)
         "4 - node at work 6.00",
         "3 77_3 n0 +1 at work 4.00",
     ]
+    cells = re.findall(r"<td[^>]*>\s*([^<]*?)\s*</td>", page)
+    rows = [cells[number : number + 5] for number, cell in enumerate(cells) if cell == "n1"]
+    assert [row[:4] for row in rows] == [["n1", f"77_3.{n}", "4", "1.00"] for n in (0, 1)]
 
 
 def test_of_many_pilots_the_earlier_ones_are_summed(launch: Launch, storage: Storage) -> None:

@@ -10,6 +10,13 @@ from sqlalchemy import ColumnElement, Connection, case, func, select
 from wconv_sweep.evidence.accounting import SILENCE_S
 from wconv_sweep.storage.tables import PILOTS
 
+AGENT_GPU_HOURS = (
+    PILOTS.c.gpus
+    * (func.coalesce(PILOTS.c.ended_at, PILOTS.c.seen_at) - PILOTS.c.started_at)
+    / 3600
+)
+"""Of all GPUs that an agent held, working or not, up to its last sign of life."""
+
 
 class AgentState(enum.StrEnum):
     """What is known of an agent."""
@@ -31,7 +38,7 @@ class AgentUse:
     """The job and its restarts, `1234_3.0`; None on this machine."""
     state: AgentState
     gpu_hours: float
-    """Of all GPUs that it held, working or not, up to its last sign of life."""
+    """See `AGENT_GPU_HOURS`."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,6 @@ def agents_of(connection: Connection, now: ColumnElement[float], study: str) -> 
         now: the database's clock.
         study: its name.
     """
-    until = func.coalesce(PILOTS.c.ended_at, PILOTS.c.seen_at)
     state = case(
         (PILOTS.c.ended_at.is_not(None), AgentState.ENDED),
         (PILOTS.c.seen_at > now - SILENCE_S, AgentState.WORKING),
@@ -75,7 +81,7 @@ def agents_of(connection: Connection, now: ColumnElement[float], study: str) -> 
     rows = connection.execute(
         select(
             *(PILOTS.c.pilot, PILOTS.c.host, PILOTS.c.job, state.label("state")),
-            (PILOTS.c.gpus * (until - PILOTS.c.started_at) / 3600).label("gpu_hours"),
+            AGENT_GPU_HOURS.label("gpu_hours"),
         )
         .where(PILOTS.c.study == study)
         .order_by(PILOTS.c.id)
