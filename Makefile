@@ -36,6 +36,7 @@ bench: .venv/.for-tests
 	$(BIN)/python tests/benchmarks/sampling.py
 	$(BIN)/python -m tests.benchmarks.slurm_launch
 	$(BIN)/python -m tests.benchmarks.storage
+	$(BIN)/python -m tests.benchmarks.status
 	$(BIN)/python -m tests.benchmarks.search
 
 # The pictures of the documentation, from a real study.

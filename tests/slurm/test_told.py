@@ -47,7 +47,7 @@ def test_a_watch_shows_pilots_that_wait_and_work_and_one_of_them_tells_the_end(
     study.box.run("scontrol", "update", "partition=gpu", "state=down")
     try:
         study.launch("--pilots", "2", "--notify", notify_command(study))
-        watcher = Watcher(study, storage, terminal=True)
+        watcher = Watcher(study, storage, terminal=True, lines=60)
         storage.close()
         watcher.await_text("2 pending (PartitionDown)")
     finally:

@@ -1,20 +1,24 @@
 """GPU-hours in numbers that can be checked by hand, and a cap that is never passed."""
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
+from rich.console import Console
 from sqlalchemy import func, select, update
 
 from tests.sweep.test_local_sweep import assert_all_gone, await_status
 from tests.sweep.test_slots import claimed
 from tests.sweep.tiny import TINY, StudyFile, Sweep
-from wconv_sweep.cli.status_view import status_json
+from wconv_sweep.cli.status_view import status_json, status_view
 from wconv_sweep.errors import StudyError
-from wconv_sweep.evidence.accounting import pilot_gpu_hours, trial_gpu_hours, usage_of
+from wconv_sweep.evidence.accounting import trial_gpu_hours, usage_of
+from wconv_sweep.evidence.overview import StudyOverview, read_overview
 from wconv_sweep.evidence.status import read_status
 from wconv_sweep.pilots.pilots import PilotRecord
 from wconv_sweep.pilots.place import PilotPlace
+from wconv_sweep.results.html_report import html_report
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import definitions, studies
 from wconv_sweep.slots.slots import Claim, NoSlot, SlotTable
@@ -77,6 +81,14 @@ def pilot(storage: Storage, gpus: int, hours: float, *, number: int = 0) -> None
         )
 
 
+def terminal(status: StudyOverview) -> str:
+    """Return what a terminal of 80 columns shows."""
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(status_view(status))
+    return captured.get()
+
+
 def spent(storage: Storage) -> float:
     return read_status(storage, "tiny").usage.spent_h
 
@@ -93,14 +105,72 @@ def test_gpu_hours_are_summed_per_trial_pilot_and_study(launch: Launch, storage:
 
     with storage.read() as connection:
         trials = trial_gpu_hours(connection, storage.now(), "tiny")
-        pilots = pilot_gpu_hours(connection, "tiny")
         usage = usage_of(connection, storage.now(), "tiny")
 
     assert trials == pytest.approx({0: 2.0, 1: 1.5}, abs=0.01)
+    pilots = {each.pilot: each.gpu_hours for each in read_status(storage, "tiny").pilots}
     assert pilots == pytest.approx({0: 6.0, 1: 2.0}, abs=0.01)
     assert (usage.attempts_h, usage.pilots_h) == pytest.approx((3.5, 8.0), abs=0.01)
     # What a site bills: pilots hold GPUs also when no trial uses them.
     assert usage.spent_h == usage.pilots_h
+
+
+def test_status_tells_what_each_pilot_has_used(launch: Launch, storage: Storage) -> None:
+    complete(launch(gpus=2), storage, 1.0)
+    # Two nodes for a quarter of an hour, then once more after SLURM has put the job back.
+    for restart in (0, 1):
+        for host in ("n0", "n1"):
+            place = PilotPlace(3, host, hosts=("n0", "n1"), job="77_3", restart=restart)
+            record = PilotRecord(storage, "tiny", place, gpus=4)
+            with storage.write() as connection:
+                connection.execute(
+                    update(PILOTS)
+                    .where(PILOTS.c.job == place.incarnation, PILOTS.c.host == host)
+                    .values(started_at=PILOTS.c.seen_at - HOUR_S / 4)
+                )
+            if host == "n1":
+                record.end()
+    pilot(storage, 4, 1.5, number=4)
+
+    status = read_overview(storage, "tiny")
+    page = html_report(storage, "tiny")
+
+    by_pilot = status_json(status)["gpu_hours"]["by_pilot"]
+    hours = [each.pop("gpu_hours") for each in by_pilot]
+    assert hours == pytest.approx([4.0, 6.0], abs=0.01)
+    assert by_pilot == [
+        {"pilot": 3, "job": "77_3", "hosts": ["n0", "n1"], "state": "working"},
+        {"pilot": 4, "job": None, "hosts": ["node"], "state": "working"},
+    ]
+    assert sum(hours) == pytest.approx(status.usage.pilots_h)
+    lines = [" ".join(line.split()) for line in terminal(status).splitlines()]
+    assert lines[lines.index("pilot job node state GPU-hours") :][1:3] == [
+        "4 - node at work 6.00",
+        "3 77_3 n0 +1 at work 4.00",
+    ]
+    cells = re.findall(r"<td[^>]*>\s*([^<]*?)\s*</td>", page)
+    rows = [cells[number : number + 5] for number, cell in enumerate(cells) if cell == "n1"]
+    assert [row[:4] for row in rows] == [["n1", f"77_3.{n}", "4", "1.00"] for n in (0, 1)]
+
+
+def test_of_many_pilots_the_earlier_ones_are_summed(launch: Launch, storage: Storage) -> None:
+    launch(gpus=4)
+    for number in range(20):
+        host = f"a-node-with-a-very-long-name-{number}.of-a-cluster.somewhere.org"
+        PilotRecord(storage, "tiny", PilotPlace(number, host, job=f"77_{number}"), gpus=4).end()
+    with storage.write() as connection:
+        connection.execute(update(PILOTS).values(started_at=PILOTS.c.seen_at - HOUR_S))
+        connection.execute(update(PILOTS).where(PILOTS.c.pilot == 0).values(ended_at=None))
+
+    text = terminal(read_overview(storage, "tiny"))
+
+    lines = [line.split() for line in text.splitlines()]
+    begin = next(number for number, line in enumerate(lines) if line[:1] == ["pilot"])
+    rows = lines[begin + 1 : begin + 14]
+    # The one at work, the latest eleven, and eight of four GPU-hours.
+    assert [row[0] for row in rows] == ["0", *(str(number) for number in range(19, 8, -1)), "8"]
+    assert rows[-1] == ["8", "more", "32.00"]
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_time_on_cpus_is_not_counted(launch: Launch, storage: Storage) -> None:

@@ -1,6 +1,8 @@
 """Densities are proposed by Optuna's samplers, the same ones for the same study."""
 
 import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +293,30 @@ def test_a_gaussian_process_is_not_fitted_to_more_than_it_can_bear(
         agent.train(agent.claim())
 
     assert used == [GPSampler] * 5 + [TPESampler] * 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "qmc"])
+def test_a_sampler_says_nothing_that_a_user_has_not_asked(sampler: str, tmp_path: Path) -> None:
+    # In a process of its own: what warns at its import does so once.
+    code = (
+        "import sys\n"
+        "from sqlalchemy import make_url\n"
+        "from tests.sweep.searching import launched, study_of\n"
+        "from wconv_sweep.storage.storage import create_storage\n"
+        "storage = create_storage(make_url(sys.argv[1]))\n"
+        "launched(storage, study_of({'name': sys.argv[2]}, trials=13)).work()\n"
+    )
+
+    ran = subprocess.run(
+        [sys.executable, "-c", code, f"sqlite:///{tmp_path}/sweep.db", sampler],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert (ran.stdout, ran.stderr) == ("", "")
 
 
 def test_the_points_of_a_sequence_belong_to_slots_and_not_to_the_order_of_asking(

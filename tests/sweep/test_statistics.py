@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 from wconv_sweep.evidence.statistics import paired_difference, summarise
+from wconv_sweep.evidence.student import student_quantile
 from wconv_sweep.evidence.surrogate import fit
 
 
@@ -32,6 +34,15 @@ def test_the_interval_is_students() -> None:
     assert bootstrap is not None
     assert 1 < bootstrap[0] < 3 < bootstrap[1] < 5
     assert difference.bootstrap() == bootstrap
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5, 0.95, 0.975, 0.9999])
+def test_quantiles_are_those_of_scipy(level: float) -> None:
+    degrees = [1, 2, 3, 4, 5, 9, 10, 30, 101]
+
+    ours = [student_quantile(each, level) for each in degrees]
+
+    assert ours == pytest.approx(stdtrit(degrees, 0.5 + level / 2), rel=1e-9, abs=1e-12)
 
 
 def test_of_two_comparisons_each_must_hold_more_often() -> None:

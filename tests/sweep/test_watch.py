@@ -19,6 +19,7 @@ import pytest
 
 from tests.sweep.postgres import Server
 from tests.sweep.tiny import Sweep
+from wconv_jobs.channel import Broken
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.slots import Claim, SlotTable
 from wconv_sweep.slots.studies import create_or_extend, stop
@@ -28,6 +29,8 @@ from wconv_sweep.study.search_space import distributions_of
 
 pytestmark = pytest.mark.slow
 
+FRAMES = "".join(f'  File "net.py", line {number}, in forward\n' for number in range(30))
+TRACEBACK = f"Traceback (most recent call last):\n{FRAMES}ShapeError: no such shape"
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
@@ -48,6 +51,18 @@ class Study:
         self._slots.report(claim, 1, value, {"psnr_db": value})
         return claim
 
+    def break_(self, claim: Claim, *, final: bool = False) -> None:
+        """Let it fail; for good, that breaks the whole study."""
+        broken = Broken(
+            rank=0,
+            error="ShapeError",
+            message="no such shape",
+            where="net.py:7",
+            traceback=TRACEBACK,
+            final=final,
+        )
+        self._slots.break_(claim, broken)
+
     def end(self, claim: Claim) -> None:
         """Train the other one."""
         self._slots.report(claim, 2, 30.0, {"psnr_db": 30.0})
@@ -57,11 +72,13 @@ class Study:
 class Watcher:
     """The command on a terminal of 80 columns, or with its output in a pipe."""
 
-    def __init__(self, sweep: Sweep, storage: Storage, *more: str, terminal: bool) -> None:
+    def __init__(
+        self, sweep: Sweep, storage: Storage, *more: str, terminal: bool, lines: int
+    ) -> None:
         self.text = ""
         ours, theirs = pty.openpty() if terminal else os.pipe()
         if terminal:
-            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, 80, 0, 0))
         words = ["status", "--watch", "--study", "tiny", "--storage", storage.name, *more]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "wconv_sweep", *words],
@@ -112,8 +129,8 @@ def _environment() -> dict[str, str]:
 def watch(sweep: Sweep) -> Iterator[Callable[..., Watcher]]:
     watchers: list[Watcher] = []
 
-    def start(storage: Storage, *more: str, terminal: bool = False) -> Watcher:
-        watchers.append(Watcher(sweep, storage, *more, terminal=terminal))
+    def start(storage: Storage, *more: str, terminal: bool = False, lines: int = 24) -> Watcher:
+        watchers.append(Watcher(sweep, storage, *more, terminal=terminal, lines=lines))
         return watchers[-1]
 
     yield start
@@ -179,6 +196,81 @@ def test_a_terminal_keeps_the_last_picture_while_the_database_is_away(
     assert "away" not in last
     widths = [len(line) for line in re.split(r"[\r\n]+", CONTROL.sub("", printed))]
     assert max(widths) <= 80
+
+
+def last_picture(watcher: Watcher) -> str:
+    return CONTROL.sub("", watcher.text[watcher.text.rindex("tiny: ") :])
+
+
+def test_a_high_terminal_shows_the_first_traceback_of_each_failure(
+    watch: Callable[..., Watcher], sqlite_storage: Storage, tiny_config: StudyConfig
+) -> None:
+    study = Study(sqlite_storage, tiny_config)
+    study.end(study.begin(28.0))
+    study.break_(study.begin(28.0))
+
+    watcher = watch(sqlite_storage, terminal=True, lines=60)
+    watcher.await_text("ShapeError: no such shape")
+
+    picture = last_picture(watcher)
+    assert picture.index("1 x ShapeError at net.py:7: no such shape") < picture.index("line 0,")
+    assert picture.count(", in forward") == 30
+
+
+def test_a_low_terminal_names_the_command_that_shows_the_traceback(
+    watch: Callable[..., Watcher], sqlite_storage: Storage, tiny_config: StudyConfig
+) -> None:
+    study = Study(sqlite_storage, tiny_config)
+    study.end(study.begin(28.0))
+    study.break_(study.begin(28.0))
+
+    watcher = watch(sqlite_storage, terminal=True, lines=24)
+    watcher.await_text("tracebacks:")
+    watcher.await_text("--storage")
+
+    picture = last_picture(watcher)
+    assert "1 x ShapeError at net.py:7: no such shape" in picture
+    command = " ".join(picture[picture.index("tracebacks: ") :].split())
+    assert command.startswith("tracebacks: wconv-sweep status --study tiny --storage sqlite:///")
+    assert "in forward" not in picture
+
+
+def test_a_low_terminal_leaves_out_running_trials_before_what_is_best_and_what_failed(
+    watch: Callable[..., Watcher], sqlite_storage: Storage, tiny_config: StudyConfig
+) -> None:
+    study = Study(sqlite_storage, with_trials(tiny_config, 40))
+    study.end(study.begin(28.0))
+    study.break_(study.begin(28.0))
+    for _ in range(30):
+        study.begin(28.0)
+
+    watcher = watch(sqlite_storage, terminal=True, lines=24)
+    watcher.await_text("tracebacks:")
+
+    picture = last_picture(watcher)
+    assert "22 more" in picture
+    assert "best so far: plain convolution (1) 30.00 dB" in picture
+    assert "1 x ShapeError at net.py:7: no such shape" in picture
+    assert len(re.split(r"[\r\n]+", picture.rstrip())) <= 24
+
+
+def test_the_last_picture_is_whole_however_low_the_terminal(
+    watch: Callable[..., Watcher], sqlite_storage: Storage, tiny_config: StudyConfig
+) -> None:
+    study = Study(sqlite_storage, tiny_config)
+    study.break_(study.begin(28.0), final=True)
+
+    watcher = watch(sqlite_storage, terminal=True, lines=10)
+    watcher.end()
+
+    assert "tiny: broken" in CONTROL.sub("", watcher.text)
+    assert last_picture(watcher).count(", in forward") == 30
+
+
+def with_trials(config: StudyConfig, trials: int) -> StudyConfig:
+    return config.model_copy(
+        update={"budget": config.budget.model_copy(update={"trials": trials})}
+    )
 
 
 def test_without_a_terminal_the_absence_of_the_database_is_told_once(

@@ -7,7 +7,6 @@ import contextlib
 import errno
 import os
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -63,6 +62,8 @@ app.command("logs")(cli_logs.logs_command)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         print(version("wconv-sweep"))
         raise typer.Exit
 

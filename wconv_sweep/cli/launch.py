@@ -236,6 +236,7 @@ def _show(
     from rich.console import Console
 
     from wconv_sweep.cli import console, status_view
+    from wconv_sweep.cli.progress import progress
     from wconv_sweep.evidence.status import read_status
     from wconv_sweep.launching.following import follow as follow_study
     from wconv_sweep.launching.following import stop_and_wait
@@ -259,7 +260,7 @@ def _show(
             out.print(f"Stop it with:    {commands[1]}", markup=False, soft_wrap=True)
         return
     resume = next_command("resume", storage, runs, study)
-    with status_view.progress(out) as show:
+    with progress(out) as show:
         try:
             status = follow_study(launched, show)
         except KeyboardInterrupt:

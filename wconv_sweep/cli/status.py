@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from wconv_sweep.cli.options import DEFAULT_RUNS, Json, MaybeStudyName, Runs, StorageUrl
+from wconv_sweep.cli.options import (
+    DEFAULT_RUNS,
+    Json,
+    MaybeStudyName,
+    Runs,
+    StorageUrl,
+    next_command,
+)
 
 # Commands import their use case themselves: --help must answer at once.
 
@@ -27,17 +34,22 @@ def status_command(
     Example: wconv-sweep status --study quickstart
     """
     from wconv_sweep.cli import console, status_view
-    from wconv_sweep.cli.watch import screen_of, watch_studies
-    from wconv_sweep.evidence.status import read_statuses, study_jobs
+    from wconv_sweep.evidence.overview import read_overviews
+    from wconv_sweep.evidence.status import study_jobs
     from wconv_sweep.storage.storage import choose_url, open_storage
 
     url = choose_url(storage, runs)
     if watch:
-        with contextlib.suppress(KeyboardInterrupt), screen_of(as_json=as_json) as screen:
+        from wconv_sweep.cli.watch import screen_of, watch_studies
+
+        def command(name: str) -> str:
+            return next_command("status", storage, runs, name)
+
+        with contextlib.suppress(KeyboardInterrupt), screen_of(command, as_json=as_json) as screen:
             watch_studies(url, study, screen)
         return
     with contextlib.closing(open_storage(url)) as opened:
-        statuses = read_statuses(opened, study)
+        statuses = read_overviews(opened, study)
     jobs = study_jobs(statuses)
     if as_json:
         console.print_json(status_view.statuses_json(statuses, jobs))

@@ -1,12 +1,10 @@
 """Draws what is going on in a study, for `status` and for whoever follows a launch."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -16,32 +14,32 @@ from wconv_sweep.amounts import density_text as _density
 from wconv_sweep.amounts import title as _title
 from wconv_sweep.cli.confirmation_view import confirmation_line
 from wconv_sweep.cli.jobs_view import jobs_json, jobs_lines
+from wconv_sweep.cli.pilots_view import agents_line, pilots_json, pilots_table
 from wconv_sweep.evidence.confirmation import noise_of_baseline
+from wconv_sweep.evidence.failures import Failure
 from wconv_sweep.evidence.findings import confirmation_json, pruning_json
+from wconv_sweep.evidence.overview import StudyOverview
 from wconv_sweep.evidence.results import StudyResult, TrialRow
-from wconv_sweep.evidence.status import StudyStatus
 from wconv_sweep.slurm.jobs import SlurmView
 from wconv_sweep.storage.tables import SlotState, StudyState
 
 
-@contextmanager
-def progress(out: Console) -> Iterator[Callable[[StudyStatus], None]]:
-    """Give a function that shows a status: a live display, or a line per change without a tty."""
-    if out.is_terminal:
-        with Live(console=out, refresh_per_second=4, transient=True) as live:
-            yield lambda status: live.update(status_view(status))
-    else:
-        yield ChangePrinter(out)
-
-
-def status_view(status: StudyStatus, jobs: SlurmView | None = None) -> Group:
+def status_view(
+    status: StudyOverview,
+    jobs: SlurmView | None = None,
+    *,
+    rows: int | None = None,
+    tracebacks: bool = False,
+) -> Group:
     """Return what `status` and the progress display show of one study.
 
     Args:
         status: of the study.
         jobs: its pilots in SLURM, where it has had any.
+        rows: of each table, at most; None shows all running trials.
+        tracebacks: also show the first one of each kind of failure.
     """
-    parts: list[Any] = [_headline(status), _bar(status)]
+    parts: list[Any] = [headline(status), _bar(status)]
     if status.word == "stalled":
         command = f"wconv-sweep resume --study {status.study}"
         parts.append(Text(f"no agent has been heard of for a while; go on with: {command}", "red"))
@@ -54,10 +52,12 @@ def status_view(status: StudyStatus, jobs: SlurmView | None = None) -> Group:
     if jobs is not None:
         parts += [Text(line) for line in jobs_lines(jobs)]
         parts += [Text(f"warning: {warning}", "yellow") for warning in jobs.warnings]
-    elif any(asdict(status.agents).values()):
-        parts.append(Text(_agents_line(status)))
+    elif line := agents_line(status):
+        parts.append(Text(line))
+    if status.counts_gpus and status.pilots:
+        parts.append(pilots_table(status.pilots, rows))
     if status.running:
-        parts.append(_running_table(status))
+        parts.append(_running_table(status, rows))
     result = status.result
     if result is not None:
         parts.append(_best_line(status, result))
@@ -72,11 +72,13 @@ def status_view(status: StudyStatus, jobs: SlurmView | None = None) -> Group:
         parts.append(
             Text(f"{failure.count} x {failure.error} at {failure.place}: {failure.reason}", "red")
         )
+        if tracebacks and failure.traceback:
+            parts.append(_traceback(failure))
     return Group(*parts)
 
 
 def print_status(
-    out: Console, statuses: Sequence[StudyStatus], jobs: Sequence[SlurmView | None]
+    out: Console, statuses: Sequence[StudyOverview], jobs: Sequence[SlurmView | None]
 ) -> None:
     """Print studies in full, with the first traceback of each kind of failure.
 
@@ -89,19 +91,20 @@ def print_status(
         out.print(status_view(status, of_it))
         for failure in status.failures:
             if failure.traceback:
-                out.print(Text(failure.traceback.rstrip()), style="dim", soft_wrap=True)
+                out.print(_traceback(failure), soft_wrap=True)
 
 
 def statuses_json(
-    statuses: Sequence[StudyStatus], jobs: Sequence[SlurmView | None]
+    statuses: Sequence[StudyOverview], jobs: Sequence[SlurmView | None]
 ) -> list[dict[str, Any]]:
     """Return the statuses of studies as plain data; see `status_json`."""
     return [status_json(status, of_it) for status, of_it in zip(statuses, jobs, strict=True)]
 
 
-def status_json(status: StudyStatus, jobs: SlurmView | None = None) -> dict[str, Any]:
+def status_json(status: StudyOverview, jobs: SlurmView | None = None) -> dict[str, Any]:
     """Return a status as plain data; without `jobs`, nothing about pilots in SLURM."""
     result = status.result
+    confirmation = status.confirmation and confirmation_json(status.confirmation, bootstrap=False)
     return {
         "study": status.study,
         "state": status.word,
@@ -117,7 +120,7 @@ def status_json(status: StudyStatus, jobs: SlurmView | None = None) -> dict[str,
         "best": _row_json(result.best) if result else None,
         "plain": _row_json(result.plain) if result and result.plain else None,
         "difference": result.difference if result else None,
-        "confirmation": confirmation_json(status.confirmation) if status.confirmation else None,
+        "confirmation": confirmation,
         "pruning": pruning_json(status),
         "failures": [
             {
@@ -132,45 +135,8 @@ def status_json(status: StudyStatus, jobs: SlurmView | None = None) -> dict[str,
     }
 
 
-class ChangePrinter:
-    """Prints a line whenever a trial has reported an epoch or ended, or the study's state changes.
-
-    For `launch`, which says by itself how a study ended, trials alone.
-    """
-
-    def __init__(self, out: Console, begin: StudyStatus | None = None) -> None:
-        """
-        Args:
-            out: to print to.
-            begin: what has been shown before; None prints all trials, and no states.
-        """
-        self._out = out
-        self._seen = _reported(begin) if begin else {}
-        self._word = begin.word if begin else None
-
-    def __call__(self, status: StudyStatus) -> None:
-        for row in status.trials:
-            now = row.state, row.epoch
-            waits = row.state is SlotState.OPEN or row.trial is None
-            if waits or self._seen.get(row.position) == now:
-                continue
-            self._seen[row.position] = now
-            self._print(
-                f"[{status.ended}/{status.budget}] {_trial_line(status, row)}{_left(status)}"
-            )
-        if self._word is not None and self._word != status.word:
-            self._word = status.word
-            self._print(_headline(status).plain)
-
-    def _print(self, line: str) -> None:
-        self._out.print(line, markup=False, soft_wrap=True)
-
-
-def _reported(status: StudyStatus) -> dict[int, tuple[SlotState, int]]:
-    return {row.position: (row.state, row.epoch) for row in status.trials}
-
-
-def _headline(status: StudyStatus) -> Text:
+def headline(status: StudyOverview) -> Text:
+    """Return the state of a study and its trials by state, in a line."""
     words = {SlotState.LEASED: "running"}
     counts = ", ".join(
         f"{number} {words.get(state, state)}" for state, number in status.counts.items() if number
@@ -178,23 +144,16 @@ def _headline(status: StudyStatus) -> Text:
     return Text(f"{status.study}: {status.word} ({counts})", style="bold")
 
 
-def _bar(status: StudyStatus) -> Table:
+def _bar(status: StudyOverview) -> Table:
     table = Table.grid(padding=(0, 1))
     table.add_row(
         ProgressBar(total=status.budget, completed=status.ended, width=40),
-        f"{status.ended}/{status.budget} trials{_left(status)}",
+        f"{status.ended}/{status.budget} trials{left_text(status)}",
     )
     return table
 
 
-def _agents_line(status: StudyStatus) -> str:
-    agents = status.agents
-    counts = {"at work": agents.working, "silent": agents.silent, "ended": agents.ended}
-    known = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
-    return f"pilots: {known}"
-
-
-def _gpu_hours(status: StudyStatus) -> str:
+def _gpu_hours(status: StudyOverview) -> str:
     usage = status.usage
     cap = "" if usage.cap_h is None else f" of {usage.cap_h:g}"
     expected = f", about {usage.trial_h:.2f} a trial" if usage.trial_h else ""
@@ -202,7 +161,7 @@ def _gpu_hours(status: StudyStatus) -> str:
     return f"GPU-hours: {usage.spent_h:.2f}{cap}{expected}{capped}"
 
 
-def _gpu_hours_json(status: StudyStatus) -> dict[str, Any]:
+def _gpu_hours_json(status: StudyOverview) -> dict[str, Any]:
     if not status.counts_gpus:
         return {}
     usage = status.usage
@@ -213,11 +172,13 @@ def _gpu_hours_json(status: StudyStatus) -> dict[str, Any]:
             "of_pilots": usage.pilots_h,
             "of_trials": usage.attempts_h,
             "expected_per_trial": usage.trial_h,
+            "by_pilot": pilots_json(status.pilots),
         }
     }
 
 
-def _left(status: StudyStatus) -> str:
+def left_text(status: StudyOverview) -> str:
+    """Return the estimated time to the end; empty where nothing is known or nobody works."""
     if status.complete or status.seconds_left is None or not status.running:
         return ""
     minutes, seconds = divmod(round(status.seconds_left), 60)
@@ -226,12 +187,17 @@ def _left(status: StudyStatus) -> str:
     return f", about {clock} left"
 
 
-def _running_table(status: StudyStatus) -> Table:
+def _traceback(failure: Failure) -> Text:
+    return Text(failure.traceback.rstrip(), "dim")
+
+
+def _running_table(status: StudyOverview, rows: int | None) -> Table:
     metric = status.config.objective.metric
     table = Table(box=None, pad_edge=False)
     for column in ("trial", "density", "epoch", _title(metric), "attempt"):
         table.add_column(column, justify="right")
-    for row in status.running:
+    shown = status.running[:rows]
+    for row in shown:
         table.add_row(
             str(row.trial),
             _density(row.density),
@@ -239,22 +205,12 @@ def _running_table(status: StudyStatus) -> Table:
             _amount(metric, row.value),
             str(row.attempt),
         )
+    if len(shown) < len(status.running):
+        table.add_row("", f"{len(status.running) - len(shown)} more")
     return table
 
 
-def _trial_line(status: StudyStatus, row: TrialRow) -> str:
-    metric = status.config.objective.metric
-    label = f" ({row.label})" if row.label else ""
-    state = "" if row.state is SlotState.LEASED else f", {row.state}"
-    reason = f": {row.reason}" if row.reason else ""
-    return (
-        f"trial {row.trial}{label}, density {_density(row.density)}, epoch "
-        f"{row.epoch}/{status.config.recipe.epochs}, {_title(metric)} "
-        f"{_amount(metric, row.value)}{state}{reason}"
-    )
-
-
-def _best_line(status: StudyStatus, result: StudyResult) -> Text:
+def _best_line(status: StudyOverview, result: StudyResult) -> Text:
     metric = status.config.objective.metric
     name = "plain convolution " if result.best is result.plain else ""
     density = _density(result.best.density)
@@ -264,7 +220,7 @@ def _best_line(status: StudyStatus, result: StudyResult) -> Text:
             f", plain convolution {_amount(metric, result.plain.value)}, difference "
             f"{_amount(metric, result.difference, signed=True)} (one run each, not confirmed)"
         )
-    noise = noise_of_baseline(status.trials, metric)
+    noise = noise_of_baseline(status.shown, metric)
     if noise is not None and noise.sd is not None:
         text += f"; sd of plain over {noise.seeds} seeds: {_amount(metric, noise.sd)}"
     return Text(text)

@@ -3,10 +3,10 @@
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -14,8 +14,10 @@ from rich.text import Text
 from sqlalchemy import URL
 
 from wconv_sweep.cli.console import console
-from wconv_sweep.cli.status_view import ChangePrinter, print_status, status_view, statuses_json
+from wconv_sweep.cli.progress import ChangePrinter
+from wconv_sweep.cli.status_view import print_status, status_view, statuses_json
 from wconv_sweep.errors import StorageAway
+from wconv_sweep.evidence.overview import StudyOverview, read_overviews
 from wconv_sweep.evidence.status import StudyStatus, read_statuses, study_jobs
 from wconv_sweep.slurm.jobs import SlurmView
 from wconv_sweep.storage.storage import Storage, open_storage
@@ -29,11 +31,14 @@ SLURM_SOON_S = 5.0
 """Time between two of them while pilots do, seconds."""
 
 
+Study = TypeVar("Study", bound=StudyOverview)
+
+
 @dataclass(frozen=True)
-class Picture:
+class Picture(Generic[Study]):
     """Studies and their pilots in SLURM at one moment."""
 
-    statuses: Sequence[StudyStatus] = ()
+    statuses: Sequence[Study] = ()
     jobs: Sequence[SlurmView | None] = ()
 
     @property
@@ -42,17 +47,20 @@ class Picture:
         return all(status.over for status in self.statuses)
 
 
-class Screen(Protocol):
+class Screen(Protocol[Study]):
     """Where a picture is shown."""
 
-    def show(self, picture: Picture) -> None:
+    def read(self, storage: Storage, study: str | None) -> Sequence[Study]:
+        """Read as much of one study, or of all, as is shown."""
+
+    def show(self, picture: Picture[Study]) -> None:
         """Show it in place of, or after, the one before."""
 
     def away(self, since_s: float, why: str) -> None:
         """Say that the database has been away since then, seconds since 1970."""
 
 
-def watch_studies(url: URL, study: str | None, screen: Screen) -> None:
+def watch_studies(url: URL, study: str | None, screen: Screen[Study]) -> None:
     """Show studies until all of them have ended; a database that is away is waited for.
 
     Args:
@@ -75,11 +83,15 @@ def watch_studies(url: URL, study: str | None, screen: Screen) -> None:
         storage.close()
 
 
-def _pictures(storage: Storage, study: str | None, screen: Screen) -> Iterator[Picture]:
-    picture, since_s, asked, asked_s = Picture(), None, Picture(), -SLURM_LOOK_S
+def _pictures(
+    storage: Storage, study: str | None, screen: Screen[Study]
+) -> Iterator[Picture[Study]]:
+    picture: Picture[Study] = Picture()
+    asked: Picture[Study] = Picture()
+    since_s, asked_s = None, -SLURM_LOOK_S
     while True:
         try:
-            statuses = read_statuses(storage, study)
+            statuses = screen.read(storage, study)
         except StorageAway as error:
             if not picture.statuses:
                 raise
@@ -94,7 +106,7 @@ def _pictures(storage: Storage, study: str | None, screen: Screen) -> Iterator[P
         yield picture
 
 
-def _is_due(now: Picture, asked: Picture, waited_s: float) -> bool:
+def _is_due(now: Picture[Study], asked: Picture[Study], waited_s: float) -> bool:
     """Tell whether SLURM is asked again.
 
     It is from time to time, sooner when agents have begun or ended, or the picture would show
@@ -107,33 +119,63 @@ def _is_due(now: Picture, asked: Picture, waited_s: float) -> bool:
 
 
 @contextmanager
-def screen_of(*, as_json: bool) -> Iterator[Screen]:
-    """Give the screen that fits the output: a terminal, a file or pipe, or a script."""
+def screen_of(command: Callable[[str], str], *, as_json: bool) -> Iterator[Screen[Any]]:
+    """Give the screen that fits the output: a terminal, a file or pipe, or a script.
+
+    Args:
+        command: returns the one that shows a study in full.
+        as_json: for a script.
+    """
     out = console()
     if as_json:
         yield _JsonLines()
     elif out.is_terminal:
         with Live(console=out, auto_refresh=False) as live:
-            yield _Terminal(live)
+            yield _Terminal(live, command)
     else:
         yield _Lines(out)
 
 
 class _Terminal:
-    """Draws over the picture before."""
+    """Draws over the picture before, as much of it as there are lines."""
 
-    def __init__(self, live: Live) -> None:
-        self._live = live
-        self._drawn = Group()
+    def __init__(self, live: Live, command: Callable[[str], str]) -> None:
+        self._live, self._command = live, command
+        self._picture: Picture[StudyOverview] = Picture()
 
-    def show(self, picture: Picture) -> None:
-        drawn = zip(picture.statuses, picture.jobs, strict=True)
-        self._drawn = Group(*(status_view(status, jobs) for status, jobs in drawn))
-        self._live.update(self._drawn, refresh=True)
+    def read(self, storage: Storage, study: str | None) -> Sequence[StudyOverview]:
+        return read_overviews(storage, study)
+
+    def show(self, picture: Picture[StudyOverview]) -> None:
+        self._picture = picture
+        # The last one is printed for good, so it may be longer than the terminal.
+        self._draw(self._drawn(None, tracebacks=True) if picture.over else self._fitting())
 
     def away(self, since_s: float, why: str) -> None:
-        note = Text(_away(since_s, why), "yellow")
-        self._live.update(Group(self._drawn, note), refresh=True)
+        self._draw(self._fitting(Text(_away(since_s, why), "yellow")))
+
+    def _draw(self, drawn: Group) -> None:
+        self._live.update(drawn, refresh=True)
+
+    def _fitting(self, *notes: Text) -> Group:
+        """Leave out tracebacks, then rows of tables, until there are lines enough.
+
+        What is wrong, and what is best, stays.
+        """
+        out = self._live.console
+        for rows, tracebacks in ((None, True), *((rows, False) for rows in (None, 8, 4, 2, 1))):
+            drawn = self._drawn(rows, *notes, tracebacks=tracebacks)
+            if len(out.render_lines(drawn, pad=False)) <= out.height:
+                break
+        return drawn
+
+    def _drawn(self, rows: int | None, *notes: Text, tracebacks: bool) -> Group:
+        parts: list[Group | Text] = []
+        for status, jobs in zip(self._picture.statuses, self._picture.jobs, strict=True):
+            parts.append(status_view(status, jobs, rows=rows, tracebacks=tracebacks))
+            if not tracebacks and any(failure.traceback for failure in status.failures):
+                parts.append(Text(f"tracebacks: {self._command(status.study)}", "red"))
+        return Group(*parts, *notes)
 
 
 class _Lines:
@@ -144,7 +186,10 @@ class _Lines:
         self._studies: dict[str, ChangePrinter] = {}
         self._away_s: float | None = None
 
-    def show(self, picture: Picture) -> None:
+    def read(self, storage: Storage, study: str | None) -> Sequence[StudyStatus]:
+        return read_statuses(storage, study)
+
+    def show(self, picture: Picture[StudyStatus]) -> None:
         if self._away_s is not None:
             self._out.print("the database is back")
             self._away_s = None
@@ -170,7 +215,10 @@ class _JsonLines:
     def __init__(self) -> None:
         self._shown: object = None
 
-    def show(self, picture: Picture) -> None:
+    def read(self, storage: Storage, study: str | None) -> Sequence[StudyOverview]:
+        return read_overviews(storage, study)
+
+    def show(self, picture: Picture[StudyOverview]) -> None:
         plain = statuses_json(picture.statuses, picture.jobs)
         # What grows with time alone is no change.
         lasting = [

@@ -163,32 +163,6 @@ def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> U
     )
 
 
-@dataclass(frozen=True)
-class Agents:
-    """Agents of a study, one on each node of each of its pilots."""
-
-    working: int
-    silent: int
-    """Not ended, but not heard of for `SILENCE_S`."""
-    ended: int
-
-
-def agents_of(connection: Connection, now: ColumnElement[float], study: str) -> Agents:
-    """Count the agents of a study by what is known of them."""
-    heard = PILOTS.c.seen_at > now - SILENCE_S
-    ended = PILOTS.c.ended_at.is_not(None)
-    kinds = {"working": ~ended & heard, "silent": ~ended & ~heard, "ended": ended}
-    row = connection.execute(
-        select(
-            *(
-                func.coalesce(func.sum(case((which, 1), else_=0)), 0).label(kind)
-                for kind, which in kinds.items()
-            )
-        ).where(PILOTS.c.study == study)
-    ).one()
-    return Agents(**row._mapping)
-
-
 def trial_gpu_hours(
     connection: Connection, now: ColumnElement[float], study: str
 ) -> dict[int, float]:
@@ -212,18 +186,17 @@ def slot_gpu_hours(connection: Connection, now: ColumnElement[float], slot: int)
     return float(hours or 0.0)
 
 
-def pilot_gpu_hours(connection: Connection, study: str) -> dict[int, float]:
-    """Return what the pilots of each number have used."""
-    seconds = func.coalesce(PILOTS.c.ended_at, PILOTS.c.seen_at) - PILOTS.c.started_at
-    rows = connection.execute(
-        select(PILOTS.c.pilot, (func.sum(PILOTS.c.gpus * seconds) / 3600).label("hours"))
-        .where(PILOTS.c.study == study)
-        .group_by(PILOTS.c.pilot)
+def spent_seconds(connection: Connection, now: ColumnElement[float], study: str) -> float:
+    """Return the time of all attempts of a study together."""
+    seconds = connection.scalar(
+        select(func.sum(_attempt_seconds(now)))
+        .select_from(ATTEMPTS.join(SLOTS))
+        .where(SLOTS.c.study == study)
     )
-    return {row.pilot: float(row.hours) for row in rows}
+    return float(seconds or 0.0)
 
 
-def attempt_seconds(now: ColumnElement[float]) -> ColumnElement[float]:
+def _attempt_seconds(now: ColumnElement[float]) -> ColumnElement[float]:
     """Return how long an attempt took, as SQL over attempts joined with slots.
 
     One that nobody has ended yet lasts to the end of its lease at most: its agent may be dead.
@@ -234,4 +207,4 @@ def attempt_seconds(now: ColumnElement[float]) -> ColumnElement[float]:
 
 
 def _hours(now: ColumnElement[float]) -> ColumnElement[float]:
-    return cast(ATTEMPTS.c.gpus * attempt_seconds(now) / 3600, Float)
+    return cast(ATTEMPTS.c.gpus * _attempt_seconds(now) / 3600, Float)

@@ -6,15 +6,18 @@ is shows on the test part, by paired differences. Neither rests on the run that 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from wconv_jobs import catalog
 from wconv_jobs.seeding import derive_seed
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.statistics import Difference, Summary, paired_difference, summarise
-from wconv_sweep.evidence.surrogate import Surrogate, fit
 from wconv_sweep.storage.slot_plan import ABLATIONS
 from wconv_sweep.storage.tables import SEARCHING, SlotState, Stage
 from wconv_sweep.study.config import PLAIN, StudyConfig
+
+if TYPE_CHECKING:
+    from wconv_sweep.evidence.surrogate import Surrogate
 
 EXPECTED, OBSERVED = "best expected", "best observed"
 """Labels of the candidates that the search names: by all of its trials, and by the best one."""
@@ -136,11 +139,14 @@ def confirmation_of(trials: Sequence[TrialRow], config: StudyConfig) -> Confirma
     )
 
 
-def surrogate_of(trials: Sequence[TrialRow], config: StudyConfig) -> Surrogate | None:
+def surrogate_of(trials: Sequence[TrialRow], config: StudyConfig) -> "Surrogate | None":
     """Fit a surrogate to the completed trials of the search; None when there are none.
 
     Pruned trials are left out: their scores are those of fewer epochs.
     """
+    # Imported here: it needs numpy, and status must answer at once.
+    from wconv_sweep.evidence.surrogate import fit
+
     pairs = searched(trials)
     if not pairs:
         return None

@@ -5,12 +5,17 @@ from typing import Any
 
 from wconv_jobs.seeding import derive_seed
 from wconv_sweep.evidence.confirmation import Arm, Confirmation, noise_of_baseline, surrogate_of
-from wconv_sweep.evidence.results import saved_epochs
+from wconv_sweep.evidence.overview import StudyOverview
 from wconv_sweep.evidence.status import StudyStatus
 
 
-def confirmation_json(confirmation: Confirmation) -> dict[str, Any]:
-    """Return what fresh seeds have shown: all scores, and their differences to plain."""
+def confirmation_json(confirmation: Confirmation, *, bootstrap: bool) -> dict[str, Any]:
+    """Return what fresh seeds have shown: all scores, and their differences to plain.
+
+    Args:
+        confirmation: of a study.
+        bootstrap: also give the intervals by resampling, which take a second.
+    """
     named = confirmation.named
     return {
         "complete": confirmation.complete,
@@ -20,11 +25,12 @@ def confirmation_json(confirmation: Confirmation) -> dict[str, Any]:
             "study_seed": confirmation.config.seed,
             "replicates": sorted(confirmation.plain.runs),
         },
-        "plain": _arm(confirmation, confirmation.plain),
+        "plain": _arm(confirmation, confirmation.plain, bootstrap),
         "candidates": [
-            {"named": arm is named} | _arm(confirmation, arm) for arm in confirmation.candidates
+            {"named": arm is named} | _arm(confirmation, arm, bootstrap)
+            for arm in confirmation.candidates
         ],
-        "ablation": [_arm(confirmation, arm) for arm in confirmation.ablations],
+        "ablation": [_arm(confirmation, arm, bootstrap) for arm in confirmation.ablations],
     }
 
 
@@ -52,17 +58,16 @@ def surrogate_json(status: StudyStatus) -> dict[str, Any] | None:
     }
 
 
-def pruning_json(status: StudyStatus) -> dict[str, int] | None:
+def pruning_json(study: StudyOverview) -> dict[str, int] | None:
     """Return what pruning saved and what would have been trained without; None without any."""
-    saved = saved_epochs(status.trials, status.config.recipe.epochs)
-    trained = sum(row.epoch for row in status.trials)
+    trained, saved = study.epochs, study.epochs_saved
     return (
         {"epochs": trained, "epochs_without": trained + saved, "saved": saved} if saved else None
     )
 
 
-def _arm(confirmation: Confirmation, arm: Arm) -> dict[str, Any]:
-    metrics = {}
+def _arm(confirmation: Confirmation, arm: Arm, bootstrap: bool) -> dict[str, Any]:
+    metrics: dict[str, dict[str, Any]] = {}
     for metric in confirmation.metrics():
         summary = arm.summary(metric)
         if summary is None:
@@ -71,14 +76,13 @@ def _arm(confirmation: Confirmation, arm: Arm) -> dict[str, Any]:
         difference = confirmation.difference(arm, metric)
         if arm is not confirmation.plain and difference is not None:
             seed = derive_seed(confirmation.config.seed, "bootstrap", arm.label, metric)
-            bootstrap = difference.bootstrap(seed)
             metrics[metric]["difference"] = {
                 "mean": difference.mean,
                 "sd": difference.sd,
                 "seeds": difference.seeds,
                 "level": difference.level,
                 "interval": _list(difference.interval),
-                "bootstrap_interval": _list(bootstrap),
+                **({"bootstrap_interval": _list(difference.bootstrap(seed))} if bootstrap else {}),
                 "verdict": difference.verdict(confirmation.direction(metric)),
             }
     return {

@@ -1,8 +1,11 @@
 """What a study has found: the best density beside plain convolution."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from sqlalchemy import Row
 
 from wconv_sweep.storage.tables import SEARCHING, SlotState
 from wconv_sweep.study.config import PLAIN
@@ -71,14 +74,25 @@ def best_of(trials: Sequence[TrialRow], direction: str) -> StudyResult | None:
     return StudyResult(best, plain)
 
 
-def saved_epochs(trials: Sequence[TrialRow], epochs: int) -> int:
-    """Return the epochs that pruned trials were spared.
-
-    Args:
-        trials: of a study.
-        epochs: of a whole trial.
-    """
-    return sum(epochs - row.epoch for row in trials if row.state is SlotState.PRUNED)
+def trial_row_of(slot: Row[Any], gpu_hours: float = 0.0) -> TrialRow:
+    """Return a row of the table of slots as a reader of results sees it."""
+    return TrialRow(
+        position=slot.position,
+        stage=slot.stage,
+        label=slot.label,
+        state=SlotState(slot.state),
+        density=tuple(json.loads(slot.density)) if slot.density else None,
+        trial=slot.trial,
+        attempt=slot.attempt,
+        epoch=slot.epoch,
+        value=slot.value,
+        metrics=json.loads(slot.metrics or "{}"),
+        provenance=json.loads(slot.provenance or "{}"),
+        reason=slot.reason,
+        lease_until=slot.lease_until,
+        gpu_hours=gpu_hours,
+        replicate=slot.replicate,
+    )
 
 
 def _difference(value: float | None, other: float | None) -> float | None:

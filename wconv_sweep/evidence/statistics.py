@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
+from wconv_sweep.evidence.student import student_quantile
 
 LEVEL = 0.95
 """Coverage of all intervals of one study together."""
@@ -55,7 +55,8 @@ class Difference:
         """
         if len(self.by_seed) < 3 or len(set(self.by_seed)) == 1:
             return None
-        # Imported here, as below: status must answer at once.
+        # Imported here: it takes half a second.
+        import numpy as np
         from scipy.stats import bootstrap
 
         found = bootstrap(
@@ -82,8 +83,12 @@ class Difference:
 
 def summarise(values: Sequence[float]) -> Summary:
     """Return mean and spread of at least one value."""
-    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Summary(float(np.mean(values)), sd, len(values))
+    number = len(values)
+    mean = math.fsum(values) / number
+    if number == 1:
+        return Summary(mean, None, number)
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    return Summary(mean, math.sqrt(squares / (number - 1)), number)
 
 
 def paired_difference(
@@ -110,25 +115,21 @@ def paired_difference(
     shared = sorted(values.keys() & baseline.keys())
     if not shared:
         return None
-    difference_S = np.array([values[each] - baseline[each] for each in shared])
+    by_seed = [values[each] - baseline[each] for each in shared]
     level = 1 - (1 - LEVEL) / comparisons
-    of_all = summarise(difference_S.tolist())
+    of_all = summarise(by_seed)
     return Difference(
         mean=of_all.mean,
         sd=of_all.sd,
         seeds=of_all.seeds,
         level=level,
         interval=_student(of_all, level),
-        by_seed=tuple(difference_S.tolist()),
+        by_seed=tuple(by_seed),
     )
 
 
 def _student(of_all: Summary, level: float) -> Interval | None:
     if of_all.sd is None:
         return None
-    # Of scipy.special: scipy.stats takes half a second to be imported.
-    from scipy.special import stdtrit
-
-    quantile = float(stdtrit(of_all.seeds - 1, 0.5 + level / 2))
-    half = quantile * of_all.sd / math.sqrt(of_all.seeds)
+    half = student_quantile(of_all.seeds - 1, level) * of_all.sd / math.sqrt(of_all.seeds)
     return of_all.mean - half, of_all.mean + half

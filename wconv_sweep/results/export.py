@@ -108,7 +108,7 @@ def _entry(status: StudyStatus, result: StudyResult) -> dict[str, Any]:
             "test": result.test_difference(metric),
         },
         "seeds": len(named.runs) if named else 1,
-        "confirmation": confirmation_json(confirmation) if confirmation else None,
+        "confirmation": confirmation_json(confirmation, bootstrap=True) if confirmation else None,
         "surrogate": surrogate_json(status),
         "pruning": pruning_json(status),
         "trials": {str(state): number for state, number in status.counts.items() if number},

@@ -9,9 +9,11 @@ from sqlalchemy import select
 
 from wconv_sweep.amounts import amount, density_text, interval, title
 from wconv_sweep.evidence.confirmation import Confirmation
+from wconv_sweep.evidence.failures import Failure
 from wconv_sweep.evidence.findings import pruning_json
+from wconv_sweep.evidence.pilot_use import AGENT_GPU_HOURS
 from wconv_sweep.evidence.results import TrialRow
-from wconv_sweep.evidence.status import Failure, StudyStatus
+from wconv_sweep.evidence.status import StudyStatus
 from wconv_sweep.results.export import claim_of, named_density
 from wconv_sweep.results.html_scores import ablation_table, headline_table, metrics_table
 from wconv_sweep.results.text_tables import Column, Table
@@ -129,20 +131,23 @@ def _counts(status: StudyStatus) -> Table:
 def _pilots(storage: Storage, study: str) -> Iterator[Table]:
     with storage.read() as connection:
         rows = connection.execute(
-            select(PILOTS).where(PILOTS.c.study == study).order_by(PILOTS.c.id)
+            select(PILOTS, AGENT_GPU_HOURS.label("gpu_hours"))
+            .where(PILOTS.c.study == study)
+            .order_by(PILOTS.c.id)
         ).all()
     if not rows:
         return
-    headings = ("pilot", "host", "job", "GPUs", "began (UTC)", "ended (UTC)")
+    headings = ("pilot", "host", "job", "GPUs", "GPU-hours", "began (UTC)", "ended (UTC)")
     yield Table(
         "Pilots",
-        tuple(Column(name, name in ("pilot", "GPUs")) for name in headings),
+        tuple(Column(name, name in ("pilot", "GPUs", "GPU-hours")) for name in headings),
         tuple(
             (
                 str(row.pilot),
                 row.host,
                 row.job or "-",
                 str(row.gpus),
+                f"{row.gpu_hours:.2f}",
                 _clock(row.started_at),
                 "at work, or silent" if row.ended_at is None else _clock(row.ended_at),
             )

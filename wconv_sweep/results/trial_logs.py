@@ -9,9 +9,9 @@ from pathlib import Path
 from sqlalchemy import Row, select
 
 from wconv_sweep.errors import StudyError
-from wconv_sweep.evidence.status import study_row
 from wconv_sweep.slots import definitions
 from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.study_lookup import find_study
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, AttemptOutcome
 
 POLL_S = 0.5
@@ -71,7 +71,7 @@ def attempts_of(storage: Storage, study: str, trial: int) -> list[AttemptLog]:
         StudyError: there is no such study or trial, or nobody has begun it.
     """
     with storage.read() as connection:
-        study_row(connection, storage, study)
+        find_study(connection, storage, study)
         rows = connection.execute(
             select(ATTEMPTS, SLOTS.c.trial)
             .select_from(ATTEMPTS.join(SLOTS))

@@ -3,9 +3,9 @@
 import json
 from dataclasses import dataclass
 
-from wconv_sweep.evidence.status import study_row
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.study_lookup import find_study
 from wconv_sweep.study.config import StudyConfig, config_of
 from wconv_sweep.study.own_modules import freeze_modules, frozen_modules
 
@@ -17,7 +17,7 @@ def load_config(storage: Storage, study: str) -> StudyConfig:
         StudyError: the storage holds no such study.
     """
     with storage.read() as connection:
-        return config_of(study_row(connection, storage, study).config)
+        return config_of(find_study(connection, storage, study).config)
 
 
 def load_frozen_config(storage: Storage, study: str) -> StudyConfig:
@@ -27,7 +27,7 @@ def load_frozen_config(storage: Storage, study: str) -> StudyConfig:
         StudyError: the storage holds no such study.
     """
     with storage.read() as connection:
-        row = study_row(connection, storage, study)
+        row = find_study(connection, storage, study)
     config = config_of(row.config)
     sha256 = json.loads(row.provenance or "{}").get("modules_sha256")
     if config.code is None or sha256 is None:
@@ -60,6 +60,6 @@ def place_of(storage: Storage, study: str) -> Place:
         StudyError: the storage holds no such study.
     """
     with storage.read() as connection:
-        row = study_row(connection, storage, study)
+        row = find_study(connection, storage, study)
     folder = RunFolder((storage.folder / row.run_folder).resolve())
     return Place(folder, row.uid, row.cluster)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, update
 
 from wconv_sweep.errors import StudyError
-from wconv_sweep.evidence.status import study_row
-from wconv_sweep.slots import leases
+from wconv_sweep.slots.leases import study_row
 from wconv_sweep.storage import trial_rows
 from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.study_lookup import find_study
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, STUDIES, SlotState
 
 
@@ -42,8 +42,8 @@ def retry(storage: Storage, study: str, trials: Sequence[int] | None) -> list[Re
         StudyError: there is no such study or trial, or a trial did not fail.
     """
     with storage.write() as connection:
-        study_row(connection, storage, study)
-        leases.study_row(connection, study, lock=True)
+        find_study(connection, storage, study)
+        study_row(connection, study, lock=True)
         slots = connection.execute(
             select(SLOTS)
             .where(SLOTS.c.study == study, SLOTS.c.trial.is_not(None))

@@ -17,8 +17,6 @@ from sqlalchemy.exc import DBAPIError
 from wconv_sweep.errors import StorageAway, StorageError
 from wconv_sweep.storage import migrations
 from wconv_sweep.storage.backoff import pauses
-from wconv_sweep.storage.postgres_backend import PostgresBackend
-from wconv_sweep.storage.sqlite_backend import SqliteBackend
 from wconv_sweep.storage.url import choose_url, is_sqlite
 
 __all__ = [
@@ -68,7 +66,7 @@ class Storage:
         """
         self.url = url
         self._turn = threading.RLock()
-        self._backend: Backend = SqliteBackend(url) if is_sqlite(url) else PostgresBackend(url)
+        self._backend = _backend_of(url)
 
     def __repr__(self) -> str:
         return f"Storage({self.name})"
@@ -281,6 +279,17 @@ def upgrade_storage(url: URL) -> tuple[int, int]:
             migrations.check_optuna_version(connection, storage.name)
     storage.close()
     return versions
+
+
+def _backend_of(url: URL) -> Backend:
+    # Imported here: the drivers of the two take as long as the rest of the storage.
+    if is_sqlite(url):
+        from wconv_sweep.storage.sqlite_backend import SqliteBackend
+
+        return SqliteBackend(url)
+    from wconv_sweep.storage.postgres_backend import PostgresBackend
+
+    return PostgresBackend(url)
 
 
 def _create_optuna_tables(storage: Storage) -> None:

@@ -1,0 +1,268 @@
+"""What is going on in a study: all that `status` shows, read without loading every trial.
+
+The database counts and sums; of the trials only those come over that are shown one by one. So a
+look at a study of 10,000 trials costs hardly more than at one of ten.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, or_, select
+
+from wconv_sweep.evidence.accounting import Usage, spent_seconds, usage_of
+from wconv_sweep.evidence.confirmation import Confirmation, confirmation_of
+from wconv_sweep.evidence.failures import Failure, failures_of
+from wconv_sweep.evidence.pilot_use import (
+    Agents,
+    PilotUse,
+    agents_of,
+    count_agents,
+    pilots_of,
+)
+from wconv_sweep.evidence.results import StudyResult, TrialRow, best_of, trial_row_of
+from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.study_lookup import find_study, study_names
+from wconv_sweep.storage.tables import ENDED, SEARCHING, SLOTS, SlotState, Stage, StudyState
+from wconv_sweep.study.config import PLAIN, StudyConfig, config_of
+
+
+@dataclass(frozen=True)
+class Tally:
+    """The slots of one state together."""
+
+    slots: int = 0
+    epochs: int = 0
+    """That they have reported."""
+    furthest: int = 0
+    """Epochs of the one that has reported most."""
+
+
+@dataclass(frozen=True)
+class StudyOverview:
+    """What is going on in a study."""
+
+    config: StudyConfig
+    version: str
+    """Of wconv-sweep, that made the study."""
+    state: StudyState
+    reason: str | None
+    """Why the circuit breaker stopped the study, or why a pilot refused to train."""
+    tallies: Mapping[SlotState, Tally]
+    """Of all states, those without slots included."""
+    shown: list[TrialRow]
+    """The trials at work, the best one, those of plain convolution, of the confirmation and of
+    the ablation."""
+    failures: list[Failure]
+    spent_s: float
+    """Time of all attempts together, pauses left out."""
+    now_s: float
+    """The database's clock."""
+    usage: Usage
+    """GPU-hours of the whole study."""
+    agents: Agents
+    pilots: list[PilotUse]
+    """In the order of their numbers."""
+    provenance: dict[str, Any]
+    """What its trials come from."""
+    uid: str
+    """Of the study, which no other has had."""
+    folder: RunFolder
+
+    @property
+    def study(self) -> str:
+        """Name of the study."""
+        return self.config.study
+
+    @property
+    def counts(self) -> dict[SlotState, int]:
+        """Number of slots by state, those with none included."""
+        return {state: tally.slots for state, tally in self.tallies.items()}
+
+    @property
+    def ended(self) -> int:
+        """Number of slots that have ended."""
+        return sum(self.tallies[state].slots for state in ENDED)
+
+    @property
+    def budget(self) -> int:
+        """Number of slots."""
+        return sum(tally.slots for tally in self.tallies.values())
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs that have been trained and reported."""
+        return sum(tally.epochs for tally in self.tallies.values())
+
+    @property
+    def epochs_saved(self) -> int:
+        """Number of epochs that pruned trials were spared."""
+        return self._epochs_left(SlotState.PRUNED)
+
+    @property
+    def running(self) -> list[TrialRow]:
+        """The trials that an agent holds."""
+        return [row for row in self.shown if row.state is SlotState.LEASED]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every slot has ended."""
+        return self.ended == self.budget
+
+    @property
+    def word(self) -> str:
+        """The state in one word.
+
+        complete, broken, stopped, stopping, running, stalled (every agent has fallen silent),
+        capped (the GPU-hours are used up) or waiting (nobody is at work).
+        """
+        if self.complete:
+            return "complete"
+        if self.running and all((row.lease_until or 0.0) < self.now_s for row in self.running):
+            return "stalled"
+        if self.state is StudyState.STOPPED and self.running:
+            return "stopping"
+        if self.state is not StudyState.ACTIVE:
+            return str(self.state)
+        if self.running:
+            return "running"
+        return "capped" if self.capped else "waiting"
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing will change by itself: it is complete, stopped, broken or capped."""
+        return self.word in ("complete", "capped") or (
+            self.state is not StudyState.ACTIVE and not self.running
+        )
+
+    @property
+    def capped(self) -> bool:
+        """Whether nobody is at work, and the next trial would pass `budget.gpu_hours`."""
+        open_ = self.tallies[SlotState.OPEN]
+        return (
+            open_.slots > 0
+            and not self.running
+            and self.state is StudyState.ACTIVE
+            and not self.usage.allows(open_.furthest)
+        )
+
+    @property
+    def counts_gpus(self) -> bool:
+        """Whether GPU-hours say anything about the study."""
+        return self.usage.spent_h > 0 or self.usage.cap_h is not None
+
+    @property
+    def result(self) -> StudyResult | None:
+        """The best density so far."""
+        return best_of(self.shown, self.config.direction)
+
+    @cached_property
+    def confirmation(self) -> Confirmation | None:
+        """What fresh seeds have shown; None before the confirmation has begun."""
+        return confirmation_of(self.shown, self.config)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate until the budget has ended, at the present number of running trials.
+
+        From the mean time of an epoch so far; None before the first.
+        """
+        if not self.epochs:
+            return None
+        left = sum(self._epochs_left(state) for state in SlotState if state not in ENDED)
+        return self.spent_s / self.epochs * left / max(1, len(self.running))
+
+    def _epochs_left(self, state: SlotState) -> int:
+        """Return the epochs that the slots of a state have not trained."""
+        tally = self.tallies[state]
+        return tally.slots * self.config.recipe.epochs - tally.epochs
+
+
+def read_overviews(storage: Storage, study: str | None) -> list[StudyOverview]:
+    """Return what is going on in one study, or in all of the storage, oldest first.
+
+    Raises:
+        StudyError: the storage holds no such study.
+    """
+    names = study_names(storage) if study is None else [study]
+    return [read_overview(storage, name) for name in names]
+
+
+def read_overview(storage: Storage, study: str) -> StudyOverview:
+    """Return what is going on in one study.
+
+    Raises:
+        StudyError: the storage holds no such study.
+    """
+    with storage.read() as connection:
+        return overview_of(connection, storage, study)
+
+
+def overview_of(connection: Connection, storage: Storage, study: str) -> StudyOverview:
+    """Return the same within a transaction."""
+    row = find_study(connection, storage, study)
+    config = config_of(row.config)
+    now = storage.now()
+    agents = agents_of(connection, now, study)
+    return StudyOverview(
+        config=config,
+        version=row.version,
+        state=StudyState(row.state),
+        reason=row.reason,
+        tallies=_tallies(connection, study),
+        shown=[trial_row_of(slot) for slot in _shown(connection, config)],
+        failures=failures_of(connection, study),
+        spent_s=spent_seconds(connection, now, study),
+        now_s=connection.scalar(select(now)) or 0.0,
+        usage=usage_of(connection, now, study),
+        agents=count_agents(agents),
+        pilots=pilots_of(agents),
+        provenance=json.loads(row.provenance or "{}"),
+        uid=row.uid,
+        folder=RunFolder((storage.folder / row.run_folder).resolve()),
+    )
+
+
+def _tallies(connection: Connection, study: str) -> dict[SlotState, Tally]:
+    rows = connection.execute(
+        select(
+            SLOTS.c.state,
+            func.count().label("slots"),
+            func.sum(SLOTS.c.epoch).label("epochs"),
+            func.max(SLOTS.c.epoch).label("furthest"),
+        )
+        .where(SLOTS.c.study == study)
+        .group_by(SLOTS.c.state)
+    )
+    found = {row.state: Tally(row.slots, row.epochs, row.furthest) for row in rows}
+    return {state: found.get(state, Tally()) for state in SlotState}
+
+
+def _shown(connection: Connection, config: StudyConfig) -> Sequence[Row[Any]]:
+    of_study = SLOTS.c.study == config.study
+    value = SLOTS.c.value
+    # As `best_of` chooses: of equal values the earlier slot.
+    best = (
+        select(SLOTS.c.slot)
+        .where(
+            of_study,
+            SLOTS.c.state == SlotState.COMPLETE,
+            SLOTS.c.stage.in_(SEARCHING),
+            value.is_not(None),
+        )
+        .order_by(value.desc() if config.direction == "maximize" else value, SLOTS.c.position)
+        .limit(1)
+        .scalar_subquery()
+    )
+    one_by_one = or_(
+        SLOTS.c.state == SlotState.LEASED,
+        SLOTS.c.stage.in_((Stage.CONFIRM, Stage.ABLATION)),
+        SLOTS.c.label == PLAIN,
+        SLOTS.c.slot == best,
+    )
+    return connection.execute(
+        select(SLOTS).where(of_study, one_by_one).order_by(SLOTS.c.position)
+    ).all()
