@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
+from tests.pages import SHELL, Block, blocks, blocks_of, pages, text_of
 from wconv_jobs import catalog
 from wconv_sweep.cli.app import app
 from wconv_sweep.clusters.profile import LocalProfile, SlurmProfile, check_profile
@@ -27,13 +28,12 @@ from wconv_sweep.yaml_files import read_document
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
-PAGES += [path for path in [ROOT / "README.md"] if path.exists()]
-_SHELLS = ("bash", "console", "sh", "shell")
+PAGES = list(pages())
+# What a title says of commands that do not work everywhere, or take long.
+_MARK = re.compile(r"(on|with) (a|the) .+|on Leonardo|as root|(needs|takes) .+")
+_RUN_BY_CI = "run by CI"
 # Programs that are there on a cluster only.
 _OF_A_SITE = ("module", "modmap", "saldo", "sbatch", "scancel", "scontrol", "squeue", "ssh")
-_HEADED_BLOCK = re.compile(r"```(\w[^\n]*)\n(.*?)```", re.DOTALL)
-_BLOCK = re.compile(r"```(\w*)[^\n]*\n(.*?)```", re.DOTALL)
 
 
 def _load_hook() -> ModuleType:
@@ -50,18 +50,16 @@ HOOK = _load_hook()
 
 def _commands_in_blocks() -> Iterator[tuple[str, str]]:
     for page in PAGES:
-        for language, content in _BLOCK.findall(page.read_text("utf-8")):
-            for line in content.splitlines() if language in _SHELLS else ():
-                command = line.strip().removeprefix("$ ")
-                if command.startswith("wconv-sweep "):
+        for block in blocks(page):
+            for line in block.content.splitlines() if block.language == SHELL else ():
+                if line.startswith("wconv-sweep "):
                     # What a shell would take for itself: comments, pipes and redirections.
-                    yield page.name, re.split(r"\s[#|>]", command)[0]
+                    yield page.name, re.split(r"\s[#|>]", line)[0]
 
 
 def _commands_in_text() -> Iterator[tuple[str, str]]:
     for page in PAGES:
-        text = _BLOCK.sub("", page.read_text("utf-8"))
-        for command in re.findall(r"`(wconv-sweep [^`]+)`", text):
+        for command in re.findall(r"`(wconv-sweep [^`]+)`", text_of(page)):
             yield page.name, command
 
 
@@ -84,14 +82,105 @@ def test_every_command_in_a_block_can_be_typed_as_it_stands(page: str, command: 
 def test_commands_of_a_site_stand_only_in_blocks_that_say_where_they_work() -> None:
     unmarked = []
     for page in PAGES:
-        for header, content in _HEADED_BLOCK.findall(page.read_text("utf-8")):
-            marked = 'title="on ' in header
-            for line in content.splitlines() if header.split(" ")[0] in _SHELLS else ():
+        for block in blocks(page):
+            for line in block.content.splitlines() if block.is_typed else ():
                 words = line.split()
-                if words and words[0] in _OF_A_SITE and not marked:
+                if words and words[0] in _OF_A_SITE:
                     unmarked.append(f"{page.name}: {line}")
 
     assert unmarked == []
+
+
+def _followed() -> set[str]:
+    """Return the pages that tests follow, as their calls of `follow` name them."""
+    return {
+        node.args[0].value
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        for test in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(test, ast.FunctionDef) and test.name.startswith("test_")
+        for node in ast.walk(test)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "follow"
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str)
+    }
+
+
+def _neither_followed_nor_marked(shown: dict[str, list[Block]], followed: set[str]) -> list[str]:
+    """Return the blocks of commands, by page, that no test executes and no title explains."""
+    return [
+        f"{page}: {block.content}"
+        for page, found in shown.items()
+        for block in found
+        if block.language == SHELL
+        and not block.is_file
+        and not (page in followed if block.is_typed else _is_mark(block.title))
+    ]
+
+
+def _is_mark(title: str) -> bool:
+    return title == _RUN_BY_CI or _MARK.fullmatch(title) is not None
+
+
+def test_every_block_of_commands_is_executed_by_a_test_or_says_why_not() -> None:
+    shown = {page.relative_to(ROOT).as_posix(): blocks(page) for page in PAGES}
+
+    assert _neither_followed_nor_marked(shown, _followed()) == []
+    assert sum(block.is_typed for found in shown.values() for block in found) > 40
+
+
+@pytest.mark.parametrize("title", ["", "see above"])
+def test_a_block_that_is_neither_followed_nor_marked_is_found(title: str) -> None:
+    header = f'sh title="{title}"' if title else "sh"
+    text = (DOCS / "storage.md").read_text("utf-8") + f"\n```{header}\nfalse\n```\n"
+    assert blocks_of(text)[-1] == Block("sh", title, "false\n")
+
+    found = _neither_followed_nor_marked({"docs/later.md": blocks_of(text)[-1:]}, _followed())
+
+    assert found == ["docs/later.md: false\n"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_stand_in_blocks_of_one_language_that_are_all_understood(page: Path) -> None:
+    found = blocks(page)
+    fences = re.findall(r"^[ \t]*(?:```|~~~)", page.read_text("utf-8"), re.M)
+    lines = [line for block in found if block.language != SHELL for line in _lines(block.content)]
+    indented = re.findall(r"^(?: {4}|\t)\$? ?(?:make|pip|wconv-sweep) .*", text_of(page), re.M)
+
+    assert len(fences) == 2 * len(found)
+    assert {block.language for block in found} <= {SHELL, "python", "text", "yaml"}
+    assert [line for line in lines if line.startswith("$ ")] == []
+    assert indented == []
+
+
+def _lines(content: str) -> list[str]:
+    return [line.strip() for line in content.splitlines()]
+
+
+def test_what_ci_is_said_to_run_is_part_of_what_it_runs() -> None:
+    lines = [
+        line
+        for page in PAGES
+        for block in blocks(page)
+        for line in (block.content.splitlines() if block.title == _RUN_BY_CI else ())
+    ]
+    recipes = {
+        line: subprocess.run(
+            [*shlex.split(line, comments=True), "--dry-run"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+        for line in lines
+    }
+    whole = recipes[next(line for line in lines if line.startswith("make test "))]
+
+    assert (ROOT / ".ci" / "run").read_text("utf-8").endswith("\nmake test\n")
+    assert len(lines) == 4
+    for line, recipe in recipes.items():
+        assert set(recipe) <= set(whole), line
 
 
 @pytest.mark.parametrize(("page", "command"), sorted(set(_commands_in_text())))
@@ -158,10 +247,12 @@ def test_every_option_has_a_row_with_a_meaning(kind: Literal["models", "data"]) 
 
 def _yaml_examples(first_key: str) -> list[tuple[str, str]]:
     return [
-        (page.name, content)
+        (page.name, block.content)
         for page in PAGES
-        for language, content in _BLOCK.findall(page.read_text("utf-8"))
-        if language == "yaml" and content.startswith("schema:") and f"\n{first_key}:" in content
+        for block in blocks(page)
+        if block.language == "yaml"
+        and block.content.startswith("schema:")
+        and f"\n{first_key}:" in block.content
     ]
 
 

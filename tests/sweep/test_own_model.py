@@ -4,54 +4,35 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.pages import follow
 from tests.sweep.tiny import Sweep, run
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.study.files import load_study
 from wconv_sweep.study.own_modules import MAX_FILES, freeze_modules, modules_sha256
 
-PAGE = Path(__file__).parents[2] / "docs/own-model.md"
-_BLOCK = re.compile(r"```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)```", re.DOTALL)
-
-
-def blocks() -> Iterator[tuple[str, str, str]]:
-    """Yield language, title and content of each block of the page."""
-    yield from _BLOCK.findall(PAGE.read_text("utf-8"))
-
 
 @pytest.mark.slow
-def test_the_page_can_be_followed_word_for_word(sweep: Sweep) -> None:
-    printed = ""
-    for language, title, content in blocks():
-        if title:
-            (sweep.folder / title).write_text(content, "utf-8")
-        if title and language == "python" and title != "stripes.py":
-            subprocess.run([sys.executable, title], cwd=sweep.folder, check=True)
-        if language == "sh":
-            for command in content.splitlines():
-                words, _, target = command.partition(" > ")
-                printed = sweep.run(*words.split()[1:])
-                if target:
-                    (sweep.folder / target).write_text(printed, "utf-8")
+def test_the_page_can_be_followed_word_for_word(tmp_path: Path) -> None:
+    printed = follow("docs/own-model.md", tmp_path)
 
-    assert "architecture: stripes:build" in printed
-    sweep.run("export", "--weights", "networks")
-    networks = sweep.folder / "networks/stripes"
+    assert "architecture: stripes:build" in (tmp_path / "stripes_density.yaml").read_text("utf-8")
+    assert "6 trials complete, 0 failed" in printed
+    (copied,) = (tmp_path / "wconv_runs/stripes/own_code").iterdir()
+    assert (copied / "stripes.py").read_text() == (tmp_path / "stripes.py").read_text()
+    networks = tmp_path / "networks/stripes"
     card = (networks / "README.md").read_text("utf-8")
     (load,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     assert "`stripes` is the study's own module" in card
     subprocess.run(
         [sys.executable, "-c", load],
         cwd=networks,
-        env=os.environ | {"PYTHONPATH": str(sweep.folder)},
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
         check=True,
     )
-    (copied,) = (sweep.folder / "wconv_runs/stripes/own_code").iterdir()
-    assert (copied / "stripes.py").read_text() == (sweep.folder / "stripes.py").read_text()
 
 
 @pytest.mark.slow
