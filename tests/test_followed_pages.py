@@ -93,7 +93,8 @@ def open_folder() -> Iterator[Path]:
         folder.chmod(0o755)
         yield folder
         for server in folder.glob("wconv_runs/*/server.json"):
-            command = [PROGRAMS / "wconv-sweep", "db", "stop", "--folder", server.parent]
+            program = str(PROGRAMS / "wconv-sweep")
+            command = [program, "db", "stop", "--folder", str(server.parent)]
             subprocess.run(command, check=True, capture_output=True)
 
 
@@ -214,7 +215,8 @@ def test_the_page_on_failures(tmp_path: Path, installed: Path) -> None:
         "budget": {"trials": 1, "max_attempts": 1},
     }
     (tmp_path / "mine.yaml").write_text(json.dumps(study))
-    launch = [installed / "wconv-sweep", "launch", "--cluster", "local", "--study", "mine.yaml"]
+    program = str(installed / "wconv-sweep")
+    launch = [program, "launch", "--cluster", "local", "--study", "mine.yaml"]
     failed = subprocess.run(launch, cwd=tmp_path, capture_output=True, text=True)
     assert failed.returncode == 1, failed.stderr
     assert "wanted.pt" in failed.stdout + failed.stderr

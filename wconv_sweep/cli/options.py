@@ -114,6 +114,7 @@ def _program() -> str:
     """Return how this command was called, or its bare name where that finds it."""
     found = shutil.which("wconv-sweep")
     called = sys.argv[0]
-    if Path(called).name != "wconv-sweep" or (found and Path(found).samefile(called)):
+    by_path = "/" in called and Path(called).name == "wconv-sweep"
+    if not by_path or (found and Path(found).samefile(called)):
         return "wconv-sweep"
     return called
