@@ -69,7 +69,8 @@ def test_every_command_in_a_block_can_be_typed_as_it_stands(page: str, command: 
     group = typer.main.get_command(app)
     verbs = getattr(group, "commands", {})
     if words[0].startswith("-"):
-        assert CliRunner().invoke(app, words).exit_code == 0
+        # Not run: --install-completion would write into the home of who runs the tests.
+        assert set(words) <= {option for param in group.params for option in param.opts}
         return
 
     while verbs:

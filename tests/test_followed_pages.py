@@ -30,9 +30,8 @@ def clone(folder: Path, programs: Path) -> Path:
     ignored = (ROOT / ".gitignore").read_text("utf-8").splitlines()
     patterns = [pattern.rstrip("/") for pattern in ignored]
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".git", *patterns))
-    (folder / ".venv").mkdir()
-    (folder / ".venv" / "bin").symlink_to(programs)
-    (folder / ".venv" / ".for-run").touch()
+    (programs.parent / ".for-run").touch()
+    (folder / ".venv").symlink_to(programs.parent)
     return folder
 
 
@@ -60,26 +59,24 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run the two studies that README shows, each with its own line; return their folder."""
+    """Run the study of README by its first command; return the folder of all runs."""
     folder = clone(tmp_path_factory.mktemp("trained") / "wconv-sweep", installed)
     environment = os.environ | {"PATH": f"{installed}:{os.environ['PATH']}"}
-    lines = [line for block in readme("sh") for line in block.content.splitlines()]
-    for words in ("make quickstart", "wconv-sweep launch --cluster local --study dncnn_5x5 "):
-        (line,) = [line for line in lines if line.startswith(words)]
-        subprocess.run(["bash", "-ec", line], cwd=folder, env=environment, check=True)
+    first_command = readme("sh")[0].content.splitlines()[0]
+    subprocess.run(["bash", "-ec", first_command], cwd=folder, env=environment, check=True)
     return folder / "wconv_runs"
 
 
 @pytest.fixture
 def going_on(trained: Path, tmp_path: Path) -> Path:
-    """A folder in which the studies of README have ended."""
+    """A folder in which the study of README has ended."""
     shutil.copytree(trained, tmp_path / "wconv_runs")
     return tmp_path
 
 
 @pytest.fixture
 def going_on_in_a_clone(trained: Path, installed: Path, tmp_path: Path) -> Path:
-    """A clone in which the studies of README have ended."""
+    """A clone in which the study of README has ended."""
     folder = clone(tmp_path / "wconv-sweep", installed)
     shutil.copytree(trained, folder / "wconv_runs")
     return folder
@@ -135,8 +132,10 @@ def test_the_tutorial(going_on: Path, installed: Path) -> None:
     assert "wconv-sweep" in (going_on / ".bashrc").read_text("utf-8")
 
 
-def test_the_page_on_study_files(going_on: Path, installed: Path) -> None:
+def test_the_pages_on_study_files_and_the_paper(going_on: Path, installed: Path) -> None:
+    """One after the other, since both try the same study at smoke scale."""
     printed = follow("docs/studies.md", going_on, installed)
+    follow("docs/reproduction.md", going_on, installed)
 
     assert "mine_long: " in printed
     assert (going_on / "simulation.png").stat().st_size > 10_000
@@ -145,6 +144,11 @@ def test_the_page_on_study_files(going_on: Path, installed: Path) -> None:
         "mine_long",
         "dncnn_5x5_smoke",
     }
+    assert "\\begin{tabular}" in (going_on / "tables.tex").read_text("utf-8")
+    header, *rows = (going_on / "dncnn_5x5_smoke.csv").read_text("utf-8").splitlines()
+    assert header.startswith("table,study,recipe,architecture,kernel_size,variant,density,")
+    assert rows
+    assert all(row.startswith(",dncnn_5x5_smoke,") for row in rows)
 
 
 def test_the_page_on_claims(tmp_path: Path, installed: Path) -> None:
@@ -172,22 +176,12 @@ def test_the_page_on_clusters(tmp_path: Path, installed: Path) -> None:
         assert '"$schema"' in (tmp_path / name).read_text("utf-8")
 
 
-def test_the_page_on_the_paper(going_on: Path, installed: Path) -> None:
-    follow("docs/reproduction.md", going_on, installed)
-
-    assert "\\begin{tabular}" in (going_on / "tables.tex").read_text("utf-8")
-    header, *rows = (going_on / "dncnn_5x5_smoke.csv").read_text("utf-8").splitlines()
-    assert header.startswith("table,study,recipe,architecture,kernel_size,variant,density,")
-    assert rows
-    assert all(row.startswith(",dncnn_5x5_smoke,") for row in rows)
-
-
 def test_the_page_on_storage(going_on: Path, installed: Path) -> None:
     printed = follow("docs/storage.md", going_on, installed)
 
     assert f"sqlite:///{going_on}/studies.db" in printed
     assert not (going_on / "studies.db").exists()
-    assert "sweep_backup.db: 2 studies" in printed
+    assert "sweep_backup.db: 1 study" in printed
 
 
 def test_the_page_on_databases(open_folder: Path) -> None:
@@ -220,7 +214,7 @@ def test_the_page_on_failures(tmp_path: Path, installed: Path) -> None:
     failed = subprocess.run(launch, cwd=tmp_path, capture_output=True, text=True)
     assert failed.returncode == 1, failed.stderr
     assert "wanted.pt" in failed.stdout + failed.stderr
-    torch.save(torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(0)), wanted)
+    torch.save(torch.rand(16, 1, 16, 16, generator=torch.Generator().manual_seed(0)), wanted)
 
     printed = follow("docs/failures.md", tmp_path, installed)
 
