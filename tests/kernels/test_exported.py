@@ -73,12 +73,11 @@ def test_the_five_lines_of_the_readme_apply_it_to_a_network(
         json.dumps([TWO[0] | {"study": "quickstart"}]), "utf-8"
     )
     monkeypatch.chdir(tmp_path)
-    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 1, 3, padding=1))
-    image = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    before = model(image)
+    names: dict[str, Any] = {}
 
-    names: dict[str, Any] = {"model": model}
     exec(block, names)
 
-    assert not torch.equal(model(image), before)
-    assert torch.equal(model(image), names["plain"](image))
+    assert names["network"][0].density.tolist() == pytest.approx(TWO[0]["density"])
+    image = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert type(names["plain"][0]) is nn.Conv2d
+    assert torch.equal(names["network"](image), names["plain"](image))
