@@ -119,19 +119,24 @@ class _Shell:
     def _run(self, commands: str) -> None:
         # Into files: a server that is started here would keep a pipe open.
         with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-            ended = subprocess.run(
+            with subprocess.Popen(
                 ["bash", "-c", _TYPED % commands, str(self._state)],
                 cwd=self._folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
-                timeout=TIMEOUT_S,
-            )
+                start_new_session=True,
+            ) as typed:
+                try:
+                    typed.wait(TIMEOUT_S)
+                finally:
+                    if typed.poll() is None:
+                        os.killpg(typed.pid, signal.SIGKILL)  # what it has started, too
             output.seek(0)
             errors.seek(0)
             printed = output.read()
-            assert ended.returncode == 0, (commands, printed, errors.read())
+            assert typed.returncode == 0, (commands, printed, errors.read())
         self.printed += printed
 
 

@@ -30,7 +30,6 @@ def clone(folder: Path, programs: Path) -> Path:
     ignored = (ROOT / ".gitignore").read_text("utf-8").splitlines()
     patterns = [pattern.rstrip("/") for pattern in ignored]
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".git", *patterns))
-    (programs.parent / ".for-run").touch()
     (folder / ".venv").symlink_to(programs.parent)
     return folder
 
@@ -54,6 +53,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env=os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "PIP_QUIET": "1"},
         check=True,
     )
+    (programs.parent / ".for-run").touch()  # what `make` would install is there
     return programs
 
 

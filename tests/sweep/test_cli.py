@@ -354,3 +354,45 @@ def test_a_file_that_is_called_like_a_cluster_is_not_taken_for_it(empty_folder: 
 
     assert by_name.cluster == "local"
     assert by_file.cluster == str(empty_folder / "mine.yaml")
+
+
+@pytest.fixture(params=["", "1"], ids=["buffered", "unbuffered"])
+def buffering(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the program write at its end, or at once: the error comes at another place."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", request.param)
+
+
+@pytest.mark.usefixtures("buffering")
+@pytest.mark.parametrize("arguments", [("--version",), ("launch", "--help")])
+def test_an_output_that_finds_no_room_is_told_in_one_line(arguments: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "wconv_sweep", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines() == [
+        "wconv-sweep: the output or a file: cannot be written: No space left on device. Make "
+        "room, or write elsewhere; what has been written so far is not complete."
+    ]
+
+
+@pytest.mark.usefixtures("buffering")
+@pytest.mark.parametrize("arguments", [("--version",), ("launch", "--help")])
+def test_a_reader_that_has_enough_ends_it_without_a_word(arguments: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as closed:
+        ended = subprocess.run(
+            [sys.executable, "-m", "wconv_sweep", *arguments],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert (ended.returncode, ended.stderr) == (1, "")

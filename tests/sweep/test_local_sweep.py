@@ -18,8 +18,9 @@ from sqlalchemy import func, select
 from tests.sweep.tiny import TINY, StudyFile, Sweep
 from wconv_sweep.cli.status_view import status_json
 from wconv_sweep.errors import StorageError
-from wconv_sweep.evidence.status import read_status, study_names
+from wconv_sweep.evidence.status import read_status
 from wconv_sweep.storage.storage import choose_url, open_storage
+from wconv_sweep.storage.study_lookup import study_names
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS
 
 pytestmark = pytest.mark.slow

@@ -2,8 +2,6 @@
 
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -45,21 +43,3 @@ def test_a_link_still_leads_to_what_was_written(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert target.read_bytes() == b"3"
     assert [path.name for path in target.parent.iterdir()] == ["file"]
-
-
-@pytest.mark.parametrize("arguments", [("--version",), ("launch", "--help")])
-def test_an_output_that_finds_no_room_is_told_in_one_line(arguments: tuple[str, ...]) -> None:
-    with open("/dev/full", "w") as full:
-        ended = subprocess.run(
-            [sys.executable, "-m", "wconv_sweep", *arguments],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-
-    assert ended.returncode == 2
-    assert ended.stderr.splitlines() == [
-        "wconv-sweep: the output: cannot be written: No space left on device. Make room, or write "
-        "elsewhere; what has been written so far is not complete."
-    ]

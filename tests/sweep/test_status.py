@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Callable
+from io import StringIO
 
 import optuna
 import pytest
+from rich.console import Console
 from sqlalchemy import update
 
+from wconv_sweep.cli.pilots_view import pilots_table
 from wconv_sweep.cli.status_view import status_json, status_view
 from wconv_sweep.errors import StudyError
+from wconv_sweep.evidence.pilot_use import AgentState, PilotUse
 from wconv_sweep.evidence.results import TrialRow, best_of
 from wconv_sweep.evidence.status import read_status
 from wconv_sweep.pilots.pilots import PilotRecord
@@ -212,6 +216,28 @@ def test_the_value_is_that_of_the_weights_that_were_tested(
     assert (plain.value, plain.metrics["psnr_db"], plain.epoch) == (30.0, 30.0, 2)
     assert trial.value == 30.0
     assert trial.intermediate_values == {1: 30.0, 2: 29.0}
+
+
+def test_pilots_at_work_are_shown_before_silent_ones_and_those_before_ended_ones() -> None:
+    states = {0: "working", 1: "ended", 2: "silent", 3: "ended", 4: "working"}
+    pilots = [
+        PilotUse(number, None, (f"n{number}",), AgentState(state), gpu_hours=1.0)
+        for number, state in states.items()
+    ]
+    out = Console(file=StringIO(), width=80)
+
+    out.print(pilots_table(pilots, rows=4))
+
+    assert isinstance(out.file, StringIO)
+    header, *lines = out.file.getvalue().splitlines()
+    assert header.split() == ["pilot", "job", "node", "state", "GPU-hours"]
+    assert [line.split() for line in lines] == [
+        ["4", "-", "n4", "at", "work", "1.00"],
+        ["0", "-", "n0", "at", "work", "1.00"],
+        ["2", "-", "n2", "silent", "1.00"],
+        ["3", "-", "n3", "ended", "1.00"],
+        ["1", "more", "1.00"],
+    ]
 
 
 def test_the_pilots_are_counted_by_what_is_known_of_them(

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,27 +40,64 @@ def test_the_option_wins_over_the_environment_and_that_over_the_run_folder(
     assert choose_url(None, tmp_path, {}).database == str(tmp_path / "sweep.db")
 
 
-def test_a_file_that_cannot_be_written_to_is_told_with_what_helps(tmp_path: Path) -> None:
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A folder of all runs with a storage that others may read."""
     create_storage(choose_url(None, tmp_path, {})).close()
-    for path in (*tmp_path.iterdir(), tmp_path):
-        path.chmod(0o555)
+    yield tmp_path
+    tmp_path.chmod(0o755)
+
+
+def as_a_reader(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the program as one who may not write where the modes of files do not let one."""
     opens = "from wconv_sweep.cli import app; app.main()"
     # root may write everywhere, but not without this capability.
     bound = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
-    arguments = [*(bound if os.geteuid() == 0 else ()), sys.executable, "-c", opens]
+    command = [*(bound if os.geteuid() == 0 else ()), sys.executable, "-c", opens, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    refused = subprocess.run(
-        [*arguments, "status", "--runs", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    tmp_path.chmod(0o755)
+
+def test_a_file_that_cannot_be_written_to_is_told_with_what_helps(read_only: Path) -> None:
+    for path in (*read_only.iterdir(), read_only):
+        path.chmod(0o555)
+
+    refused = as_a_reader("status", "--runs", str(read_only))
 
     assert refused.returncode == 2
     (line,) = refused.stderr.splitlines()
-    assert "sweep.db: you may not write to it and into its folder" in line
-    assert "copy the folder of all runs, and name the copy with --runs" in line
+    assert "sweep.db: " in line
+    assert "SQLite has to write to the file and into its folder" in line
+    assert "ask for what `wconv-sweep db backup FILE` writes" in line
+
+
+def test_while_its_owner_is_at_work_others_may_read_what_they_may_not_write(
+    read_only: Path,
+) -> None:
+    owners = open_storage(choose_url(None, read_only, {}))
+    with owners.write() as connection:  # makes the files beside it
+        connection.exec_driver_sql("UPDATE wconv_studies SET study = study")
+    for path in (*read_only.iterdir(), read_only):
+        path.chmod(0o555)
+
+    shown = as_a_reader("status", "--runs", str(read_only))
+    owners.close()
+
+    assert (shown.returncode, shown.stderr) == (0, "")
+
+
+def test_a_file_that_may_not_be_written_is_not_taken_for_none(read_only: Path) -> None:
+    (read_only / "sweep.db").chmod(0o444)
+    arguments = ("--study", "quickstart", "--cluster", "local", "--runs", str(read_only))
+
+    examined = as_a_reader("doctor", *arguments)
+    launched = as_a_reader("launch", *arguments)
+
+    assert examined.returncode == 1
+    assert "which the first launch makes" not in examined.stdout
+    assert "SQLite has to write to the file" in " ".join(examined.stdout.split())
+    assert launched.returncode == 2
+    (line,) = launched.stderr.splitlines()
+    assert "SQLite has to write to the file and into its folder" in line
 
 
 @pytest.mark.parametrize(

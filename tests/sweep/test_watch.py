@@ -13,17 +13,27 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.live import Live
 
 from tests.sweep.postgres import Server
 from tests.sweep.tiny import Sweep
 from wconv_jobs.channel import Broken
+from wconv_sweep.cli.progress import progress
+from wconv_sweep.cli.watch import Picture, _is_due, _Terminal, screen_of
+from wconv_sweep.evidence.overview import read_overviews
+from wconv_sweep.evidence.pilot_use import Agents
+from wconv_sweep.evidence.status import read_status
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.slots import Claim, SlotTable
 from wconv_sweep.slots.studies import create_or_extend, stop
 from wconv_sweep.storage.storage import Storage, create_storage
+from wconv_sweep.storage.tables import StudyState
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.search_space import distributions_of
 
@@ -93,10 +103,10 @@ class Watcher:
         self._reader = threading.Thread(target=self._read, args=(ours,), daemon=True)
         self._reader.start()
 
-    def await_text(self, text: str) -> None:
-        """Wait until the command has printed something."""
+    def await_text(self, text: str, after: str | None = None) -> None:
+        """Wait until the command has printed something, if need be after something else."""
         deadline = time.monotonic() + 60
-        while text not in self.text:
+        while text not in (self.text if after is None else self.text.rpartition(after)[2]):
             assert time.monotonic() < deadline, self.text
             threading.Event().wait(0.05)
 
@@ -178,7 +188,8 @@ def test_a_terminal_keeps_the_last_picture_while_the_database_is_away(
     postgres.stop("immediate")
     try:
         watcher.await_text("the database has been away since")
-        away = watcher.text.rpartition("tiny: running")[2]
+        watcher.await_text("28.00 dB", after="the database has been")
+        away = watcher.text[watcher.text.rindex("the database has been") :]
     finally:
         postgres.start()
     storage.close()
@@ -251,7 +262,82 @@ def test_a_low_terminal_leaves_out_running_trials_before_what_is_best_and_what_f
     assert "22 more" in picture
     assert "best so far: plain convolution (1) 30.00 dB" in picture
     assert "1 x ShapeError at net.py:7: no such shape" in picture
-    assert len(re.split(r"[\r\n]+", picture.rstrip())) <= 24
+    # Nothing was cut off, in place of which there would be three dots.
+    assert not picture.rstrip().endswith("...")
+
+
+def test_what_is_wrong_comes_first_and_studies_without_room_have_a_line_each(
+    sqlite_storage: Storage, tiny_config: StudyConfig
+) -> None:
+    for number in range(10):
+        name = f"tiny_{number}"
+        study = Study(sqlite_storage, tiny_config.model_copy(update={"study": name}))
+        study.end(study.begin(28.0))
+        study.break_(study.begin(28.0))
+    out = Console(file=StringIO(), force_terminal=True, width=80, height=14)
+
+    with Live(console=out, auto_refresh=False) as live:
+        screen = _Terminal(live, lambda name: f"wconv-sweep status --study {name}")
+        screen.show(Picture(screen.read(sqlite_storage, None), [None] * 10))
+        screen.away(0.0, "no route to host")
+        drawn = out.render_lines(live.renderable, pad=False)
+
+    lines = ["".join(segment.text for segment in line) for line in drawn]
+    assert len(lines) <= 14
+    assert lines[0].startswith("the database has been away since ")
+    assert [line for line in lines if line.startswith("tiny_")] == [
+        f"tiny_{number}: waiting (2 open, 1 complete), 1 broken attempt(s)" for number in range(10)
+    ]
+
+
+def test_following_a_launch_fits_the_terminal(
+    sqlite_storage: Storage, tiny_config: StudyConfig
+) -> None:
+    study = Study(sqlite_storage, with_trials(tiny_config, 40))
+    study.end(study.begin(28.0))
+    study.break_(study.begin(28.0))
+    for _ in range(30):
+        study.begin(28.0)
+    text = StringIO()
+    out = Console(file=text, force_terminal=True, width=80, height=20)
+
+    with progress(out) as show:
+        show(read_status(sqlite_storage, "tiny"))
+
+    assert "best so far: plain convolution (1) 30.00 dB" in text.getvalue()
+    assert "1 x ShapeError at net.py:7: no such shape" in text.getvalue()
+
+
+def test_slurm_is_asked_from_time_to_time_sooner_when_pilots_begin_and_at_the_end(
+    sqlite_storage: Storage, tiny_config: StudyConfig
+) -> None:
+    Study(sqlite_storage, tiny_config)
+    (waiting,) = read_overviews(sqlite_storage, None)
+    begun = replace(waiting, agents=Agents(working=1, silent=0, ended=0))
+    ended = replace(waiting, state=StudyState.STOPPED)
+    before = Picture([waiting])
+
+    assert not _is_due(before, before, 29.0)
+    assert _is_due(before, before, 30.0)
+    assert not _is_due(Picture([begun]), before, 4.0)
+    assert _is_due(Picture([begun]), before, 5.0)
+    assert _is_due(Picture([ended]), before, 0.0)
+    assert _is_due(Picture([replace(waiting, uid="another")]), before, 0.0)
+
+
+def test_without_a_terminal_all_trials_are_read_only_where_something_has_happened(
+    sqlite_storage: Storage, tiny_config: StudyConfig
+) -> None:
+    study = Study(sqlite_storage, tiny_config)
+    with screen_of(str, as_json=False) as screen:
+        claim = study.begin(28.0)
+        (first,) = screen.read(sqlite_storage, None)
+        (same,) = screen.read(sqlite_storage, None)
+        study.end(claim)
+        (later,) = screen.read(sqlite_storage, None)
+
+    assert same is first
+    assert [row.state for row in later.trials] != [row.state for row in first.trials]
 
 
 def test_the_last_picture_is_whole_however_low_the_terminal(

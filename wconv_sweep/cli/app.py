@@ -180,15 +180,24 @@ def main() -> None:
 
         print_error(str(error))
         sys.exit(error.exit_status)
+    except BrokenPipeError:
+        # Who has read the output, `head` or a pager, has enough; that is no mistake.
+        _drop_output()
+        sys.exit(1)
     except OSError as error:
         if error.errno not in _FULL:
             raise
         from wconv_sweep.cli.console import print_error
 
-        # What is left of the output has no place either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _drop_output()
+        # Writing, other than opening, does not name the file.
         print_error(
-            f"{error.filename or 'the output'}: cannot be written: {error.strerror}. Make room, "
-            "or write elsewhere; what has been written so far is not complete."
+            f"{error.filename or 'the output or a file'}: cannot be written: {error.strerror}. "
+            "Make room, or write elsewhere; what has been written so far is not complete."
         )
         sys.exit(ConfigurationError.exit_status)
+
+
+def _drop_output() -> None:
+    # What is left of it has no place; the interpreter would try once more at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

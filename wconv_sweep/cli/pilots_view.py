@@ -26,13 +26,16 @@ def agents_line(study: StudyOverview) -> str:
 
 
 def pilots_table(pilots: Sequence[PilotUse], rows: int | None) -> Table:
-    """Return a row for each pilot, those at work and the latest first; the others are summed.
+    """Return a row for each pilot, and for those that are left out one with their sum.
+
+    Those at work come first, then those that are silent, and the latest first among the same.
 
     Args:
         pilots: in the order of their numbers.
         rows: at most; None stands for `ROWS`.
     """
-    ordered = sorted(pilots, key=lambda each: (each.state is AgentState.ENDED, -each.pilot))
+    states = list(AgentState)
+    ordered = sorted(pilots, key=lambda each: (states.index(each.state), -each.pilot))
     shown = ordered[: min(ROWS, rows or ROWS)]
     table = Table(box=None, pad_edge=False)
     # Where the names of nodes are too long for the line, they alone are cut.

@@ -1,9 +1,9 @@
 """Shows how a study gets on while somebody follows it: a live picture, or a line per change."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 
 from wconv_sweep.amounts import amount as _amount
@@ -14,15 +14,33 @@ from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.status import StudyStatus
 from wconv_sweep.storage.tables import SlotState
 
+ROWS = (None, 8, 4, 2, 1)
+"""Rows of each table in pictures that say less and less; None stands for all."""
+
 
 @contextmanager
 def progress(out: Console) -> Iterator[Callable[[StudyStatus], None]]:
     """Give a function that shows a status: a live display, or a line per change without a tty."""
     if out.is_terminal:
         with Live(console=out, refresh_per_second=4, transient=True) as live:
-            yield lambda status: live.update(status_view(status))
+            yield lambda status: live.update(
+                fitting(out, [status_view(status, rows=rows) for rows in ROWS])
+            )
     else:
         yield ChangePrinter(out)
+
+
+def fitting(out: Console, pictures: Iterable[Group]) -> Group:
+    """Return the first of some pictures that has no more lines than a terminal, or the last one.
+
+    Args:
+        out: the terminal.
+        pictures: from the one that says most to the one that says least.
+    """
+    for picture in pictures:
+        if len(out.render_lines(picture, pad=False)) <= out.height:
+            break
+    return picture
 
 
 class ChangePrinter:

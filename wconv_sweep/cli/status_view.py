@@ -41,8 +41,7 @@ def status_view(
     """
     parts: list[Any] = [headline(status), _bar(status)]
     if status.word == "stalled":
-        command = f"wconv-sweep resume --study {status.study}"
-        parts.append(Text(f"no agent has been heard of for a while; go on with: {command}", "red"))
+        parts.append(Text("no agent has been heard of for a while; `resume` goes on", "red"))
     if status.reason:
         breaker = status.state is StudyState.BROKEN
         what = "stopped by the circuit breaker: " if breaker else ""
@@ -73,8 +72,14 @@ def status_view(
             Text(f"{failure.count} x {failure.error} at {failure.place}: {failure.reason}", "red")
         )
         if tracebacks and failure.traceback:
-            parts.append(_traceback(failure))
+            parts.append(Traceback(failure))
     return Group(*parts)
+
+
+def brief_view(status: StudyOverview) -> Text:
+    """Return a study's state and its failures in a line, for where there is no room for more."""
+    failures = sum(failure.count for failure in status.failures)
+    return headline(status).append(f", {failures} broken attempt(s)" if failures else "", "red")
 
 
 def print_status(
@@ -88,10 +93,9 @@ def print_status(
         jobs: of each study, its pilots in SLURM.
     """
     for status, of_it in zip(statuses, jobs, strict=True):
-        out.print(status_view(status, of_it))
-        for failure in status.failures:
-            if failure.traceback:
-                out.print(_traceback(failure), soft_wrap=True)
+        for part in status_view(status, of_it, tracebacks=True).renderables:
+            # Lines of a traceback are not broken, so that they can be copied.
+            out.print(part, soft_wrap=isinstance(part, Traceback))
 
 
 def statuses_json(
@@ -187,8 +191,11 @@ def left_text(status: StudyOverview) -> str:
     return f", about {clock} left"
 
 
-def _traceback(failure: Failure) -> Text:
-    return Text(failure.traceback.rstrip(), "dim")
+class Traceback(Text):
+    """What Python has said of a failure."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.traceback.rstrip(), "dim")
 
 
 def _running_table(status: StudyOverview, rows: int | None) -> Table:

@@ -13,6 +13,12 @@ from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS, STUDIES, SlotSta
 
 SILENCE_S = 300.0
 """A pilot without a sign of life for so long is not expected to use any more, seconds."""
+AGENT_GPU_HOURS = (
+    PILOTS.c.gpus
+    * (func.coalesce(PILOTS.c.ended_at, PILOTS.c.seen_at) - PILOTS.c.started_at)
+    / 3600
+)
+"""Of all GPUs that an agent held, working or not, up to its last sign of life; SQL."""
 
 
 @dataclass(frozen=True)
@@ -132,13 +138,12 @@ def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> U
             func.coalesce(func.min(case((leased, SLOTS.c.epoch))), epochs).label("last"),
         ).where(SLOTS.c.study == study)
     ).one()
-    held = PILOTS.c.gpus * (func.coalesce(PILOTS.c.ended_at, PILOTS.c.seen_at))
-    at_work = PILOTS.c.ended_at.is_(None) & (PILOTS.c.seen_at > now - SILENCE_S)
+    at_work = case((is_at_work(now), PILOTS.c.gpus), else_=0)
     pilots = connection.execute(
         select(
-            func.coalesce(func.sum(held - PILOTS.c.gpus * PILOTS.c.started_at), 0.0).label("s"),
+            func.coalesce(func.sum(AGENT_GPU_HOURS), 0.0).label("hours"),
             func.coalesce(func.max(PILOTS.c.gpus), 0).label("gpus"),
-            func.coalesce(func.sum(case((at_work, PILOTS.c.gpus), else_=0)), 0).label("held"),
+            func.coalesce(func.sum(at_work), 0).label("held"),
         ).where(PILOTS.c.study == study)
     ).one()
     if slots.complete:
@@ -151,7 +156,7 @@ def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> U
         lanes = max(1, pilots.gpus // used.gpus)
         trial_h *= max(1.0, pilots.gpus / (lanes * used.gpus))
     return Usage(
-        pilots_h=float(pilots.s) / 3600,
+        pilots_h=float(pilots.hours),
         attempts_h=float(used.all),
         cap_h=config["budget"].get("gpu_hours"),
         trial_h=float(trial_h),
@@ -161,6 +166,15 @@ def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> U
         longest=epochs - int(slots.last),
         epochs=epochs,
     )
+
+
+def is_at_work(now: ColumnElement[float]) -> ColumnElement[bool]:
+    """Return whether an agent has not ended and was heard of within `SILENCE_S`, as SQL.
+
+    Args:
+        now: the database's clock.
+    """
+    return PILOTS.c.ended_at.is_(None) & (PILOTS.c.seen_at > now - SILENCE_S)
 
 
 def trial_gpu_hours(

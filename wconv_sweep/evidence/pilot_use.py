@@ -5,17 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, case, func, select
+from sqlalchemy import ColumnElement, Connection, case, select
 
-from wconv_sweep.evidence.accounting import SILENCE_S
+from wconv_sweep.evidence.accounting import AGENT_GPU_HOURS, is_at_work
 from wconv_sweep.storage.tables import PILOTS
-
-AGENT_GPU_HOURS = (
-    PILOTS.c.gpus
-    * (func.coalesce(PILOTS.c.ended_at, PILOTS.c.seen_at) - PILOTS.c.started_at)
-    / 3600
-)
-"""Of all GPUs that an agent held, working or not, up to its last sign of life."""
 
 
 class AgentState(enum.StrEnum):
@@ -23,7 +16,7 @@ class AgentState(enum.StrEnum):
 
     WORKING = "working"
     SILENT = "silent"
-    """Not ended, but not heard of for `SILENCE_S`."""
+    """Not ended, but not heard of for `accounting.SILENCE_S`."""
     ENDED = "ended"
 
 
@@ -38,7 +31,7 @@ class AgentUse:
     """The job and its restarts, `1234_3.0`; None on this machine."""
     state: AgentState
     gpu_hours: float
-    """See `AGENT_GPU_HOURS`."""
+    """See `accounting.AGENT_GPU_HOURS`."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +68,7 @@ def agents_of(connection: Connection, now: ColumnElement[float], study: str) -> 
     """
     state = case(
         (PILOTS.c.ended_at.is_not(None), AgentState.ENDED),
-        (PILOTS.c.seen_at > now - SILENCE_S, AgentState.WORKING),
+        (is_at_work(now), AgentState.WORKING),
         else_=AgentState.SILENT,
     )
     rows = connection.execute(

@@ -1,7 +1,7 @@
 """A study with all of its trials, and what SLURM knows of its pilots."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from sqlalchemy import select
 
@@ -11,10 +11,7 @@ from wconv_sweep.evidence.results import TrialRow, trial_row_of
 from wconv_sweep.slurm.jobs import SlurmView, job_name, views_of
 from wconv_sweep.slurm.orders import has_been_in_slurm
 from wconv_sweep.storage.storage import Storage
-from wconv_sweep.storage.study_lookup import study_names
 from wconv_sweep.storage.tables import SLOTS
-
-__all__ = ["StudyStatus", "read_status", "read_statuses", "study_jobs", "study_names"]
 
 
 @dataclass(frozen=True)
@@ -38,17 +35,8 @@ def read_status(storage: Storage, study: str) -> StudyStatus:
         ).all()
         gpu_hours = trial_gpu_hours(connection, storage.now(), study)
     trials = [trial_row_of(slot, gpu_hours.get(slot.position, 0.0)) for slot in slots]
-    return StudyStatus(**vars(overview), trials=trials)
-
-
-def read_statuses(storage: Storage, study: str | None) -> list[StudyStatus]:
-    """Return the status of one study, or of all in the storage, oldest first.
-
-    Raises:
-        StudyError: the storage holds no such study.
-    """
-    names = study_names(storage) if study is None else [study]
-    return [read_status(storage, name) for name in names]
+    known = {field.name: getattr(overview, field.name) for field in fields(overview)}
+    return StudyStatus(**known, trials=trials)
 
 
 def study_jobs(studies: Sequence[StudyOverview]) -> list[SlurmView | None]:

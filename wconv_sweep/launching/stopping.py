@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from wconv_sweep.errors import SlurmError
-from wconv_sweep.evidence.status import read_status
+from wconv_sweep.evidence.overview import read_overview
 from wconv_sweep.slots import definitions, studies
 from wconv_sweep.slurm.jobs import ALIVE, JobState, SlurmView, cancel, jobs_of
 from wconv_sweep.slurm.orders import has_been_in_slurm
@@ -35,9 +35,10 @@ class Stopped:
             return [f"{self.study}: {jobs} job(s) cancelled.", *lines[1:]]
         waiting = jobs - self.view.count(JobState.RUNNING, JobState.COMPLETING)
         if waiting:
+            again = "" if self.ended else "`resume` uses them again; "
             lines.append(
                 f"{self.study}: {waiting} job(s) wait in the queue, and end when they begin. "
-                "`resume` uses them again; `stop --now` cancels them."
+                f"{again}`stop --now` cancels them."
             )
         return lines
 
@@ -57,7 +58,7 @@ def stop(storage: Storage, study: str, *, now: bool = False) -> Stopped:
     """
     place = definitions.place_of(storage, study)
     studies.stop(storage, study)
-    ended = read_status(storage, study).complete
+    ended = read_overview(storage, study).complete
     if not has_been_in_slurm(place.folder):
         return Stopped(study, None, cancelled=False, ended=ended)
     view = jobs_of(study, place.uid, history=False)

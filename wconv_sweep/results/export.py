@@ -9,9 +9,10 @@ import yaml
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.findings import confirmation_json, pruning_json, surrogate_json
 from wconv_sweep.evidence.results import StudyResult, TrialRow
-from wconv_sweep.evidence.status import StudyStatus, read_status, study_names
+from wconv_sweep.evidence.status import StudyStatus, read_status
 from wconv_sweep.results.export_tables import comma_separated, markdown, tex
 from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.study_lookup import study_names
 
 Format = Literal["yaml", "json", "csv", "md", "tex"]
 

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 
 from wconv_sweep.errors import StudyError
-from wconv_sweep.evidence.status import read_status, study_names
+from wconv_sweep.evidence.status import read_status
 from wconv_sweep.results.html_networks import networks_of
 from wconv_sweep.results.html_pictures import pictures_of
 from wconv_sweep.results.html_study import study_section
@@ -18,6 +18,7 @@ from wconv_sweep.results.report import compare
 from wconv_sweep.results.report_notes import notes
 from wconv_sweep.results.report_tables import tables
 from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.study_lookup import study_names
 
 TEMPLATE = "report.html.jinja"
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 
 from wconv_sweep.amounts import amount, density_text, interval, title
+from wconv_sweep.evidence.accounting import AGENT_GPU_HOURS
 from wconv_sweep.evidence.confirmation import Confirmation
 from wconv_sweep.evidence.failures import Failure
 from wconv_sweep.evidence.findings import pruning_json
-from wconv_sweep.evidence.pilot_use import AGENT_GPU_HOURS
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.status import StudyStatus
 from wconv_sweep.results.export import claim_of, named_density

@@ -8,10 +8,11 @@ from wconv_jobs import catalog
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.confirmation import Confirmation
 from wconv_sweep.evidence.results import StudyResult, TrialRow
-from wconv_sweep.evidence.status import StudyStatus, read_status, study_names
+from wconv_sweep.evidence.status import StudyStatus, read_status
 from wconv_sweep.results.export import named_result
 from wconv_sweep.results.paper import PUBLISHED, Published, overhead_percent, published
 from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.study_lookup import study_names
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.smoke import SUFFIX as SMOKE
 

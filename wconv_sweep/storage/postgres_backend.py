@@ -100,8 +100,12 @@ class PostgresBackend:
         """When the server was started."""
         return _seconds("pg_postmaster_start_time()")
 
+    def is_there(self) -> bool:
+        """Suppose so: a server that is not there says so."""
+        return True
+
     def check_there(self) -> None:
-        """Do nothing: a server that is not there says so."""
+        """Do nothing, likewise."""
 
     def reading(self, connection: Connection) -> Connection:
         """Return the connection, for a transaction that sees one state of the database."""
@@ -142,6 +146,9 @@ class PostgresBackend:
             connection = isinstance(error.orig, psycopg.OperationalError)
             return connection and not any(refusal in text for refusal in _REFUSED_FOR_GOOD)
         return code.startswith(_PASSING_CLASSES) or code in _PASSING
+
+    def refusal(self, error: DBAPIError) -> None:
+        """Return nothing: what the server says is plain enough."""
 
     @property
     def _connect_arguments(self) -> dict[str, Any]:

@@ -32,6 +32,8 @@ _PASSING = {
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_PROTOCOL,
 }
+# A file, or its folder, that only others may write to.
+_REFUSED = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY}
 
 
 class SqliteBackend:
@@ -59,22 +61,19 @@ class SqliteBackend:
         """Nothing: there is no server."""
         return None
 
-    def check_there(self) -> None:
-        """Raise `StorageError` for a file that opening would make, or that may not be written."""
+    def is_there(self) -> bool:
+        """Tell whether there is a file."""
         try:
-            there = self._path.exists()
+            return self._path.exists()
         except OSError as error:
             raise StorageError(f"{self._path}: cannot be opened: {error.strerror}") from error
-        if not there:
+
+    def check_there(self) -> None:
+        """Raise `StorageError` when there is no file: opening it would make one."""
+        if not self.is_there():
             raise StorageError(
                 f"{self._path}: there is no storage yet. Run `wconv-sweep launch` first, or name "
                 "another with --storage or --runs."
-            )
-        if not (os.access(self._path, os.W_OK) and os.access(self._path.parent, os.W_OK)):
-            raise StorageError(
-                f"{self._path}: you may not write to it and into its folder, which SQLite does "
-                "also to read. To look at a study of somebody else, copy the folder of all runs, "
-                "and name the copy with --runs."
             )
 
     def reading(self, connection: Connection) -> Connection:
@@ -110,6 +109,18 @@ class SqliteBackend:
         """Tell whether the same may succeed later."""
         code = getattr(error.orig, "sqlite_errorcode", None)
         return code is not None and code & 0xFF in _PASSING
+
+    def refusal(self, error: DBAPIError) -> str | None:
+        """Return what to do where the file's owner has to let us; None for other errors."""
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        if code is None or code & 0xFF not in _REFUSED:
+            return None
+        return (
+            f"{self._path}: {error.orig}. SQLite has to write to the file and into its folder, "
+            "and to read as well while nobody else is at work on it. To look at a study of "
+            "somebody else, ask for what `wconv-sweep db backup FILE` writes, and name that with "
+            "--storage sqlite:///FILE."
+        )
 
 
 def _configure(connection: Any, _: object) -> None:

@@ -47,10 +47,12 @@ class Backend(Protocol):
     def up_since(self) -> ColumnElement[float] | None: ...
     @property
     def optuna_arguments(self) -> dict[str, Any]: ...
+    def is_there(self) -> bool: ...
     def check_there(self) -> None: ...
     def reading(self, connection: Connection) -> Connection: ...
     def alone(self) -> AbstractContextManager[None]: ...
     def is_passing(self, error: DBAPIError) -> bool: ...
+    def refusal(self, error: DBAPIError) -> str | None: ...
 
 
 class Storage:
@@ -185,13 +187,21 @@ class Storage:
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
-        """Raise `StorageAway` for what may be over later, also where Optuna wraps it."""
+        """Say what can be waited for or mended, also where Optuna wraps it.
+
+        Raises:
+            StorageAway: it may be over later.
+            StorageError: somebody else has to allow it.
+        """
         try:
             yield
         except StorageError:
             raise
         except Exception as error:
             cause = _database_error(error)
+            refusal = None if cause is None else self._backend.refusal(cause)
+            if refusal is not None:
+                raise StorageError(refusal) from error
             if cause is None or not self._backend.is_passing(cause):
                 raise
             raise StorageAway(
@@ -253,12 +263,10 @@ def has_storage(url: URL) -> bool:
     """
     storage = Storage(url)
     with _closed_on_error(storage):
-        try:
-            storage._backend.check_there()
-        except StorageError:
-            return False
-        with storage.read() as connection:
-            there = migrations.holds_our_tables(connection)
+        there = storage._backend.is_there()
+        if there:
+            with storage.read() as connection:
+                there = migrations.holds_our_tables(connection)
     storage.close()
     return there
 
