@@ -14,7 +14,9 @@ import pytest
 from tests.sweep.searching import launched, study_of
 from tests.sweep.tiny import StudyFile, Sweep, run
 from wconv_sweep.cli.options import next_command
+from wconv_sweep.launching.stopping import Stopped
 from wconv_sweep.slots import studies
+from wconv_sweep.slurm.jobs import JobState, SlurmJob, SlurmView
 from wconv_sweep.storage.storage import Storage
 
 
@@ -208,6 +210,17 @@ def test_a_study_that_has_ended_is_not_said_to_be_stopped(
 
     assert "mine: running trials end at their next checkpoint.\nGo on with: " in before[1]
     assert after[:2] == (0, "mine: all of its trials have ended, there is nothing to stop.\n")
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_jobs_that_wait_are_promised_another_use_only_where_there_is_one(ended: bool) -> None:
+    waiting = SlurmJob("4711", "4711", "0", JobState.PENDING, "Priority", "", "", "")
+
+    lines = Stopped("mine", SlurmView((waiting,)), cancelled=False, ended=ended).lines()
+
+    assert "1 job(s) wait in the queue, and end when they begin. " in lines[1]
+    assert "`stop --now` cancels them." in lines[1]
+    assert ("`resume` uses them again" in lines[1]) is not ended
 
 
 def test_a_dry_run_tells_what_an_ablation_adds(
