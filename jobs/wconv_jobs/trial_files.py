@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from wconv_jobs.restoration import restored
 from wconv_jobs.spec import CONFUSION_FILE, TEST_IMAGE_FILE
 from wconv_jobs.task import Task
+from wconv_jobs.whole_file import replace_file
 
 IMAGES = 2
 """Test images that are kept of every trial, before and after the network."""
@@ -19,7 +20,7 @@ large the images are."""
 def write_confusion(matrix_KK: Tensor, folder: Path) -> None:
     """Write the confusion matrix of the test, see `CONFUSION_FILE`."""
     lines = [",".join(map(str, row)) for row in matrix_KK.tolist()]
-    _write(folder / CONFUSION_FILE, ("\n".join(lines) + "\n").encode())
+    replace_file(folder / CONFUSION_FILE, ("\n".join(lines) + "\n").encode())
 
 
 def write_images(model: nn.Module, task: Task, folder: Path, on_image: Callable[[], None]) -> None:
@@ -32,10 +33,4 @@ def write_images(model: nn.Module, task: Task, folder: Path, on_image: Callable[
         on_image: called before each batch of images; what it raises ends the work.
     """
     for number, each in enumerate(restored(model, task, IMAGES, on_image), start=1):
-        _write(folder / TEST_IMAGE_FILE.format(number), each.middle(IMAGE_PX).png())
-
-
-def _write(path: Path, content: bytes) -> None:
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+        replace_file(folder / TEST_IMAGE_FILE.format(number), each.middle(IMAGE_PX).png())
