@@ -359,7 +359,9 @@ def test_plain_convolution_is_left_out_where_it_saw_another_noise(tmp_path: Path
         keep_images(storage, result.plain, output=80, names=("sea",))
         (other,) = read_status(storage, "shown").folder.path.glob("*/test_image_2.png")
         other.write_bytes(
-            replace(BeforeAfter.read(other), input_HWC=np.full((40, 40, 3), 8, np.uint8)).png()
+            replace(
+                BeforeAfter.of_png(other.read_bytes()), input_HWC=np.full((40, 40, 3), 8, np.uint8)
+            ).png()
         )
 
         captions = re.findall(r"<figcaption>(\w+).*?</figcaption>", html_report(storage, None))

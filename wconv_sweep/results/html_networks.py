@@ -83,7 +83,14 @@ def _kept(status: StudyStatus, row: TrialRow) -> list[BeforeAfter]:
         JobError: a file is another one.
     """
     paths = sorted(_folder(status, row).glob(TEST_IMAGE_FILE.format("*")))
-    return [BeforeAfter.read(path) for path in paths]
+    return [_read(path) for path in paths]
+
+
+def _read(path: Path) -> BeforeAfter:
+    try:
+        return BeforeAfter.of_png(path.read_bytes())
+    except JobError as error:
+        raise JobError(f"{path}: {error}") from error
 
 
 def _missing(status: StudyStatus, row: TrialRow, name: str) -> str:
