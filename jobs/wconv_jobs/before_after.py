@@ -3,9 +3,9 @@
 Before, after and truth stand side by side in one PNG; its name and the PSNRs are text in the file.
 """
 
+import warnings
 from dataclasses import dataclass, replace
 from io import BytesIO
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -17,6 +17,12 @@ from wconv_jobs.errors import JobError
 # Shape letters: H height, W width, C channels, 1 or 3.
 
 _NAME, _INPUT, _OUTPUT = "name", "input_psnr_db", "output_psnr_db"
+_OTHER = "is no picture of a test image before and after the network"
+_DAMAGES = (
+    *(OSError, SyntaxError),  # what Pillow raises for most
+    *(Image.DecompressionBombWarning, Image.DecompressionBombError),
+    *(KeyError, ValueError),  # also where something else is in the file
+)
 
 
 @dataclass(frozen=True)
@@ -42,36 +48,43 @@ class BeforeAfter:
         )
 
     def png(self) -> bytes:
-        """Return before, after and truth side by side, from left to right."""
+        """Return before, after and truth side by side, from left to right.
+
+        Of a name that is no Unicode text, as names of files may be, the odd characters become `?`.
+        """
         text = PngImagePlugin.PngInfo()
         for key, value in (
             (_NAME, self.name),
             (_INPUT, repr(self.input_psnr_db)),
             (_OUTPUT, repr(self.output_psnr_db)),
         ):
-            text.add_itxt(key, value)
+            text.add_itxt(key, value.encode("utf-8", "replace").decode("utf-8"))
         whole_HWC = np.concatenate([self.input_HWC, self.output_HWC, self.target_HWC], axis=1)
         return png_of(whole_HWC, text)
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def of_png(cls, content: bytes) -> Self:
         """Return what `png` has written.
 
         Raises:
-            JobError: the file cannot be read, or is not one of those.
+            JobError: it is something else, or damaged. Where it is from, the caller knows.
         """
         try:
-            with Image.open(path, formats=["PNG"]) as opened:
-                whole = np.asarray(opened)
-                text = opened.info
+            with warnings.catch_warnings():
+                # Pillow warns of a picture that is too large, and refuses one twice as large.
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                with Image.open(BytesIO(content), formats=["PNG"]) as opened:
+                    mode, text = opened.mode, opened.info
+                    whole = np.asarray(opened)
+            if mode not in ("L", "RGB"):
+                raise ValueError(f"its mode is {mode}, not L or RGB")
             whole_HWC = whole if whole.ndim == 3 else whole[:, :, None]
             input_HWC, output_HWC, target_HWC = np.split(whole_HWC, 3, axis=1)
             name, before, after = str(text[_NAME]), float(text[_INPUT]), float(text[_OUTPUT])
-        except (OSError, UnidentifiedImageError, KeyError, ValueError) as error:
-            raise JobError(
-                f"{path}: is no picture of a test image before and after the network "
-                f"({type(error).__name__}: {error})"
-            ) from error
+        except UnidentifiedImageError as error:  # its text has an address in memory
+            raise JobError(f"{_OTHER} (it is no PNG file)") from error
+        except _DAMAGES as error:
+            raise JobError(f"{_OTHER} ({type(error).__name__}: {error})") from error
         return cls(name, before, after, input_HWC, output_HWC, target_HWC)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from wconv_jobs.errors import JobError
+from wconv_jobs.whole_file import replace_file
 
 Progress = Callable[[int, int], None]
 """Called with (done, of how many) while a data set is prepared."""
@@ -101,12 +102,7 @@ def write_file(path: Path, content: bytes) -> None:
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    replace_file(path, content)
 
 
 def _remove_leftovers(parent: Path, prefix: str) -> None:

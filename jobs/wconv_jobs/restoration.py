@@ -15,18 +15,18 @@ from wconv_jobs.task import Task
 
 
 def restored(
-    model: nn.Module, task: Task, images: int, on_image: Callable[[], None] = lambda: None
+    model: nn.Module, task: Task, images: int, on_batch: Callable[[], None] = lambda: None
 ) -> list[BeforeAfter]:
     """Return the first test images before and after the network.
 
-    None where the input is no estimate of the target, as in classification, and where the targets
-    are no grey or RGB images.
+    The list is empty where the input is no estimate of the target, as in classification, and where
+    the targets are no grey or RGB images.
 
     Args:
         model: is put into evaluation mode.
         task: the data.
-        images: how many.
-        on_image: called before each batch of images; what it raises ends the work.
+        images: how many at most.
+        on_batch: called before each batch of images; what it raises ends the work.
     """
     if not task.input_is_estimate:
         return []
@@ -36,12 +36,15 @@ def restored(
     model.eval()
     with torch.inference_mode():
         for inputs_BCHW, targets_BCHW in task.evaluation_batches("test", range(len(names))):
-            on_image()
+            on_batch()
             if targets_BCHW.ndim != 4 or targets_BCHW.shape[1] not in (1, 3):
                 return []
             outputs_BCHW = model(inputs_BCHW.to(dtype))
             for each in zip(inputs_BCHW, outputs_BCHW, targets_BCHW, strict=True):
-                found.append(_before_after(names[len(found)], *each))
+                # Data of one's own may give more than they were asked for, and name by number.
+                if len(found) == len(names):
+                    return found
+                found.append(_before_after(str(names[len(found)]), *each))
     return found
 
 

@@ -1,6 +1,8 @@
 """What the test of a trial leaves in its folder, beside the checkpoint."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 from wconv_jobs.restoration import restored
 from wconv_jobs.spec import CONFUSION_FILE, TEST_IMAGE_FILE
 from wconv_jobs.task import Task
+from wconv_jobs.whole_file import replace_file
 
 IMAGES = 2
 """Test images that are kept of every trial, before and after the network."""
@@ -17,25 +20,41 @@ large the images are."""
 
 
 def write_confusion(matrix_KK: Tensor, folder: Path) -> None:
-    """Write the confusion matrix of the test, see `CONFUSION_FILE`."""
+    """Write the confusion matrix of the test, see `CONFUSION_FILE`.
+
+    Where it cannot be written, a line of the log says so: the trial itself is complete.
+    """
     lines = [",".join(map(str, row)) for row in matrix_KK.tolist()]
-    _write(folder / CONFUSION_FILE, ("\n".join(lines) + "\n").encode())
+    with _dispensable("the confusion matrix", folder):
+        replace_file(folder / CONFUSION_FILE, ("\n".join(lines) + "\n").encode())
 
 
-def write_images(model: nn.Module, task: Task, folder: Path, on_image: Callable[[], None]) -> None:
+def write_images(model: nn.Module, task: Task, folder: Path, on_batch: Callable[[], None]) -> None:
     """Write the first test images before and after the network, see `TEST_IMAGE_FILE`.
+
+    Where they cannot be read or written, a line of the log says so: the trial itself is complete.
 
     Args:
         model: the trained network; is put into evaluation mode.
         task: the data; nothing is written of tasks that restore no images.
         folder: of the trial.
-        on_image: called before each batch of images; what it raises ends the work.
+        on_batch: called before each batch of images; what it raises ends the work.
     """
-    for number, each in enumerate(restored(model, task, IMAGES, on_image), start=1):
-        _write(folder / TEST_IMAGE_FILE.format(number), each.middle(IMAGE_PX).png())
+    with _dispensable("test images before and after the network", folder):
+        for number, each in enumerate(restored(model, task, IMAGES, on_batch), start=1):
+            replace_file(folder / TEST_IMAGE_FILE.format(number), each.middle(IMAGE_PX).png())
 
 
-def _write(path: Path, content: bytes) -> None:
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+@contextmanager
+def _dispensable(what: str, folder: Path) -> Iterator[None]:
+    """Let the trial go on without something, e.g. on a full disk."""
+    try:
+        yield
+    except OSError as error:
+        with suppress(OSError):  # the log may be on the same full disk
+            print(
+                f"{folder}: {what} could not be kept ({error}). The trial is complete without. "
+                "Make room, or let the folder be written to, for those that come.",
+                file=sys.stderr,
+                flush=True,
+            )

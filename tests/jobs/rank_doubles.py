@@ -20,6 +20,7 @@ from wconv_jobs.models import build_model
 from wconv_jobs.order import NodeOrder
 from wconv_jobs.spec import TrialSpec
 from wconv_jobs.task import Part, Task
+from wconv_jobs.trial_files import write_images
 
 
 def _number() -> int:
@@ -109,6 +110,18 @@ def notes_buffers(address: Path, order_json: bytes) -> None:
         return evaluate(model, task, part, world, *more, **options)
 
     training.evaluate = noting  # type: ignore[attr-defined]
+    rank.main(address, order_json)
+
+
+def notes_who_writes_pictures(address: Path, order_json: bytes) -> None:
+    """Leaves a file for each rank that writes test images."""
+    folder = NodeOrder.model_validate_json(order_json).trial.checkpoint_folder
+
+    def noting(*arguments: Any) -> None:
+        (folder / f"written-by-{_number()}").touch()
+        write_images(*arguments)
+
+    training.write_images = noting  # type: ignore[attr-defined,assignment]
     rank.main(address, order_json)
 
 

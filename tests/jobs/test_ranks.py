@@ -176,6 +176,18 @@ def test_buffers_are_the_same_on_all_ranks_when_they_validate(
     assert same_state(one, {name: saved(folder)["model"][name] for name in one})
 
 
+def test_of_two_ranks_the_first_alone_writes_the_test_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rank, "main", rank_doubles.notes_who_writes_pictures)
+    folder = tmp_path / "trial"
+
+    _finished(_run(denoising(folder, epochs=1), Recorder()))
+
+    assert [path.name for path in folder.glob("written-by-*")] == ["written-by-0"]
+    assert [path.name for path in folder.glob("*.png")] == ["test_image_1.png"]
+
+
 def test_a_demand_drops_the_evaluation_of_all_ranks_and_keeps_the_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

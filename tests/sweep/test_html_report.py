@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import math
+import os
 import re
 import subprocess
 import sys
@@ -32,12 +34,13 @@ from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.evidence.status import read_status
 from wconv_sweep.results import html_study
 from wconv_sweep.results.export import named_result
+from wconv_sweep.results.html_networks import Networks, networks_of
 from wconv_sweep.results.html_report import html_report
 from wconv_sweep.slots.slots import Claim
 from wconv_sweep.slots.stages import add_ablation
 from wconv_sweep.storage.storage import Storage, choose_url, create_storage
-from wconv_sweep.storage.tables import Stage
-from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.storage.tables import SEARCHING, Stage
+from wconv_sweep.study.config import PLAIN, StudyConfig
 
 pytestmark = pytest.mark.slow  # all need a page, whose pictures take a second or two
 
@@ -356,32 +359,185 @@ def test_plain_convolution_is_left_out_where_it_saw_another_noise(tmp_path: Path
         write_study(storage)
         result = rows_shown(storage)
         keep_images(storage, result.best, output=85)
-        keep_images(storage, result.plain, output=80, names=("sea",))
-        (other,) = read_status(storage, "shown").folder.path.glob("*/test_image_2.png")
-        other.write_bytes(
-            replace(BeforeAfter.read(other), input_HWC=np.full((40, 40, 3), 8, np.uint8)).png()
+        keep_images(storage, result.plain, output=80)
+        assert result.plain is not None
+        assert result.plain.trial is not None
+        folder = read_status(storage, "shown").folder.trial(result.plain.trial)
+        (folder / "test_image_1.png").unlink()
+        other = folder / "test_image_2.png"
+        saw = replace(
+            BeforeAfter.of_png(other.read_bytes()), input_HWC=np.full((40, 40, 3), 8, np.uint8)
         )
+        other.write_bytes(saw.png())
 
-        captions = re.findall(r"<figcaption>(\w+).*?</figcaption>", html_report(storage, None))
+        page = html_report(storage, None)
 
     # Of the face plain convolution has kept nothing, of the sea with another input.
+    captions = re.findall(r"<figcaption>(\w+).*?</figcaption>", page)
     assert captions[-6:] == 2 * ["noisy", "density", "truth"]
+    assert (
+        f"Trial {result.best.trial}, density {density_text(result.best.density)}. Of the first "
+        "test images the middle is shown; the PSNR is that of the whole image. Of plain "
+        f"convolution, trial {result.plain.trial}, no picture on the same noise was kept.</p>"
+    ) in page
+    assert "which began with" not in page
 
 
-def test_a_trial_that_kept_nothing_is_told_with_what_to_do(tmp_path: Path) -> None:
-    with closing(create_storage(choose_url(None, tmp_path, {}))) as storage:
-        write_study(storage)
-        number = rows_shown(storage).best.trial
-        page = html_report(storage, None)
-        keep_images(storage, rows_shown(storage).best, output=85, names=("face",))
-        (kept,) = read_status(storage, "shown").folder.path.glob("*/test_image_1.png")
-        kept.write_bytes(b"torn")
-        torn = html_report(storage, None)
+@pytest.fixture
+def kept(sqlite_storage: Storage) -> tuple[Storage, Path, Path]:
+    """A storage like `shown`, and the folders of the trials of the best density and of plain."""
+    write_study(sqlite_storage)
+    result = rows_shown(sqlite_storage)
+    keep_images(sqlite_storage, result.best, output=85)
+    keep_images(sqlite_storage, result.plain, output=80)
+    folder = read_status(sqlite_storage, "shown").folder
+    assert result.best.trial is not None
+    assert result.plain is not None
+    assert result.plain.trial is not None
+    return sqlite_storage, folder.trial(result.best.trial), folder.trial(result.plain.trial)
 
-    assert f"There is no shown/trial_{number:05d}/test_image_1.png in the folder of runs" in page
-    assert "`wconv-sweep export --study shown --weights FOLDER` works it out." in page
+
+def networks(storage: Storage) -> Networks:
+    found = networks_of(read_status(storage, "shown"))
+    assert found is not None
+    return found
+
+
+def captions_of(found: Networks) -> list[list[str]]:
+    return [[view.caption.split(",")[0][:7] for view in views] for _, views in found.images]
+
+
+ALL = ["noisy", "plain c", "density", "truth"]
+WITHOUT_PLAIN = ["noisy", "density", "truth"]
+
+
+def test_a_damaged_file_is_told_with_what_to_do_and_the_others_are_shown(
+    kept: tuple[Storage, Path, Path],
+) -> None:
+    storage, best, plain = kept
+    (plain / "test_image_1.png").write_bytes(b"torn")
+
+    of_plain = networks(storage)
+    (best / "test_image_2.png").write_bytes(b"torn")
+    of_both = networks(storage)
+    (best / "test_image_1.png").write_bytes(b"torn")
+    of_all = networks(storage)
+
+    damage = (
+        "shown/{}/test_image_{}.png is no picture of a test image before and after the network "
+        "(it is no PNG file). Delete it; `wconv-sweep export --study shown --weights FOLDER` "
+        "makes the pictures of a trial whose checkpoint is there."
+    )
+    assert captions_of(of_plain) == [WITHOUT_PLAIN, ALL]
+    assert of_plain.text.endswith(f"of the whole image. {damage.format(plain.name, 1)}")
+    assert captions_of(of_both) == [WITHOUT_PLAIN]
+    assert damage.format(best.name, 2) in of_both.text
+    assert of_all.images == []
+    assert of_all.text == f"{damage.format(best.name, 1)} {damage.format(best.name, 2)}"
+
+
+def test_images_of_the_same_name_are_all_shown_each_beside_its_own(
+    sqlite_storage: Storage,
+) -> None:
+    write_study(sqlite_storage)
+    result = rows_shown(sqlite_storage)
+    keep_images(sqlite_storage, result.best, output=85, names=("sea", "sea"))
+    keep_images(sqlite_storage, result.plain, output=80, names=("sea", "sea"))
+    assert result.plain is not None
+    assert result.plain.trial is not None
+    folder = read_status(sqlite_storage, "shown").folder.trial(result.plain.trial)
+    first = BeforeAfter.of_png((folder / "test_image_1.png").read_bytes())
+    (folder / "test_image_1.png").write_bytes(replace(first, output_psnr_db=27.0).png())
+
+    found = networks(sqlite_storage)
+
+    assert [name for name, _ in found.images] == ["sea", "sea"]
+    assert [views[1].caption for _, views in found.images] == [
+        "plain convolution, 27.00 dB",
+        "plain convolution, 28.00 dB",
+    ]
+
+
+def test_networks_of_different_seeds_are_told_apart(sqlite_storage: Storage) -> None:
+    write_study(sqlite_storage)
+    status = read_status(sqlite_storage, "shown")
+    # Before the confirmation, and with a seed of its own for plain convolution.
+    rows = [
+        replace(row, replicate=4) if row.label == PLAIN else row
+        for row in status.shown
+        if row.stage in SEARCHING
+    ]
+    searched = replace(status, shown=rows)
+    assert searched.result is not None
+    assert searched.result.plain is not None
+    keep_images(sqlite_storage, searched.result.best, output=85)
+    keep_images(sqlite_storage, searched.result.plain, output=80)
+
+    found = networks_of(searched)
+
+    assert found is not None
+    assert (
+        f"beside plain convolution, trial {searched.result.plain.trial}, which began with other "
+        "weights (replicate 4, not 0)."
+    ) in found.text
+
+
+def test_a_score_that_is_infinite_is_shown(kept: tuple[Storage, Path, Path]) -> None:
+    storage, best, _ = kept
+    path = best / "test_image_1.png"
+    path.write_bytes(replace(BeforeAfter.of_png(path.read_bytes()), output_psnr_db=math.inf).png())
+
+    (_, views), _ = networks(storage).images
+
+    assert views[2].caption.endswith(", inf dB")
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Be somebody who may read no folder of mode 0700 but his own."""
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+    else:
+        pytest.skip("needs root, who alone can be another user")
+
+
+def test_a_folder_that_may_not_be_read_is_told_with_what_to_do(
+    kept: tuple[Storage, Path, Path],
+) -> None:
+    storage, best, plain = kept
+    status = read_status(storage, "shown")
+    for folder in (best, plain):
+        folder.chmod(0o700)
+
+    with as_nobody():
+        found = networks_of(status)
+
+    assert found is not None
+    assert found.images == []
+    assert found.text == (
+        f"shown/{best.name} in the folder of runs cannot be read (Permission denied) and is not "
+        "shown. Where you may not read it, ask its owner for the right, or for this page."
+    )
+
+
+def test_a_trial_that_kept_nothing_is_told_with_what_to_do(sqlite_storage: Storage) -> None:
+    write_study(sqlite_storage)
+    number = rows_shown(sqlite_storage).best.trial
+
+    page = html_report(sqlite_storage, None)
+
+    assert (
+        f"<p>There is no shown/trial_{number:05d}/test_image_1.png in the folder of runs, so what "
+        "the network does to the test part cannot be shown. Trials of an earlier version or with "
+        "a full disk have kept none, or the data are no pairs of grey or RGB images of one size, "
+        "of which none are kept. In the first case, while the trial&#39;s checkpoint and the data "
+        "are there, `wconv-sweep export --study shown --weights FOLDER` works it out.</p>"
+    ) in page
     assert "data:image/png" not in page
-    assert "test_image_1.png: is no picture of a test image before and after the network" in torn
 
 
 @pytest.fixture
@@ -415,7 +571,29 @@ def test_a_classifier_has_its_confusion_matrix(classifier: Storage) -> None:
 def test_a_classifier_without_its_confusion_matrix_says_so(classifier: Storage) -> None:
     page = html_report(classifier, None)
 
-    assert "There is no tiny/trial_00000/test_confusion.csv in the folder of runs" in page
+    assert (
+        "<p>There is no tiny/trial_00000/test_confusion.csv in the folder of runs, so it cannot "
+        "be shown which classes the network takes for which. Trials of an earlier version or with "
+        "a full disk have kept none; one that is trained anew keeps it.</p>"
+    ) in page
+
+
+def test_a_confusion_matrix_that_may_not_be_read_is_told_with_what_to_do(
+    classifier: Storage,
+) -> None:
+    status = read_status(classifier, "tiny")
+    folder = status.folder.trial(0)
+    folder.mkdir(parents=True)
+    (folder / CONFUSION_FILE).write_text("1\n")
+    folder.chmod(0o700)
+
+    with as_nobody():
+        found = networks_of(status)
+
+    assert found is not None
+    assert found.text.startswith(
+        "tiny/trial_00000/test_confusion.csv in the folder of runs cannot be read (Permission "
+    )
 
 
 def test_a_storage_without_a_study_says_so(sqlite_storage: Storage) -> None:

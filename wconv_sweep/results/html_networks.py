@@ -3,6 +3,8 @@
 From what the test of each trial has left in its folder: neither torch nor the data are needed.
 """
 
+import fnmatch
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,36 +41,52 @@ class Networks:
     """What is there of the networks of a study, in words and pictures."""
 
     text: str
-    """Which networks these are, or what is missing and what to do."""
-    images: dict[str, list[View]]
-    """By the test image's name: before, after plain convolution, after the best, truth."""
+    """Which networks these are, what is missing or damaged, and what to do."""
+    images: list[tuple[str, list[View]]]
+    """Each test image with its name: before, after plain convolution, after the best, truth."""
     scores: list[tuple[str, str]]
     """Of all of the test part."""
 
 
-def networks_of(status: StudyStatus) -> Networks | None:
-    """Return what the networks of a study do; None where the other pictures say it.
+@dataclass(frozen=True)
+class _Kept:
+    """What the test of a trial has left of its test images."""
 
-    Those of the density that is named and of plain convolution, on the same seed.
+    images: dict[str, BeforeAfter]
+    """By the name of the file; those of a data set of one's own may repeat the image's."""
+    problems: list[str]
+    """What cannot be read, a sentence each."""
+
+
+def networks_of(status: StudyStatus) -> Networks | None:
+    """Return what the networks of a study do.
+
+    Those are the density that is named and plain convolution, of one seed where both have
+    completed one; the text says where they differ. None before a trial has completed, and of a
+    classifier whose confusion matrix is there: it is among the other pictures.
     """
     result = named_result(status)
     if result is None:
         return None
     data = status.config.data
     if catalog.data_kind(data.name, data.kind) == "classification":
-        there = (_folder(status, result.best) / CONFUSION_FILE).is_file()
-        return None if there else Networks(_missing(status, result.best, CONFUSION_FILE), {}, [])
-    try:
-        best = _kept(status, result.best)
-        plain = _kept(status, result.plain) if result.plain else []
-    except JobError as error:
-        return Networks(f"{error}.", {}, [])
-    if not best:
-        first = TEST_IMAGE_FILE.format(1)
-        return Networks(_missing(status, result.best, first), {}, [])
-    by_name = {} if result.plain is result.best else {each.name: each for each in plain}
-    images = {each.name: list(_views(each, by_name.get(each.name), result.best)) for each in best}
-    return Networks(_text(result), images, list(_scores(result)))
+        return _confusion(status, result.best)
+    best = _kept(status, result.best)
+    if not best.images:
+        return Networks(" ".join(best.problems) or _no_images(status, result.best), [], [])
+    plain = _Kept({}, []) if result.plain in (None, result.best) else _kept(status, result.plain)
+    beside = {
+        name: plain.images[name]
+        for name, shown in best.images.items()
+        # Only beside the same noise can one compare.
+        if name in plain.images and np.array_equal(plain.images[name].input_HWC, shown.input_HWC)
+    }
+    images = [
+        (shown.name, list(_views(shown, beside.get(name), result.best)))
+        for name, shown in best.images.items()
+    ]
+    sentences = [_text(result, plain_is_shown=bool(beside)), *best.problems, *plain.problems]
+    return Networks(" ".join(sentences), images, list(_scores(result)))
 
 
 def _folder(status: StudyStatus, row: TrialRow) -> Path:
@@ -76,35 +94,94 @@ def _folder(status: StudyStatus, row: TrialRow) -> Path:
     return status.folder.trial(row.trial)
 
 
-def _kept(status: StudyStatus, row: TrialRow) -> list[BeforeAfter]:
-    """Return the test images that the trial has kept.
+def _kept(status: StudyStatus, row: TrialRow) -> _Kept:
+    folder = _folder(status, row)
+    kept = _Kept({}, [])
+    try:
+        # Not folder.glob(), for which a folder that may not be read is an empty one.
+        names = sorted(fnmatch.filter(os.listdir(folder), TEST_IMAGE_FILE.format("*")))
+    except FileNotFoundError:
+        return kept
+    except OSError as error:
+        kept.problems.append(_unreadable(status, folder, error))
+        return kept
+    for name in names:
+        try:
+            kept.images[name] = BeforeAfter.of_png((folder / name).read_bytes())
+        except OSError as error:
+            kept.problems.append(_unreadable(status, folder / name, error))
+        except JobError as error:
+            kept.problems.append(
+                f"{_shown(status, folder / name)} {error}. Delete it; {_export(status)} makes the "
+                "pictures of a trial whose checkpoint is there."
+            )
+    return kept
 
-    Raises:
-        JobError: a file is another one.
-    """
-    paths = sorted(_folder(status, row).glob(TEST_IMAGE_FILE.format("*")))
-    return [BeforeAfter.read(path) for path in paths]
+
+def _confusion(status: StudyStatus, row: TrialRow) -> Networks | None:
+    path = _folder(status, row) / CONFUSION_FILE
+    try:
+        path.stat()
+    except FileNotFoundError:
+        text = (
+            f"There is no {_shown(status, path)} in the folder of runs, so it cannot be shown "
+            "which classes the network takes for which. Trials of an earlier version or with a "
+            "full disk have kept none; one that is trained anew keeps it."
+        )
+    except OSError as error:
+        text = _unreadable(status, path, error)
+    else:
+        return None
+    return Networks(text, [], [])
 
 
-def _missing(status: StudyStatus, row: TrialRow, name: str) -> str:
+def _no_images(status: StudyStatus, row: TrialRow) -> str:
+    path = _folder(status, row) / TEST_IMAGE_FILE.format(1)
     return (
-        f"There is no {status.study}/{_folder(status, row).name}/{name} in the folder of runs, so "
-        "what the network does to the test part cannot be shown. Trials of an earlier version "
-        "have kept none. While the trial's checkpoint and the data are there, `wconv-sweep export "
-        f"--study {status.study} --weights FOLDER` works it out."
+        f"There is no {_shown(status, path)} in the folder of runs, so what the network does to "
+        "the test part cannot be shown. Trials of an earlier version or with a full disk have "
+        "kept none, or the data are no pairs of grey or RGB images of one size, of which none are "
+        "kept. In the first case, while the trial's checkpoint and the data are there, "
+        f"{_export(status)} works it out."
     )
 
 
-def _text(result: StudyResult) -> str:
+def _unreadable(status: StudyStatus, path: Path, error: OSError) -> str:
+    return (
+        f"{_shown(status, path)} in the folder of runs cannot be read ({error.strerror}) and is "
+        "not shown. Where you may not read it, ask its owner for the right, or for this page."
+    )
+
+
+def _shown(status: StudyStatus, path: Path) -> str:
+    """Return a path in the folder of runs, which lies elsewhere for everybody."""
+    return f"{status.study}/{path.relative_to(status.folder.path)}"
+
+
+def _export(status: StudyStatus) -> str:
+    return f"`wconv-sweep export --study {status.study} --weights FOLDER`"
+
+
+def _text(result: StudyResult, *, plain_is_shown: bool) -> str:
     best, plain = result.best, result.plain
     what = f"Trial {best.trial}, density {density_text(best.density)}"
+    without = ""
     if plain is not None and plain is not best:
-        same = plain.replicate == best.replicate
-        what += f", beside plain convolution, trial {plain.trial}"
-        what += ", which began with the same weights" if same else ""
+        if plain_is_shown:
+            what += f", beside plain convolution, trial {plain.trial}, which began with "
+            what += (
+                "the same weights"
+                if plain.replicate == best.replicate
+                else f"other weights (replicate {plain.replicate}, not {best.replicate})"
+            )
+        else:
+            without = (
+                f" Of plain convolution, trial {plain.trial}, no picture on the same noise was "
+                "kept."
+            )
     return (
         f"{what}. Of the first test images the middle is shown; the PSNR is that of the whole "
-        "image."
+        f"image.{without}"
     )
 
 
@@ -121,8 +198,7 @@ def _scores(result: StudyResult) -> Iterator[tuple[str, str]]:
 
 def _views(shown: BeforeAfter, plain: BeforeAfter | None, best: TrialRow) -> Iterator[View]:
     yield _view(shown.name, "noisy", shown.input_HWC, shown.input_psnr_db)
-    # Only beside the same noise can one compare.
-    if plain is not None and np.array_equal(plain.input_HWC, shown.input_HWC):
+    if plain is not None:
         yield _view(shown.name, "plain convolution", plain.output_HWC, plain.output_psnr_db)
     density = f"density {density_text(best.density)}"
     yield _view(shown.name, density, shown.output_HWC, shown.output_psnr_db)
