@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 {imports}
 
 with safe_open("model.safetensors", "pt") as file:
-    model = json.loads(file.metadata()["model"])
-network = {build}
+    definition = json.loads(file.metadata()["model"])
+network = {network}
 network.load_state_dict(load_file("model.safetensors"))
 network.eval()
 ```
@@ -90,8 +90,8 @@ def model_card(
 
 def _how_to_load(name: str) -> Iterator[str]:
     if not is_own(name):
-        imports = "from wconv_jobs.models import build_model"
-        build = 'build_model(model["name"], **model["options"])'
+        imports = "from wconv_jobs.models import build_model as build"
+        network = 'build(definition["name"], **definition["options"])'
     else:
         module, _, function = name.partition(":")
         yield (
@@ -99,8 +99,10 @@ def _how_to_load(name: str) -> Iterator[str]:
             "of it, or with its folder in `PYTHONPATH`."
         )
         yield ""
-        imports, build = f"from {module} import {function}", f'{function}(**model["options"])'
-    yield _LOAD.format(imports=imports, build=build)
+        # Under a name of ours: theirs may be one that the lines below need, such as `json`.
+        imports = f"from {module} import {function} as build"
+        network = 'build(**definition["options"])'
+    yield _LOAD.format(imports=imports, network=network)
 
 
 def _number(value: float | None) -> str:
