@@ -11,10 +11,12 @@ from safetensors.torch import save_file
 
 from tests.sweep.searching import launched, study_of
 from wconv_jobs.spec import ModelSpec
+from wconv_sweep.evidence.results import StudyResult
 from wconv_sweep.evidence.status import StudyStatus, read_status
 from wconv_sweep.results.export import named_result
 from wconv_sweep.results.model_card import model_card
 from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import Stage
 
 
 @pytest.fixture
@@ -54,3 +56,25 @@ def test_a_network_of_the_users_own_is_loaded_whatever_its_function_is_called(
     exec(block, found)
 
     assert torch.equal(found["network"].weight, trained.weight)
+
+
+def of_confirmation(status: StudyStatus, replicate: int, plain: int | None) -> str:
+    """Return the card of a run of a confirmation beside a plain run, each of a replicate."""
+    assert status.result is not None
+    best = replace(status.result.best, stage=Stage.CONFIRM, replicate=replicate)
+    beside = None if plain is None else replace(best, replicate=plain)
+    return model_card(status, StudyResult(best, beside), {"test_psnr_db": 30.0}, [])
+
+
+def test_the_card_says_same_seed_only_of_runs_of_the_same_seed(status: StudyStatus) -> None:
+    paired = of_confirmation(status, 3, 3)
+    unpaired = of_confirmation(status, 2, 1)
+    alone = of_confirmation(status, 2, None)
+
+    assert "| plain convolution, same seed |" in paired
+    assert "names and plain convolution have both completed." in paired
+    assert "| plain convolution, replicate 1 |" in unpaired
+    assert "| plain convolution, not completed |" in alone
+    for card in (unpaired, alone):
+        assert "same seed" not in card
+        assert "the first fresh seed that the density which the confirmation names has" in card

@@ -12,6 +12,8 @@ from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.evidence.status import StudyStatus, read_status, study_names
 from wconv_sweep.results.export_tables import comma_separated, markdown, tex
 from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.tables import SEARCHING, SlotState
+from wconv_sweep.study.config import PLAIN
 
 Format = Literal["yaml", "json", "csv", "md", "tex"]
 
@@ -56,17 +58,39 @@ def named_density(status: StudyStatus, result: StudyResult) -> tuple[float, ...]
 def named_result(status: StudyStatus) -> StudyResult | None:
     """Return the runs that stand for that density and for plain convolution; None without one.
 
-    Of a confirmation, those of the first fresh seed that both have completed; before that, those
-    of the search.
+    Of a confirmation, those of the first fresh seed that both have completed; where they share
+    none, the first that each has, and no plain run where none has completed. Before that, those of
+    `searched_result`.
     """
     confirmation = status.confirmation
     named = confirmation.named if confirmation else None
-    if confirmation is None or named is None or not confirmation.plain.runs:
-        return status.result
-    arms = (named.runs, confirmation.plain.runs)
-    paired = named.runs.keys() & confirmation.plain.runs.keys()
-    best, plain = (runs[min(paired or runs)] for runs in arms)
-    return StudyResult(best, plain)
+    if confirmation is None or named is None:
+        return searched_result(status)
+    plain_runs = confirmation.plain.runs
+    paired = named.runs.keys() & plain_runs.keys()
+    plain = plain_runs[min(paired or plain_runs)] if plain_runs else None
+    return StudyResult(named.runs[min(paired or named.runs)], plain)
+
+
+def searched_result(status: StudyStatus) -> StudyResult | None:
+    """Return the best run of the search and the plain one of its seed; None without a best run.
+
+    Where that one has not completed, the plain run is one of another seed.
+    """
+    found = status.result
+    if found is None:
+        return None
+    # Itself first: readers ask by `is` whether the best is plain.
+    twins = (
+        row
+        for row in (found.best, found.plain, *status.trials)
+        if row is not None
+        and row.label == PLAIN
+        and row.stage in SEARCHING
+        and row.state is SlotState.COMPLETE
+        and row.replicate == found.best.replicate
+    )
+    return StudyResult(found.best, next(twins, found.plain))
 
 
 def claim_of(status: StudyStatus) -> str:

@@ -51,7 +51,7 @@ def model_card(
         "",
         "## Scores on the test part",
         "",
-        "| metric | this file | recorded when it was trained | plain convolution, same seed |",
+        f"| metric | this file | recorded when it was trained | {_plain_heading(result)} |",
         "|---|---|---|---|",
     ]
     for name, value in reproduced.items():
@@ -60,15 +60,10 @@ def model_card(
             f"| {name} | {value:.6g} | {_number(best.metrics.get(name))} | {_number(other)} |"
         )
     recipe = config.recipe
-    chosen = (
-        "the first fresh seed of the density that the confirmation names"
-        if best.stage == Stage.CONFIRM
-        else f"chosen by `{config.objective.metric}` of the validation part"
-    )
     lines += [
         "",
         f"One training run (trial {best.trial}, seed {config.seed}, replicate {best.replicate}), "
-        f"{chosen}. One run says little: what may be claimed of the density is "
+        f"{_choice(status, result)}. One run says little: what may be claimed of the density is "
         f"`{claim_of(status)}`.",
         "",
         "## How it was trained",
@@ -86,6 +81,27 @@ def model_card(
     if pictures:
         lines += ["## Before, after, truth", "", *(f"![{name}]({name})" for name in pictures), ""]
     return "\n".join(lines)
+
+
+def _plain_heading(result: StudyResult) -> str:
+    plain = result.plain
+    if plain is None:
+        return "plain convolution, not completed"
+    same = plain.replicate == result.best.replicate
+    return f"plain convolution, {'same seed' if same else f'replicate {plain.replicate}'}"
+
+
+def _choice(status: StudyStatus, result: StudyResult) -> str:
+    """Return why it is this run."""
+    best, plain = result.best, result.plain
+    if best.stage != Stage.CONFIRM:
+        return f"chosen by `{status.config.objective.metric}` of the validation part"
+    if plain is not None and plain.replicate == best.replicate:
+        return (
+            "the first fresh seed that the density which the confirmation names and plain "
+            "convolution have both completed"
+        )
+    return "the first fresh seed that the density which the confirmation names has completed"
 
 
 def _how_to_load(name: str) -> Iterator[str]:
