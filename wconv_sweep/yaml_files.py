@@ -106,7 +106,7 @@ def read_document(path: Path, name: str) -> Document:
         loader = _Loader(text)
         node = loader.get_single_node()
         lines: dict[Location, int] = {}
-        if isinstance(node, yaml.MappingNode):
+        if node is not None:
             _collect_lines(node, (), lines, name)
         content = loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
@@ -168,16 +168,18 @@ def parse_value(text: str) -> Any:
     """Return the value that a text has in a YAML file.
 
     Raises:
-        ValueError: it is not valid YAML.
+        ValueError: it is not valid YAML, repeats a key, or holds more than `MAX_KEYS`.
     """
     loader = _Loader(text)
     try:
-        value = loader.get_single_data()
-        for number, _ in enumerate(_locations(value)):  # an anchor inside its own value has no end
-            if number > MAX_KEYS:
-                raise ValueError(_TOO_MANY)
-        return value
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        # Before anything is made of it: merged anchors alone can take hours, and an anchor inside
+        # its own value has no end.
+        _collect_lines(node, (), {}, "value")
+        return loader.construct_document(node)
+    except (yaml.YAMLError, ConfigurationError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"is not valid YAML: {' '.join(str(error).split())}") from error
     finally:
         loader.dispose()

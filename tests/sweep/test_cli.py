@@ -66,7 +66,7 @@ from wconv_sweep.storage.storage import Storage
         (["status", "--runs", "a" * 300], "sweep.db: cannot be opened: File name too long"),
         (
             ["launch", "--cluster", "local", "--study", "quickstart", "--runs", "a" * 300],
-            "quickstart: cannot be used (File name too long). Choose another folder with --runs.",
+            "cannot be opened: File name too long. Name another with --storage or --runs.",
         ),
         (["status"], "there is no storage yet. Run `wconv-sweep launch` first"),
         (["export"], "there is no storage yet. Run `wconv-sweep launch` first"),

@@ -14,13 +14,17 @@ from tests.sweep.searching import launched, study_of
 from tests.sweep.tiny import run
 from wconv_jobs.channel import Broken
 from wconv_kernels import load_density
+from wconv_sweep.evidence.status import StudyStatus, read_status
 from wconv_sweep.results.export import (
+    CLAIM,
     export,
     named_density,
     named_result,
     render,
     with_result,
 )
+from wconv_sweep.results.report import compare
+from wconv_sweep.results.report_notes import notes
 from wconv_sweep.slots.slots import Claim
 from wconv_sweep.slots.stages import add_ablation
 from wconv_sweep.storage.storage import Storage, choose_url, create_storage
@@ -113,6 +117,79 @@ def test_before_a_confirmation_the_network_is_that_of_the_best_run(
     assert status.result is not None
 
     assert named_result(status) == status.result
+
+
+def after(storage: Storage, completed: set[tuple[str, int]]) -> StudyStatus:
+    """Return a study at the moment that these arms of its confirmation have completed."""
+    config = study_of({"name": "qmc"}, trials=18, epochs=1, confirm={"candidates": 1, "seeds": 5})
+    searcher = launched(storage, config)
+    for claim in searcher.claims():
+        arm = "plain" if claim.label == "plain" else "density"
+        if claim.stage is Stage.CONFIRM and (arm, claim.replicate) not in completed:
+            continue
+        value = _score(claim, searcher.density_of(claim))
+        searcher.slots.report(claim, 1, value, {"psnr_db": value})
+        searcher.slots.complete(claim, {"test_psnr_db": value}, {})
+    return read_status(storage, "tiny")
+
+
+@pytest.mark.parametrize(
+    ("completed", "best", "plain"),
+    [
+        ({("density", 2)}, 2, None),
+        ({("density", 2), ("density", 3), ("plain", 1), ("plain", 3)}, 3, 3),
+        ({("density", 2), ("plain", 1)}, 2, 1),
+    ],
+    ids=["density alone", "first pair is a later seed", "no pair"],
+)
+def test_also_before_its_first_pair_the_network_has_the_density_that_is_named(
+    sqlite_storage: Storage, completed: set[tuple[str, int]], best: int, plain: int | None
+) -> None:
+    status = after(sqlite_storage, completed)
+    assert status.result is not None
+
+    run_of = named_result(status)
+
+    assert run_of is not None
+    assert run_of.best.density == named_density(status, status.result)
+    assert (run_of.best.stage, run_of.best.replicate) == ("confirm", best)
+    assert (run_of.plain and run_of.plain.replicate) == plain
+
+
+@pytest.mark.parametrize(("optimum", "plain_is_best"), [(0.5, False), (1.0, True)])
+def test_beside_the_best_run_of_a_search_stands_plain_convolution_of_its_seed(
+    sqlite_storage: Storage, optimum: float, plain_is_best: bool
+) -> None:
+    config = study_of({"name": "random"}, trials=8, epochs=1, replicates=2)
+    searcher = launched(sqlite_storage, config)
+    for claim in searcher.claims():
+        density = searcher.density_of(claim)
+        value = claim.replicate - sum((each - optimum) ** 2 for each in density)
+        searcher.slots.report(claim, 1, value, {"psnr_db": value})
+        searcher.slots.complete(claim, {"test_psnr_db": value}, {})
+
+    run_of = named_result(read_status(sqlite_storage, "tiny"))
+
+    assert run_of is not None
+    assert run_of.plain is not None
+    assert run_of.best.replicate == 1
+    assert (run_of.plain.label, run_of.plain.replicate) == ("plain", 1)
+    assert (run_of.best is run_of.plain) == plain_is_best
+
+
+def test_a_report_compares_with_the_search_until_both_networks_have_a_fresh_seed(
+    sqlite_storage: Storage,
+) -> None:
+    status = after(sqlite_storage, {("density", 2)})
+
+    assert status.result is not None
+    (compared,) = compare([status])
+    first, *_ = notes([compared])
+
+    assert compared.confirmation is None
+    assert (compared.result.best.stage, compared.result.best) == ("search", status.result.best)
+    assert compared.value("standard", "test_psnr_db") is not None
+    assert CLAIM in first
 
 
 def test_yaml_and_json_say_the_same_and_hold_the_density_for_networks(

@@ -6,10 +6,18 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from safetensors import safe_open
 
+from tests.sweep.searching import launched, study_of
 from tests.sweep.tiny import StudyFile, Sweep
+from wconv_jobs.checkpoint import FORMAT
+from wconv_jobs.spec import CHECKPOINT_FILE
+from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.evidence.status import read_status
+from wconv_sweep.results.export_weights import weight_files
+from wconv_sweep.storage.storage import Storage
 
 
 @pytest.mark.slow
@@ -59,9 +67,53 @@ def test_a_network_that_does_not_reproduce_its_score_is_not_written(
     assert not (sweep.folder / "networks").exists()
 
 
-def _change_weights(path: Path) -> None:
-    import torch
+@pytest.mark.parametrize(
+    ("content", "problem", "remedy"),
+    [
+        (None, "there is no such file", "bring the file back"),
+        (b"PK", "cannot be read", "bring the file back"),
+        (
+            {"format": 1, "trial": "it"},
+            "was written by another version of the program",
+            "export with the version that trained it (the study began with {})",
+        ),
+        (
+            {"format": FORMAT, "trial": "another"},
+            "belongs to a trial with another model",
+            "bring this trial's own file back",
+        ),
+    ],
+    ids=["missing", "torn", "another version", "another trial"],
+)
+def test_each_checkpoint_that_cannot_be_exported_has_its_remedy(
+    sqlite_storage: Storage,
+    tmp_path: Path,
+    content: bytes | dict[str, object] | None,
+    problem: str,
+    remedy: str,
+) -> None:
+    searcher = launched(sqlite_storage, study_of({"name": "random"}, trials=3))
+    searcher.train(searcher.claim())
+    status = read_status(sqlite_storage, "tiny")
+    path = status.folder.trial(0) / CHECKPOINT_FILE
+    path.parent.mkdir(parents=True)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
 
+    with pytest.raises(ConfigurationError) as caught:
+        weight_files(sqlite_storage, status, tmp_path)
+
+    assert f"{path}: " in str(caught.value)
+    assert problem in str(caught.value)
+    assert str(caught.value).endswith(
+        f". A completed trial is not trained again: {remedy.format(status.version)}, or leave "
+        "--weights out."
+    )
+
+
+def _change_weights(path: Path) -> None:
     content = torch.load(path, weights_only=True)
     for value in content["model"].values():
         value.zero_()

@@ -177,6 +177,25 @@ def test_the_legend_of_the_learning_curves_lies_where_they_do_not_end(sign: int)
     assert not any(box.contains(x, y) for x, y in points)
 
 
+@pytest.mark.parametrize("curves", [{}, {"0": {}, "1": {}}, {"0": {1: 20.0}, "1": {}}], ids=str)
+def test_trials_without_an_epoch_have_no_curve_and_need_none(
+    curves: dict[str, dict[int, float]],
+) -> None:
+    figure = plots.learning_figure(curves, "psnr_db", {"1": "best single run"}, "mine")
+    plots.render(figure, "svg")
+
+    (axes,) = figure.axes
+    (faint,) = axes.collections
+    assert isinstance(faint, LineCollection)
+    assert len(faint.get_segments()) == sum(map(bool, curves.values()))
+    assert list(axes.lines[0].get_ydata()) == []  # type: ignore[arg-type]
+
+
+def test_a_third_curve_that_is_to_stand_out_is_not_dropped_in_silence() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        plots.learning_figure({}, "psnr_db", {"0": "a", "1": "b", "2": "c"}, "mine")
+
+
 def test_every_axis_of_scores_names_the_metric_and_its_unit() -> None:
     curves = {"0": {1: 20.0}, "1": {1: 21.0}, "2": {1: 22.0}}
     learning = plots.learning_figure(curves, "psnr_db", {"1": "best", "0": "plain"}, "mine")

@@ -23,6 +23,59 @@ def test_mean_and_spread_are_those_of_a_textbook() -> None:
     assert summarise([2.0]).sd is None
 
 
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning")
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1e200, 1.0],
+        [1e308, 1e308, 1e308],
+        [math.inf, -math.inf],
+        [math.inf, 1.0],
+        [math.nan, 1.0],
+        [-1e308, -1e308],
+    ],
+    ids=str,
+)
+def test_scores_of_a_network_that_exploded_are_summarised_and_claim_nothing(
+    values: list[float],
+) -> None:
+    summary = summarise(values)
+    difference = paired_difference(by_seed(*values), by_seed(*[0.0] * len(values)))
+
+    assert summary.mean == pytest.approx(np.mean(values), nan_ok=True)
+    assert summary.sd is not None
+    assert not summary.sd < 1e199
+    assert difference is not None
+    assert difference.verdict("maximize") == difference.verdict("minimize")
+    assert difference.verdict("maximize") == "no difference shown"
+
+
+def test_the_spread_of_huge_scores_is_a_number_where_that_of_their_squares_is_none() -> None:
+    assert summarise([1e200, 1.0]).sd == pytest.approx(1e200 / math.sqrt(2))
+
+
+# Powers of two: they change no digit, and the interval of so few depends on the last one.
+@pytest.mark.parametrize("factor", [2.0**-660, 2.0**660, 2.0**1018])
+def test_scores_are_resampled_alike_whatever_their_size(factor: float) -> None:
+    usual = paired_difference(by_seed(1, 2, 3, 4, 9), by_seed(0, 0, 0, 0, 0))
+    scaled = paired_difference(
+        by_seed(*(factor * each for each in (1, 2, 3, 4, 9))), by_seed(0, 0, 0, 0, 0)
+    )
+
+    assert usual is not None
+    assert scaled is not None
+    bounds, of_scaled = usual.bootstrap(), scaled.bootstrap()
+    assert bounds is not None
+    assert of_scaled == (factor * bounds[0], factor * bounds[1])
+
+
+def test_differences_that_are_not_finite_are_not_resampled() -> None:
+    difference = paired_difference(by_seed(math.inf, 1.0, 2.0), by_seed(0, 0, 0))
+
+    assert difference is not None
+    assert difference.bootstrap() is None
+
+
 def test_the_interval_is_students() -> None:
     """Differences 1, 2, 3, 4, 5: 3 +- 2.776 * sqrt(2.5) / sqrt(5), where 2.776 is t(0.975; 4)."""
     difference = paired_difference(by_seed(11, 22, 33, 44, 55), by_seed(10, 20, 30, 40, 50))

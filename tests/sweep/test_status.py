@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 
 import optuna
@@ -113,6 +114,18 @@ def test_less_is_better_where_the_metric_says_so() -> None:
     assert smallest is not None
     assert largest is not None
     assert (smallest.best.position, largest.best.position) == (1, 0)
+
+
+@pytest.mark.parametrize(("completed", "compared"), [([0, 1], 1), ([0], 0), ([], None)])
+def test_the_best_is_compared_with_plain_convolution_of_its_seed_where_there_is_one(
+    completed: list[int], compared: int | None
+) -> None:
+    plains = [replace(row(0.1, seed, "plain"), replicate=seed) for seed in completed]
+
+    result = best_of([*plains, replace(row(0.5, 7), replicate=1)], "maximize")
+
+    assert result is not None
+    assert (result.plain and result.plain.replicate) == compared
 
 
 def test_of_equal_values_the_earlier_trial_is_the_best() -> None:

@@ -4,6 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 
 from wconv_jobs.spec import ModelSpec, RecipeSpec
 from wconv_sweep.errors import ConfigurationError
@@ -123,6 +124,49 @@ def test_anchors_that_hold_billions_are_refused_and_not_counted(tmp_path: Path, 
         problem = str(caught.value)
 
     assert "holds more than 100,000 keys and elements, those behind anchors included" in problem
+
+
+# Each merges the one before ten times: keys that are ten times as many, which then are one.
+_MERGED = [f"&{name} {{<<: [{', '.join([f'*{one}'] * 10)}]}}" for one, name in pairwise("abcdefg")]
+MERGED_OFTEN = "\n".join(f"  - {each}" for each in ["&a {x: 1}", *_MERGED])
+
+
+@pytest.mark.parametrize("how", ["list", "file", "value"])
+def test_anchors_that_merge_each_other_are_refused_before_they_are_merged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    merged: list[yaml.MappingNode] = []
+    monkeypatch.setattr(yaml.SafeLoader, "flatten_mapping", lambda _, node: merged.append(node))
+    if how == "value":
+        with pytest.raises(ValueError, match="holds more than 100,000 keys") as caught:
+            parse_value(f"\n{MERGED_OFTEN}")
+        problem = str(caught.value)
+    else:
+        (problem,) = problems_of(
+            tmp_path, f"{'epochs:' if how == 'file' else ''}\n{MERGED_OFTEN}\n"
+        )
+
+    assert "holds more than 100,000 keys" in problem
+    assert merged == []
+
+
+def test_a_value_that_repeats_a_key_is_refused() -> None:
+    with pytest.raises(ValueError, match="a: is given twice") as caught:
+        parse_value("{a: 1, a: 2}")
+
+    assert str(caught.value) == (
+        "is not valid YAML: value:1: a: is given twice, first in line 1. Remove one."
+    )
+
+
+@pytest.mark.parametrize("text", ["&a [*a]", "&a {b: *a}", "&a {<<: *a}"])
+def test_a_value_that_holds_itself_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not valid YAML: "):
+        parse_value(text)
+
+
+def test_no_value_is_null() -> None:
+    assert parse_value("") is None
 
 
 @pytest.mark.parametrize("value", ["2026-01-01", "{a: 1}", "[[1]]", "!!set {a}"])

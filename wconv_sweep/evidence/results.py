@@ -59,7 +59,8 @@ def best_of(trials: Sequence[TrialRow], direction: str) -> StudyResult | None:
     """Return the result of the completed trials of the search; None when there are none.
 
     The best is the best observed validation value. It is one run of one seed, so it promises more
-    than its density holds: the more trials, the more of them are lucky.
+    than its density holds: the more trials, the more of them are lucky. The plain run is the one
+    of its seed, or the first where that one has not completed.
     """
     completed = [
         row
@@ -70,8 +71,9 @@ def best_of(trials: Sequence[TrialRow], direction: str) -> StudyResult | None:
         return None
     sign = 1 if direction == "maximize" else -1
     best = max(completed, key=lambda row: (sign * (row.value or 0.0), -row.position))
-    plain = next((row for row in completed if row.label == PLAIN), None)
-    return StudyResult(best, plain)
+    plains = [row for row in completed if row.label == PLAIN]
+    plain = next((row for row in plains if row.replicate == best.replicate), None)
+    return StudyResult(best, plain or next(iter(plains), None))
 
 
 def trial_row_of(slot: Row[Any], gpu_hours: float = 0.0) -> TrialRow:

@@ -47,20 +47,24 @@ class Difference:
     def bootstrap(self, seed: int = 0) -> Interval | None:
         """Return the interval by resampling the seeds, bias-corrected and accelerated.
 
-        It assumes no distribution, but is too narrow for few seeds. None for fewer than three or
-        differences that are all equal.
+        It assumes no distribution, but is too narrow for few seeds. None for fewer than three,
+        for differences that are all equal, and where one is not finite.
 
         Args:
             seed: of the resampling.
         """
         if len(self.by_seed) < 3 or len(set(self.by_seed)) == 1:
             return None
+        if not all(map(math.isfinite, self.by_seed)):
+            return None
         # Imported here: it takes half a second.
         import numpy as np
         from scipy.stats import bootstrap
 
+        # Near 1, which changes no digit: their cubes, of which it makes use, may be no numbers.
+        _, exponent = math.frexp(max(map(abs, self.by_seed)))
         found = bootstrap(
-            (np.array(self.by_seed),),
+            (np.ldexp(self.by_seed, -exponent),),
             np.mean,
             n_resamples=RESAMPLES,
             confidence_level=self.level,
@@ -68,7 +72,7 @@ class Difference:
             rng=np.random.default_rng(seed),
         )
         low, high = found.confidence_interval
-        return float(low), float(high)
+        return math.ldexp(low, exponent), math.ldexp(high, exponent)
 
     def verdict(self, direction: str) -> Literal["better", "worse", "no difference shown"]:
         """Return what the interval allows to say.
@@ -76,19 +80,24 @@ class Difference:
         Args:
             direction: of the metric, maximize or minimize.
         """
-        if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
+        # Where an end is not a number, it is on neither side of zero.
+        if self.interval is None or not (self.interval[0] > 0 or self.interval[1] < 0):
             return "no difference shown"
         return "better" if (self.mean > 0) == (direction == "maximize") else "worse"
 
 
 def summarise(values: Sequence[float]) -> Summary:
-    """Return mean and spread of at least one value."""
+    """Return mean and spread of at least one value; inf or nan where they have left the numbers.
+
+    A score may be finite and yet that of a network that has exploded.
+    """
     number = len(values)
-    mean = math.fsum(values) / number
+    mean = _sum(values) / number
     if number == 1:
         return Summary(mean, None, number)
-    squares = math.fsum((value - mean) ** 2 for value in values)
-    return Summary(mean, math.sqrt(squares / (number - 1)), number)
+    # Unlike a sum of squares, this is finite wherever the spread is.
+    distance = math.hypot(*(value - mean for value in values))
+    return Summary(mean, distance / math.sqrt(number - 1), number)
 
 
 def paired_difference(
@@ -126,6 +135,13 @@ def paired_difference(
         interval=_student(of_all, level),
         by_seed=tuple(by_seed),
     )
+
+
+def _sum(values: Sequence[float]) -> float:
+    try:
+        return math.fsum(values)
+    except (OverflowError, ValueError):  # what adds up to too much, and inf beside -inf
+        return sum(values)
 
 
 def _student(of_all: Summary, level: float) -> Interval | None:

@@ -57,17 +57,18 @@ def named_density(status: StudyStatus, result: StudyResult) -> tuple[float, ...]
 def named_result(status: StudyStatus) -> StudyResult | None:
     """Return the runs that stand for that density and for plain convolution; None without one.
 
-    Of a confirmation, those of the first fresh seed that both have completed; before that, those
-    of the search.
+    Of a confirmation, those of the first fresh seed that both have completed; where they share
+    none, the first that each has, and no plain run where none has completed. Before that, those of
+    the search.
     """
     confirmation = status.confirmation
     named = confirmation.named if confirmation else None
-    if confirmation is None or named is None or not confirmation.plain.runs:
+    if confirmation is None or named is None:
         return status.result
-    arms = (named.runs, confirmation.plain.runs)
-    paired = named.runs.keys() & confirmation.plain.runs.keys()
-    best, plain = (runs[min(paired or runs)] for runs in arms)
-    return StudyResult(best, plain)
+    plain_runs = confirmation.plain.runs
+    paired = named.runs.keys() & plain_runs.keys()
+    plain = plain_runs[min(paired or plain_runs)] if plain_runs else None
+    return StudyResult(named.runs[min(paired or named.runs)], plain)
 
 
 def claim_of(status: StudyStatus) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from sqlalchemy import select
 
 from wconv_jobs.spec import CONFUSION_FILE
@@ -67,11 +68,22 @@ def _figures(
     named = named_result(status)
     assert named is not None
     assert named.best.trial is not None
-    confusion = status.folder.trial(named.best.trial) / CONFUSION_FILE
-    if confusion.is_file():
-        counts = np.loadtxt(confusion, delimiter=",", dtype=np.int64, ndmin=2)
+    counts_KK = _confusion(status.folder.trial(named.best.trial) / CONFUSION_FILE)
+    if counts_KK is not None:
         title = f"{study}, trial {named.best.trial}, test part"
-        yield "confusion", plots.confusion_figure(counts, title)
+        yield "confusion", plots.confusion_figure(counts_KK, title)
+
+
+def _confusion(path: Path) -> NDArray[np.int64] | None:
+    """Return a confusion matrix; None where there is none, or one cannot be made of the file."""
+    # Not np.loadtxt: it warns of an empty file, and takes half a matrix.
+    try:
+        lines = path.read_text("utf-8").splitlines()
+        counts_KK = np.array([line.split(",") for line in lines], dtype=np.int64)
+    except (OSError, ValueError, OverflowError):
+        return None
+    square = counts_KK.ndim == 2 and counts_KK.shape[0] == counts_KK.shape[1] > 0
+    return counts_KK if square else None
 
 
 def _completed(status: StudyStatus) -> list[TrialRow]:

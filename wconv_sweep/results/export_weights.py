@@ -53,8 +53,8 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
         }
     except CheckpointError as error:
         raise ConfigurationError(
-            f"study {status.study}: {error}. A completed trial is not trained again: bring the "
-            "file back, or leave --weights out."
+            f"study {status.study}: {error}. A completed trial is not trained again: "
+            f"{_remedy(str(error), status.version)}, or leave --weights out."
         ) from error
     except JobError as error:
         raise ConfigurationError(f"study {status.study}: {error}") from error
@@ -63,6 +63,15 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
     files = {target / name: picture for name, picture in pictures.items()}
     card = model_card(status, result, reproduced, sorted(pictures))
     return {target / WEIGHTS: content, target / CARD: card.encode(), **files}
+
+
+def _remedy(problem: str, version: str) -> str:
+    """Return what helps against a checkpoint that cannot be used."""
+    if "by another version of the program" in problem:
+        return f"export with the version that trained it (the study began with {version})"
+    if "belongs to a trial with another" in problem:
+        return "bring this trial's own file back"
+    return "bring the file back"
 
 
 def _spec(storage: Storage, status: StudyStatus, row: TrialRow) -> TrialSpec:

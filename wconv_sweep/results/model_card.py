@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 {imports}
 
 with safe_open("model.safetensors", "pt") as file:
-    model = json.loads(file.metadata()["model"])
-network = {build}
+    definition = json.loads(file.metadata()["model"])
+network = {network}
 network.load_state_dict(load_file("model.safetensors"))
 network.eval()
 ```
@@ -51,7 +51,7 @@ def model_card(
         "",
         "## Scores on the test part",
         "",
-        "| metric | this file | recorded when it was trained | plain convolution, same seed |",
+        f"| metric | this file | recorded when it was trained | {_plain_heading(result)} |",
         "|---|---|---|---|",
     ]
     for name, value in reproduced.items():
@@ -60,15 +60,10 @@ def model_card(
             f"| {name} | {value:.6g} | {_number(best.metrics.get(name))} | {_number(other)} |"
         )
     recipe = config.recipe
-    chosen = (
-        "the first fresh seed of the density that the confirmation names"
-        if best.stage == Stage.CONFIRM
-        else f"chosen by `{config.objective.metric}` of the validation part"
-    )
     lines += [
         "",
         f"One training run (trial {best.trial}, seed {config.seed}, replicate {best.replicate}), "
-        f"{chosen}. One run says little: what may be claimed of the density is "
+        f"{_choice(status, result)}. One run says little: what may be claimed of the density is "
         f"`{claim_of(status)}`.",
         "",
         "## How it was trained",
@@ -88,10 +83,31 @@ def model_card(
     return "\n".join(lines)
 
 
+def _plain_heading(result: StudyResult) -> str:
+    plain = result.plain
+    if plain is None:
+        return "plain convolution, not completed"
+    same = plain.replicate == result.best.replicate
+    return f"plain convolution, {'same seed' if same else f'replicate {plain.replicate}'}"
+
+
+def _choice(status: StudyStatus, result: StudyResult) -> str:
+    """Return why it is this run."""
+    best, plain = result.best, result.plain
+    if best.stage != Stage.CONFIRM:
+        return f"chosen by `{status.config.objective.metric}` of the validation part"
+    if plain is not None and plain.replicate == best.replicate:
+        return (
+            "the first fresh seed that the density which the confirmation names and plain "
+            "convolution have both completed"
+        )
+    return "the first fresh seed that the density which the confirmation names has completed"
+
+
 def _how_to_load(name: str) -> Iterator[str]:
     if not is_own(name):
-        imports = "from wconv_jobs.models import build_model"
-        build = 'build_model(model["name"], **model["options"])'
+        imports = "from wconv_jobs.models import build_model as build"
+        network = 'build(definition["name"], **definition["options"])'
     else:
         module, _, function = name.partition(":")
         yield (
@@ -99,8 +115,10 @@ def _how_to_load(name: str) -> Iterator[str]:
             "of it, or with its folder in `PYTHONPATH`."
         )
         yield ""
-        imports, build = f"from {module} import {function}", f'{function}(**model["options"])'
-    yield _LOAD.format(imports=imports, build=build)
+        # Under a name of ours: theirs may be one that the lines below need, such as `json`.
+        imports = f"from {module} import {function} as build"
+        network = 'build(**definition["options"])'
+    yield _LOAD.format(imports=imports, network=network)
 
 
 def _number(value: float | None) -> str:

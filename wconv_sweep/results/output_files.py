@@ -1,49 +1,70 @@
-"""Writes files for the user: all of them or none, and none in the place of another unasked."""
+"""Writes files for the user: each whole or not at all, none in the place of another unasked."""
 
+import errno
 import os
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from wconv_sweep.errors import ConfigurationError
+
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+_KEPT = 40
+"""Characters of a name that a temporary file keeps: names have 255 bytes, a character up to 4."""
+
+
+@dataclass(frozen=True)
+class _Complete:
+    """A file that is written, but not yet in its place."""
+
+    path: Path
+    """What the user asked for."""
+    target: Path
+    """The same with links followed."""
+    beside: Path
+    """Where its content is."""
 
 
 def write_files(contents: Mapping[Path, bytes], *, force: bool) -> None:
     """Write several files, each of them atomically.
 
-    A link is followed, so that it still leads to what was written.
+    A link is followed, so that it still leads to what was written. All files are complete before
+    the first takes its place, so that a full disk leaves none of them, nor the folders made for
+    them. Only where putting one into its place itself fails do those before it stay, which the
+    message names.
 
     Args:
         contents: by path; folders are made where they are missing.
         force: replace files that are there.
 
     Raises:
-        ConfigurationError: one is there and `force` is False, one is a folder or a device, or one
-            cannot be written; then nothing is written.
+        ConfigurationError: one is there and `force` is False, one is a folder or a device, two
+            lead to the same file, or one cannot be written.
     """
+    targets = {path: Path(os.path.realpath(path)) for path in contents}
     problems = [problem for path in contents if (problem := _in_the_way(path, force=force))]
+    problems += _same_file(targets)
     if problems:
         raise ConfigurationError(problems)
-    unfinished: dict[Path, Path] = {}
+    made: list[Path] = []
+    complete: list[_Complete] = []
     try:
-        # All are complete before the first takes its place: a full disk leaves no half of them.
         for path, content in contents.items():
             with _naming(path):
-                target = Path(os.path.realpath(path))
-                target.parent.mkdir(parents=True, exist_ok=True)
-                beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-                with beside.open("xb") as file:
-                    unfinished[target] = beside
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-        for target, complete in unfinished.items():
-            with _naming(target):
-                complete.replace(target)
+                complete.append(_written_beside(path, targets[path], content, made))
+        for number, each in enumerate(complete):
+            try:
+                _put_into_place(each, force=force)
+            except OSError as error:
+                raise ConfigurationError(_not_placed(each, complete[:number], error)) from error
     finally:
-        for left in unfinished.values():
-            left.unlink(missing_ok=True)
+        for each in complete:
+            each.beside.unlink(missing_ok=True)
+        for folder in reversed(made):
+            with suppress(OSError):  # it holds what was written
+                folder.rmdir()
 
 
 def _in_the_way(path: Path, *, force: bool) -> str | None:
@@ -53,7 +74,78 @@ def _in_the_way(path: Path, *, force: bool) -> str | None:
         return None
     if not os.path.isfile(path):
         return f"{path}: is no file that could be replaced. Name another."
-    return None if force else f"{path}: exists already. Replace it with --force."
+    return None if force else _exists(path)
+
+
+def _exists(path: Path) -> str:
+    return f"{path}: exists already. Replace it with --force."
+
+
+def _same_file(targets: Mapping[Path, Path]) -> Iterator[str]:
+    first: dict[Path, Path] = {}
+    for path, target in targets.items():
+        if first.setdefault(target, path) != path:
+            yield f"{path}: leads to the same file as {first[target]}. Name another."
+
+
+def _written_beside(path: Path, target: Path, content: bytes, made: list[Path]) -> _Complete:
+    """Write a file beside its place, and note the folders made for it in `made`."""
+    _make_folder(target.parent, made)
+    with suppress(FileNotFoundError):
+        target.lstat()  # a name that is too long is told here, before any file is in its place
+    beside = target.with_name(f".{target.name[:_KEPT]}.{secrets.token_hex(4)}")
+    try:
+        with beside.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    return _Complete(path, target, beside)
+
+
+def _make_folder(folder: Path, made: list[Path]) -> None:
+    missing = [each for each in (folder, *folder.parents) if not os.path.exists(each)]
+    for each in reversed(missing):
+        with suppress(FileExistsError):  # another has just made it
+            each.mkdir()
+            made.append(each)
+
+
+def _put_into_place(file: _Complete, *, force: bool) -> None:
+    """Give a file its place.
+
+    Raises:
+        FileExistsError: another is there that was not when this began, and `force` is False.
+    """
+    if force:
+        file.beside.replace(file.target)
+        return
+    try:
+        os.link(file.beside, file.target)  # unlike a rename, replaces nothing
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        file.target.open("xb").close()
+        try:
+            file.beside.replace(file.target)
+        except OSError:
+            file.target.unlink()
+            raise
+
+
+def _not_placed(file: _Complete, before: Sequence[_Complete], error: OSError) -> str:
+    if isinstance(error, FileExistsError):
+        problem = _exists(file.path)
+    else:
+        problem = _not_written(file.path, error)
+    there = ", ".join(str(each.path) for each in before)
+    return f"{problem} Written before it: {there}." if there else problem
+
+
+def _not_written(path: Path, error: OSError) -> str:
+    return f"{path}: cannot be written: {error.strerror}."
 
 
 @contextmanager
@@ -62,4 +154,4 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from error
+        raise ConfigurationError(_not_written(path, error)) from error

@@ -98,12 +98,16 @@ def learning_figure(
     Args:
         curves: by the trial's name, value after each epoch.
         metric: name of the objective.
-        highlighted: what the legend calls some of the trials.
+        highlighted: what the legend calls one or two of the trials.
         title: of the figure.
+
+    Raises:
+        ValueError: more than two are highlighted.
     """
     figure = Figure(figsize=_SIZE_IN, layout="constrained")
     axes = figure.subplots()
-    others = [sorted(curve.items()) for name, curve in curves.items() if name not in highlighted]
+    begun = {name: sorted(curve.items()) for name, curve in curves.items() if curve}
+    others = [curve for name, curve in begun.items() if name not in highlighted]
     points = sum(map(len, others))
     # One artist for all of them: each for itself would take a millisecond.
     faint = LineCollection(
@@ -115,8 +119,9 @@ def learning_figure(
         label="other trials" if others else "",
     )
     axes.add_collection(faint)
-    for (name, label), colour in zip(highlighted.items(), (BLUE, ORANGE), strict=False):
-        curve = sorted(curves.get(name, {}).items())
+    colours = (BLUE, ORANGE)[: len(highlighted)]
+    for (name, label), colour in zip(highlighted.items(), colours, strict=True):
+        curve = begun.get(name, [])
         epochs, values = [epoch for epoch, _ in curve], [value for _, value in curve]
         axes.plot(epochs, values, color=colour, linewidth=2.0, zorder=3, label=label)
     axes.autoscale_view()
@@ -125,9 +130,9 @@ def learning_figure(
     axes.set_ylabel(f"{axis_title(metric)}, validation part")
     if highlighted:
         # Where the curves do not end: "best" does not see those that are drawn as one artist.
-        end = np.median([curve[max(curve)] for curve in curves.values()])
-        place: Literal["lower right", "upper right"]
-        place = "lower right" if end > np.mean(axes.get_ylim()) else "upper right"
+        ends = [curve[-1][1] for curve in begun.values()]
+        low = not ends or np.median(ends) > np.mean(axes.get_ylim())
+        place: Literal["lower right", "upper right"] = "lower right" if low else "upper right"
         axes.legend(loc=place, frameon=points > MANY_POINTS, fontsize="small")
     axes.set_title(title)
     return figure

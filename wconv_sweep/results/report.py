@@ -85,8 +85,7 @@ class Comparison:
     @property
     def confirmation(self) -> Confirmation | None:
         """What fresh seeds have shown; None before one of them has for both networks."""
-        found = self.status.confirmation
-        return found if found and found.named and found.plain.runs else None
+        return _confirmation(self.status)
 
     @property
     def plain_is_best(self) -> bool:
@@ -219,9 +218,19 @@ def compare(statuses: Sequence[StudyStatus]) -> list[Comparison]:
     compared = [
         Comparison(status, result, _published(status.config))
         for status in statuses
-        if (result := named_result(status)) is not None
+        if (result := _result(status)) is not None
     ]
     return sorted(compared, key=_place)
+
+
+def _confirmation(status: StudyStatus) -> Confirmation | None:
+    found = status.confirmation
+    return found if found and found.named and found.plain.runs else None
+
+
+def _result(status: StudyStatus) -> StudyResult | None:
+    # A fresh seed of one network alone compares nothing: until both have one, those of the search.
+    return status.result if _confirmation(status) is None else named_result(status)
 
 
 def _place(comparison: Comparison) -> tuple[int, str]:

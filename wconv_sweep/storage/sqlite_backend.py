@@ -66,7 +66,10 @@ class SqliteBackend:
         try:
             return self._path.exists()
         except OSError as error:
-            raise StorageError(f"{self._path}: cannot be opened: {error.strerror}") from error
+            raise StorageError(
+                f"{self._path}: cannot be opened: {error.strerror}. Name another with --storage "
+                "or --runs."
+            ) from error
 
     def check_there(self) -> None:
         """Raise `StorageError` when there is no file: opening it would make one."""
