@@ -10,7 +10,7 @@ from wconv_jobs.channel import Broken
 from wconv_sweep.cli import console
 from wconv_sweep.cli.confirmation_view import confirmation_line, confirmation_table
 from wconv_sweep.cli.status_view import status_json
-from wconv_sweep.evidence.status import read_status
+from wconv_sweep.evidence.status import StudyStatus, read_status
 from wconv_sweep.results.export import CLAIM, export
 from wconv_sweep.results.report import report
 from wconv_sweep.results.report_notes import notes
@@ -22,6 +22,14 @@ from wconv_sweep.storage.tables import Stage
 
 UP_TO_5 = (1.0, 2.0, 3.0, 4.0, 5.0)
 """Differences over five seeds: 3 +- 2.776 * sqrt(2.5) / sqrt(5), which is 3 +- 1.963."""
+DIVERGED = Broken(
+    rank=0,
+    error="TrainingDiverged",
+    message="loss is nan",
+    where="a:1",
+    traceback="",
+    final=True,
+)
 
 
 def work(searcher: Searcher, differences: Sequence[float], metric: str = "psnr_db") -> None:
@@ -113,17 +121,9 @@ def test_a_density_that_diverges_does_not_hide_it(sqlite_storage: Storage) -> No
         confirm={"candidates": 1, "seeds": 5},
     )
     searcher = launched(sqlite_storage, config)
-    diverged = Broken(
-        rank=0,
-        error="TrainingDiverged",
-        message="loss is nan",
-        where="a:1",
-        traceback="",
-        final=True,
-    )
     while isinstance(claim := searcher.slots.claim("node/pilot-0/1"), Claim):
         if claim.stage is Stage.CONFIRM and claim.label != "plain" and claim.replicate == 5:
-            searcher.slots.break_(claim, diverged)
+            searcher.slots.break_(claim, DIVERGED)
             continue
         score = 31.0 + claim.replicate / 8 if claim.label != "plain" else 30.0
         searcher.density_of(claim)
@@ -134,6 +134,42 @@ def test_a_density_that_diverges_does_not_hide_it(sqlite_storage: Storage) -> No
 
     assert entry["claim"].startswith("better than plain convolution on 4 fresh seeds")
     assert entry["claim"].endswith("; 1 of its runs failed")
+
+
+@pytest.mark.parametrize("arm", ["plain", "best expected"])
+def test_where_too_few_fresh_seeds_completed_it_is_not_said_to_be_under_way(
+    sqlite_storage: Storage, arm: str
+) -> None:
+    config = study_of(
+        {"name": "qmc"},
+        trials=12,
+        epochs=1,
+        bounds=[[0.5, 1.5]],
+        confirm={"candidates": 1, "seeds": 3},
+    )
+    searcher = launched(sqlite_storage, config)
+    lines = []
+    while isinstance(claim := searcher.slots.claim("node/pilot-0/1"), Claim):
+        if claim.stage is Stage.CONFIRM:
+            lines.append(text_of(read_status(sqlite_storage, "tiny")))
+        if claim.stage is Stage.CONFIRM and claim.label == arm and claim.replicate > 1:
+            searcher.slots.break_(claim, DIVERGED)
+            continue
+        score = 30.0 - (searcher.density_of(claim)[0] - 0.8) ** 2
+        searcher.slots.report(claim, 1, score, {"psnr_db": score})
+        searcher.slots.complete(claim, {"test_psnr_db": score}, {})
+    lines.append(text_of(read_status(sqlite_storage, "tiny")))
+
+    assert set(lines[:-1]) == {"confirmation on fresh seeds under way; nothing is shown yet"}
+    assert lines[-1] == (
+        "nothing is shown: plain convolution and the density share fewer than two completed "
+        "fresh seeds"
+    )
+
+
+def text_of(status: StudyStatus) -> str:
+    assert status.confirmation is not None
+    return confirmation_line(status.confirmation)
 
 
 def test_every_metric_is_compared_on_the_same_networks(sqlite_storage: Storage) -> None:

@@ -34,17 +34,15 @@ def confirmation_table(confirmation: Confirmation) -> Table:
 
 def confirmation_line(confirmation: Confirmation) -> str:
     """Return the named density and what may be said of it, in a line."""
-    named = confirmation.named
-    density = "being trained" if named is None else density_text(named.density)
-    difference = named and confirmation.difference(named, confirmation.metric)
-    by = ""
-    if difference:
-        metric = confirmation.metric
-        by = (
-            f" {amount(metric, difference.mean, signed=True)} "
-            f"({interval(metric, difference.interval)})"
-        )
-    return f"confirmed: {density}{by}: {confirmation.claim}"
+    named, metric = confirmation.named, confirmation.metric
+    difference = None if named is None else confirmation.difference(named, metric)
+    if named is None or difference is None or difference.interval is None:
+        return confirmation.claim
+    return (
+        f"confirmed: {density_text(named.density)} "
+        f"{amount(metric, difference.mean, signed=True)} "
+        f"({interval(metric, difference.interval)}): {confirmation.claim}"
+    )
 
 
 def _levels(confirmation: Confirmation, arms: Sequence[Arm]) -> list[str]:

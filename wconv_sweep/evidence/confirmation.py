@@ -110,6 +110,11 @@ class Confirmation:
         arm = self.named
         difference = None if arm is None else self.difference(arm, self.metric)
         if difference is None or difference.interval is None:
+            if self.complete:
+                return (
+                    "nothing is shown: plain convolution and the density share fewer than two "
+                    "completed fresh seeds"
+                )
             return "confirmation on fresh seeds under way; nothing is shown yet"
         verdict = difference.verdict(self.config.direction)
         end = "" if self.complete else "; confirmation under way"
