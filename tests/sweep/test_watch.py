@@ -128,7 +128,7 @@ class Watcher:
 
 
 def _environment() -> dict[str, str]:
-    left_out = ("COLUMNS", "WCONV_SWEEP_STORAGE", "OPTUNA_STORAGE")
+    left_out = ("COLUMNS", "LINES", "WCONV_SWEEP_STORAGE", "OPTUNA_STORAGE")
     return {name: text for name, text in os.environ.items() if name not in left_out} | {
         "TERM": "xterm-256color",
         "PYTHONIOENCODING": "utf-8",
