@@ -13,8 +13,9 @@ from wconv_sweep.study.resources import shipped
 
 pytestmark = pytest.mark.slow
 
-CONFIRMED = ("quickstart", "resnet56_3x3")
-"""Studies that are confirmed as well: the stages of all are the same, and take as long again."""
+CONFIRMED = ("resnet56_3x3",)
+"""Studies that are confirmed as well: the stages of all are the same, and take as long again. That
+of the quickstart is confirmed at full scale, where README is followed."""
 
 
 def _smoke(sweep: Sweep, study: str, ranks: int) -> dict[str, Any]:
