@@ -186,12 +186,14 @@ def _read(spec: TrialSpec, *, mapped: bool = False) -> dict[str, Any]:
     if version != FORMAT:
         raise CheckpointError(
             f"{path}: the checkpoint was written by another version of the program (its format is "
-            f"{version}, this one reads {FORMAT})"
+            f"{version}, this one reads {FORMAT})",
+            "another version",
         )
     if trial != _digest(spec):
         raise CheckpointError(
             f"{path}: the checkpoint belongs to a trial with another model, data, recipe, density "
-            "or seed"
+            "or seed",
+            "another trial",
         )
     return content
 

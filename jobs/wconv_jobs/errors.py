@@ -5,6 +5,11 @@ CheckpointError          the checkpoint cannot be used; the trial can be trained
 TrainingDiverged         the loss or a metric is not finite; a repetition would end the same way
 """
 
+from typing import Literal
+
+CheckpointFault = Literal["unusable", "another version", "another trial"]
+"""Whether a file is missing or damaged, or a good one of another program or another trial."""
+
 
 class JobError(ValueError):
     """What was ordered cannot be trained; the message says what, where, and what to do."""
@@ -12,6 +17,15 @@ class JobError(ValueError):
 
 class CheckpointError(Exception):
     """A trial's checkpoint cannot be used; without it the trial is trained from the start."""
+
+    def __init__(self, message: str, why: CheckpointFault = "unusable") -> None:
+        """
+        Args:
+            message: says which file, and what is wrong with it.
+            why: the kind of it, for who knows a remedy.
+        """
+        super().__init__(message)
+        self.why = why
 
 
 class TrainingDiverged(ArithmeticError):

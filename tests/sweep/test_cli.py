@@ -7,7 +7,7 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -375,17 +375,21 @@ def buffering(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PYTHONUNBUFFERED", request.param)
 
 
+def printing_to(output: IO[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "wconv_sweep", *arguments],
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.mark.usefixtures("buffering")
 @pytest.mark.parametrize("arguments", [("--version",), ("launch", "--help")])
 def test_an_output_that_finds_no_room_is_told_in_one_line(arguments: tuple[str, ...]) -> None:
     with open("/dev/full", "w") as full:
-        ended = subprocess.run(
-            [sys.executable, "-m", "wconv_sweep", *arguments],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        ended = printing_to(full, *arguments)
 
     assert ended.returncode == 2
     assert ended.stderr.splitlines() == [
@@ -400,12 +404,6 @@ def test_a_reader_that_has_enough_ends_it_without_a_word(arguments: tuple[str, .
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w") as closed:
-        ended = subprocess.run(
-            [sys.executable, "-m", "wconv_sweep", *arguments],
-            stdout=closed,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        ended = printing_to(closed, *arguments)
 
     assert (ended.returncode, ended.stderr) == (1, "")

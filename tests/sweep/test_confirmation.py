@@ -19,6 +19,7 @@ from wconv_sweep.slots.leases import Claim
 from wconv_sweep.slots.stages import add_ablation
 from wconv_sweep.storage.storage import Storage
 from wconv_sweep.storage.tables import Stage
+from wconv_sweep.study.config import StudyConfig
 
 UP_TO_5 = (1.0, 2.0, 3.0, 4.0, 5.0)
 """Differences over five seeds: 3 +- 2.776 * sqrt(2.5) / sqrt(5), which is 3 +- 1.963."""
@@ -51,17 +52,18 @@ def work(searcher: Searcher, differences: Sequence[float], metric: str = "psnr_d
         searcher.slots.complete(claim, {f"test_{metric}": value, "test_ssim": value / 100}, {})
 
 
+def one_confirmed(*, trials: int = 20, seeds: int = 5, **more: Any) -> StudyConfig:
+    """A study whose best density is confirmed."""
+    confirm = {"candidates": 1, "seeds": seeds}
+    return study_of(
+        {"name": "qmc"}, trials=trials, epochs=1, bounds=[[0.5, 1.5]], confirm=confirm, **more
+    )
+
+
 def confirmed(
     storage: Storage, differences: Sequence[float] = UP_TO_5, *, ablate: bool = False, **more: Any
 ) -> Searcher:
-    config = study_of(
-        {"name": "qmc"},
-        trials=20,
-        epochs=1,
-        bounds=[[0.5, 1.5]],
-        confirm={"candidates": 1, "seeds": 5},
-        **more,
-    )
+    config = one_confirmed(**more)
     searcher = launched(storage, config)
     if ablate:
         add_ablation(storage, config)
@@ -113,14 +115,7 @@ def test_worse_is_said_as_plainly(sqlite_storage: Storage) -> None:
 
 
 def test_a_density_that_diverges_does_not_hide_it(sqlite_storage: Storage) -> None:
-    config = study_of(
-        {"name": "qmc"},
-        trials=20,
-        epochs=1,
-        bounds=[[0.5, 1.5]],
-        confirm={"candidates": 1, "seeds": 5},
-    )
-    searcher = launched(sqlite_storage, config)
+    searcher = launched(sqlite_storage, one_confirmed())
     while isinstance(claim := searcher.slots.claim("node/pilot-0/1"), Claim):
         if claim.stage is Stage.CONFIRM and claim.label != "plain" and claim.replicate == 5:
             searcher.slots.break_(claim, DIVERGED)
@@ -140,14 +135,7 @@ def test_a_density_that_diverges_does_not_hide_it(sqlite_storage: Storage) -> No
 def test_where_too_few_fresh_seeds_completed_it_is_not_said_to_be_under_way(
     sqlite_storage: Storage, arm: str
 ) -> None:
-    config = study_of(
-        {"name": "qmc"},
-        trials=12,
-        epochs=1,
-        bounds=[[0.5, 1.5]],
-        confirm={"candidates": 1, "seeds": 3},
-    )
-    searcher = launched(sqlite_storage, config)
+    searcher = launched(sqlite_storage, one_confirmed(trials=12, seeds=3))
     lines = []
     while isinstance(claim := searcher.slots.claim("node/pilot-0/1"), Claim):
         if claim.stage is Stage.CONFIRM:

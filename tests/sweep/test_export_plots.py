@@ -1,12 +1,10 @@
 """The pictures of `export --plots` are those that the files of a study have something for."""
 
-import errno
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.sweep.nobody import as_nobody
 from tests.sweep.searching import launched, study_of
 from wconv_jobs.spec import CONFUSION_FILE
 from wconv_sweep.evidence.status import read_status
@@ -55,22 +53,15 @@ def test_a_file_that_holds_no_confusion_matrix_gives_no_picture_and_no_traceback
     assert "confusion" not in pictures(sqlite_storage)
 
 
-def refusing(secret: Path, call: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a call of a path that is not allowed for one of them."""
-
-    def refused(path: Path, *arguments: Any, **named: Any) -> Any:
-        if path == secret:
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return call(path, *arguments, **named)
-
-    return refused
-
-
 def test_a_folder_that_a_colleague_may_not_read_gives_no_picture_and_no_traceback(
-    sqlite_storage: Storage, confusion: Path, monkeypatch: pytest.MonkeyPatch
+    sqlite_storage: Storage, confusion: Path
 ) -> None:
     confusion.write_text("8,2\n1,9\n", "utf-8")
-    for name in ("stat", "read_text"):  # of root, whom no file refuses
-        monkeypatch.setattr(Path, name, refusing(confusion, getattr(Path, name)))
+    assert "confusion" in pictures(sqlite_storage)
+    confusion.parent.chmod(0o700)
 
-    assert "confusion" not in pictures(sqlite_storage)
+    with as_nobody():
+        found = pictures(sqlite_storage)
+
+    assert "confusion" not in found
+    assert "density" in found

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import math
-import os
 import re
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import pytest
 from PIL import Image
 
 from tests.browser import browser, dom_of_page
+from tests.sweep.nobody import as_nobody
 from tests.sweep.searching import launched, study_of
 from tests.sweep.tiny import TINY, run
 from wconv_jobs.before_after import BeforeAfter
@@ -490,19 +490,6 @@ def test_a_score_that_is_infinite_is_shown(kept: tuple[Storage, Path, Path]) -> 
     (_, views), _ = networks(storage).images
 
     assert views[2].caption.endswith(", inf dB")
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Be somebody who may read no folder of mode 0700 but his own."""
-    if os.geteuid() == 0:
-        os.seteuid(65534)
-        try:
-            yield
-        finally:
-            os.seteuid(0)
-    else:
-        pytest.skip("needs root, who alone can be another user")
 
 
 def test_a_folder_that_may_not_be_read_is_told_with_what_to_do(

@@ -249,11 +249,7 @@ def test_a_low_terminal_names_the_command_that_shows_the_traceback(
 def test_a_low_terminal_leaves_out_running_trials_before_what_is_best_and_what_failed(
     watch: Callable[..., Watcher], sqlite_storage: Storage, tiny_config: StudyConfig
 ) -> None:
-    study = Study(sqlite_storage, with_trials(tiny_config, 40))
-    study.end(study.begin(28.0))
-    study.break_(study.begin(28.0))
-    for _ in range(30):
-        study.begin(28.0)
+    have_many_at_work(sqlite_storage, tiny_config)
 
     watcher = watch(sqlite_storage, terminal=True, lines=24)
     watcher.await_text("tracebacks:")
@@ -293,11 +289,7 @@ def test_what_is_wrong_comes_first_and_studies_without_room_have_a_line_each(
 def test_following_a_launch_fits_the_terminal(
     sqlite_storage: Storage, tiny_config: StudyConfig
 ) -> None:
-    study = Study(sqlite_storage, with_trials(tiny_config, 40))
-    study.end(study.begin(28.0))
-    study.break_(study.begin(28.0))
-    for _ in range(30):
-        study.begin(28.0)
+    have_many_at_work(sqlite_storage, tiny_config)
     text = StringIO()
     out = Console(file=text, force_terminal=True, width=80, height=20)
 
@@ -353,10 +345,14 @@ def test_the_last_picture_is_whole_however_low_the_terminal(
     assert last_picture(watcher).count(", in forward") == 30
 
 
-def with_trials(config: StudyConfig, trials: int) -> StudyConfig:
-    return config.model_copy(
-        update={"budget": config.budget.model_copy(update={"trials": trials})}
-    )
+def have_many_at_work(storage: Storage, config: StudyConfig) -> None:
+    """Let one trial of a study have ended, one have failed, and 30 be running."""
+    budget = config.budget.model_copy(update={"trials": 40})
+    study = Study(storage, config.model_copy(update={"budget": budget}))
+    study.end(study.begin(28.0))
+    study.break_(study.begin(28.0))
+    for _ in range(30):
+        study.begin(28.0)
 
 
 def test_without_a_terminal_the_absence_of_the_database_is_told_once(

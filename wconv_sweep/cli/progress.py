@@ -24,7 +24,7 @@ def progress(out: Console) -> Iterator[Callable[[StudyStatus], None]]:
     if out.is_terminal:
         with Live(console=out, refresh_per_second=4, transient=True) as live:
             yield lambda status: live.update(
-                fitting(out, [status_view(status, rows=rows) for rows in ROWS])
+                fitting(out, (status_view(status, rows=rows) for rows in ROWS))
             )
     else:
         yield ChangePrinter(out)

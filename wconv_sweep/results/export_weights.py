@@ -8,6 +8,7 @@ import json
 import math
 from pathlib import Path
 
+from wconv_jobs.errors import CheckpointError, CheckpointFault, JobError
 from wconv_jobs.spec import TrialSpec
 from wconv_sweep.errors import ConfigurationError, SweepFailed
 from wconv_sweep.evidence.results import TrialRow
@@ -23,6 +24,11 @@ IMAGES = 3
 """Test images that are shown before and after the network."""
 TOLERANCE = 1e-3
 """Relative difference to the recorded score: another device rounds differently."""
+_REMEDIES: dict[CheckpointFault, str] = {
+    "unusable": "bring the file back",
+    "another version": "export with the version that trained it (the study began with {version})",
+    "another trial": "bring this trial's own file back",
+}
 
 
 def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Path, bytes]:
@@ -36,7 +42,6 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
     import safetensors.torch
 
     from wconv_jobs import trained
-    from wconv_jobs.errors import CheckpointError, JobError
 
     result = named_result(status)
     assert result is not None
@@ -54,7 +59,7 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
     except CheckpointError as error:
         raise ConfigurationError(
             f"study {status.study}: {error}. A completed trial is not trained again: "
-            f"{_remedy(str(error), status.version)}, or leave --weights out."
+            f"{_REMEDIES[error.why].format(version=status.version)}, or leave --weights out."
         ) from error
     except JobError as error:
         raise ConfigurationError(f"study {status.study}: {error}") from error
@@ -63,15 +68,6 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
     files = {target / name: picture for name, picture in pictures.items()}
     card = model_card(status, result, reproduced, sorted(pictures))
     return {target / WEIGHTS: content, target / CARD: card.encode(), **files}
-
-
-def _remedy(problem: str, version: str) -> str:
-    """Return what helps against a checkpoint that cannot be used."""
-    if "by another version of the program" in problem:
-        return f"export with the version that trained it (the study began with {version})"
-    if "belongs to a trial with another" in problem:
-        return "bring this trial's own file back"
-    return "bring the file back"
 
 
 def _spec(storage: Storage, status: StudyStatus, row: TrialRow) -> TrialSpec:

@@ -104,9 +104,6 @@ class PostgresBackend:
         """Suppose so: a server that is not there says so."""
         return True
 
-    def check_there(self) -> None:
-        """Do nothing, likewise."""
-
     def reading(self, connection: Connection) -> Connection:
         """Return the connection, for a transaction that sees one state of the database."""
         return connection.execution_options(

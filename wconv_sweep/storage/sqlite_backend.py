@@ -71,14 +71,6 @@ class SqliteBackend:
                 "or --runs."
             ) from error
 
-    def check_there(self) -> None:
-        """Raise `StorageError` when there is no file: opening it would make one."""
-        if not self.is_there():
-            raise StorageError(
-                f"{self._path}: there is no storage yet. Run `wconv-sweep launch` first, or name "
-                "another with --storage or --runs."
-            )
-
     def reading(self, connection: Connection) -> Connection:
         """Return the connection, for a transaction that only reads."""
         return connection.execution_options(wconv_read=True)

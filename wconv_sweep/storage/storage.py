@@ -48,7 +48,6 @@ class Backend(Protocol):
     @property
     def optuna_arguments(self) -> dict[str, Any]: ...
     def is_there(self) -> bool: ...
-    def check_there(self) -> None: ...
     def reading(self, connection: Connection) -> Connection: ...
     def alone(self) -> AbstractContextManager[None]: ...
     def is_passing(self, error: DBAPIError) -> bool: ...
@@ -227,7 +226,7 @@ def open_storage(url: URL, *, patience_s: float = 0.0) -> Storage:
             migrations.check_version(connection, storage.name)
 
     with _closed_on_error(storage):
-        storage._backend.check_there()
+        _check_there(storage)
         storage.retrying(check, patience_s=patience_s)
     return storage
 
@@ -281,12 +280,21 @@ def upgrade_storage(url: URL) -> tuple[int, int]:
     """
     storage = Storage(url)
     with _closed_on_error(storage):
-        storage._backend.check_there()
+        _check_there(storage)
         with storage._named_errors(), storage.alone(), storage.write() as connection:
             versions = migrations.upgrade_tables(connection, storage.name, storage.now())
             migrations.check_optuna_version(connection, storage.name)
     storage.close()
     return versions
+
+
+def _check_there(storage: Storage) -> None:
+    """Raise `StorageError` where opening would make a file."""
+    if not storage._backend.is_there():
+        raise StorageError(
+            f"{storage.url.database}: there is no storage yet. Run `wconv-sweep launch` first, or "
+            "name another with --storage or --runs."
+        )
 
 
 def _backend_of(url: URL) -> Backend:
