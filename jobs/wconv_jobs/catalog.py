@@ -9,7 +9,7 @@ import ast
 import difflib
 import importlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,9 +20,11 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from wconv_jobs import own_code
 from wconv_jobs.errors import JobError
 from wconv_jobs.kinds import TaskKind
-from wconv_jobs.prepared import Progress
 
 Kind = Literal["models", "data", "metrics"]
+
+Progress = Callable[[int, int], None]
+"""Called with (done, of how many) while a data set is prepared."""
 
 
 def names(kind: Kind) -> tuple[str, ...]:

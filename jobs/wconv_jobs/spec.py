@@ -19,7 +19,7 @@ of its test samples that were taken for each class."""
 
 TEST_IMAGE_FILE = "test_image_{}.png"
 """Name of a test image before and after a denoiser in that folder, numbered from 1, see
-`wconv_jobs.before_after`."""
+`wconv_jobs.artifacts.before_after`."""
 
 Option = bool | int | FiniteFloat | str | list[bool | int | FiniteFloat | str]
 
@@ -111,7 +111,7 @@ class RecipeSpec(Spec):
     """Whose samples BatchNorm takes its statistics from: those of all ranks, so that the result
     does not depend on their number, or of each rank for itself, which saves the communication."""
     init: Literal["pytorch", "kaiming", "paper"] = "kaiming"
-    """Initial weights, the same for every density: see `wconv_jobs.initialisation`."""
+    """Initial weights, the same for every density: see `wconv_jobs.training.initialization`."""
     clip_grad_norm: Annotated[FiniteFloat, Field(gt=0)] | None = None
     """Upper bound of the gradient's global norm; null does not clip."""
     early_stopping: EarlyStoppingSpec | None = None
@@ -147,7 +147,8 @@ class TrialSpec(Spec):
     replicate: Annotated[int, Field(ge=0)] = 0
     """Trials of one replicate share initial weights, data order and noise."""
     ablation: Ablation = "none"
-    """Which half of the density's effect plain convolution gets: see `wconv_jobs.ablation`."""
+    """Which half of the density's effect plain convolution gets: see
+    `wconv_jobs.training.ablation`."""
     threads_per_rank: Annotated[int, Field(ge=1)] = 1
     """CPU threads of each rank."""
     checkpoint_folder: Path = Field(strict=False)

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from wconv_kernels.checkpoint import read_raw_weights, save_raw_weights
 from wconv_kernels.density import Densities, densities_by_size, outer_kernel
 from wconv_kernels.errors import EngineError
+from wconv_kernels.optimizer_state import read_raw_weights, save_raw_weights
 from wconv_kernels.sites import sites
 
 

@@ -32,12 +32,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from wconv_jobs.catalog import prepare_data
-from wconv_jobs.classification import ClassificationTask, ImagePart, standardised
 from wconv_jobs.data import load_data
 from wconv_jobs.data.cifar100 import MEAN, STD
 from wconv_jobs.data.div2k import TRAIN, VALID
-from wconv_jobs.images import decode
-from wconv_jobs.task import Task
+from wconv_jobs.files.images import decode
+from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardised
+from wconv_jobs.tasks.task import Task
 
 # Shape letters: B batch, C channels, H height, W width, N images.
 

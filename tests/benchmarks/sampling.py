@@ -28,10 +28,10 @@ from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.search.sampling import GP_TRIALS, propose
 from wconv_sweep.search.trial_mirror import TrialMirror
 from wconv_sweep.slots import studies
-from wconv_sweep.slots.slots import Claim, SlotTable
+from wconv_sweep.slots.table import Claim, SlotTable
 from wconv_sweep.storage import trial_rows
+from wconv_sweep.storage.open_storage import Storage, create_storage
 from wconv_sweep.storage.optuna_client import optuna_client
-from wconv_sweep.storage.storage import Storage, create_storage
 from wconv_sweep.storage.tables import SLOTS, SlotState
 from wconv_sweep.storage.together import execute_together
 from wconv_sweep.study.config import StudyConfig

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.sweep.searching import study_of
-from wconv_sweep.simulation.simulation import NAMED_BY, Cell, NamedBy, Outcome, cells, simulate
+from wconv_sweep.simulation.replay import NAMED_BY, Cell, NamedBy, Outcome, cells, simulate
 from wconv_sweep.study.config import StudyConfig
 
 SAMPLERS = ("random", "qmc", "tpe", "gp", "cmaes", "direct-l")

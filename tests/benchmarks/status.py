@@ -24,7 +24,7 @@ from sqlalchemy import insert, make_url, select, update
 from tests.benchmarks.storage import EPOCHS, fill
 from tests.sweep.postgres import Server
 from tests.sweep.searching import study_of
-from wconv_sweep.storage.storage import Storage, create_storage
+from wconv_sweep.storage.open_storage import Storage, create_storage
 from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS, AttemptOutcome, SlotState
 
 PILOT_COUNT = 40

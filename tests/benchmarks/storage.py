@@ -40,9 +40,9 @@ from tests.sweep.searching import launched, study_of
 from wconv_sweep.errors import StorageAway
 from wconv_sweep.search.sampling import propose
 from wconv_sweep.search.trial_mirror import TrialMirror
-from wconv_sweep.slots.slots import Claim, SlotTable
+from wconv_sweep.slots.table import Claim, SlotTable
 from wconv_sweep.storage import trial_rows
-from wconv_sweep.storage.storage import Storage, create_storage, open_storage
+from wconv_sweep.storage.open_storage import Storage, create_storage, open_storage
 from wconv_sweep.storage.tables import SLOTS, SlotState
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.search_space import distributions_of

@@ -221,7 +221,7 @@ def test_annotations_that_an_option_may_have(
 @pytest.mark.parametrize(
     "statements",
     [
-        "import wconv_jobs, wconv_jobs.spec, wconv_jobs.catalog, wconv_jobs.images",
+        "import wconv_jobs, wconv_jobs.spec, wconv_jobs.catalog, wconv_jobs.files.images",
         "from wconv_jobs import catalog as c\n"
         "for kind in ('models', 'data', 'metrics'):\n"
         "    for name in c.names(kind): c.check_options(kind, name, {'x': 1})",

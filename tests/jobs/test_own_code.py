@@ -13,7 +13,7 @@ from wconv_jobs.data import load_task
 from wconv_jobs.errors import JobError
 from wconv_jobs.models import build_model
 from wconv_jobs.spec import DataSpec
-from wconv_jobs.tensors import TensorTask
+from wconv_jobs.tasks.tensors import TensorTask
 
 SOURCE = """
 import torch

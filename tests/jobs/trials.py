@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from wconv_jobs.channel import Report, Verdict
+from wconv_jobs.messages import Report, Verdict
 from wconv_jobs.spec import AdamSpec, DataSpec, ModelSpec, RecipeSpec, SgdSpec, TrialSpec
 
 

@@ -19,9 +19,9 @@ from tests.slurm.processes import JobProcess, ranks_among, stopped, wait_until
 from tests.slurm.sweeping import SlurmSweep
 from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY, Sweep
-from wconv_sweep.evidence.status import StudyStatus, read_status
+from wconv_sweep.evidence.study_status import StudyStatus, read_status
+from wconv_sweep.storage.open_storage import Storage, choose_url, open_storage
 from wconv_sweep.storage.optuna_client import close_client, optuna_client
-from wconv_sweep.storage.storage import Storage, choose_url, open_storage
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, AttemptOutcome, SlotState
 
 Answer = TypeVar("Answer")

@@ -13,12 +13,12 @@ from sqlalchemy import select
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import ranks_among, stopped, wait_until
 from tests.sweep.tiny import TINY
-from wconv_sweep.evidence.status import StudyStatus, read_status
+from wconv_sweep.evidence.study_status import StudyStatus, read_status
 from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import definitions, studies
 from wconv_sweep.slots.provenance import provenance_of
-from wconv_sweep.storage.storage import Storage, choose_url, create_storage
+from wconv_sweep.storage.open_storage import Storage, choose_url, create_storage
 from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS
 from wconv_sweep.study.config import StudyConfig
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import wait_until
-from wconv_sweep.cli.jobs_view import jobs_json, jobs_lines
+from wconv_sweep.cli.views.jobs import jobs_json, jobs_lines
 from wconv_sweep.slurm.jobs import (
     JobState,
     SlurmView,

@@ -11,7 +11,7 @@ import pytest
 
 from tests.slurm.processes import wait_until
 from tests.slurm.sweeping import LONG, SlurmSweep
-from tests.sweep.test_code_snapshot import copy_program, ruin
+from tests.sweep.launching.test_code_snapshot import copy_program, ruin
 
 pytestmark = pytest.mark.slow
 

@@ -10,10 +10,10 @@ from sqlalchemy import make_url
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import wait_until
 from tests.slurm.studies import ClusterStudy
+from tests.sweep.cli.test_watch import CONTROL, Watcher
+from tests.sweep.pilots.test_notification import notify_command, told
 from tests.sweep.postgres import Server
-from tests.sweep.test_notification import notify_command, told
-from tests.sweep.test_watch import CONTROL, Watcher
-from wconv_sweep.storage.storage import open_storage
+from wconv_sweep.storage.open_storage import open_storage
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from sqlalchemy import URL
 
 from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY, StudyFile, Sweep
-from wconv_sweep.storage.storage import Storage, choose_url, create_storage
+from wconv_sweep.storage.open_storage import Storage, choose_url, create_storage
 from wconv_sweep.storage.url import is_sqlite
 from wconv_sweep.study.config import StudyConfig
 

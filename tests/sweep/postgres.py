@@ -16,7 +16,7 @@ from psycopg.sql import SQL, Identifier
 from sqlalchemy import URL
 
 from wconv_sweep.server.programs import SERVER_PROGRAMS, find_programs
-from wconv_sweep.storage.storage import create_storage
+from wconv_sweep.storage.open_storage import create_storage
 
 USER = "wconv"
 

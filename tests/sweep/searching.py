@@ -9,8 +9,8 @@ from wconv_sweep.search.pruning import Pruning
 from wconv_sweep.search.sampling import propose
 from wconv_sweep.search.trial_mirror import TrialMirror
 from wconv_sweep.slots import studies
-from wconv_sweep.slots.slots import Claim, SlotTable
-from wconv_sweep.storage.storage import Storage
+from wconv_sweep.slots.table import Claim, SlotTable
+from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.search_space import distributions_of
 

@@ -99,7 +99,7 @@ def retry_command(
     """
     from wconv_sweep.cli import console
     from wconv_sweep.slots.retry import retry
-    from wconv_sweep.storage.storage import choose_url, open_storage
+    from wconv_sweep.storage.open_storage import choose_url, open_storage
 
     if bool(trials) == failed:
         raise ConfigurationError(
@@ -151,7 +151,7 @@ def dashboard_command(
     Example: wconv-sweep dashboard
     """
     from wconv_sweep.results.dashboard import serve, tunnel
-    from wconv_sweep.storage.storage import choose_url, open_storage
+    from wconv_sweep.storage.open_storage import choose_url, open_storage
 
     def show(page: str) -> None:
         print(f"Optuna dashboard: {page} (Ctrl-C ends it)")

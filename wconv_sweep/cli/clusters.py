@@ -24,8 +24,9 @@ def list_command(as_json: Json = False) -> None:
 
     Example: wconv-sweep clusters list
     """
-    from wconv_sweep.cli import cluster_view, console
-    from wconv_sweep.clusters.catalogue import known_profiles
+    from wconv_sweep.cli import console
+    from wconv_sweep.cli.views import cluster as cluster_view
+    from wconv_sweep.clusters.known_profiles import known_profiles
 
     known, problems = known_profiles()
     if as_json:
@@ -50,8 +51,9 @@ def show_command(
 
     Example: wconv-sweep clusters show leonardo
     """
-    from wconv_sweep.cli import cluster_view, console
-    from wconv_sweep.clusters.catalogue import find_profile
+    from wconv_sweep.cli import console
+    from wconv_sweep.cli.views import cluster as cluster_view
+    from wconv_sweep.clusters.known_profiles import find_profile
 
     found = find_profile(cluster)
     if as_json:

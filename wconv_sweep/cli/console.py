@@ -10,9 +10,9 @@ from rich.table import Table
 from wconv_sweep.amounts import amount as _amount
 from wconv_sweep.amounts import density_text as _density
 from wconv_sweep.amounts import title as _title
-from wconv_sweep.cli.confirmation_view import confirmation_table
+from wconv_sweep.cli.views.confirmation import confirmation_table
 from wconv_sweep.evidence.results import StudyResult
-from wconv_sweep.evidence.status import StudyStatus
+from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.storage.tables import SlotState
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL
 
-    from wconv_sweep.server.status import ServerStatus
+    from wconv_sweep.server.server_status import ServerStatus
 
 FOLDER_NAME = "postgres"
 
@@ -86,8 +86,8 @@ def start_command(
     Example: wconv-sweep db start
     """
     from wconv_sweep.server.folder import export_line
+    from wconv_sweep.server.run import Started, start
     from wconv_sweep.server.run_as import owner_for, run_as
-    from wconv_sweep.server.server import Started, start
 
     place = _place(folder, runs)
     owner = owner_for(place, user, making=True)
@@ -117,7 +117,7 @@ def status_command(
     """
     from wconv_sweep.cli import console
     from wconv_sweep.server.run_as import owner_for, run_as
-    from wconv_sweep.server.status import ServerStatus, status
+    from wconv_sweep.server.server_status import ServerStatus, status
 
     place = _place(folder, runs)
     known = ServerStatus(**run_as(owner_for(place), lambda: asdict(status(place))))
@@ -136,8 +136,8 @@ def stop_command(folder: Folder = None, runs: Runs = DEFAULT_RUNS) -> None:
     Example: wconv-sweep db stop
     """
     from wconv_sweep.published import was_published
+    from wconv_sweep.server.run import stop
     from wconv_sweep.server.run_as import owner_for, run_as
-    from wconv_sweep.server.server import stop
     from wconv_sweep.server.slurm import stop_server
 
     place = _place(folder, runs)
@@ -201,7 +201,7 @@ def upgrade_command(
 
     Example: wconv-sweep db upgrade
     """
-    from wconv_sweep.storage.storage import upgrade_storage
+    from wconv_sweep.storage.open_storage import upgrade_storage
 
     before, after = upgrade_storage(_url(folder, storage, runs))
     if before == after:
@@ -214,8 +214,8 @@ def _start_job(place: Path, options: dict[str, str | int | bool], limit: str, ru
     from wconv_sweep.cli.options import minutes_of
     from wconv_sweep.published import publish
     from wconv_sweep.server.run_as import owner_for, run_as
+    from wconv_sweep.server.server_status import ServerStatus, status
     from wconv_sweep.server.slurm import job_of, submit_server, wait_for
-    from wconv_sweep.server.status import ServerStatus, status
 
     walltime_min = minutes_of("--time", limit)
     there = job_of(place)
@@ -249,7 +249,7 @@ def _with_storage(
 
 def _url(folder: Path | None, storage: str | None, runs: Path) -> "URL":
     from wconv_sweep.server.run_as import owner_for, run_as
-    from wconv_sweep.server.status import url_of
+    from wconv_sweep.server.server_status import url_of
     from wconv_sweep.storage.url import choose_url
 
     if folder is None:

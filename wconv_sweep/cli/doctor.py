@@ -50,11 +50,12 @@ def doctor_command(
 
     Example: wconv-sweep doctor --cluster local --study quickstart
     """
-    from wconv_sweep.cli import console, doctor_view
+    from wconv_sweep.cli import console
+    from wconv_sweep.cli.views import doctor as doctor_view
     from wconv_sweep.clusters.profile import load_profile
     from wconv_sweep.doctor.checks import Mark
     from wconv_sweep.doctor.examination import examination
-    from wconv_sweep.storage.storage import choose_url
+    from wconv_sweep.storage.open_storage import choose_url
     from wconv_sweep.study.files import load_study
 
     profile = load_profile(cluster)

@@ -40,9 +40,9 @@ def export_command(
 
     Example: wconv-sweep export --output densities.yaml
     """
-    from wconv_sweep.results.export import export, render, with_result
+    from wconv_sweep.results.export.entries import export, render, with_result
     from wconv_sweep.results.output_files import write_files
-    from wconv_sweep.storage.storage import choose_url, open_storage
+    from wconv_sweep.storage.open_storage import choose_url, open_storage
 
     files: dict[Path, bytes] = {}
     with contextlib.closing(open_storage(choose_url(storage, runs))) as opened:
@@ -51,8 +51,8 @@ def export_command(
             files[output] = text.encode()
         for status in with_result(opened, study) if plots or weights else []:
             # Imported here: matplotlib and torch take their time.
-            from wconv_sweep.results.export_plots import plot_files
-            from wconv_sweep.results.export_weights import weight_files
+            from wconv_sweep.results.export.figures import plot_files
+            from wconv_sweep.results.export.weights import weight_files
 
             files |= plot_files(opened, status, plots) if plots else {}
             files |= weight_files(opened, status, weights) if weights else {}

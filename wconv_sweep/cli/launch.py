@@ -32,7 +32,7 @@ from wconv_sweep.cli.pilot_options import (
 from wconv_sweep.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from wconv_sweep.launching.launch import Launched
+    from wconv_sweep.launching.start import Launched
 
 # Commands import their use case themselves: --help must answer at once.
 
@@ -122,12 +122,13 @@ def launch_command(
 
     Example: wconv-sweep launch --cluster local --study quickstart
     """
-    from wconv_sweep.cli import console, plan_view
+    from wconv_sweep.cli import console
+    from wconv_sweep.cli.views import plan as plan_view
     from wconv_sweep.clusters.profile import load_profile
-    from wconv_sweep.launching.launch import launch
     from wconv_sweep.launching.plan import changes_since, plan_launch
+    from wconv_sweep.launching.start import launch
     from wconv_sweep.pilots.notification import checked_command
-    from wconv_sweep.storage.storage import choose_url
+    from wconv_sweep.storage.open_storage import choose_url
 
     notify_with = None if notify is None else checked_command(notify)
     changes = list(settings or ())
@@ -182,9 +183,9 @@ def resume_command(
 
     Example: wconv-sweep resume --study quickstart
     """
-    from wconv_sweep.launching.launch import resume
+    from wconv_sweep.launching.start import resume
     from wconv_sweep.pilots.notification import checked_command
-    from wconv_sweep.storage.storage import choose_url
+    from wconv_sweep.storage.open_storage import choose_url
 
     launched = resume(
         study,
@@ -215,7 +216,7 @@ def stop_command(
     Example: wconv-sweep stop --study quickstart
     """
     from wconv_sweep.launching.stopping import stop
-    from wconv_sweep.storage.storage import choose_url, open_storage
+    from wconv_sweep.storage.open_storage import choose_url, open_storage
 
     with contextlib.closing(open_storage(choose_url(storage, runs))) as opened:
         stopped = stop(opened, study, now=now)
@@ -235,11 +236,12 @@ def _show(
 ) -> None:
     from rich.console import Console
 
-    from wconv_sweep.cli import console, status_view
+    from wconv_sweep.cli import console
     from wconv_sweep.cli.progress import progress
-    from wconv_sweep.evidence.status import read_status
-    from wconv_sweep.launching.following import follow as follow_study
-    from wconv_sweep.launching.following import stop_and_wait
+    from wconv_sweep.cli.views import status as status_view
+    from wconv_sweep.evidence.study_status import read_status
+    from wconv_sweep.launching.follow_study import follow as follow_study
+    from wconv_sweep.launching.follow_study import stop_and_wait
 
     study, pilots = launched.study, launched.pilots
     out = Console(stderr=True, highlight=False) if as_json else console.console()

@@ -29,7 +29,7 @@ def logs_command(
     Example: wconv-sweep logs 3 --study quickstart
     """
     from wconv_sweep.results import trial_logs
-    from wconv_sweep.storage.storage import choose_url, open_storage
+    from wconv_sweep.storage.open_storage import choose_url, open_storage
 
     with contextlib.closing(open_storage(choose_url(storage, runs))) as opened:
         attempts = trial_logs.attempts_of(opened, study, trial)

@@ -9,9 +9,9 @@ from rich.live import Live
 from wconv_sweep.amounts import amount as _amount
 from wconv_sweep.amounts import density_text as _density
 from wconv_sweep.amounts import title as _title
-from wconv_sweep.cli.status_view import headline, left_text, status_view
+from wconv_sweep.cli.views.status import headline, left_text, status_view
 from wconv_sweep.evidence.results import TrialRow
-from wconv_sweep.evidence.status import StudyStatus
+from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.storage.tables import SlotState
 
 ROWS = (None, 8, 4, 2, 1)

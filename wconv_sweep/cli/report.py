@@ -33,16 +33,16 @@ def report_command(
     Example: wconv-sweep report --html report.html
     """
     from wconv_sweep.results.output_files import write_files
-    from wconv_sweep.results.report import report
-    from wconv_sweep.results.report_formats import render
-    from wconv_sweep.storage.storage import choose_url, open_storage
+    from wconv_sweep.results.report.comparison import report
+    from wconv_sweep.results.report.formats import render
+    from wconv_sweep.storage.open_storage import choose_url, open_storage
 
     with contextlib.closing(open_storage(choose_url(storage, runs))) as opened:
         if html is None:
             print(render(report(opened, study), form), end="")
             return
         # Imported here: matplotlib takes its time.
-        from wconv_sweep.results.html_report import html_report
+        from wconv_sweep.results.html.page import html_report
 
         page = html_report(opened, study)
     write_files({html: page.encode()}, force=force)

@@ -52,10 +52,11 @@ def simulate_command(
     """
     from rich.console import Console
 
-    from wconv_sweep.cli import console, simulation_view
+    from wconv_sweep.cli import console
+    from wconv_sweep.cli.views import simulation as simulation_view
+    from wconv_sweep.simulation.replay import cells, simulate, standard_budgets
     from wconv_sweep.simulation.simulated_study import read_study
-    from wconv_sweep.simulation.simulation import cells, simulate, standard_budgets
-    from wconv_sweep.storage.storage import choose_url
+    from wconv_sweep.storage.open_storage import choose_url
 
     if plot is not None:
         simulation_view.check_picture(plot)

@@ -33,10 +33,11 @@ def status_command(
 
     Example: wconv-sweep status --study quickstart
     """
-    from wconv_sweep.cli import console, status_view
+    from wconv_sweep.cli import console
+    from wconv_sweep.cli.views import status as status_view
     from wconv_sweep.evidence.overview import read_overviews
-    from wconv_sweep.evidence.status import study_jobs
-    from wconv_sweep.storage.storage import choose_url, open_storage
+    from wconv_sweep.evidence.study_status import study_jobs
+    from wconv_sweep.storage.open_storage import choose_url, open_storage
 
     url = choose_url(storage, runs)
     if watch:

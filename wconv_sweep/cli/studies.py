@@ -24,7 +24,8 @@ def list_command(as_json: Json = False) -> None:
 
     Example: wconv-sweep studies list
     """
-    from wconv_sweep.cli import console, study_view
+    from wconv_sweep.cli import console
+    from wconv_sweep.cli.views import study as study_view
     from wconv_sweep.study.facts import shipped_studies
 
     configs = shipped_studies()
@@ -49,7 +50,8 @@ def show_command(
 
     Example: wconv-sweep studies show dncnn_5x5
     """
-    from wconv_sweep.cli import console, study_view
+    from wconv_sweep.cli import console
+    from wconv_sweep.cli.views import study as study_view
     from wconv_sweep.study.facts import study_facts
     from wconv_sweep.study.files import load_study
 
@@ -77,7 +79,8 @@ def check_command(
 
     Example: wconv-sweep studies check mine.yaml
     """
-    from wconv_sweep.cli import console, study_view
+    from wconv_sweep.cli import console
+    from wconv_sweep.cli.views import study as study_view
     from wconv_sweep.errors import ConfigurationError
     from wconv_sweep.study.facts import check_studies
 
@@ -120,7 +123,8 @@ def prepare_data_command(study: Study, settings: Settings = None) -> None:
 
     Example: wconv-sweep data prepare --study quickstart
     """
-    from wconv_sweep.cli import console, study_view
+    from wconv_sweep.cli import console
+    from wconv_sweep.cli.views import study as study_view
     from wconv_sweep.study.data_files import prepare_data
     from wconv_sweep.study.files import load_study, locate_data
 

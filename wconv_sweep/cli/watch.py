@@ -15,12 +15,12 @@ from sqlalchemy import URL
 
 from wconv_sweep.cli.console import console
 from wconv_sweep.cli.progress import ROWS, ChangePrinter, fitting
-from wconv_sweep.cli.status_view import brief_view, print_status, status_view, statuses_json
+from wconv_sweep.cli.views.status import brief_view, print_status, status_view, statuses_json
 from wconv_sweep.errors import StorageAway
 from wconv_sweep.evidence.overview import StudyOverview, read_overviews
-from wconv_sweep.evidence.status import StudyStatus, read_status, study_jobs
+from wconv_sweep.evidence.study_status import StudyStatus, read_status, study_jobs
 from wconv_sweep.slurm.jobs import SlurmView
-from wconv_sweep.storage.storage import Storage, open_storage
+from wconv_sweep.storage.open_storage import Storage, open_storage
 
 LOOK_S = 2.0
 """Time between two looks at the database, seconds."""

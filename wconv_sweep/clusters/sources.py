@@ -1,12 +1,9 @@
 """Which source stands behind each fact of a cluster profile."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from wconv_sweep.clusters.site_facts import SourceSpec
-
-if TYPE_CHECKING:
-    from wconv_sweep.clusters.profile import SlurmProfile
 
 _CHOICES = frozenset(
     {
@@ -17,13 +14,24 @@ _CHOICES = frozenset(
 """Keys that say what somebody wants, or what can be changed at will: no source is asked for."""
 
 
-def facts_of(profile: "SlurmProfile") -> dict[str, Any]:
+class Sourced(Protocol):
+    """A profile with facts and their sources, as this module needs it."""
+
+    @property
+    def sources(self) -> list[SourceSpec]:
+        """Who says what of the site."""
+
+    def model_dump(self, *, exclude_unset: bool, by_alias: bool) -> dict[str, Any]:
+        """Return the keys that the file gives."""
+
+
+def facts_of(profile: Sourced) -> dict[str, Any]:
     """Return what a profile says about its site, by dotted key; defaults left out."""
     given = profile.model_dump(exclude_unset=True, by_alias=True)
     return dict(_leaves({key: value for key, value in given.items() if key not in _CHOICES}))
 
 
-def sources_of(profile: "SlurmProfile") -> dict[str, SourceSpec | None]:
+def sources_of(profile: Sourced) -> dict[str, SourceSpec | None]:
     """Return the source of each fact by dotted key; None for one that has none."""
     named = {key: source for source in profile.sources for key in source.facts}
     return {
@@ -32,7 +40,7 @@ def sources_of(profile: "SlurmProfile") -> dict[str, SourceSpec | None]:
     }
 
 
-def source_problems(profile: "SlurmProfile") -> Iterator[tuple[tuple[int | str, ...], str]]:
+def source_problems(profile: Sourced) -> Iterator[tuple[tuple[int | str, ...], str]]:
     """Yield place and text of each source that names no fact, or one that another has named."""
     facts = facts_of(profile)
     seen: dict[str, str] = {}
@@ -48,7 +56,7 @@ def source_problems(profile: "SlurmProfile") -> Iterator[tuple[tuple[int | str, 
             seen |= dict.fromkeys(covered, source.source)
 
 
-def verified_share(profile: "SlurmProfile") -> float | None:
+def verified_share(profile: Sourced) -> float | None:
     """Return the share of facts that the site itself states; None where there is no fact."""
     sources = sources_of(profile).values()
     if not sources:

@@ -23,8 +23,8 @@ from sqlalchemy.exc import DBAPIError
 from wconv_sweep.doctor.checks import Check, right, warning, wrong
 from wconv_sweep.errors import StorageError
 from wconv_sweep.storage.credentials import check_passfile
+from wconv_sweep.storage.open_storage import Storage, has_storage, open_storage
 from wconv_sweep.storage.shared_storage import check_shared, local_disk_advice
-from wconv_sweep.storage.storage import Storage, has_storage, open_storage
 from wconv_sweep.storage.tables import METADATA
 from wconv_sweep.storage.url import is_sqlite
 

@@ -18,10 +18,10 @@ from wconv_sweep.clusters.pilot_request import PilotShape
 from wconv_sweep.clusters.profile import LocalProfile, SlurmProfile
 from wconv_sweep.doctor.checks import Check, Mark, right, warning, wrong
 from wconv_sweep.doctor.database import clock_ahead_s, clock_check
-from wconv_sweep.doctor.node import MODULE, NodeOrder, NodeReport
+from wconv_sweep.doctor.node_probe import MODULE, NodeOrder, NodeReport
 from wconv_sweep.errors import SlurmError, StorageError
 from wconv_sweep.launching.code_snapshot import freeze, frozen_code, path_with
-from wconv_sweep.launching.slurm_options import batch_job
+from wconv_sweep.launching.slurm.options import batch_job
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slurm.batch import BatchJob, submit
 from wconv_sweep.slurm.commands import slurm_environment

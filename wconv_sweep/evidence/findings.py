@@ -6,7 +6,7 @@ from typing import Any
 from wconv_jobs.seeding import derive_seed
 from wconv_sweep.evidence.confirmation import Arm, Confirmation, noise_of_baseline, surrogate_of
 from wconv_sweep.evidence.overview import StudyOverview
-from wconv_sweep.evidence.status import StudyStatus
+from wconv_sweep.evidence.study_status import StudyStatus
 
 
 def confirmation_json(confirmation: Confirmation, *, bootstrap: bool) -> dict[str, Any]:

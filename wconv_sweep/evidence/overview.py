@@ -24,7 +24,7 @@ from wconv_sweep.evidence.pilot_use import (
 )
 from wconv_sweep.evidence.results import StudyResult, TrialRow, best_of, trial_row_of
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.study_lookup import find_study, study_names
 from wconv_sweep.storage.tables import ENDED, SEARCHING, SLOTS, SlotState, Stage, StudyState
 from wconv_sweep.study.config import PLAIN, StudyConfig, config_of

@@ -17,7 +17,7 @@ from wconv_sweep.pilots.command import pilot_command, write_order
 from wconv_sweep.pilots.lock import is_running
 from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.open_storage import Storage
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from sqlalchemy import URL
 from wconv_sweep.clusters.pilot_request import PilotRequest
 from wconv_sweep.clusters.profile import ClusterProfile, load_profile
 from wconv_sweep.errors import WconvSweepError
-from wconv_sweep.evidence.status import read_status
+from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.launching.preview import Preview
 from wconv_sweep.launching.submission import Launcher, launcher_of
 from wconv_sweep.run_folder import RunFolder
@@ -18,9 +18,9 @@ from wconv_sweep.slots import definitions, studies
 from wconv_sweep.slots.provenance import differences, program_of, provenance_of
 from wconv_sweep.slots.stages import check_ablation
 from wconv_sweep.slots.warm_start import warm_densities
+from wconv_sweep.storage.open_storage import has_storage, open_storage
 from wconv_sweep.storage.shared_storage import check_shared, local_disk_advice
 from wconv_sweep.storage.slot_plan import ABLATIONS, GivenDensity
-from wconv_sweep.storage.storage import has_storage, open_storage
 from wconv_sweep.storage.study_lookup import study_names
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.data_files import check_data

@@ -7,7 +7,7 @@ from wconv_sweep.evidence.overview import read_overview
 from wconv_sweep.slots import definitions, studies
 from wconv_sweep.slurm.jobs import ALIVE, JobState, SlurmView, cancel, jobs_of
 from wconv_sweep.slurm.orders import has_been_in_slurm
-from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.open_storage import Storage
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,18 @@ from wconv_sweep.clusters.lint import Findings, folder_advice, lint
 from wconv_sweep.clusters.pilot_request import PilotRequest, PilotShape, resolve_request
 from wconv_sweep.clusters.profile import ClusterProfile, LocalProfile, SlurmProfile
 from wconv_sweep.errors import ConfigurationError, SlurmError
-from wconv_sweep.evidence.status import StudyStatus
+from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.launching.local_pilots import order_path, start_local
 from wconv_sweep.launching.preview import Preview
-from wconv_sweep.launching.slurm_options import trials_at_once
-from wconv_sweep.launching.slurm_pilots import next_batch, reap, start_slurm
+from wconv_sweep.launching.slurm.options import trials_at_once
+from wconv_sweep.launching.slurm.pilots import next_batch, reap, start_slurm
 from wconv_sweep.pilots.command import pilot_command
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.definitions import Place
 from wconv_sweep.slurm.batch import batch_script, check_submission
 from wconv_sweep.slurm.jobs import alive_jobs, job_name, jobs_of
 from wconv_sweep.slurm.refusals import too_many
-from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.study.config import StudyConfig
 
 

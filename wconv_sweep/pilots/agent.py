@@ -17,15 +17,15 @@ from wconv_sweep.pilots.end import POLL_S, PilotEnd
 from wconv_sweep.pilots.lane import Lane
 from wconv_sweep.pilots.node_share import NodeShare
 from wconv_sweep.pilots.order import PilotOrder
-from wconv_sweep.pilots.pilots import PilotRecord
 from wconv_sweep.pilots.place import PilotPlace
+from wconv_sweep.pilots.registry import PilotRecord
 from wconv_sweep.pilots.spool import replay
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.search.pruning import Pruning
 from wconv_sweep.search.trial_mirror import TrialMirror
 from wconv_sweep.slots.provenance import place, program_of, provenance_of
-from wconv_sweep.slots.slots import Claim, NoSlot, SlotTable
-from wconv_sweep.storage.storage import Storage
+from wconv_sweep.slots.table import Claim, NoSlot, SlotTable
+from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.study.config import StudyConfig
 
 logger = logging.getLogger(__name__)

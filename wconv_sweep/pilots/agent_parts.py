@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from wconv_sweep.pilots.end import PilotEnd
 from wconv_sweep.pilots.node_share import NodeShare
 from wconv_sweep.pilots.order import PilotOrder
-from wconv_sweep.pilots.pilots import PilotRecord
 from wconv_sweep.pilots.place import PilotPlace
+from wconv_sweep.pilots.registry import PilotRecord
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.search.pruning import Pruning
 from wconv_sweep.search.trial_mirror import TrialMirror
-from wconv_sweep.slots.slots import SlotTable
-from wconv_sweep.storage.storage import Storage
+from wconv_sweep.slots.table import SlotTable
+from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.study.config import StudyConfig
 
 

@@ -3,19 +3,19 @@
 import contextlib
 import logging
 
-from wconv_jobs.channel import Broken, Finished
 from wconv_jobs.errors import CheckpointError
-from wconv_jobs.placement import NodeCommand, Placement
+from wconv_jobs.messages import Broken, Finished
+from wconv_jobs.ranks.placement import NodeCommand, Placement
 from wconv_jobs.spec import CHECKPOINT_FILE, TrialSpec
 from wconv_sweep.errors import StorageAway
 from wconv_sweep.log import event
 from wconv_sweep.pilots.agent_parts import AgentParts
-from wconv_sweep.pilots.following import Following
 from wconv_sweep.pilots.node_share import LaneShare
 from wconv_sweep.pilots.slurm_pilot import on_node
 from wconv_sweep.pilots.spool import Spool, adopt
+from wconv_sweep.pilots.supervision import Following
 from wconv_sweep.search.sampling import propose
-from wconv_sweep.slots.slots import Claim, LeaseLost
+from wconv_sweep.slots.table import Claim, LeaseLost
 from wconv_sweep.storage.slot_plan import ablation_of
 from wconv_sweep.study.search_space import distributions_of
 
@@ -65,7 +65,7 @@ class Lane:
 
     def _attempt(self, claim: Claim, spool: Spool) -> Finished | Broken:
         # Imported here: it loads torch, which no command on a login node should wait for.
-        from wconv_jobs.ranks import RanksAborted, run_ranks
+        from wconv_jobs.ranks.run import RanksAborted, run_ranks
 
         parts = self._parts
         density = claim.density or parts.storage.retrying(

@@ -15,12 +15,12 @@ import tempfile
 from collections.abc import Sequence
 
 from wconv_sweep.errors import ConfigurationError, StorageAway
-from wconv_sweep.evidence.status import StudyStatus, read_status
+from wconv_sweep.evidence.study_status import StudyStatus, read_status
 from wconv_sweep.log import event
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.server.programs import without_secrets
 from wconv_sweep.slots.occasions import Occasion, occasion_of, take
-from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.open_storage import Storage
 
 logger = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.pilots.place import PilotPlace, place_of
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.definitions import load_frozen_config
-from wconv_sweep.slots.slots import NoSlot
-from wconv_sweep.storage.storage import Storage, open_storage
+from wconv_sweep.slots.table import NoSlot
+from wconv_sweep.storage.open_storage import Storage, open_storage
 from wconv_sweep.study.config import StudyConfig
 
 logger = logging.getLogger(__name__)

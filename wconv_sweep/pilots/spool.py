@@ -13,12 +13,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from wconv_jobs.channel import Broken, Finished, Report
+from wconv_jobs.messages import Broken, Finished, Report
 from wconv_sweep.errors import StorageAway
 from wconv_sweep.log import event
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.leases import Claim, LeaseLost
-from wconv_sweep.slots.slots import SlotTable
+from wconv_sweep.slots.table import SlotTable
 from wconv_sweep.storage.tables import SlotState, StudyState
 
 logger = logging.getLogger(__name__)

@@ -1,1 +1,1 @@
-"""What is taken home: exports, pictures, networks, reports, logs, the dashboard."""
+"""Results of studies: exports, figures, reports, logs, the dashboard."""

@@ -10,8 +10,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from optuna_dashboard import wsgi
 
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.optuna_client import optuna_client
-from wconv_sweep.storage.storage import Storage
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

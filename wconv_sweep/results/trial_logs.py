@@ -10,7 +10,7 @@ from sqlalchemy import Row, select
 
 from wconv_sweep.errors import StudyError
 from wconv_sweep.slots import definitions
-from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.study_lookup import find_study
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, AttemptOutcome
 

@@ -1,7 +1,7 @@
 """A study's trials in Optuna's in-memory storage, where its samplers and pruners do their work.
 
 Whoever knows of trials, an agent by the slot table (`wconv_sweep.search.trial_mirror`) or a
-simulation that makes them up (`wconv_sweep.simulation.simulation`), tells them; samplers and
+simulation that makes them up (`wconv_sweep.simulation.replay`), tells them; samplers and
 pruners cannot tell the difference. What they write is collected, and counts only once it is
 recorded.
 """

@@ -21,7 +21,7 @@ from optuna.pruners import (
 )
 
 from wconv_sweep.search.trial_mirror import TrialMirror
-from wconv_sweep.slots.slots import Claim
+from wconv_sweep.slots.table import Claim
 from wconv_sweep.storage.tables import Stage
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.search_config import HalvingSpec, MedianSpec, WilcoxonSpec

@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from wconv_sweep.search.known_trials import KnownTrials
 from wconv_sweep.storage import trial_rows
-from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import SEARCHING, SLOTS, SlotState
 from wconv_sweep.study.config import StudyConfig
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from wconv_sweep.errors import WconvSweepError
 from wconv_sweep.server.folder import ServerFolder
+from wconv_sweep.server.run import start, stop
 from wconv_sweep.server.run_as import owner_for, run_as
-from wconv_sweep.server.server import start, stop
 
 LOOK_S = 2.0
 """Time between two looks whether the server is still there, seconds."""

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from wconv_sweep.errors import StorageError
 from wconv_sweep.server.folder import ServerFolder
+from wconv_sweep.server.server_status import ServerStatus
 from wconv_sweep.server.setup import programs_for
-from wconv_sweep.server.status import ServerStatus
 from wconv_sweep.slurm.batch import BatchJob, submit
 from wconv_sweep.slurm.jobs import SlurmJob, alive_jobs, cancel
 

@@ -2,8 +2,8 @@
 
 from sqlalchemy import Connection, Row, func, select, update
 
-from wconv_jobs.channel import Broken
 from wconv_jobs.errors import TrainingDiverged
+from wconv_jobs.messages import Broken
 from wconv_sweep.storage.tables import (
     ATTEMPTS,
     SLOTS,

@@ -12,7 +12,7 @@ from wconv_sweep.slots.leases import Claim, claim_of, ran_out, renew, reopen, st
 from wconv_sweep.slots.provenance import Provenance, differences
 from wconv_sweep.slots.stages import stage_due
 from wconv_sweep.storage import trial_rows
-from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import (
     ATTEMPTS,
     SLOTS,

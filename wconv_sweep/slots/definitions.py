@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.study_lookup import find_study
 from wconv_sweep.study.config import StudyConfig, config_of
 from wconv_sweep.study.own_modules import freeze_modules, frozen_modules

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from wconv_sweep.amounts import amount, density_text, title
-from wconv_sweep.evidence.status import StudyStatus
+from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.slots.leases import study_row
 from wconv_sweep.storage import trial_rows
-from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, StudyState
 
 _TAKEN = "wconv:told:{}"

@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 from wconv_sweep.errors import StudyError
 from wconv_sweep.slots.leases import study_row
 from wconv_sweep.storage import trial_rows
-from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.study_lookup import find_study
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, STUDIES, SlotState
 

@@ -10,9 +10,9 @@ from sqlalchemy import select, update
 
 from wconv_sweep.evidence.confirmation import surrogate_of
 from wconv_sweep.evidence.results import TrialRow
-from wconv_sweep.evidence.status import read_status
+from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.slots.leases import study_row
-from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import SEARCHING, SLOTS, SlotState, Stage
 from wconv_sweep.study.config import StudyConfig
 

@@ -14,10 +14,10 @@ from sqlalchemy import Connection, Row, func, select, update
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.confirmation import choose_candidates, confirmation_of
 from wconv_sweep.evidence.results import TrialRow
-from wconv_sweep.evidence.status import read_status
+from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.slots.leases import study_row
+from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.slot_plan import first_fresh_replicate, plan_ablation
-from wconv_sweep.storage.storage import Storage
 from wconv_sweep.storage.tables import SLOTS, SlotState, Stage
 from wconv_sweep.study.config import PLAIN, StudyConfig
 from wconv_sweep.study.search_config import ConfirmSpec

@@ -15,9 +15,9 @@ from wconv_sweep.slots import leases
 from wconv_sweep.slots.definitions import load_config
 from wconv_sweep.slots.provenance import Provenance, differences
 from wconv_sweep.storage import trial_rows
+from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.optuna_client import close_client, optuna_client
 from wconv_sweep.storage.slot_plan import GivenDensity, plan_search, plan_slots
-from wconv_sweep.storage.storage import Storage
 from wconv_sweep.storage.tables import ATTEMPTS, SEARCHING, SLOTS, STUDIES, SlotState, StudyState
 from wconv_sweep.study.config import MAY_CHANGE, StudyConfig, config_of
 from wconv_sweep.study.note import study_note

@@ -16,10 +16,10 @@ from sqlalchemy import URL
 from wconv_jobs.seeding import derive_seed
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.confirmation import surrogate_of
-from wconv_sweep.evidence.status import read_status
+from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.evidence.surrogate import Surrogate
+from wconv_sweep.storage.open_storage import Storage, has_storage, open_storage
 from wconv_sweep.storage.slot_plan import GivenDensity
-from wconv_sweep.storage.storage import Storage, has_storage, open_storage
 from wconv_sweep.storage.study_lookup import study_names
 from wconv_sweep.study.config import StudyConfig
 

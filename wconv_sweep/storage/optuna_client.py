@@ -2,7 +2,7 @@
 
 from optuna.storages import RDBStorage
 
-from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.open_storage import Storage
 
 
 def optuna_client(storage: Storage) -> RDBStorage:

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from wconv_sweep.errors import StudyError
-from wconv_sweep.storage.storage import Storage
+from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import STUDIES
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wconv_jobs import catalog
+from wconv_jobs.catalog import Progress
 from wconv_jobs.errors import JobError
-from wconv_jobs.prepared import Progress
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.study.config import StudyConfig
 

@@ -14,7 +14,7 @@ One that reads the user's files in a folder, its option `folder`, has as well
 * a function `generate(folder)`, which writes small made-up data in its file format, and a literal
   `SMOKE_CLASSES` where these have a number of classes of their own;
 * where training does not read the files as they are, a function `prepare(*, on_progress,
-  **options)`, see `wconv_jobs.prepared`.
+  **options)`, see `wconv_jobs.files.prepared`.
 
 These are called on login nodes: such a module does not import torch at the top. Adding a data set
 takes one module and its test. Importing this package does not import torch.
@@ -31,7 +31,7 @@ from wconv_jobs.spec import DataSpec
 if TYPE_CHECKING:
     import torch
 
-    from wconv_jobs.task import Task
+    from wconv_jobs.tasks.task import Task
 
 
 def load_task(spec: DataSpec, *, seed: int, device: "torch.device | str" = "cpu") -> "Task":
@@ -48,7 +48,7 @@ def load_task(spec: DataSpec, *, seed: int, device: "torch.device | str" = "cpu"
     if not own_code.is_own(spec.name):
         return load_data(spec.name, seed=seed, device=device, **spec.options)
     # Imported here, see above.
-    from wconv_jobs.tensors import task_of
+    from wconv_jobs.tasks.tensors import task_of
 
     with drawing_from(derive_seed(seed, "data")):
         returned = own_code.call(spec.name, spec.options, {"seed": seed, "device": device})
@@ -63,7 +63,7 @@ def load_data(
 
     Args:
         name: a module of this package.
-        seed: source of every random choice, see `wconv_jobs.task.Task`.
+        seed: source of every random choice, see `wconv_jobs.tasks.task.Task`.
         device: of the batches; the data themselves lie there, too, when they fit.
         options: keyword arguments of its `load`; those left out take their defaults.
 

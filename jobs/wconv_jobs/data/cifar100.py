@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from wconv_jobs import cifar_files
+from wconv_jobs.catalog import Progress
 from wconv_jobs.errors import JobError
-from wconv_jobs.paths import absolute_folder
-from wconv_jobs.prepared import Progress, make_once, read_index, write_file
-from wconv_jobs.prepared_arrays import (
+from wconv_jobs.files import cifar
+from wconv_jobs.files.paths import absolute_folder
+from wconv_jobs.files.prepared import make_once, read_index, write_file
+from wconv_jobs.files.prepared_arrays import (
     find_damage,
     mapped_array,
     not_prepared,
@@ -25,7 +26,7 @@ from wconv_jobs.prepared_arrays import (
 if TYPE_CHECKING:
     import torch
 
-    from wconv_jobs.task import Task
+    from wconv_jobs.tasks.task import Task
 
 # Shape letters: N images, C channels, H height, W width, K classes.
 
@@ -70,7 +71,7 @@ def load(
     """
     import torch  # here, see the top
 
-    from wconv_jobs.classification import ClassificationTask, ImagePart, standardised
+    from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardised
 
     prepared = _prepared_folder(folder, cache_folder)
     index = prepared_index(prepared, _KEYS)
@@ -131,7 +132,7 @@ def check(
         source = _source(folder, gone=index is not None)
         problems = []
         if source and (thorough or index is None):
-            problems = cifar_files.check_files(source, verify=verify, thorough=thorough)
+            problems = cifar.check_files(source, verify=verify, thorough=thorough)
         if index is None:
             return problems or [not_prepared(prepared)]
     except JobError as error:
@@ -165,8 +166,8 @@ def prepare(
     if index is not None:
         _require_verified(prepared, index, verify)
         return
-    source = cifar_files.find(absolute_folder(folder))
-    images, provenance = cifar_files.read(source, verify=verify)
+    source = cifar.find(absolute_folder(folder))
+    images, provenance = cifar.read(source, verify=verify)
     arrays: list[NDArray[Any]] = [
         images.train_NCHW,
         images.train_class_N,
@@ -209,12 +210,12 @@ def generate(folder: Path) -> None:
     drawn = np.random.RandomState(0)  # whose numbers do not change with the version of numpy
     place = folder / "cifar-100-python"
     for part, per_class in (("train", 3), ("test", 1)):
-        classes = list(range(cifar_files.CLASSES)) * per_class
+        classes = list(range(cifar.CLASSES)) * per_class
         pixels = np.stack([_made_up(number, drawn).reshape(-1) for number in classes])
-        write_file(place / part, cifar_files.python_images(pixels, classes, part))
-    fine = [f"made_up_{number:02}" for number in range(cifar_files.CLASSES)]
+        write_file(place / part, cifar.python_images(pixels, classes, part))
+    fine = [f"made_up_{number:02}" for number in range(cifar.CLASSES)]
     coarse = [f"made_up_group_{number:02}" for number in range(20)]
-    write_file(place / "meta", cifar_files.python_names(fine, coarse))
+    write_file(place / "meta", cifar.python_names(fine, coarse))
 
 
 # The version rises with every change of the format, so that old data are never misread.
@@ -231,10 +232,10 @@ def _prepared_folder(folder: str, cache_folder: str) -> Path:
     return root / _PREPARED
 
 
-def _source(folder: str, *, gone: bool) -> cifar_files.Source | None:
+def _source(folder: str, *, gone: bool) -> cifar.Source | None:
     """Return the files, or None when there are none and they may be gone."""
     try:
-        return cifar_files.find(absolute_folder(folder))
+        return cifar.find(absolute_folder(folder))
     except JobError:
         if not gone:
             raise
@@ -267,7 +268,7 @@ def _split(
     """
     import torch  # here, see the top
 
-    from wconv_jobs.random_streams import streams
+    from wconv_jobs.tasks.random_streams import streams
 
     images = len(class_N)
     _require_rest(images, validation_images)

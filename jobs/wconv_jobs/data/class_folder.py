@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from wconv_jobs.class_folders import Listing, fingerprint, has_classes, list_classes
+from wconv_jobs.catalog import Progress
 from wconv_jobs.errors import JobError
-from wconv_jobs.images import check_images, decode, in_threads, shortened
-from wconv_jobs.paths import absolute_folder
-from wconv_jobs.prepared import Progress, make_once, read_index, unusable_index, write_file
-from wconv_jobs.prepared_arrays import (
+from wconv_jobs.files.class_folders import Listing, fingerprint, has_classes, list_classes
+from wconv_jobs.files.images import check_images, decode, in_threads, shortened
+from wconv_jobs.files.paths import absolute_folder
+from wconv_jobs.files.prepared import make_once, read_index, unusable_index, write_file
+from wconv_jobs.files.prepared_arrays import (
     find_damage,
     mapped_array,
     not_prepared,
@@ -32,7 +33,7 @@ from wconv_jobs.prepared_arrays import (
 if TYPE_CHECKING:
     import torch
 
-    from wconv_jobs.task import Task
+    from wconv_jobs.tasks.task import Task
 
 # Shape letters: N images, C channels, H height, W width.
 
@@ -81,7 +82,7 @@ def load(
     """
     import torch  # here, see the top
 
-    from wconv_jobs.classification import ClassificationTask, ImagePart, standardised
+    from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardised
 
     prepared = _prepared_folder(folder, cache_folder, image_px)
     listing = _listing(prepared, prepared_index(prepared, _KEYS))

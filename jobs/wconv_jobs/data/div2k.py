@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from wconv_jobs.catalog import Progress
 from wconv_jobs.errors import JobError
-from wconv_jobs.images import SCORED_PX, check_images, shortened, size_problem
-from wconv_jobs.made_up import write_pictures
-from wconv_jobs.paths import absolute_folder
-from wconv_jobs.prepared import Progress, read_index
-from wconv_jobs.prepared_arrays import mapped_array, not_prepared, prepared_index
-from wconv_jobs.prepared_pictures import (
+from wconv_jobs.files.images import SCORED_PX, check_images, shortened, size_problem
+from wconv_jobs.files.paths import absolute_folder
+from wconv_jobs.files.prepared import read_index
+from wconv_jobs.files.prepared_arrays import mapped_array, not_prepared, prepared_index
+from wconv_jobs.files.prepared_pictures import (
     PIXELS,
     PreparedPicture,
     find_changes,
@@ -29,11 +29,12 @@ from wconv_jobs.prepared_pictures import (
     prepare_pictures,
     prepared_pictures,
 )
+from wconv_jobs.files.synthetic import write_pictures
 
 if TYPE_CHECKING:
     import torch
 
-    from wconv_jobs.task import Task
+    from wconv_jobs.tasks.task import Task
 
 KIND = "denoising"
 SMOKE = {
@@ -94,8 +95,8 @@ def load(
     # Here, because a login node checks and prepares the data and has no use for torch.
     import torch
 
-    from wconv_jobs.denoising import DenoisingTask
-    from wconv_jobs.pictures import PictureStore
+    from wconv_jobs.tasks.denoising import DenoisingTask
+    from wconv_jobs.tasks.pictures import PictureStore
 
     prepared = _prepared_folder(folder, cache_folder)
     pictures = prepared_pictures(prepared)

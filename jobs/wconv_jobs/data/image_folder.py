@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from wconv_jobs.errors import JobError
-from wconv_jobs.images import SCORED_PX, SOME_PX, check_images, file_bytes, list_images
-from wconv_jobs.made_up import write_pictures
-from wconv_jobs.paths import absolute_folder
+from wconv_jobs.files.images import SCORED_PX, SOME_PX, check_images, file_bytes, list_images
+from wconv_jobs.files.paths import absolute_folder
+from wconv_jobs.files.synthetic import write_pictures
 
 if TYPE_CHECKING:
     import torch
 
-    from wconv_jobs.task import Task
+    from wconv_jobs.tasks.task import Task
 
 KIND = "denoising"
 SMOKE = {"crop_px": 64, "crops_per_epoch": 16}
@@ -52,11 +52,11 @@ def load(
         flips: show each training crop in one of the 8 symmetries of a square at random.
 
     Raises:
-        JobError: the folder or an image cannot be used, see `wconv_jobs.images`.
+        JobError: the folder or an image cannot be used, see `wconv_jobs.files.images`.
     """
     # Here, because a login node checks the folder and has no use for torch.
-    from wconv_jobs.denoising import DenoisingTask
-    from wconv_jobs.pictures import PictureStore
+    from wconv_jobs.tasks.denoising import DenoisingTask
+    from wconv_jobs.tasks.pictures import PictureStore
 
     split = _split(folder)
     paths = [path for part in PARTS for path in split[part]]

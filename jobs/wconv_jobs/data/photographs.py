@@ -21,7 +21,7 @@ from pydantic import Field
 if TYPE_CHECKING:
     import torch
 
-    from wconv_jobs.task import Task
+    from wconv_jobs.tasks.task import Task
 
 KIND = "denoising"
 SMOKE = {"crop_px": 64, "crops_per_epoch": 16}
@@ -52,8 +52,8 @@ def load(
         JobError: the installed scikit-image lacks a photograph.
     """
     # Here, because a login node asks for the shape of a sample and has no use for torch.
-    from wconv_jobs.denoising import DenoisingTask
-    from wconv_jobs.pictures import PictureStore
+    from wconv_jobs.tasks.denoising import DenoisingTask
+    from wconv_jobs.tasks.pictures import PictureStore
 
     # The files themselves, because the functions of skimage.data may go to the network.
     folder = Path(str(files("skimage"))) / "data"

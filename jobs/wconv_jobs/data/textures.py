@@ -21,14 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from wconv_jobs.images import decode
+from wconv_jobs.files.images import decode
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from wconv_jobs.classification import ClassificationTask, ImagePart
-    from wconv_jobs.task import Task
+    from wconv_jobs.tasks.classification import ClassificationTask, ImagePart
+    from wconv_jobs.tasks.task import Task
 
 # Shape letters: B batch, C channels, H height, W width, N patches.
 
@@ -90,7 +90,7 @@ def texture_task(
     channels: int,
 ) -> "ClassificationTask":
     """Return the task of `grey_HW`, one image (H, W) per class; see `load`."""
-    from wconv_jobs.classification import ClassificationTask  # imports torch, see the top
+    from wconv_jobs.tasks.classification import ClassificationTask  # imports torch, see the top
 
     train, validation, test = _Patches(), _Patches(), _Patches()
     for number, image_HW in enumerate(grey_HW):
@@ -152,7 +152,7 @@ class _Patches:
     def part(self, channels: int) -> "ImagePart":
         import torch  # here, see the top
 
-        from wconv_jobs.classification import ImagePart
+        from wconv_jobs.tasks.classification import ImagePart
 
         patch_NHW = torch.from_numpy(np.stack(self._patch_HW))
         return ImagePart(

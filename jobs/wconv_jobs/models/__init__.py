@@ -1,8 +1,8 @@
 """The networks by name: one module per architecture.
 
 A module holds a function `build` whose keyword arguments, with their annotations and defaults, are
-the architecture's options; it draws no weights that `wconv_jobs.initialisation` does not draw
-again. Adding an architecture takes one module and its test.
+the architecture's options; it draws no weights that `wconv_jobs.training.initialization` does not
+draw again. Adding an architecture takes one module and its test.
 """
 
 import importlib

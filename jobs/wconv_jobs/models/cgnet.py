@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wconv_jobs.errors import JobError
-from wconv_jobs.models.nafnet import (
+from wconv_jobs.models._nafnet import (
     ChannelAttention,
     LayerNorm2d,
     NAFNet,

@@ -1,0 +1,1 @@
+"""What a finished trial leaves beside its checkpoint: test images, confusion matrix."""

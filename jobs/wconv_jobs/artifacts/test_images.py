@@ -1,0 +1,73 @@
+"""What a network makes of the first test images, to be looked at."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from wconv_jobs.artifacts.before_after import BeforeAfter
+from wconv_jobs.metrics import build_metric
+from wconv_jobs.tasks.task import Task
+
+# Shape letters: B batch, C channels, H height, W width.
+
+
+def restored(
+    model: nn.Module, task: Task, images: int, on_batch: Callable[[], None] = lambda: None
+) -> list[BeforeAfter]:
+    """Return the first test images before and after the network.
+
+    The list is empty where the input is no estimate of the target, as in classification, and where
+    the targets are no grey or RGB images.
+
+    Args:
+        model: is put into evaluation mode.
+        task: the data.
+        images: how many at most.
+        on_batch: called before each batch of images; what it raises ends the work.
+    """
+    if not task.input_is_estimate:
+        return []
+    names = list(task.names("test"))[:images]
+    dtype = next(model.parameters()).dtype
+    found: list[BeforeAfter] = []
+    model.eval()
+    with torch.inference_mode():
+        for inputs_BCHW, targets_BCHW in task.evaluation_batches("test", range(len(names))):
+            on_batch()
+            if targets_BCHW.ndim != 4 or targets_BCHW.shape[1] not in (1, 3):
+                return []
+            outputs_BCHW = model(inputs_BCHW.to(dtype))
+            for each in zip(inputs_BCHW, outputs_BCHW, targets_BCHW, strict=True):
+                # Data of one's own may give more than they were asked for, and name by number.
+                if len(found) == len(names):
+                    return found
+                found.append(_before_after(str(names[len(found)]), *each))
+    return found
+
+
+def _before_after(
+    name: str, input_CHW: Tensor, output_CHW: Tensor, target_CHW: Tensor
+) -> BeforeAfter:
+    return BeforeAfter(
+        name,
+        _psnr_db(input_CHW, target_CHW),
+        _psnr_db(output_CHW, target_CHW),
+        *(_bytes(image_CHW) for image_CHW in (input_CHW, output_CHW, target_CHW)),
+    )
+
+
+def _psnr_db(image_CHW: Tensor, target_CHW: Tensor) -> float:
+    metric = build_metric("psnr_db")
+    metric.update(image_CHW[None], target_CHW[None])
+    return metric.compute(metric.state())
+
+
+def _bytes(image_CHW: Tensor) -> NDArray[np.uint8]:
+    unit_CHW = image_CHW.float().nan_to_num(0.0).clamp(0, 1)
+    pixel_HWC: NDArray[np.uint8] = (
+        (unit_CHW * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    )
+    return pixel_HWC

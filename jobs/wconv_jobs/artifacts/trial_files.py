@@ -1,0 +1,60 @@
+"""What the test of a trial leaves in its folder, beside the checkpoint."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from wconv_jobs.artifacts.test_images import restored
+from wconv_jobs.files.atomic import replace_file
+from wconv_jobs.spec import CONFUSION_FILE, TEST_IMAGE_FILE
+from wconv_jobs.tasks.task import Task
+
+IMAGES = 2
+"""Test images that are kept of every trial, before and after the network."""
+IMAGE_PX = 160
+"""Width and height of what is kept of them, the middle: less than half a megabyte a trial, however
+large the images are."""
+
+
+def write_confusion(matrix_KK: Tensor, folder: Path) -> None:
+    """Write the confusion matrix of the test, see `CONFUSION_FILE`.
+
+    Where it cannot be written, a line of the log says so: the trial itself is complete.
+    """
+    lines = [",".join(map(str, row)) for row in matrix_KK.tolist()]
+    with _dispensable("the confusion matrix", folder):
+        replace_file(folder / CONFUSION_FILE, ("\n".join(lines) + "\n").encode())
+
+
+def write_images(model: nn.Module, task: Task, folder: Path, on_batch: Callable[[], None]) -> None:
+    """Write the first test images before and after the network, see `TEST_IMAGE_FILE`.
+
+    Where they cannot be read or written, a line of the log says so: the trial itself is complete.
+
+    Args:
+        model: the trained network; is put into evaluation mode.
+        task: the data; nothing is written of tasks that restore no images.
+        folder: of the trial.
+        on_batch: called before each batch of images; what it raises ends the work.
+    """
+    with _dispensable("test images before and after the network", folder):
+        for number, each in enumerate(restored(model, task, IMAGES, on_batch), start=1):
+            replace_file(folder / TEST_IMAGE_FILE.format(number), each.middle(IMAGE_PX).png())
+
+
+@contextmanager
+def _dispensable(what: str, folder: Path) -> Iterator[None]:
+    """Let the trial go on without something, e.g. on a full disk."""
+    try:
+        yield
+    except OSError as error:
+        with suppress(OSError):  # the log may be on the same full disk
+            print(
+                f"{folder}: {what} could not be kept ({error}). The trial is complete without. "
+                "Make room, or let the folder be written to, for those that come.",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -1,0 +1,1 @@
+"""Starts, watches and ends the processes that train a trial: the ranks."""

@@ -1,0 +1,82 @@
+"""The process with torch loaded that all ranks are forked from, for trials in several threads."""
+
+import contextlib
+import logging
+import multiprocessing
+import multiprocessing.connection
+import multiprocessing.forkserver
+import multiprocessing.process
+import multiprocessing.resource_tracker
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from multiprocessing import popen_forkserver
+
+from wconv_jobs.ranks import rank
+from wconv_jobs.ranks.rank_server import short_temporary_folder
+
+_STARTING = threading.Lock()
+
+
+def start_fork_server() -> None:
+    """Start the process that all ranks are forked from, unless it runs already.
+
+    It inherits the mask of blocked signals, and ranks inherit it from there: SLURM sends signals
+    to every process of a job, and the agent needs the ranks to reach their checkpoint. So does
+    the process that looks after the semaphores of multiprocessing.
+    """
+    # The temporary folder belongs to all threads, and one server is enough.
+    with _STARTING:
+        popen_forkserver.Popen = SharedPopen  # type: ignore[misc]
+        # Their advice on signal handlers does not apply, and the agent logs how a rank ended.
+        for name in ("torch.distributed.elastic.multiprocessing.api", "torch.multiprocessing"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        multiprocessing.set_forkserver_preload(
+            ["torch", "torch.distributed", "torch._dynamo", rank.__name__]
+        )
+        with _signals_blocked(), _short_temporary_folder():
+            multiprocessing.resource_tracker.ensure_running()
+            # Once more, because it unblocks signals when it has started its process.
+            signal.pthread_sigmask(signal.SIG_BLOCK, rank.AGENT_SIGNALS)
+            multiprocessing.forkserver.ensure_running()
+
+
+class SharedPopen(popen_forkserver.Popen):
+    """The handle of a forked process, whose end several threads may ask for at once.
+
+    Starting a process asks all others of this program whether they have ended. The exit status
+    can be read once; in the library's class the second of two threads takes its absence for the
+    death of the fork server, and a rank of another trial that ended well for one that broke.
+    """
+
+    def __init__(self, process_obj: multiprocessing.process.BaseProcess) -> None:
+        self._reading = threading.Lock()
+        super().__init__(process_obj)
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """Return the exit status; None while the process runs and `flag` says not to wait."""
+        if flag != os.WNOHANG:
+            multiprocessing.connection.wait([self.sentinel])
+        with self._reading:
+            return super().poll(os.WNOHANG)
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, rank.AGENT_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextlib.contextmanager
+def _short_temporary_folder() -> Iterator[None]:
+    folder = tempfile.tempdir
+    tempfile.tempdir = short_temporary_folder(len("/pymp-12345678/listener-12345678"))
+    try:
+        yield
+    finally:
+        tempfile.tempdir = folder

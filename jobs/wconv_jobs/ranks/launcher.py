@@ -1,0 +1,127 @@
+"""torch's elastic launcher in a thread of its own, for the ranks of one node."""
+
+import platform
+import signal
+import threading
+from pathlib import Path
+from typing import Self
+
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from wconv_jobs.messages import EXIT_AGENT_GONE, Broken
+from wconv_jobs.ranks import out_of_memory, rank
+from wconv_jobs.ranks.fork_server import start_fork_server
+from wconv_jobs.ranks.node_order import NodeOrder
+from wconv_jobs.ranks.rank_server import RankServer
+
+
+def rank_died(how: str, number: int, place: str = "") -> Broken:
+    """Return the end of a rank that could not tell it itself, e.g. "was killed (SIGKILL)".
+
+    Args:
+        how: see above.
+        number: of the rank.
+        place: of the rank, e.g. " on node n2"; empty where there is one node only.
+    """
+    return Broken(
+        rank=number,
+        error="RankDied",
+        message=f"rank {number}{place} {how}",
+        where="rank process",
+        traceback="",
+    )
+
+
+def place_of(order: NodeOrder) -> str:
+    """Return the place of a rank on this node, for `rank_died`."""
+    return f" on node {platform.node()}" if order.ranks > order.ranks_here else ""
+
+
+def how_it_ended(status: int) -> str:
+    """Return the words for the exit status of a process, negative for a signal."""
+    if status == -signal.SIGKILL:
+        return "was killed (SIGKILL): by hand, or because the node's memory ran out"
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"exited with status {status}"
+
+
+class Launcher:
+    """Starts the ranks of this node and waits for them.
+
+    The launcher knows of this node alone, also when a trial has several: with its own rendezvous
+    over nodes, the node that the ranks are counted from depends on addresses, and a node whose
+    ranks have ended waits minutes for one that died. Ranks meet at the store of the agent.
+
+    Not in the main thread: there torch's launcher replaces the handlers of SIGTERM and SIGINT,
+    with which an agent ends its trial at a checkpoint. To end the ranks, hang up the server.
+    """
+
+    def __init__(self, order: NodeOrder, server: RankServer) -> None:
+        self.silent_death: Broken | None = None
+        """The rank that was the first to end in a disorderly way, if it ended by itself."""
+        self.error: Broken | None = None
+        """What the launcher itself raised."""
+        self._server, self._order = server, order
+        self._ended = threading.Event()
+        self._oom_kills_before = out_of_memory.oom_kills()
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=order.ranks_here,
+            run_id=order.log_folder.name,
+            rdzv_backend="c10d",
+            rdzv_endpoint="127.0.0.1:0",
+            local_addr="127.0.0.1",
+            max_restarts=0,
+            start_method="forkserver",
+            logs_specs=DefaultLogsSpecs(log_dir=str(order.log_folder), redirects=Std.ALL),
+        )
+        entry = elastic_launch(config, rank.main)
+        # Not str: in a string, the launcher would replace "$$" and "${local_rank}".
+        arguments = server.address, order.model_dump_json().encode()
+        self._thread = threading.Thread(
+            target=self._run, args=(entry, arguments), name="elastic launcher", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        start_fork_server()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.hang_up()
+        self._thread.join()
+
+    @property
+    def ended(self) -> bool:
+        """Whether every rank has ended."""
+        return self._ended.is_set()
+
+    def _run(self, entry: elastic_launch, arguments: tuple[Path, bytes]) -> None:
+        try:
+            entry(*arguments)
+        except ChildFailedError as error:
+            local_rank, failure = error.get_first_failure()
+            if failure.exitcode != EXIT_AGENT_GONE:
+                number = self._order.first_rank + local_rank
+                self.silent_death = self._death(number, failure.exitcode)
+        except Exception as error:
+            # No process, no memory, no free port: this trial's misfortune, not the agent's end.
+            self.error = rank.describe(error, self._order.first_rank)
+        finally:
+            self._ended.set()
+            self._server.wake()
+
+    def _death(self, number: int, status: int) -> Broken:
+        place = place_of(self._order)
+        before = self._oom_kills_before
+        kills = out_of_memory.oom_kills() if status == -signal.SIGKILL else None
+        # Of the whole control group: a rank that was killed by hand while another trial of this
+        # agent ran out of memory is taken for one that ran out of memory, too.
+        if kills is not None and before is not None and kills > before:
+            how = f"the kernel has killed rank {number}{place} for it"
+            return out_of_memory.ran_out(out_of_memory.HOST_MEMORY_RAN_OUT, how, number)
+        return rank_died(how_it_ended(status), number, place)

@@ -1,0 +1,30 @@
+"""What a node is told about its part of a trial's ranks, and each of these ranks in turn.
+
+Importing this module does not import torch.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from wconv_jobs.spec import Spec, TrialSpec
+
+
+class NodeOrder(Spec):
+    """One node's part of the ranks of a trial."""
+
+    trial: TrialSpec
+    ranks: Annotated[int, Field(ge=1)]
+    """Number of ranks on all nodes together."""
+    ranks_here: Annotated[int, Field(ge=1)]
+    first_rank: Annotated[int, Field(ge=0)] = 0
+    """Number of the first rank of this node; rank 0 is always where the agent is."""
+    devices: tuple[int, ...] = Field(default=(), strict=False)
+    """GPUs of this node, see `wconv_jobs.ranks.placement.Placement`."""
+    address: str
+    """Where the ranks find each other: host name or address of the agent's node."""
+    port: int
+    """And port; 0 for a lone rank, which looks for nobody."""
+    log_folder: Path = Field(strict=False)
+    """Gets what each rank of this node prints."""

@@ -1,0 +1,70 @@
+"""How a trial ended, by what its ranks and nodes have said."""
+
+import time
+
+from wconv_jobs.messages import Broken, Finished, NodeEnded
+from wconv_jobs.ranks.launcher import rank_died
+
+GRACE_S = 1.0
+"""Time for a launcher, which looks ten times a second, to see a dead process, seconds."""
+FAREWELL_S = 30.0
+"""Time for the ranks to leave their process group after the last message, seconds."""
+
+
+class Outcome:
+    """What has been heard of the end of the ranks."""
+
+    def __init__(self) -> None:
+        self.finished: Finished | None = None
+        self._broken: Broken | None = None
+        self._death: Broken | None = None
+        self._error: Broken | None = None
+        self._lost: int | None = None
+        self._end_at = float("inf")
+
+    def note(self, message: Finished | Broken | NodeEnded) -> None:
+        """Take in the last message of a rank or a node; the first of each sort is the cause."""
+        if isinstance(message, Finished):
+            self.finished = message
+            # Whose checkpoint is written has nothing left to do; its peers may still evaluate.
+            self._end_within(GRACE_S if message.ending == "stopped" else FAREWELL_S)
+        elif isinstance(message, Broken):
+            # Its peers break later, when they miss it.
+            self._broken = self._broken or message
+            self._end_within(GRACE_S)
+        else:
+            self._death = self._death or message.death
+            self._error = self._error or message.error
+            self.lost(message.lost)
+            if message.death or message.error:
+                self._end_within(GRACE_S)
+
+    def lost(self, rank: int | None) -> None:
+        """Take in the first rank whose connection ended without a word, if there is one."""
+        if rank is not None and self._lost is None:
+            self._lost = rank
+            self._end_within(GRACE_S)
+
+    @property
+    def wants_end(self) -> bool:
+        """Whether the ranks still there should be ended."""
+        return time.monotonic() > self._end_at
+
+    def decide(self) -> Finished | Broken:
+        """Return how the trial ended, after all ranks have."""
+        if self.finished is not None:
+            # Every rank took part in all of it; what broke later broke on the way out.
+            return self.finished
+        # A rank that raises an exception tells it and then waits for the agent to hang up. So a
+        # rank that ended by itself did so without a word, and what its peers say is that they
+        # miss it.
+        if self._death is not None:
+            return self._death
+        if self._broken is not None and self._lost in (None, self._broken.rank):
+            return self._broken
+        if self._lost is not None:
+            return rank_died("ended without a word", self._lost)
+        return self._broken or self._error or rank_died("ended without a result", 0)
+
+    def _end_within(self, seconds: float) -> None:
+        self._end_at = min(self._end_at, time.monotonic() + seconds)

@@ -1,0 +1,108 @@
+"""A rank: one fresh process that trains its share of one trial and talks to the agent."""
+
+import os
+import platform
+import re
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+import torch
+
+from wconv_jobs import own_code
+from wconv_jobs.errors import JobError, TrainingDiverged
+from wconv_jobs.messages import Broken, Finished, Left
+from wconv_jobs.ranks.agent_link import AgentLink
+from wconv_jobs.ranks.node_order import NodeOrder
+from wconv_jobs.ranks.out_of_memory import memory_failure
+from wconv_jobs.ranks.process_group import world_of_ranks
+from wconv_jobs.training.loop import TrainingResult, train
+from wconv_jobs.training.world import World
+from wconv_kernels import DensityError, SiteError
+
+AGENT_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals that terminals and SLURM send to every process; only the agent decides what they mean.
+"""
+
+
+def ignore_signals() -> None:
+    """Leave the signals for a whole job to the agent; what this process starts does the same."""
+    for number in AGENT_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def main(address: Path, order_json: bytes) -> None:
+    """Train as the rank of this node that LOCAL_RANK names, and tell the agent how it ended.
+
+    Args:
+        address: path of the node's Unix socket.
+        order_json: a `NodeOrder`.
+    """
+    ignore_signals()
+    order = NodeOrder.model_validate_json(order_json)
+    rank = order.first_rank + int(os.environ["LOCAL_RANK"])
+    link = AgentLink(address, rank)
+    try:
+        torch.set_num_threads(order.trial.threads_per_rank)
+        own_code.add_folder(order.trial.code_folder)
+        with world_of_ranks(order) as world:
+            result = train(order.trial, link.report, world, link.checkpoint_is_demanded)
+            if world.rank > 0:
+                link.send(Left(rank=rank))
+            else:
+                link.send(
+                    Finished(
+                        ending=result.ending,
+                        epoch=len(result.reports),
+                        metrics=_metrics(result),
+                        provenance=_provenance(world),
+                    )
+                )
+    except Exception as error:
+        traceback.print_exc()
+        sys.stdout.flush()  # the process ends without its usual clean-up
+        link.break_off(describe(error, rank))
+
+
+def describe(error: Exception, rank: int) -> Broken:
+    """Return what the agent needs to know about an exception of a rank.
+
+    Final are those that depend on the order alone, not on the machine or the moment.
+    """
+    without_memory = memory_failure(error, rank)
+    if without_memory is not None:
+        return without_memory
+    final = isinstance(error, TrainingDiverged | JobError | DensityError | SiteError)
+    return Broken.of(error, rank, final=final)
+
+
+def _driver() -> str:
+    """Return the version of NVIDIA's kernel driver, which torch does not tell."""
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text("utf-8")
+    except OSError:
+        return "unknown"
+    found = re.search(r"Kernel Module\D*([\d.]+)", text)
+    return found.group(1) if found else "unknown"
+
+
+def _metrics(result: TrainingResult) -> dict[str, float]:
+    timed = {"epoch_s": result.epoch_s} if result.ending == "complete" else {}
+    return result.metrics | timed
+
+
+def _provenance(world: World) -> dict[str, str]:
+    device = (
+        torch.cuda.get_device_name(world.device)
+        if world.device.type == "cuda"
+        else f"cpu ({platform.machine()})"
+    )
+    return {
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda or "none",
+        "driver": _driver() if world.device.type == "cuda" else "none",
+        "device": device,
+        "ranks": str(world.size),
+        "host": platform.node(),
+    }

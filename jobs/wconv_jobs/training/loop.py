@@ -1,0 +1,326 @@
+"""The epoch loop: trains one trial, alone or as one of several ranks."""
+
+import copy
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from wconv_jobs.artifacts.trial_files import write_confusion, write_images
+from wconv_jobs.data import load_task
+from wconv_jobs.errors import CheckpointError, JobError, TrainingDiverged
+from wconv_jobs.messages import Report, Verdict
+from wconv_jobs.metrics import ConfusionMatrix
+from wconv_jobs.models import build_model
+from wconv_jobs.seeding import derive_seed, drawing_from
+from wconv_jobs.spec import OptimizerSpec, RecipeSpec, TrialSpec
+from wconv_jobs.tasks.task import Task
+from wconv_jobs.training import checkpoint
+from wconv_jobs.training.ablation import density_engine
+from wconv_jobs.training.agreement import Action, Agreement, EvaluationDropped
+from wconv_jobs.training.checkpoint import Progress
+from wconv_jobs.training.early_stopping import best_epoch, is_over
+from wconv_jobs.training.evaluation import LOSS, evaluate, evaluate_input
+from wconv_jobs.training.initialization import initialise
+from wconv_jobs.training.rank_invariance import share_batch_norm, share_dropout
+from wconv_jobs.training.world import World
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+_VERDICTS = tuple(Verdict)
+
+LONE_PROCESS = World(rank=0, size=1, device=torch.device("cpu"))
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a training run ended."""
+
+    ending: Literal["complete", "pruned", "stopped"]
+    reports: list[Report]
+    """One per finished epoch, those of earlier attempts included."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Of a complete run: those of the report of the epoch whose weights were tested, their
+    `test_<metric>`, `input_<metric>` of the unprocessed test input, `lr` after the last epoch,
+    `best_epoch` and `stopped_epoch`."""
+
+    @property
+    def epoch_s(self) -> float:
+        """Median wall time of an epoch, validation included, seconds."""
+        return statistics.median(report.epoch_s for report in self.reports)
+
+
+def train(
+    spec: TrialSpec,
+    report: Callable[[Report], Verdict],
+    world: World = LONE_PROCESS,
+    demanded: Callable[[], bool] = lambda: False,
+) -> TrainingResult:
+    """Train the trial from its checkpoint, or from the start, to its end.
+
+    After each epoch the checkpoint is written, rank 0 reports, and all ranks together obey the
+    verdict. The report that the checkpoint ends with is sent once more when a run resumes, since
+    its attempt may have been killed between the two; the receiver knows it by its epoch. What is
+    tested in the end are the weights of the last epoch or, with early stopping, those of the epoch
+    with the lowest validation loss.
+
+    Within an epoch a checkpoint is written when the agent demands one, at the deadline, and when
+    the last one is older than `spec.checkpoint_every_s`; after the first two, the run has stopped.
+
+    A run that is interrupted and resumed, after whichever step, ends with the same numbers as one
+    that is not: bitwise on one or two CPU ranks, up to rounding on more, where
+    DistributedDataParallel reorders its buckets after the first step of a process and with them
+    the sums, and on GPUs, whose kernels are not deterministic.
+
+    Args:
+        spec: what to train.
+        report: called on rank 0 only; returns what to do next.
+        world: the process group to train in.
+        demanded: whether the run should stop at a checkpoint; called on rank 0 only.
+
+    Raises:
+        TrainingDiverged: loss or a metric is not finite.
+        JobError: data or model cannot be used; the message says why.
+        CheckpointError: the checkpoint cannot be used.
+    """
+    run = _Run(spec, world, demanded)
+    progress = checkpoint.load(spec, run.state)
+    position = len(progress.reports) * (run.steps + 1) + progress.step
+    if world.from_rank_0(position) != position:
+        # Each rank reads the file by itself; one that was replaced in between would go unnoticed.
+        raise CheckpointError("the ranks have read checkpoints of different steps")
+    if progress.reports:
+        verdict = run.agree(report, progress.reports)
+        if verdict is not Verdict.CONTINUE:
+            return _ended_early(verdict, progress.reports)
+    while run.is_unfinished(progress.reports):
+        if not run.train_epoch(progress):
+            return _ended_early(Verdict.STOP, progress.reports)
+        try:
+            finished = run.validated(progress)
+        except EvaluationDropped:
+            run.save(progress)
+            return _ended_early(Verdict.STOP, progress.reports)
+        progress = Progress([*progress.reports, finished])
+        run.keep_best(progress.reports)
+        run.save(progress)
+        verdict = run.agree(report, progress.reports)
+        if verdict is not Verdict.CONTINUE:
+            return _ended_early(verdict, progress.reports)
+    try:
+        return TrainingResult("complete", progress.reports, run.test(progress.reports))
+    except EvaluationDropped:
+        return _ended_early(Verdict.STOP, progress.reports)
+
+
+def losses(reports: Sequence[Report]) -> list[float]:
+    """Return the validation loss of each epoch."""
+    return [report.metrics[LOSS] for report in reports]
+
+
+class _Run:
+    """The objects of one training run, built so that only the density tells two trials apart."""
+
+    def __init__(self, spec: TrialSpec, world: World, demanded: Callable[[], bool]) -> None:
+        recipe = spec.recipe
+        self.spec, self.world = spec, world
+        self.seed = derive_seed(spec.study_seed, spec.replicate)
+        self.task: Task = load_task(spec.data, seed=self.seed, device=world.device)
+        with drawing_from(derive_seed(self.seed, "build")):
+            self.model = build_model(spec.model.name, **spec.model.options)
+        self.steps = self._steps_per_epoch()
+        initialise(self.model, recipe.init, derive_seed(self.seed, "init"))
+        self.model = share_dropout(self.model, world)
+        if recipe.batch_norm_over == "batch":
+            self.model = share_batch_norm(self.model, world)
+        self.model.to(device=world.device, dtype=_DTYPES[recipe.dtype])
+        engine = density_engine(self.model, spec.density, spec.ablation)
+        self.module: nn.Module = self.model
+        if world.size > 1:
+            self.module = DistributedDataParallel(self.model)
+        optimizer = _optimizer(recipe.optimizer, self.model)
+        if engine is not None:
+            engine.attach(optimizer)
+        schedule = _schedule(recipe, self.steps * recipe.epochs)
+        self.state = checkpoint.TrainingState(self.model, optimizer, LambdaLR(optimizer, schedule))
+        self._agreement = Agreement(
+            world,
+            demanded,
+            deadline_s=spec.deadline_s,
+            checkpoint_every_s=spec.checkpoint_every_s,
+        )
+
+    def is_unfinished(self, reports: list[Report]) -> bool:
+        """Tell whether there is another epoch to train."""
+        recipe = self.spec.recipe
+        return len(reports) < recipe.epochs and not is_over(losses(reports), recipe.early_stopping)
+
+    def train_epoch(self, progress: Progress) -> bool:
+        """Train what is left of an epoch; tell whether to go on, or a checkpoint ends the run.
+
+        Args:
+            progress: is brought to the last step that was trained.
+        """
+        device = self.world.device
+        started = time.monotonic() - progress.elapsed_s
+        # Dropout: the same in an interrupted run, and on all ranks, see `share_dropout`.
+        torch.manual_seed(derive_seed(self.seed, "model", len(progress.reports)))
+        if progress.step:
+            progress.restore_random()
+        self.module.train()
+        loss_sum = torch.tensor(self._loss_sum(progress), dtype=torch.float64, device=device)
+        action = Action.GO
+        while progress.step < self.steps and action is not Action.STOP:
+            loss_sum += self._step(len(progress.reports), progress.step)
+            progress.step += 1
+            action = self._agreement.after_step()
+            if action is not Action.GO or progress.step == self.steps:
+                sums = self.world.gather(loss_sum)
+                progress.note(progress.step, sums, time.monotonic() - started, device.type)
+            if action is not Action.GO:
+                self.save(progress)
+        self.world.equalize_buffers(self.model)
+        return action is not Action.STOP
+
+    def validated(self, progress: Progress) -> Report:
+        """Return the report of the epoch that has been trained.
+
+        Raises:
+            EvaluationDropped: on rank 0, see `Agreement.drop_evaluation`.
+        """
+        started, epoch = time.monotonic(), len(progress.reports)
+        train_loss = sum(progress.loss_sums) / (self.steps * len(progress.loss_sums))
+        metrics = {"train_loss": train_loss, "lr": self.lr}
+        drop = self._agreement.drop_evaluation
+        metrics |= evaluate(self.model, self.task, "validation", self.world, on_batch=drop)
+        _check_finite(metrics, self.task.metrics[0], epoch)
+        epoch_s = progress.elapsed_s + time.monotonic() - started
+        return Report(epoch=epoch + 1, metrics=metrics, epoch_s=epoch_s)
+
+    def keep_best(self, reports: list[Report]) -> None:
+        """Keep the weights when the last epoch is the best."""
+        rule = self.spec.recipe.early_stopping
+        if rule is not None and best_epoch(losses(reports), rule) == len(reports):
+            self.state.best.update(copy.deepcopy(self.model.state_dict()))
+
+    def save(self, progress: Progress) -> None:
+        """Write the checkpoint, on rank 0."""
+        if self.world.rank == 0:
+            checkpoint.save(self.spec, self.state, progress)
+            self._agreement.saved()
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return float(self.state.scheduler.get_last_lr()[0])
+
+    def test(self, reports: list[Report]) -> dict[str, float]:
+        """Return the metrics of a complete run, see `TrainingResult`."""
+        recipe, task, world = self.spec.recipe, self.task, self.world
+        best = best_epoch(losses(reports), recipe.early_stopping)
+        if self.state.best:
+            self.model.load_state_dict(self.state.best)
+        confusion = None if task.classes is None else ConfusionMatrix(task.classes)
+        drop = self._agreement.drop_evaluation
+        test = evaluate(self.model, task, "test", world, recipe.test_metrics, confusion, drop)
+        if confusion is not None:
+            matrix_KK = confusion.matrix(world.sum(confusion.state()))
+            if world.rank == 0:
+                write_confusion(matrix_KK, self.spec.checkpoint_folder)
+        metrics = reports[best - 1].metrics | _prefixed("test", test)
+        if task.input_is_estimate:
+            unprocessed = evaluate_input(task, "test", world, recipe.test_metrics, drop)
+            metrics |= _prefixed("input", unprocessed)
+        if world.rank == 0:
+            write_images(self.model, task, self.spec.checkpoint_folder, drop)
+        return metrics | {
+            "lr": reports[-1].metrics["lr"],
+            "best_epoch": best,
+            "stopped_epoch": len(reports),
+        }
+
+    def agree(self, report: Callable[[Report], Verdict], reports: list[Report]) -> Verdict:
+        """Send rank 0's last report and return the verdict that every rank obeys."""
+        verdict = Verdict.CONTINUE
+        if self.world.rank == 0:
+            verdict = report(reports[-1])
+            if verdict is Verdict.CONTINUE and self._agreement.stop_is_wanted:
+                verdict = Verdict.STOP
+        return _VERDICTS[self.world.from_rank_0(_VERDICTS.index(verdict))]
+
+    def _step(self, epoch: int, step: int) -> Tensor:
+        """Take a step of the optimizer and return this rank's loss before it."""
+        recipe = self.spec.recipe
+        inputs, targets = self.task.train_batch(epoch, self.world.share(recipe.batch, step))
+        inputs = inputs.to(_DTYPES[recipe.dtype])
+        if targets.is_floating_point():
+            targets = targets.to(_DTYPES[recipe.dtype])
+        amp = recipe.amp == "bfloat16"
+        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=amp):
+            outputs = self.module(inputs)
+            loss = self.task.loss(outputs, targets, label_smoothing=recipe.label_smoothing)
+        self.state.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        if recipe.clip_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_grad_norm)
+        self.state.optimizer.step()
+        self.state.scheduler.step()
+        return loss.detach()
+
+    def _loss_sum(self, progress: Progress) -> float:
+        """Return this rank's part of the losses so far."""
+        sums, size = progress.loss_sums, self.world.size
+        if len(sums) == size:
+            return sums[self.world.rank]
+        # At the start, or on another number of ranks: the mean over all of them is kept.
+        return sum(sums) * size / max(1, len(sums)) if self.world.rank == 0 else 0.0
+
+    def _steps_per_epoch(self) -> int:
+        batch = self.spec.recipe.batch
+        if batch % self.world.size:
+            raise JobError(
+                f"recipe.batch is {batch}, which {self.world.size} ranks cannot share evenly. "
+                f"Set it to a multiple of {self.world.size}."
+            )
+        steps = self.task.epoch_samples // batch
+        if steps == 0:
+            raise JobError(
+                f"recipe.batch is {batch}, but an epoch of data '{self.spec.data.name}' has only "
+                f"{self.task.epoch_samples} samples. Set recipe.batch to that or less."
+            )
+        return steps
+
+
+def _optimizer(spec: OptimizerSpec, model: nn.Module) -> Optimizer:
+    options = spec.model_dump(exclude={"name"})
+    kinds: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+    return kinds[spec.name](model.parameters(), **options)
+
+
+def _schedule(recipe: RecipeSpec, steps: int) -> Callable[[int], float]:
+    """Return the factor of the learning rate as a function of the optimizer step."""
+    if recipe.schedule == "constant":
+        return lambda _: 1.0
+    return lambda step: 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _check_finite(metrics: dict[str, float], main: str, epoch: int) -> None:
+    for name, value in metrics.items():
+        # A secondary metric may be infinite by definition, as NRMSE is for an image of one colour.
+        if math.isnan(value) or (math.isinf(value) and name in ("train_loss", LOSS, main)):
+            raise TrainingDiverged(f"{name} is {value} after epoch {epoch + 1}")
+
+
+def _prefixed(prefix: str, metrics: dict[str, float]) -> dict[str, float]:
+    return {f"{prefix}_{name}": value for name, value in metrics.items()}
+
+
+def _ended_early(verdict: Verdict, reports: list[Report]) -> TrainingResult:
+    return TrainingResult("pruned" if verdict is Verdict.PRUNE else "stopped", reports)

@@ -1,0 +1,120 @@
+"""The exported network is the trained one: stock layers, the same score, loadable by its card."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+
+from tests.sweep.searching import launched, study_of
+from tests.sweep.tiny import StudyFile, Sweep
+from wconv_jobs.spec import CHECKPOINT_FILE
+from wconv_jobs.training.checkpoint import FORMAT
+from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.evidence.study_status import read_status
+from wconv_sweep.results.export.weights import weight_files
+from wconv_sweep.storage.open_storage import Storage
+
+
+@pytest.mark.slow
+def test_the_trained_network_is_exported_scored_again_and_loaded_as_its_card_says(
+    sweep: Sweep, study_file: StudyFile
+) -> None:
+    path = study_file(budget={"trials": 2})
+    sweep.run("launch", "--cluster", "local", "--study", str(path))
+    sweep.run("export", "--weights", "networks")
+    folder = sweep.folder / "networks/tiny"
+    card = (folder / "README.md").read_text("utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    script = block + "\nprint(sorted({type(layer).__name__ for layer in network.modules()}))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True
+    )
+
+    rows = dict(re.findall(r"\| (test_\w+) \| (.*) \|", card))
+    this, recorded, plain = rows["test_psnr_db"].split(" | ")
+    assert this == recorded != ""
+    assert plain != ""
+    assert loaded.stdout == "['Conv2d', 'DnCNN', 'ReLU', 'Sequential']\n"
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        assert file.metadata()["study"] == "tiny"
+    with Image.open(folder / "before_after_1.png") as before_after:
+        width, height = before_after.size
+    assert width == 3 * height == 3 * 512
+
+
+@pytest.mark.slow
+def test_a_network_that_does_not_reproduce_its_score_is_not_written(
+    sweep: Sweep, study_file: StudyFile
+) -> None:
+    path = study_file(budget={"trials": 1})
+    sweep.run("launch", "--cluster", "local", "--study", str(path))
+    _change_weights(sweep.folder / "wconv_runs/tiny/trial_00000/checkpoint.pt")
+
+    refused = sweep.run("export", "--weights", "networks", status=1)
+    (sweep.folder / "wconv_runs/tiny/trial_00000/checkpoint.pt").unlink()
+    missing = sweep.run("export", "--weights", "networks", status=2)
+
+    assert re.search(r"test_psnr_db of \S+, but trial 0 had \S+\. Nothing was written", refused)
+    assert "checkpoint.pt: there is no such file" in missing
+    # To delete it, as a trial that goes on is told, would not bring this network back.
+    assert "A completed trial is not trained again" in missing
+    assert "Delete it" not in missing
+    assert not (sweep.folder / "networks").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem", "remedy"),
+    [
+        (None, "there is no such file", "bring the file back"),
+        (b"PK", "cannot be read", "bring the file back"),
+        (
+            {"format": 1, "trial": "it"},
+            "was written by another version of the program",
+            "export with the version that trained it (the study began with {})",
+        ),
+        (
+            {"format": FORMAT, "trial": "another"},
+            "belongs to a trial with another model",
+            "bring this trial's own file back",
+        ),
+    ],
+    ids=["missing", "torn", "another version", "another trial"],
+)
+def test_each_checkpoint_that_cannot_be_exported_has_its_remedy(
+    sqlite_storage: Storage,
+    tmp_path: Path,
+    content: bytes | dict[str, object] | None,
+    problem: str,
+    remedy: str,
+) -> None:
+    searcher = launched(sqlite_storage, study_of({"name": "random"}, trials=3))
+    searcher.train(searcher.claim())
+    status = read_status(sqlite_storage, "tiny")
+    path = status.folder.trial(0) / CHECKPOINT_FILE
+    path.parent.mkdir(parents=True)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+
+    with pytest.raises(ConfigurationError) as caught:
+        weight_files(sqlite_storage, status, tmp_path)
+
+    assert f"{path}: " in str(caught.value)
+    assert problem in str(caught.value)
+    assert str(caught.value).endswith(
+        f". A completed trial is not trained again: {remedy.format(status.version)}, or leave "
+        "--weights out."
+    )
+
+
+def _change_weights(path: Path) -> None:
+    content = torch.load(path, weights_only=True)
+    for value in content["model"].values():
+        value.zero_()
+    torch.save(content, path)

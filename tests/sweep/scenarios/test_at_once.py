@@ -1,0 +1,213 @@
+"""Several processes do the same at the same moment, and it happens once."""
+
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from sqlalchemy import URL, select
+
+from tests.sweep.postgres import Server
+from tests.sweep.slots.test_table import expire_leases, failure, optuna_trials
+from tests.sweep.tiny import TINY
+from wconv_sweep.evidence.study_status import read_status
+from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.slots import studies
+from wconv_sweep.slots.leases import study_row
+from wconv_sweep.slots.retry import retry
+from wconv_sweep.slots.table import Claim, SlotTable
+from wconv_sweep.storage.open_storage import Storage, create_storage, open_storage
+from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, SlotState, StudyState
+from wconv_sweep.study.config import StudyConfig
+
+pytestmark = pytest.mark.slow
+
+PROCESSES = 6
+LEASE_S = 600.0
+
+CONFIG = StudyConfig.model_validate(TINY | {"budget": {"trials": 40}})
+
+
+def together(work: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """Call a function in several processes at the same moment, and return what they returned."""
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(PROCESSES), context.Queue()
+    processes = [
+        context.Process(target=_at_once, args=(barrier, results, work, number, *arguments))
+        for number in range(PROCESSES)
+    ]
+    for process in processes:
+        process.start()
+    returned = [results.get(timeout=120) for _ in processes]
+    for process in processes:
+        process.join()
+    failed = [result for result in returned if isinstance(result, Exception)]
+    assert failed == []
+    return returned
+
+
+def _at_once(
+    barrier: Barrier,
+    results: "Queue[Any]",
+    work: Callable[..., Any],
+    number: int,
+    *arguments: Any,
+) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    barrier.wait(timeout=120)
+    try:
+        results.put(work(number, *arguments))
+    except Exception as error:
+        results.put(RuntimeError(repr(error)))
+
+
+def _launch(number: int, url: URL, folder: Path) -> bool:
+    storage = create_storage(url)
+    try:
+        return studies.create_or_extend(storage, CONFIG, RunFolder(folder), "local")
+    finally:
+        storage.close()
+
+
+def _claim(number: int, url: URL, count: int) -> list[Claim]:
+    storage = open_storage(url)
+    try:
+        # The server of the tests is younger than a lease.
+        storage.up_since = lambda: None  # type: ignore[method-assign]
+        slots = SlotTable(storage, CONFIG, lease_s=LEASE_S)
+        claims = slots.claim_many(f"node/pilot-{number}/1", count)
+        return claims if isinstance(claims, list) else []
+    finally:
+        storage.close()
+
+
+def _break(number: int, url: URL, claims: list[Claim]) -> SlotState:
+    storage = open_storage(url)
+    try:
+        slots = SlotTable(storage, CONFIG, lease_s=LEASE_S)
+        return slots.break_(claims[number], failure())
+    finally:
+        storage.close()
+
+
+def _retry(number: int, url: URL) -> int:
+    storage = open_storage(url)
+    try:
+        return len(retry(storage, "tiny", None))
+    finally:
+        storage.close()
+
+
+def begin(storage: Storage) -> SlotTable:
+    """Create the study and let its canary finish an epoch."""
+    studies.create_or_extend(storage, CONFIG, RunFolder.of(storage.folder, "tiny"), "local")
+    slots = SlotTable(storage, CONFIG, lease_s=LEASE_S)
+    canary = slots.claim("node/pilot-99/1")
+    assert isinstance(canary, Claim)
+    slots.report(canary, 1, 28.0, {})
+    return slots
+
+
+def test_several_launches_at_once_make_one_study(storage_url: URL, tmp_path: Path) -> None:
+    made = together(_launch, storage_url, tmp_path / "tiny")
+
+    storage = open_storage(storage_url)
+    status = read_status(storage, "tiny")
+    with storage.read() as connection:
+        positions = list(connection.scalars(select(SLOTS.c.position).order_by(SLOTS.c.position)))
+    trials = optuna_trials(storage)
+    storage.close()
+    assert sorted(made) == [False] * (PROCESSES - 1) + [True]
+    assert positions == list(range(40))
+    assert (status.budget, status.state, trials) == (40, StudyState.ACTIVE, [])
+
+
+def test_several_workers_at_once_never_share_a_slot_or_a_trial(storage: Storage) -> None:
+    begin(storage)
+
+    claims = [claim for each in together(_claim, storage.url, 3) for claim in each]
+
+    assert sorted(claim.position for claim in claims) == list(range(1, 3 * PROCESSES + 1))
+    assert sorted(claim.trial for claim in claims) == list(range(1, 3 * PROCESSES + 1))
+    assert len(optuna_trials(storage)) == 3 * PROCESSES + 1
+
+
+def test_one_of_several_workers_at_once_gets_the_canary(storage: Storage) -> None:
+    studies.create_or_extend(storage, CONFIG, RunFolder.of(storage.folder, "tiny"), "local")
+
+    claims = together(_claim, storage.url, 3)
+
+    assert sorted(len(each) for each in claims) == [0] * (PROCESSES - 1) + [1]
+
+
+def test_several_reapers_at_once_hand_each_slot_back_once(storage: Storage) -> None:
+    slots = begin(storage)
+    dead = slots.claim_many("node/pilot-98/1", 8)
+    assert isinstance(dead, list)
+    expire_leases(storage)
+
+    claims = [claim for each in together(_claim, storage.url, 2) for claim in each]
+
+    with storage.read() as connection:
+        attempts = connection.execute(select(ATTEMPTS).order_by(ATTEMPTS.c.id)).all()
+    interrupted = [row for row in attempts if row.outcome == "interrupted"]
+    running = [row for row in attempts if row.outcome == "running"]
+    assert len({claim.slot for claim in claims}) == len(claims) == 2 * PROCESSES
+    # The nine that were dead, each once, with the reason; and one new attempt for each claim.
+    assert sorted(row.slot for row in interrupted) == list(range(1, 10))
+    assert {row.reason for row in interrupted} == {"lease ran out"}
+    assert sorted((row.slot, row.owner) for row in running) == sorted(
+        (claim.slot, claim.owner) for claim in claims
+    )
+    assert len(optuna_trials(storage)) == 2 * PROCESSES
+
+
+def test_failures_at_the_same_moment_are_all_counted(storage: Storage) -> None:
+    slots = begin(storage)
+    claims = slots.claim_many("node/pilot-97/1", PROCESSES)
+
+    together(_break, storage.url, claims)
+
+    status = read_status(storage, "tiny")
+    assert status.state is StudyState.BROKEN
+    assert status.reason == "3 equal failures: RuntimeError at net.py:7: no"
+    assert [each.count for each in status.failures] == [PROCESSES]
+
+
+def test_several_retries_at_once_open_a_slot_once(storage: Storage) -> None:
+    slots = begin(storage)
+    claim = slots.claim("node/pilot-96/1")
+    assert isinstance(claim, Claim)
+    slots.break_(claim, failure("TrainingDiverged", final=True))
+
+    opened = together(_retry, storage.url)
+
+    assert sorted(opened) == [0] * (PROCESSES - 1) + [1]
+    assert read_status(storage, "tiny").ended == 0
+
+
+@pytest.mark.parametrize("end", ["complete", "prune"])
+def test_a_trial_ends_while_another_agent_claims(
+    postgres: Server, tmp_path: Path, end: str
+) -> None:
+    url = postgres.empty_database()
+    agent, other = create_storage(url), open_storage(url)
+    studies.create_or_extend(agent, CONFIG, RunFolder(tmp_path), "local")
+    slots = SlotTable(agent, CONFIG, lease_s=LEASE_S)
+    claim = slots.claim("node/pilot-0/1")
+    assert isinstance(claim, Claim)
+    slots.report(claim, 1, 20.0, {})
+
+    # A claim is under way. Before, the end waited for it, here in vain.
+    with other.write() as connection:
+        study_row(connection, CONFIG.study, lock=True)
+        slots.complete(claim, {}, {}) if end == "complete" else slots.prune(claim)
+
+    ended = SlotState.COMPLETE if end == "complete" else SlotState.PRUNED
+    assert read_status(agent, CONFIG.study).counts[ended] == 1
+    agent.close()
+    other.close()

@@ -1,0 +1,55 @@
+"""Every shipped study, run to its end at smoke scale, on one rank and on two."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sweep.tiny import Sweep
+from wconv_sweep.evidence.study_status import read_status
+from wconv_sweep.storage.open_storage import choose_url, open_storage
+from wconv_sweep.study.resources import shipped
+
+pytestmark = pytest.mark.slow
+
+CONFIRMED = ("resnet56_3x3",)
+"""Studies that are confirmed as well: the stages of all are the same, and take as long again. That
+of the quickstart is confirmed at full scale, where README is followed."""
+
+
+def _smoke(sweep: Sweep, study: str, ranks: int) -> dict[str, Any]:
+    """Run a study as `STUDY_smoke` in float64, in which other sums differ in the last places."""
+    changes = ["dtype=float64", f"ranks={ranks}"]
+    changes += [] if study in CONFIRMED else ["confirm=null"]
+    settings = [f"--set={setting}" for setting in changes]
+    command = ["launch", "--cluster", "local", "--study", study, "--smoke", "--json"]
+    ended: dict[str, Any] = json.loads(sweep.run(*command, *settings, "--runs", f"{ranks} ranks"))
+    assert ended["state"] == "complete"
+    # Two proposals may find nothing that differs from plain convolution.
+    assert ended["slots"]["complete"] + ended["slots"]["skipped"] == ended["budget"]
+    return ended
+
+
+def _metrics(folder: Path, study: str) -> list[dict[str, Any]]:
+    storage = open_storage(choose_url(None, folder, environment={}))
+    rows = read_status(storage, f"{study}_smoke").trials
+    storage.close()
+    return [
+        {"density": row.density or ()} | {k: v for k, v in row.metrics.items() if k != "epoch_s"}
+        for row in rows
+    ]
+
+
+@pytest.mark.parametrize("study", shipped("wconv_studies"))
+def test_a_shipped_study_has_equal_metrics_on_one_and_two_ranks(study: str, sweep: Sweep) -> None:
+    for ranks in (1, 2):
+        _smoke(sweep, study, ranks)
+
+    one, two = (_metrics(sweep.folder / f"{ranks} ranks", study) for ranks in (1, 2))
+
+    assert len(one) >= 3
+    for alone, together in zip(one, two, strict=True):
+        assert together.keys() == alone.keys()
+        assert together.pop("density") == alone.pop("density")
+        assert together == pytest.approx(alone, rel=1e-6, abs=1e-9)

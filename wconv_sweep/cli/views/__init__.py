@@ -1,0 +1,1 @@
+"""What the commands print: one module for each kind of answer."""

@@ -1,0 +1,53 @@
+"""A study with all of its trials, and what SLURM knows of its pilots."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from sqlalchemy import select
+
+from wconv_sweep.evidence.accounting import trial_gpu_hours
+from wconv_sweep.evidence.overview import StudyOverview, overview_of
+from wconv_sweep.evidence.results import TrialRow, trial_row_of
+from wconv_sweep.slurm.jobs import SlurmView, job_name, views_of
+from wconv_sweep.slurm.orders import has_been_in_slurm
+from wconv_sweep.storage.open_storage import Storage
+from wconv_sweep.storage.tables import SLOTS
+
+
+@dataclass(frozen=True)
+class StudyStatus(StudyOverview):
+    """What is going on in a study, with all of its trials."""
+
+    trials: list[TrialRow]
+    """In the order of claiming."""
+
+
+def read_status(storage: Storage, study: str) -> StudyStatus:
+    """Return the status of one study.
+
+    Raises:
+        StudyError: the storage holds no such study.
+    """
+    with storage.read() as connection:
+        overview = overview_of(connection, storage, study)
+        slots = connection.execute(
+            select(SLOTS).where(SLOTS.c.study == study).order_by(SLOTS.c.position)
+        ).all()
+        gpu_hours = trial_gpu_hours(connection, storage.now(), study)
+    trials = [trial_row_of(slot, gpu_hours.get(slot.position, 0.0)) for slot in slots]
+    known = {field.name: getattr(overview, field.name) for field in fields(overview)}
+    return StudyStatus(**known, trials=trials)
+
+
+def study_jobs(studies: Sequence[StudyOverview]) -> list[SlurmView | None]:
+    """Return what SLURM knows of the pilots of each study; None where they have never been there.
+
+    One squeue and one sacct for all of them together.
+    """
+    names = [
+        job_name(each.study, each.uid) if has_been_in_slurm(each.folder) else None
+        for each in studies
+    ]
+    asked = [name for name in names if name is not None]
+    views = views_of(asked) if asked else {}
+    return [views[name] if name else None for name in names]

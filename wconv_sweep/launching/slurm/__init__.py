@@ -1,0 +1,1 @@
+"""Starts the pilots of a study as SLURM jobs."""

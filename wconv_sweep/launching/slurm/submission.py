@@ -1,0 +1,106 @@
+"""Keeps as many pilots of a study in SLURM's queue as are wanted, and never more.
+
+squeue tells how many there are, not a file: whoever was killed right after sbatch has submitted
+all the same. One command at a time counts and submits; all login nodes share the storage.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from wconv_sweep.errors import SlurmAway, SlurmError
+from wconv_sweep.launching.slurm.submit_limits import SubmitLimits
+from wconv_sweep.pilots.command import pilot_command, write_order
+from wconv_sweep.pilots.order import PilotOrder
+from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.slurm.batch import BatchJob, submit
+from wconv_sweep.slurm.jobs import JobState, alive_jobs
+from wconv_sweep.slurm.orders import next_order
+from wconv_sweep.slurm.refusals import too_many
+from wconv_sweep.storage.open_storage import Storage
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a top-up has done."""
+
+    alive_before: int
+    submitted: int
+    wanted: int
+    held_back: str = ""
+    """Why there are fewer than wanted, in SLURM's words."""
+    held: tuple[str, ...] = ()
+    """Those that were there and do not begin until somebody releases them."""
+
+    @property
+    def missing(self) -> int:
+        """Pilots that are wanted and not in the queue."""
+        return max(0, self.wanted - self.alive_before - self.submitted)
+
+
+def top_up(
+    storage: Storage,
+    folder: RunFolder,
+    wanted: int,
+    order: PilotOrder,
+    job: BatchJob,
+    *,
+    limits: Callable[[], SubmitLimits],
+) -> Submission:
+    """Submit the pilots that are missing.
+
+    Args:
+        storage: of the study; lets one command at a time do this.
+        folder: of the study.
+        wanted: pilots that shall wait or run.
+        order: for each array, with another first number.
+        job: likewise, with the order in its command.
+        limits: returns what the site allows just now.
+
+    Raises:
+        SlurmError: the site takes none at all.
+        SlurmAway: nobody knows how many there are; if sbatch was not answered, the next call will.
+    """
+    with storage.alone():
+        there = alive_jobs(job.name)
+        before = len(there)
+        submitted, held_back = 0, ""
+        while before + submitted < wanted:
+            allowed = limits()
+            if allowed.room == 0 and before + submitted:
+                held_back = "the site allows you no more jobs in the queue"
+                break
+            # With no room for a first one, the site says so in its own words.
+            count = min(wanted - before - submitted, allowed.array, allowed.room or allowed.array)
+            try:
+                submitted += _submit_some(folder, order, job, count)
+            except SlurmAway:
+                raise
+            except SlurmError as error:
+                if not submitted and not (before and too_many(error)):
+                    raise
+                held_back = str(error)
+                break
+    held = tuple(each.name for each in there if each.state is JobState.HELD)
+    return Submission(before, submitted, wanted, held_back, held)
+
+
+def _submit_some(folder: RunFolder, order: PilotOrder, job: BatchJob, count: int) -> int:
+    """Submit an array of so many pilots, or of fewer where that is too many; return how many."""
+    known = {each.array for each in alive_jobs(job.name)}
+    while True:
+        path, first = next_order(folder, count)
+        write_order(order.model_copy(update={"pilot": first}), path)
+        try:
+            submit(replace(job, command=pilot_command(path)), count)
+        except SlurmAway:
+            # The request may have arrived although the answer did not; then the order is needed.
+            if {each.array for each in alive_jobs(job.name)} <= known:
+                raise
+            return count
+        except SlurmError as error:
+            path.unlink()
+            if count == 1 or not too_many(error):
+                raise
+            count = (count + 1) // 2
+        else:
+            return count

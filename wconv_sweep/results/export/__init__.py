@@ -1,0 +1,1 @@
+"""The best density per architecture, with its figures and its network."""

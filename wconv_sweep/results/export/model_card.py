@@ -1,0 +1,129 @@
+"""The page beside an exported network: what it is, how it was made, how to load it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from wconv_jobs.own_code import is_own
+from wconv_sweep.evidence.results import StudyResult
+from wconv_sweep.evidence.study_status import StudyStatus
+from wconv_sweep.results.export.entries import claim_of
+from wconv_sweep.storage.tables import Stage
+
+_LOAD = """\
+```python
+import json
+
+from safetensors import safe_open
+from safetensors.torch import load_file
+{imports}
+
+with safe_open("model.safetensors", "pt") as file:
+    definition = json.loads(file.metadata()["model"])
+network = {network}
+network.load_state_dict(load_file("model.safetensors"))
+network.eval()
+```
+"""
+
+
+def model_card(
+    status: StudyStatus,
+    result: StudyResult,
+    reproduced: Mapping[str, float],
+    pictures: Sequence[str],
+) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        status: of the study.
+        result: the run that the network is of, and that of plain convolution.
+        reproduced: the test metrics, worked out from the written file.
+        pictures: files beside the card: before, after and truth.
+    """
+    config, best, plain = status.config, result.best, result.plain
+    density = ", ".join(f"{value:.6g}" for value in best.density or ())
+    lines = [
+        f"# {config.model.name} of study {config.study}",
+        "",
+        f"Trained with weighted convolutions of size {config.kernel_size}, density ({density}), "
+        "outermost first ([arXiv:2505.24558](https://arxiv.org/abs/2505.24558)), and folded into "
+        "stock convolutions: V = W * Phi. Nothing of the density is left to pay for, and the "
+        "weights are those of plain layers.",
+        "",
+        "## Scores on the test part",
+        "",
+        f"| metric | this file | recorded when it was trained | {_plain_heading(result)} |",
+        "|---|---|---|---|",
+    ]
+    for name, value in reproduced.items():
+        other = plain.metrics.get(name) if plain else None
+        lines.append(
+            f"| {name} | {value:.6g} | {_number(best.metrics.get(name))} | {_number(other)} |"
+        )
+    recipe = config.recipe
+    lines += [
+        "",
+        f"One training run (trial {best.trial}, seed {config.seed}, replicate {best.replicate}), "
+        f"{_choice(status, result)}. One run says little: what may be claimed of the density is "
+        f"`{claim_of(status)}`.",
+        "",
+        "## How it was trained",
+        "",
+        f"* data: `{config.data.name}` `{config.data.options}`",
+        f"* recipe: {recipe.optimizer.name}, lr {recipe.optimizer.lr:g}, {recipe.schedule}, batch "
+        f"{recipe.batch}, {recipe.epochs} epochs, weights {recipe.init}, {recipe.dtype}",
+        f"* wconv-sweep {status.version}, definition {config.digest()[:16]}",
+        *(f"* {key}: {value}" for key, value in sorted(best.provenance.items()) if _plain(value)),
+        "",
+        "## Load it",
+        "",
+        *_how_to_load(config.model.name),
+    ]
+    if pictures:
+        lines += ["## Before, after, truth", "", *(f"![{name}]({name})" for name in pictures), ""]
+    return "\n".join(lines)
+
+
+def _plain_heading(result: StudyResult) -> str:
+    plain = result.plain
+    if plain is None:
+        return "plain convolution, not completed"
+    same = plain.replicate == result.best.replicate
+    return f"plain convolution, {'same seed' if same else f'replicate {plain.replicate}'}"
+
+
+def _choice(status: StudyStatus, result: StudyResult) -> str:
+    """Return why it is this run."""
+    best, plain = result.best, result.plain
+    if best.stage != Stage.CONFIRM:
+        return f"chosen by `{status.config.objective.metric}` of the validation part"
+    if plain is not None and plain.replicate == best.replicate:
+        return (
+            "the first fresh seed that the density which the confirmation names and plain "
+            "convolution have both completed"
+        )
+    return "the first fresh seed that the density which the confirmation names has completed"
+
+
+def _how_to_load(name: str) -> Iterator[str]:
+    if not is_own(name):
+        imports = "from wconv_jobs.models import build_model as build"
+        network = 'build(definition["name"], **definition["options"])'
+    else:
+        module, _, function = name.partition(":")
+        yield (
+            f"`{module}` is the study's own module. Run this where Python finds it: beside a copy "
+            "of it, or with its folder in `PYTHONPATH`."
+        )
+        yield ""
+        # Under a name of ours: theirs may be one that the lines below need, such as `json`.
+        imports = f"from {module} import {function} as build"
+        network = 'build(**definition["options"])'
+    yield _LOAD.format(imports=imports, network=network)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def _plain(value: object) -> bool:
+    return isinstance(value, str | int | float | bool)

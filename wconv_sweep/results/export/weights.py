@@ -1,0 +1,108 @@
+"""The trained network of the density that a study names, to be used without this program.
+
+Folded into stock convolutions, as safetensors, with a card that says what it is, and with its test
+score worked out once more from the written bytes.
+"""
+
+import json
+import math
+from pathlib import Path
+
+from wconv_jobs.errors import CheckpointError, CheckpointFault, JobError
+from wconv_jobs.spec import TrialSpec
+from wconv_sweep.errors import ConfigurationError, SweepFailed
+from wconv_sweep.evidence.results import TrialRow
+from wconv_sweep.evidence.study_status import StudyStatus
+from wconv_sweep.results.export.entries import named_result
+from wconv_sweep.results.export.model_card import model_card
+from wconv_sweep.slots.definitions import load_frozen_config, place_of
+from wconv_sweep.storage.open_storage import Storage
+
+WEIGHTS = "model.safetensors"
+CARD = "README.md"
+IMAGES = 3
+"""Test images that are shown before and after the network."""
+TOLERANCE = 1e-3
+"""Relative difference to the recorded score: another device rounds differently."""
+_REMEDIES: dict[CheckpointFault, str] = {
+    "unusable": "bring the file back",
+    "another version": "export with the version that trained it (the study began with {version})",
+    "another trial": "bring this trial's own file back",
+}
+
+
+def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Path, bytes]:
+    """Return the network of a study that has a result, as the content of files.
+
+    Raises:
+        ConfigurationError: its checkpoint or its data cannot be used.
+        SweepFailed: what would be written does not reproduce the recorded score.
+    """
+    # Imported here: they load torch.
+    import safetensors.torch
+
+    from wconv_jobs.training import trained
+
+    result = named_result(status)
+    assert result is not None
+    spec = _spec(storage, status, result.best)
+    try:
+        weights = trained.load_weights(spec)
+        contiguous = {name: value.contiguous().clone() for name, value in weights.items()}
+        content = safetensors.torch.save(contiguous, _metadata(status, result.best))
+        model = trained.build_trained(spec, safetensors.torch.load(content))
+        reproduced = trained.test_metrics(spec, model)
+        pictures = {
+            f"before_after_{number}.png": each.png()
+            for number, each in enumerate(trained.test_images(spec, model, IMAGES), start=1)
+        }
+    except CheckpointError as error:
+        raise ConfigurationError(
+            f"study {status.study}: {error}. A completed trial is not trained again: "
+            f"{_REMEDIES[error.why].format(version=status.version)}, or leave --weights out."
+        ) from error
+    except JobError as error:
+        raise ConfigurationError(f"study {status.study}: {error}") from error
+    _check(status, result.best, reproduced)
+    target = folder / status.study
+    files = {target / name: picture for name, picture in pictures.items()}
+    card = model_card(status, result, reproduced, sorted(pictures))
+    return {target / WEIGHTS: content, target / CARD: card.encode(), **files}
+
+
+def _spec(storage: Storage, status: StudyStatus, row: TrialRow) -> TrialSpec:
+    config = load_frozen_config(storage, status.study)
+    assert row.trial is not None
+    return TrialSpec(
+        model=config.model,
+        data=config.data,
+        recipe=config.recipe,
+        density=row.density or (),
+        study_seed=config.seed,
+        replicate=row.replicate,
+        threads_per_rank=config.trial.threads_per_rank,
+        checkpoint_folder=place_of(storage, status.study).folder.trial(row.trial),
+        code_folder=config.code_folder,
+    )
+
+
+def _metadata(status: StudyStatus, row: TrialRow) -> dict[str, str]:
+    config = status.config
+    return {
+        "format": "pt",
+        "study": config.study,
+        "model": config.model.model_dump_json(),
+        "density": json.dumps(row.density),
+        "wconv_sweep": status.version,
+    }
+
+
+def _check(status: StudyStatus, row: TrialRow, reproduced: dict[str, float]) -> None:
+    name = f"test_{status.config.objective.metric}"
+    recorded = row.metrics.get(name)
+    if recorded is not None and not math.isclose(reproduced[name], recorded, rel_tol=TOLERANCE):
+        raise SweepFailed(
+            f"study {status.study}: the exported network has a {name} of {reproduced[name]:.6g}, "
+            f"but trial {row.trial} had {recorded:.6g}. Nothing was written: the data or the "
+            "program are no longer those of the study."
+        )

@@ -1,0 +1,1 @@
+"""The page of `report --html`, one module for each part of it."""

@@ -1,0 +1,73 @@
+"""The pictures of a study as they stand inside a page, for light and for dark screens."""
+
+import base64
+from dataclasses import dataclass
+
+from wconv_sweep.amounts import density_text
+from wconv_sweep.amounts import title as title_of
+from wconv_sweep.evidence.study_status import StudyStatus
+from wconv_sweep.results.export.entries import named_density
+from wconv_sweep.results.export.figures import figures_of
+from wconv_sweep.results.html.dark import in_the_dark, transparent
+from wconv_sweep.results.plots import render
+from wconv_sweep.storage.open_storage import Storage
+
+_SVG = "image/svg+xml"
+_CAPTIONS = {
+    "density": "The density kernel: by what each weight is multiplied",
+    "response": "How the objective depends on the density",
+    "learning_curves": "Learning curves",
+    "cost": "What the search has cost",
+    "confusion": "Confusion matrix",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture with its data inside: nothing of it is loaded."""
+
+    name: str
+    caption: str
+    alt: str
+    """What somebody reads who does not see it."""
+    light: str
+    dark: str
+
+
+def pictures_of(storage: Storage, status: StudyStatus) -> list[Picture]:
+    """Return the pictures of a study; none before a trial has completed."""
+    result = status.result
+    if result is None:
+        return []
+    metric = title_of(status.config.objective.metric)
+    named = density_text(named_density(status, result))
+    alts = {
+        "density": f"Heat map of Phi for the density {named}; a factor of 1 is plain convolution.",
+        "response": f"{metric} of the validation part against the density, with the Gaussian "
+        f"process of all trials, plain convolution, and the density named, {named}.",
+        "learning_curves": f"{metric} of the validation part after each epoch, of all trials; "
+        "the best single run and plain convolution stand out.",
+        "cost": f"The best {metric} of the validation part so far against what had been spent, "
+        "beside plain convolution.",
+        "confusion": "Of each true class of the test part, the share taken for each class.",
+    }
+    return [
+        Picture(
+            name=name,
+            caption=_CAPTIONS[name],
+            alt=alts[name],
+            light=data_uri(render(transparent(figure), "svg"), _SVG),
+            dark=data_uri(render(in_the_dark(figure), "svg"), _SVG),
+        )
+        for name, figure in figures_of(storage, status).items()
+    ]
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """Return a file as an address that holds all of it.
+
+    Args:
+        content: of the file.
+        kind: its media type.
+    """
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

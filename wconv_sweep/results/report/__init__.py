@@ -1,0 +1,1 @@
+"""The tables of the paper with our results beside the published values."""

@@ -1,0 +1,179 @@
+"""The notes below the tables of a report: what its numbers depend on, in sentences."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from wconv_sweep.amounts import amount, interval, title
+from wconv_sweep.evidence.findings import pruning_json
+from wconv_sweep.evidence.results import TrialRow
+from wconv_sweep.results.export.entries import CLAIM
+from wconv_sweep.results.report.comparison import VARIANTS, Comparison
+from wconv_sweep.results.report.paper import SOURCE
+from wconv_sweep.results.report.tables import ACCURACY, PSNR, density_cell
+from wconv_sweep.storage.tables import SlotState
+
+INPUT_MARGIN_DB = 0.2
+"""A denoiser whose PSNR is this close to that of its input has learned to return it."""
+
+
+def notes(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return what a reader must know beside the tables: the general notes, then one per study."""
+    general = []
+    if any(each.confirmation is None for each in comparisons):
+        general.append(
+            f"weighted: {CLAIM}. It is one run of one seed, chosen on the validation part, so "
+            "part of its lead may be luck. All scores are those of the test part."
+        )
+    if any(each.confirmation is not None for each in comparisons):
+        general.append(
+            "Confirmed studies show means over fresh seeds, the same for both networks, of scores "
+            "of the test part."
+        )
+    beside_paper = [each for each in comparisons if each.published is not None]
+    if beside_paper:
+        general.append(
+            f"paper: the value that {SOURCE} publishes, blank where it is not known. The unit of "
+            "its times per epoch is not known either, so only the overheads can be compared."
+        )
+    if any(not each.classification for each in comparisons):
+        general.append(
+            "UIQ: the index of the whole image as one window, as the paper's most probably is; "
+            "windows of 8x8 give lower values, which the csv format has as test_uiq."
+        )
+    if any(each.value(variant, "epoch_s") for each in comparisons for variant in VARIANTS):
+        general.append(
+            "Time per epoch: the median over the epochs of a trial, training plus validation."
+        )
+    return general + [f"{each.config.study}: {' '.join(_remarks(each))}" for each in comparisons]
+
+
+def _remarks(each: Comparison) -> Iterator[str]:
+    config = each.config
+    counts = each.status.counts
+    others = "".join(
+        f", {counts[state]} {state}"
+        for state in (SlotState.PRUNED, SlotState.FAILED, SlotState.SKIPPED)
+        if counts[state]
+    )
+    if each.smoke:
+        yield "Smoke run, or data not verified to be whole: shows that everything runs, no more."
+    yield (f"{counts[SlotState.COMPLETE]} of {each.status.budget} trials complete{others}.")
+    yield from _confirmed(each)
+    if each.result.plain is None:
+        yield "The standard network has not completed."
+    elif each.plain_is_best:
+        yield (
+            "No density tried beat the standard network on the validation part: both rows show "
+            "the standard network."
+        )
+    yield from _at_the_papersdensity_cell(each)
+    yield from _collapse(each)
+    yield from _of_both(each, _ending)
+    yield from _of_both(each, _place)
+    if each.result.plain is not None and not each.same_device:
+        yield "The devices differ, so no overhead is given."
+    for name, options in (("Network", config.model.options), ("Data", config.data.options)):
+        # Folders are a matter of the machine.
+        shown = {key: value for key, value in options.items() if not key.endswith("folder")}
+        if shown:
+            yield f"{name}: {_keys(shown)}."
+    yield f"Recipe: {_keys(config.recipe.model_dump(mode='json'))}. Seed: {config.seed}."
+
+
+def _confirmed(each: Comparison) -> Iterator[str]:
+    """Say how much better the named density is, and where the difference comes from."""
+    pruning = pruning_json(each.status)
+    if pruning is not None:
+        yield f"Pruning saved {pruning['saved']} of {pruning['epochs_without']} epochs."
+    confirmation = each.confirmation
+    if confirmation is None:
+        return
+    metric, named = confirmation.metric, confirmation.named
+    seeds = ", ".join(map(str, sorted(confirmation.plain.runs)))
+    yield (f"Confirmed at replicates {seeds} of seed {each.config.seed}: {confirmation.claim}.")
+    for arm in (*confirmation.candidates, *confirmation.ablations):
+        difference = confirmation.difference(arm, metric)
+        if difference is None:
+            continue
+        name = arm.label + (" (named)" if arm is named else "")
+        yield (
+            f"{name[0].upper()}{name[1:]}, {density_cell(arm.density)}: {title(metric)} "
+            f"{amount(metric, difference.mean, signed=True)} against plain, "
+            f"{100 * difference.level:.4g} % interval {interval(metric, difference.interval)}."
+        )
+
+
+def _at_the_papersdensity_cell(each: Comparison) -> Iterator[str]:
+    """Give the score at the density that the paper calls the best, where a trial had it."""
+    row = each.published
+    if row is None or each.result.best.density == row.density:
+        return
+    score = ACCURACY if each.classification else PSNR
+    amounts = [
+        score.number(trial.metrics.get(score.metric))
+        for trial in each.status.trials
+        if trial.state is SlotState.COMPLETE and trial.density == row.density
+    ]
+    if amounts and amounts[0]:
+        density = density_cell(row.density)
+        yield f"At the density of the paper, {density}: {score.name} {amounts[0]} {score.unit}."
+
+
+def _collapse(each: Comparison) -> Iterator[str]:
+    """Say so when a denoiser does not denoise: a gain over such a network means little."""
+    for variant in VARIANTS:
+        denoised = each.value(variant, "test_psnr_db")
+        noisy = each.value(variant, "input_psnr_db")
+        if denoised is None or noisy is None or (variant == "weighted" and each.plain_is_best):
+            continue
+        if denoised < noisy - INPUT_MARGIN_DB:
+            what = "is worse than its input"
+        elif denoised <= noisy + INPUT_MARGIN_DB:
+            what = "returns its input"
+        else:
+            continue
+        yield (
+            f"The {variant} network {what}: its PSNR is {denoised:.2f} dB, that of the noisy "
+            f"input {noisy:.2f} dB."
+        )
+
+
+def _of_both(each: Comparison, text: Callable[[TrialRow], str]) -> Iterator[str]:
+    """Yield a sentence on both trials where they agree, on each where they differ."""
+    found = {variant: trial for variant in VARIANTS if (trial := each.trial(variant)) is not None}
+    said = {variant: text(trial) for variant, trial in found.items()}
+    if len(set(said.values())) > 1:
+        yield from (f"{name.capitalize()}: {line}." for name, line in said.items() if line)
+    elif line := said["weighted"]:
+        yield f"{line[0].upper()}{line[1:]}."
+
+
+def _ending(trial: TrialRow) -> str:
+    parts = []
+    if "stopped_epoch" in trial.metrics:
+        parts.append(f"trained {trial.metrics['stopped_epoch']:.0f} epochs")
+    if "best_epoch" in trial.metrics:
+        parts.append(f"tested the weights of epoch {trial.metrics['best_epoch']:.0f}")
+    if "lr" in trial.metrics:
+        parts.append(f"learning rate at the end {trial.metrics['lr']:.3g}")
+    return ", ".join(parts)
+
+
+def _place(trial: TrialRow) -> str:
+    device, torch = (trial.provenance.get(name) for name in ("device", "torch"))
+    parts = [f"measured on {device}"] if device else []
+    parts += [f"torch {torch}"] if torch else []
+    return ", ".join(parts)
+
+
+def _keys(values: dict[str, Any], prefix: str = "") -> str:
+    """Return settings as a study file and --set name them; what is null or empty is left out."""
+    parts = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            parts.append(_keys(value, f"{prefix}{key}."))
+        elif value is not None and value != []:
+            text = value if isinstance(value, str) else json.dumps(value)
+            parts.append(f"{prefix}{key}={text}")
+    return ", ".join(parts)

@@ -1,0 +1,193 @@
+"""Lays a report out as the paper's tables, as text cells."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from wconv_sweep.results.report.comparison import VARIANTS, Comparison, Variant
+from wconv_sweep.results.text_tables import Column, Table
+
+
+def tables(comparisons: Sequence[Comparison]) -> list[Table]:
+    """Return the tables of a report that have a row.
+
+    Studies that repeat a row of the paper stand in its tables 3 to 6, with its value after each of
+    ours. All others stand in tables of the same layout without published values.
+    """
+    laid_out: list[Table] = []
+    for theirs in (True, False):
+        for classification in (True, False):
+            chosen = [
+                each
+                for each in comparisons
+                if (each.published is not None) is theirs and each.classification is classification
+            ]
+            laid_out += _tables_of(chosen, theirs=theirs, classification=classification)
+    return laid_out
+
+
+def density_cell(density: Sequence[float]) -> str:
+    """Return a density as a cell of a table: a number, or several in brackets."""
+    text = ", ".join(f"{value:.3g}" for value in density)
+    return text if len(density) == 1 else f"({text})"
+
+
+@dataclass(frozen=True)
+class _Field:
+    heading: str
+    text: Callable[[Comparison, Variant], str]
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score of the test part as the tables show it."""
+
+    name: str
+    metric: str
+    decimals: int
+    unit: str = ""
+
+    @property
+    def heading(self) -> str:
+        """Name and unit."""
+        return f"{self.name}, {self.unit}" if self.unit else self.name
+
+    def number(self, value: float | None) -> str:
+        """Return a value with the score's decimals; empty where there is none."""
+        if value is None:
+            return ""
+        return f"{100 * value if self.unit == '%' else value:.{self.decimals}f}"
+
+
+ACCURACY = Score("accuracy", "test_accuracy", 2, "%")
+PSNR = Score("PSNR", "test_psnr_db", 2, "dB")
+_CLASSIFICATION = (ACCURACY, Score("F1", "test_macro_f1", 3))
+_DENOISING = (
+    Score("NRMSE", "test_nrmse", 3),
+    PSNR,
+    Score("SSIM", "test_ssim", 3),
+    Score("FSIM", "test_fsim", 3),
+    Score("UIQ", "test_uiq_global", 3),
+)
+_ARCHITECTURE = _Field("architecture", lambda each, _: each.architecture, numeric=False)
+_DATA = _Field("data", lambda each, _: each.config.data.name, numeric=False)
+_KERNEL = _Field("kernel", lambda each, _: _square(each.config.kernel_size), numeric=False)
+_VARIANT = _Field("variant", lambda _, variant: variant, numeric=False)
+_STUDY = _Field("study", lambda each, _: each.config.study, numeric=False)
+_RECIPE = _Field("recipe", lambda each, _: each.recipe, numeric=False)
+
+
+def _tables_of(
+    chosen: Sequence[Comparison], *, theirs: bool, classification: bool
+) -> Iterator[Table]:
+    if not chosen:
+        return
+    names = [_ARCHITECTURE]
+    names += [] if theirs else [_DATA]
+    names += [] if theirs and classification else [_KERNEL]
+    scores = _CLASSIFICATION if classification else _DENOISING
+    kind = "classification" if classification else "denoising"
+    if theirs:
+        first, where = (3, "CIFAR-100") if classification else (5, "DIV2K")
+        titles = (
+            f"Table {first}. {kind.capitalize()}, {where}",
+            f"Table {first + 1}. {kind.capitalize()}, {where}: time per epoch",
+        )
+    else:
+        titles = (f"Other studies: {kind}", f"Other studies: {kind}, time per epoch")
+    fields = [*names, _VARIANT, *_score_fields(scores, theirs=theirs), _STUDY, _RECIPE]
+    yield _table(titles[0], fields, chosen, VARIANTS)
+    if theirs or any(each.value(variant, "epoch_s") for each in chosen for variant in VARIANTS):
+        fields = [*names, *_time_fields(theirs=theirs), _STUDY, _RECIPE]
+        yield _table(titles[1], fields, chosen, VARIANTS[:1])
+
+
+def _table(
+    title: str,
+    fields: Sequence[_Field],
+    comparisons: Sequence[Comparison],
+    variants: Sequence[Variant],
+) -> Table:
+    return Table(
+        title,
+        tuple(Column(field.heading, field.numeric) for field in fields),
+        tuple(
+            tuple(field.text(each, variant) for field in fields)
+            for each in comparisons
+            for variant in variants
+        ),
+    )
+
+
+def _score_fields(scores: Sequence[Score], *, theirs: bool) -> Iterator[_Field]:
+    for score in scores:
+        yield _Field(score.heading, _ours(score))
+        if theirs:
+            yield _Field("paper", _theirs(score))
+    yield _Field("density", _density_of_trial)
+    if theirs:
+        yield _Field("paper", _published_density)
+
+
+def _ours(score: Score) -> Callable[[Comparison, Variant], str]:
+    return lambda each, variant: score.number(each.value(variant, score.metric))
+
+
+def _theirs(score: Score) -> Callable[[Comparison, Variant], str]:
+    return lambda each, variant: score.number(each.published_value(variant, score.metric))
+
+
+def _time_fields(*, theirs: bool) -> Iterator[_Field]:
+    for variant in VARIANTS:
+        yield _Field(f"{variant}, s", _seconds_of(variant))
+    yield _Field("overhead, %", lambda each, _: _percent(each.overhead_percent))
+    if theirs:
+        for variant in VARIANTS:
+            yield _Field(f"paper: {variant}", _published_time(variant))
+        yield _Field("paper: overhead, %", _published_overhead)
+
+
+def _seconds_of(variant: Variant) -> Callable[[Comparison, Variant], str]:
+    return lambda each, _: _seconds(each.value(variant, "epoch_s"))
+
+
+def _published_time(variant: Variant) -> Callable[[Comparison, Variant], str]:
+    def text(each: Comparison, _: Variant) -> str:
+        assert each.published is not None
+        times = each.published.times
+        time = times.standard if variant == "standard" else times.weighted
+        # The digits that the paper prints: none after the point in Table 4, two in Table 6.
+        return f"{time:.0f}" if each.classification else f"{time:.2f}"
+
+    return text
+
+
+def _published_overhead(each: Comparison, _: Variant) -> str:
+    assert each.published is not None
+    return _percent(each.published.times.overhead_percent)
+
+
+def _density_of_trial(each: Comparison, variant: Variant) -> str:
+    trial = each.trial(variant)
+    return "" if trial is None else density_cell(trial.density or ())
+
+
+def _published_density(each: Comparison, variant: Variant) -> str:
+    assert each.published is not None
+    return density_cell(each.published.density) if variant == "weighted" else ""
+
+
+def _square(size: int) -> str:
+    return f"{size}x{size}"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def _seconds(value: float | None) -> str:
+    """Return a time with three significant digits, and no more after the point than that."""
+    if not value:
+        return ""
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"

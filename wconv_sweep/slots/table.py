@@ -1,0 +1,368 @@
+"""The slot table: the budget of a study, claimed and ended exactly once.
+
+    OPEN --claim--> LEASED --complete/prune--> COMPLETE | PRUNED
+      ^                |
+      |  interrupted   |   signal, time limit, lost lease      free, continues from the checkpoint
+      +----------------+
+                       +-- broken: exception, NaN, killed rank   counted, then FAILED
+
+Every change is one transaction that touches the slot, its attempt and its Optuna trial together,
+and every change by a worker is conditional on (slot, attempt, owner): a worker whose lease was
+given away changes nothing and gets `LeaseLost`. A transaction whose answer was lost may have
+taken place; so every change may be repeated by its owner, and has one effect.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
+from sqlalchemy import Column, Connection, Label, Row, not_, or_, select, update
+
+from wconv_jobs.messages import Broken
+from wconv_sweep.evidence.accounting import slot_gpu_hours, usage_of
+from wconv_sweep.slots.breaker import DIVERGED, is_hopeless, maybe_break
+from wconv_sweep.slots.claiming import Claiming, NoSlot
+from wconv_sweep.slots.leases import (
+    Claim,
+    LeaseLost,
+    close_attempt,
+    closing,
+    has_ended,
+    is_of,
+    leaving,
+    ran_out,
+    renew,
+    reopen,
+    set_state,
+    study_row,
+)
+from wconv_sweep.slots.provenance import Provenance
+from wconv_sweep.slots.search_end import SearchEnd
+from wconv_sweep.slots.stages import open_stage
+from wconv_sweep.storage import trial_rows
+from wconv_sweep.storage.open_storage import Storage
+from wconv_sweep.storage.tables import (
+    ENDED,
+    SLOTS,
+    STUDIES,
+    AttemptOutcome,
+    SlotState,
+    Stage,
+    StudyState,
+)
+from wconv_sweep.storage.together import execute_together
+from wconv_sweep.study.config import StudyConfig
+
+__all__ = ["Claim", "LeaseLost", "NoSlot", "SlotTable"]
+
+
+class SlotTable:
+    """The slots of one study."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        config: StudyConfig,
+        *,
+        lease_s: float,
+        gpus: int = 0,
+        provenance: Provenance | None = None,
+    ) -> None:
+        """
+        Args:
+            storage: holds the study.
+            config: the study's definition.
+            lease_s: silence after which a worker's slot is given to another.
+            gpus: that each of the worker's trials holds.
+            provenance: of what the worker's trials come from; a study with another one gives it
+                no slot.
+        """
+        self._storage = storage
+        self._config = config
+        self._study = config.study
+        self._lease_s = lease_s
+        self._provenance = provenance or {}
+        self._search_end = SearchEnd(storage, config)
+        self._claiming = Claiming(
+            storage, config, lease_s=lease_s, gpus=gpus, provenance=self._provenance
+        )
+
+    def claim(self, owner: str, *, nonce: str | None = None) -> Claim | NoSlot:
+        """Lease the next open slot, with its trial, to `owner`; see `claim_many`."""
+        claims = self.claim_many(owner, 1, nonce=nonce)
+        return claims if isinstance(claims, NoSlot) else claims[0]
+
+    def claim_many(
+        self, owner: str, count: int, *, nonce: str | None = None
+    ) -> list[Claim] | NoSlot:
+        """Lease up to `count` open slots, of the next stage once the one before has ended.
+
+        See `Claiming.claim_many`.
+        """
+        self._search_end.end_if_due()
+        while True:
+            claims = self._claiming.claim_many(owner, count, nonce=nonce)
+            if claims is not NoSlot.STAGE:
+                return claims
+            open_stage(self._storage, self._config)
+
+    def has_open(self) -> bool:
+        """Tell whether there is a slot that a worker might lease now, see `claim_many`."""
+        return self._claiming.has_open()
+
+    def set_density(
+        self,
+        claim: Claim,
+        density: tuple[float, ...],
+        distributions: Mapping[str, FloatDistribution],
+        attributes: Mapping[str, object] | None = None,
+    ) -> tuple[float, ...]:
+        """Record the density that the sampler proposed for a slot without one, and its notes.
+
+        The slots that repeat it with other seeds open.
+
+        Returns:
+            The slot's density: that of the first call.
+        """
+        with self._storage.write() as connection:
+            first = connection.execute(
+                update(SLOTS)
+                .where(is_of(claim), SLOTS.c.density.is_(None))
+                .values(
+                    density=json.dumps(density), lease_until=self._storage.now() + self._lease_s
+                )
+            )
+            if not first.rowcount:
+                row = renew(connection, self._storage, claim, self._lease_s)
+                return tuple(json.loads(row.density))
+            if self._config.search.replicates > 1:
+                self._open_replicates(connection, claim, density)
+            params = dict(zip(distributions, density, strict=True))
+            trial_rows.set_params(connection, claim.trial_id, params, distributions)
+            trial_rows.set_system_attributes(connection, claim.trial_id, attributes or {})
+            return density
+
+    def heartbeat(self, claim: Claim) -> StudyState:
+        """Renew the lease and return the study's state."""
+        with self._storage.write() as connection:
+            renew(connection, self._storage, claim, self._lease_s)
+            return self._state(connection)
+
+    def report(
+        self,
+        claim: Claim,
+        epoch: int,
+        value: float,
+        metrics: Mapping[str, float],
+        attributes: Mapping[str, object] | None = None,
+    ) -> StudyState:
+        """Record an epoch, unless it has been recorded, and renew the lease.
+
+        With it what was decided after it, see `wconv_sweep.search.pruning`.
+        """
+        with self._storage.write() as connection:
+            # As `renew` does, in the same statement: each costs a way to the server and back.
+            recorded = connection.execute(
+                update(SLOTS)
+                .where(is_of(claim), SLOTS.c.epoch < epoch)
+                .values(
+                    epoch=epoch,
+                    value=value,
+                    metrics=json.dumps(_finite(metrics)),
+                    lease_until=self._storage.now() + self._lease_s,
+                )
+                .returning(self._of_study(STUDIES.c.state), self._of_study(STUDIES.c.config))
+            ).one_or_none()
+            if recorded is None:
+                renew(connection, self._storage, claim, self._lease_s)
+                return self._state(connection)
+            trial_rows.add_intermediate_value(connection, claim.trial_id, epoch, value)
+            trial_rows.set_system_attributes(connection, claim.trial_id, attributes or {})
+            return self._state_of(connection, recorded.state, recorded.config)
+
+    def complete(
+        self, claim: Claim, metrics: Mapping[str, float], provenance: Mapping[str, str]
+    ) -> None:
+        """End the slot with the metrics of the whole run.
+
+        Its value is the objective among them: that of the weights that were tested, which with
+        early stopping are not those of the last epoch.
+        """
+        with self._storage.write() as connection:
+            row = self._begin_end(connection, claim, AttemptOutcome.COMPLETE)
+            if row is None:
+                return
+            merged = json.loads(row.metrics or "{}") | _finite(metrics)
+            value = merged.get(self._config.objective.metric, row.value)
+            whole = json.dumps(dict(self._provenance) | dict(provenance))
+            attributes = merged | dict(provenance) | self._cost(connection, claim)
+            slot, attempt, outcome = claim.slot, claim.attempt, AttemptOutcome.COMPLETE
+            kept = {"value": value, "metrics": json.dumps(merged), "provenance": whole}
+            execute_together(
+                connection,
+                closing(slot, attempt, outcome, self._storage.now(), provenance=whole),
+                leaving(slot, SlotState.COMPLETE, **kept),
+                *trial_rows.finishing(claim.trial_id, TrialState.COMPLETE, value, attributes),
+            )
+
+    def prune(self, claim: Claim) -> None:
+        """End the slot as pruned, with the value of its last epoch."""
+        with self._storage.write() as connection:
+            row = self._begin_end(connection, claim, AttemptOutcome.PRUNED)
+            if row is None:
+                return
+            slot, attempt, outcome = claim.slot, claim.attempt, AttemptOutcome.PRUNED
+            execute_together(
+                connection,
+                closing(slot, attempt, outcome, self._storage.now()),
+                leaving(slot, SlotState.PRUNED),
+                *trial_rows.finishing(claim.trial_id, TrialState.PRUNED, row.value),
+            )
+
+    def interrupt(self, claim: Claim, reason: str) -> None:
+        """Hand the slot back; its trial stays, and the next attempt continues it."""
+        with self._storage.write() as connection:
+            if (
+                self._begin_end(connection, claim, AttemptOutcome.INTERRUPTED, reason=reason)
+                is not None
+            ):
+                reopen(connection, self._storage, claim.slot, claim.attempt, reason)
+
+    def interrupt_all_of(
+        self, owner_prefix: str, reason: str, *, but: Callable[[str], bool] = lambda owner: False
+    ) -> int:
+        """Hand back what dead workers hold whose owner starts with `owner_prefix`.
+
+        Args:
+            owner_prefix: of the workers.
+            reason: why they are dead.
+            but: tells of an owner with this prefix whether it is alive.
+        """
+        with self._storage.write() as connection:
+            rows = connection.execute(
+                select(SLOTS.c.slot, SLOTS.c.attempt, SLOTS.c.owner)
+                .where(
+                    SLOTS.c.study == self._study,
+                    SLOTS.c.state == SlotState.LEASED,
+                    SLOTS.c.owner.startswith(owner_prefix, autoescape=True),
+                )
+                .order_by(SLOTS.c.slot)
+                .with_for_update()
+            ).all()
+            dead = [row for row in rows if not but(row.owner)]
+            for row in dead:
+                reopen(connection, self._storage, row.slot, row.attempt, reason)
+            return len(dead)
+
+    def is_outdated(self, claim: Claim, epoch: int) -> bool:
+        """Tell whether a slot that is no longer the claim's has ended, or got to an epoch."""
+        got_so_far = or_(SLOTS.c.state.in_(ENDED), SLOTS.c.epoch >= epoch)
+        with self._storage.read() as connection:
+            condition = SLOTS.c.slot == claim.slot, not_(is_of(claim)), got_so_far
+            return connection.scalar(select(SLOTS.c.slot).where(*condition)) is not None
+
+    def is_abandoned(self, claim: Claim) -> bool:
+        """Tell whether the slot is still the claim's, but its lease has run out."""
+        with self._storage.read() as connection:
+            condition = is_of(claim), ran_out(self._storage, self._lease_s)
+            return connection.scalar(select(SLOTS.c.slot).where(*condition)) is not None
+
+    def break_(self, claim: Claim, failure: Broken) -> SlotState:
+        """Count a broken attempt; return FAILED when it was the last, OPEN when it is tried again.
+
+        The same failure `budget.breaker_failures` times breaks the study; once a trial has
+        completed, in as many slots. A diverged training says
+        something about its density, not about the study, unless nothing has completed yet. Any
+        other failure that a repetition cannot mend, such as images that are gone, breaks the study
+        at once and leaves the slot open: each further trial would only fail in the same way.
+        """
+        budget = self._config.budget
+        cause = {"error": failure.error, "place": failure.where, "reason": failure.message}
+        with self._storage.write() as connection:
+            # Of several failures at once the last one must count the others.
+            study = study_row(connection, self._study, lock=True)
+            row = self._begin_end(connection, claim, AttemptOutcome.BROKEN, **cause)
+            if row is None:
+                known = select(SLOTS).where(SLOTS.c.slot == claim.slot)
+                ended = connection.execute(known).one()
+                failed = ended.state == SlotState.FAILED and ended.attempt == claim.attempt
+                return SlotState.FAILED if failed else SlotState.OPEN
+            close_attempt(
+                connection,
+                self._storage,
+                claim.slot,
+                claim.attempt,
+                AttemptOutcome.BROKEN,
+                traceback=failure.traceback,
+                **cause,
+            )
+            maybe_break(connection, study, failure, budget.breaker_failures)
+            broken = row.broken + (0 if is_hopeless(failure) else 1)
+            diverged = failure.error == DIVERGED
+            if is_hopeless(failure) or (not diverged and broken < budget.max_attempts):
+                set_state(connection, claim.slot, SlotState.OPEN, broken=broken)
+                return SlotState.OPEN
+            reason = f"{failure.error}: {failure.message}"
+            attributes = {trial_rows.FAILED: reason}
+            execute_together(
+                connection,
+                leaving(claim.slot, SlotState.FAILED, broken=broken, reason=reason),
+                *trial_rows.finishing(claim.trial_id, TrialState.FAIL, None, attributes),
+            )
+            return SlotState.FAILED
+
+    def _open_replicates(
+        self, connection: Connection, claim: Claim, density: tuple[float, ...]
+    ) -> None:
+        connection.execute(
+            update(SLOTS)
+            .where(
+                SLOTS.c.study == self._study,
+                SLOTS.c.stage == Stage.SEARCH,
+                SLOTS.c.state == SlotState.CLOSED,
+                SLOTS.c.position > claim.position,
+                SLOTS.c.position < claim.position + self._config.search.replicates,
+            )
+            .values(density=json.dumps(density), state=SlotState.OPEN)
+        )
+
+    def _begin_end(
+        self, connection: Connection, claim: Claim, outcome: AttemptOutcome, **equal: str
+    ) -> Row[Any] | None:
+        """Return the slot whose attempt is to end; None when it has ended in this very way."""
+        try:
+            return renew(connection, self._storage, claim, self._lease_s)
+        except LeaseLost:
+            if has_ended(connection, claim, outcome, **equal):
+                return None
+            raise
+
+    def _of_study(self, column: Column[str]) -> Label[str]:
+        """Return a column of the study, as an expression in statements about its slots."""
+        wanted = select(column).where(STUDIES.c.study == self._study)
+        return wanted.scalar_subquery().label(column.name)
+
+    def _cost(self, connection: Connection, claim: Claim) -> dict[str, float]:
+        """Return what all attempts have used; nothing where no GPU was used."""
+        hours = slot_gpu_hours(connection, self._storage.now(), claim.slot)
+        return {"gpu_hours": round(hours, 6)} if hours else {}
+
+    def _state(self, connection: Connection) -> StudyState:
+        study = study_row(connection, self._study)
+        return self._state_of(connection, study.state, study.config)
+
+    def _state_of(self, connection: Connection, stored: str, config: str) -> StudyState:
+        """Return the study's state; CAPPED when another epoch would pass the cap."""
+        state = StudyState(stored)
+        if state is StudyState.ACTIVE and json.loads(config)["budget"].get("gpu_hours"):
+            usage = usage_of(connection, self._storage.now(), self._study)
+            return StudyState.CAPPED if usage.exhausted else state
+        return state
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Leave out what JSON cannot hold; a metric that is missing is not defined for these data."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
