@@ -3,7 +3,7 @@
 import difflib
 import re
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +13,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from wconv_jobs.spec import Spec
+from wconv_jobs.spec_base import Spec
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.renamed_keys import new_name
 
 Location = tuple[int | str, ...]
 
@@ -49,7 +50,8 @@ class Document:
         for end, part in enumerate(location[:-1], start=1):
             inner = mapping.get(part)
             if not isinstance(inner, dict):
-                inner = mapping[part] = {}
+                # A text in the place of a mapping is its name: `lr_schedule: cosine`.
+                inner = mapping[part] = {"name": inner} if isinstance(inner, str) else {}
                 given[location[:end]] = origin
             mapping = inner
         mapping[location[-1]] = deepcopy(value)
@@ -132,7 +134,7 @@ def validate(document: Document, model: type[_Model]) -> _Model:
         return model.model_validate(document.content)
     except ValidationError as error:
         problems: dict[Location, str] = {}
-        for details in error.errors():
+        for details in _without_renamed(error.errors()):
             # A value that fits no alternative gives one error for each of them.
             location = _without_tags(document, details)
             problem = _describe(document, model, details, location)
@@ -230,11 +232,22 @@ def _collect_lines(
             _collect_lines(value, (*location, index), lines, name)
 
 
+def _without_renamed(errors: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
+    """Leave out that a key is missing which is there under its old name."""
+    there = {new_name(each["loc"]) for each in errors if each["type"] == "extra_forbidden"}
+    for each in errors:
+        if each["type"] != "missing" or ".".join(map(str, each["loc"])) not in there:
+            yield each
+
+
 def _describe(
     document: Document, model: type[BaseModel], details: ErrorDetails, location: Location
 ) -> str:
     kind, value = details["type"], details["input"]
     if kind == "extra_forbidden":
+        renamed = new_name(location)
+        if renamed is not None:
+            return document.problem(location, f"is now {renamed}. Rename the key.")
         known = _known_keys(model, details["loc"][:-1])
         near = difflib.get_close_matches(str(details["loc"][-1]), known, n=1)
         remedy = f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(known)}."

@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.sweep.tiny import StudyFile
 from wconv_jobs.spec import ModelSpec, RecipeSpec
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.study.files import load_study
 from wconv_sweep.yaml_files import parse_value, read_document, validate
 
 RECIPE = """\
 optimizer: {name: adam, lr: 3e-3}
 epochs: 5
-batch: 8
+batch_size: 8
 """
 
 
@@ -37,13 +39,15 @@ def test_a_number_may_be_written_in_every_usual_way(tmp_path: Path, text: str) -
 
 
 def test_all_problems_are_named_at_once_each_with_its_line(tmp_path: Path) -> None:
-    problems = problems_of(tmp_path, "optimizer: {name: adam, lr: -1}\nepochs: many\nbatsh: 8\n")
+    problems = problems_of(
+        tmp_path, "optimizer: {name: adam, lr: -1}\nepochs: many\nbatch_sise: 8\n"
+    )
 
     assert problems == (
         "recipe.yaml:1: optimizer.lr: input should be greater than 0 (it is -1)",
         "recipe.yaml:2: epochs: input should be a valid integer (it is 'many')",
-        "recipe.yaml:1: batch: is required, but missing",
-        "recipe.yaml:3: batsh: is not a known key. Did you mean 'batch'?",
+        "recipe.yaml:1: batch_size: is required, but missing",
+        "recipe.yaml:3: batch_sise: is not a known key. Did you mean 'batch_size'?",
     )
 
 
@@ -65,6 +69,26 @@ def test_an_unknown_choice_names_the_known_ones(tmp_path: Path) -> None:
     assert "'sgd', 'adam', 'adamw'" in problem
 
 
+def test_an_old_key_gets_one_line_with_the_new_one(study_file: StudyFile) -> None:
+    recipe = {"optimizer": {"name": "adam", "lr": 0.003}, "epochs": 2, "batch": 8}
+    recipe |= {"schedule": "constant"}
+    search = {"bounds": [[0.5, 1.5]], "sampler": {"name": "random"}, "replicates": 2}
+    path = study_file(recipe=recipe, search=search, budget={"trials": 4})
+
+    with pytest.raises(ConfigurationError) as caught:
+        load_study(str(path))
+
+    lines = path.read_text("utf-8").splitlines()
+    line = {key: 1 + lines.index(f"  {key}") for key in ("batch: 8", "schedule: constant")}
+    assert caught.value.problems == (
+        f"{path}:{line['batch: 8']}: recipe.batch: is now recipe.batch_size. Rename the key.",
+        f"{path}:{line['schedule: constant']}: recipe.schedule: is now recipe.lr_schedule. "
+        "Rename the key.",
+        f"{path}:{1 + lines.index('  replicates: 2')}: search.replicates: is now search.seeds. "
+        "Rename the key.",
+    )
+
+
 def test_a_key_given_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
     (problem,) = problems_of(tmp_path, RECIPE + "epochs: 6\n")
 
@@ -72,7 +96,7 @@ def test_a_key_given_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
 
 
 def test_a_text_that_is_not_yaml_is_refused_with_its_line(tmp_path: Path) -> None:
-    (problem,) = problems_of(tmp_path, "epochs: 5\nbatch: [1\n")
+    (problem,) = problems_of(tmp_path, "epochs: 5\nbatch_size: [1\n")
 
     assert problem.startswith("recipe.yaml:3: is not valid YAML: ")
 
@@ -185,11 +209,11 @@ def test_a_value_of_a_wrong_kind_gets_one_problem(tmp_path: Path, value: str) ->
 
 @pytest.mark.parametrize("key", ["1", "null", "true", "2026-01-01"])
 def test_a_key_that_is_no_text_is_named_beside_all_else(tmp_path: Path, key: str) -> None:
-    problems = problems_of(tmp_path, RECIPE + f"{key}: 1\nbatsh: 1\n")
+    problems = problems_of(tmp_path, RECIPE + f"{key}: 1\nbatch_sise: 1\n")
 
     assert len(problems) == 2
     assert "keys must be texts: write this one in quotes" in problems[0]
-    assert "batsh: is not a known key" in problems[1]
+    assert "batch_sise: is not a known key" in problems[1]
 
 
 def test_a_wrong_value_that_is_merged_in_is_named(tmp_path: Path) -> None:

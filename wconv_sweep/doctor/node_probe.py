@@ -10,7 +10,7 @@ from pydantic import Field
 from sqlalchemy import URL, make_url
 
 import wconv_sweep
-from wconv_jobs.spec import Spec
+from wconv_jobs.spec_base import Spec
 from wconv_sweep.doctor.checks import Area, Check, examine, right, warning, wrong
 from wconv_sweep.doctor.database import clock_ahead_s, database_checks
 from wconv_sweep.errors import StorageError

@@ -34,12 +34,12 @@ class Arm:
     label: str
     density: Density
     runs: Mapping[int, TrialRow]
-    """Completed trials by replicate."""
+    """Completed trials by seed index."""
     failed: int
     """Trials that failed, in which the others must not hide: a density may diverge."""
 
     def values(self, metric: str) -> dict[int, float]:
-        """Return a metric by replicate; a run that has none is left out."""
+        """Return a metric by seed index; a run that has none is left out."""
         return {
             replicate: row.metrics[metric]
             for replicate, row in self.runs.items()
@@ -211,7 +211,7 @@ def _arm(label: str, rows: Sequence[TrialRow]) -> Arm:
 
 
 def _best_observed(trials: Sequence[TrialRow], config: StudyConfig) -> Density:
-    """Return the density with the best mean over its replicates."""
+    """Return the density with the best mean over its seeds."""
     values: dict[Density, list[float]] = {}
     for density, value in searched(trials):
         values.setdefault(density, []).append(value)

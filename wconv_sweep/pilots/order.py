@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat
 
-from wconv_jobs.spec import Spec
+from wconv_jobs.spec_base import Spec
 
 
 class PilotOrder(Spec):

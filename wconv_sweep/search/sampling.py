@@ -118,8 +118,8 @@ def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> tuple[f
     bounds = config.search.bounds
     seed = derive_seed(config.seed, "qmc") % 2**32
     sequence = qmc.Sobol(len(bounds), scramble=chosen.scramble, seed=seed)
-    replicates = config.search.replicates
-    number = (position - len(config.fixed_points()) * replicates) // replicates
+    seeds = config.search.seeds
+    number = (position - len(config.fixed_points()) * seeds) // seeds
     if number:
         sequence.fast_forward(number)
     (point,) = sequence.random(1)

@@ -251,7 +251,7 @@ def _name(
         yield "model", *_by_model(config, response, searched), None
     if "confirmed" in named_by and config.confirm is not None:
         searched = trained[: budget - config.confirm.trials]
-        if budget >= config.confirm.trials + len(config.fixed_points()) * config.search.replicates:
+        if budget >= config.confirm.trials + len(config.fixed_points()) * config.search.seeds:
             yield "confirmed", *_by_confirmation(config, response, searched, [seed, 3, budget])
 
 

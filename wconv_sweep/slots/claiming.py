@@ -120,7 +120,7 @@ class Claiming:
             named = {"label": row.label} if row.label else {}
             attributes = {
                 "stage": row.stage,
-                "replicate": row.replicate,
+                "seed_index": row.replicate,
                 "seed": self._config.seed,
             } | named
             study_id = study.optuna_study_id

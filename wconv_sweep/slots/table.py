@@ -138,7 +138,7 @@ class SlotTable:
             if not first.rowcount:
                 row = renew(connection, self._storage, claim, self._lease_s)
                 return tuple(json.loads(row.density))
-            if self._config.search.replicates > 1:
+            if self._config.search.seeds > 1:
                 self._open_replicates(connection, claim, density)
             params = dict(zip(distributions, density, strict=True))
             trial_rows.set_params(connection, claim.trial_id, params, distributions)
@@ -324,7 +324,7 @@ class SlotTable:
                 SLOTS.c.stage == Stage.SEARCH,
                 SLOTS.c.state == SlotState.CLOSED,
                 SLOTS.c.position > claim.position,
-                SLOTS.c.position < claim.position + self._config.search.replicates,
+                SLOTS.c.position < claim.position + self._config.search.seeds,
             )
             .values(density=json.dumps(density), state=SlotState.OPEN)
         )

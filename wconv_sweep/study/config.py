@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, FiniteFloat
 
 from wconv_jobs import catalog
-from wconv_jobs.spec import DataSpec, ModelSpec, RecipeSpec, Spec
+from wconv_jobs.spec import DataSpec, ModelSpec, RecipeSpec
+from wconv_jobs.spec_base import Spec
 from wconv_sweep.study.grid import grid_points
 from wconv_sweep.study.search_config import (
     ConfirmSpec,
@@ -115,7 +116,7 @@ class StudyConfig(Spec):
 
         A grid has its own number.
         """
-        fixed = len(self.fixed_points()) * self.search.replicates
+        fixed = len(self.fixed_points()) * self.search.seeds
         return self.budget.trials - fixed - (self.confirm.trials if self.confirm else 0)
 
     def fixed_points(self) -> dict[str, tuple[float, ...]]:

@@ -29,7 +29,8 @@ from wconv_jobs.messages import Broken, Demand, Finished, Report, Verdict
 from wconv_jobs.ranks import out_of_memory, rank
 from wconv_jobs.ranks.placement import Placement
 from wconv_jobs.ranks.run import RanksAborted, run_ranks
-from wconv_jobs.spec import SgdSpec, TrialSpec
+from wconv_jobs.recipe.optimizer import SgdSpec
+from wconv_jobs.spec import TrialSpec
 from wconv_jobs.training.loop import train
 
 pytestmark = pytest.mark.slow

@@ -77,7 +77,7 @@ def test_the_dashboard_shows_the_study_with_its_trials(
     assert trial["values"] == [28.25]
     assert trial["params"][0]["name"] == "density_1"
     attributes = {each["key"]: each["value"] for each in trial["user_attrs"]}
-    assert attributes.keys() >= {"label", "stage", "replicate", "seed", "test_psnr_db", "torch"}
+    assert attributes.keys() >= {"label", "stage", "seed_index", "seed", "test_psnr_db", "torch"}
     assert attributes["label"] == "plain"
     assert "density_1" in study["note"]["body"]
     assert "arxiv.org/abs/2505.24558" in study["note"]["body"]

@@ -76,8 +76,8 @@ def test_every_test_metric_has_all_statistics_with_its_seeds(exported: Storage) 
     (candidate,) = confirmation["candidates"]
     names = {f"test_{name}" for name in METRICS}
 
-    assert confirmation["seeds"] == {"study_seed": 0, "replicates": [1, 2, 3, 4, 5]}
-    assert candidate["replicates"] == [1, 2, 3, 4, 5]
+    assert confirmation["seeds"] == {"study_seed": 0, "indices": [1, 2, 3, 4, 5]}
+    assert candidate["seed_indices"] == [1, 2, 3, 4, 5]
     assert names <= candidate["metrics"].keys()
     for arm in (candidate, *confirmation["ablation"]):
         for name in names:
@@ -160,7 +160,7 @@ def test_also_before_its_first_pair_the_network_has_the_density_that_is_named(
 def test_beside_the_best_run_of_a_search_stands_plain_convolution_of_its_seed(
     sqlite_storage: Storage, optimum: float, plain_is_best: bool
 ) -> None:
-    config = study_of({"name": "random"}, trials=8, epochs=1, replicates=2)
+    config = study_of({"name": "random"}, trials=8, epochs=1, seeds=2)
     searcher = launched(sqlite_storage, config)
     for claim in searcher.claims():
         density = searcher.density_of(claim)
@@ -211,7 +211,7 @@ def test_csv_has_every_number_in_full_precision(exported: Storage) -> None:
     (candidate,) = entries[0]["confirmation"]["candidates"]
     difference = candidate["metrics"]["test_ssim"]["difference"]
 
-    assert named["replicates"] == "1 2 3 4 5"
+    assert named["seed_indices"] == "1 2 3 4 5"
     assert [float(each) for each in named["density"].split()] == entries[0]["density"]
     assert float(named["mean"]) == candidate["metrics"]["test_ssim"]["mean"]
     assert [float(named[f"interval_{end}"]) for end in ("low", "high")] == difference["interval"]
@@ -233,7 +233,7 @@ def test_markdown_has_the_best_density_and_the_scores_of_its_networks(exported: 
     scores = table_of(text, "with_all: scores of the test part over fresh seeds")
     assert len(scores) == len(METRICS) * 4  # plain, the density, two of the ablation
     assert "* with_all: better than plain convolution on 5 fresh seeds, 95 % interval" in text
-    assert "Replicates of seed 0: 1, 2, 3, 4, 5." in text
+    assert "Seed indices of seed 0: 1, 2, 3, 4, 5." in text
 
 
 def test_latex_has_the_same_cells_escaped(exported: Storage) -> None:

@@ -246,7 +246,7 @@ def test_the_verdict_and_its_numbers_are_those_of_the_database(shown: Storage, p
         str(status.counts[each]) for each in status.counts if status.counts[each]
     ] + [str(status.budget)]
     assert "<dt>saved by pruning</dt>" in page
-    assert "<dt>replicates confirmed</dt><dd>1, 2, 3, 4, 5</dd>" in page
+    assert "<dt>seed indices confirmed</dt><dd>1, 2, 3, 4, 5</dd>" in page
 
 
 def test_a_table_of_very_many_trials_is_cut_and_says_so(
@@ -478,7 +478,7 @@ def test_networks_of_different_seeds_are_told_apart(sqlite_storage: Storage) -> 
     assert found is not None
     assert (
         f"beside plain convolution, trial {searched.result.plain.trial}, which began with other "
-        "weights (replicate 4, not 0)."
+        "weights (seed index 4, not 0)."
     ) in found.text
 
 
