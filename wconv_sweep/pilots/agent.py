@@ -53,7 +53,7 @@ class Agent:
             storage,
             config,
             lease_s=order.lease_s,
-            gpus=config.trial.ranks if order.gpus else 0,
+            gpus_per_trial=config.trial.ranks if order.gpus_used_per_node else 0,
             provenance=_origin(config),
         )
         self._owner = f"{place.prefix}{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -120,7 +120,7 @@ class Agent:
     def _begin(self) -> AgentParts:
         """Tell the storage that this agent is there, and what the one before left behind."""
         order, place, config = self._order, self._place, self._config
-        record = PilotRecord(self._storage, order.study, place, gpus=self._gpus)
+        record = PilotRecord(self._storage, order.study, place, gpus_total=self._gpus_total)
         self._replay()
         freed = self._slots.interrupt_all_of(
             place.dead_prefix, "its pilot died", but=lambda owner: not place.is_dead(owner)
@@ -143,11 +143,11 @@ class Agent:
         )
 
     @property
-    def _gpus(self) -> int:
+    def _gpus_total(self) -> int:
         """GPUs that this agent answers for: of its group, and the first one for what is left."""
         nodes = len(self._share.group)
         left = self._order.nodes % nodes if self._place.node == 0 else 0
-        return self._order.gpus * (nodes + left)
+        return self._order.gpus_used_per_node * (nodes + left)
 
     def _has_time(self) -> bool:
         """Tell whether a trial that begins now reaches its first checkpoint.

@@ -6,7 +6,7 @@ import logging
 from wconv_jobs.errors import CheckpointError
 from wconv_jobs.messages import Broken, Finished
 from wconv_jobs.ranks.placement import NodeCommand, Placement
-from wconv_jobs.spec import CHECKPOINT_FILE, TrialSpec
+from wconv_jobs.spec import CHECKPOINT_FILE, Density, TrialSpec
 from wconv_sweep.errors import StorageAway
 from wconv_sweep.log import event
 from wconv_sweep.pilots.agent_parts import AgentParts
@@ -96,14 +96,14 @@ class Lane:
             return stopped if following.has_progressed else _without_checkpoint(parts, stopped)
         if isinstance(result, Broken) and _is_silent_death(result) and parts.end.signalled:
             # SLURM's signals, and the end of a job, reach every process.
-            logger.info(event("ranks ended with the pilot", trial=claim.trial, how=result.message))
+            logger.info(event("ranks ended with the pilot", trial=claim.trial, how=result.reason))
             return stopped
         if isinstance(result, Finished) and result.ending == "stopped" and not following.stopping:
             # The ranks themselves saw that the time for training is over.
             parts.end.begin()
         return result
 
-    def _propose(self, claim: Claim) -> tuple[float, ...]:
+    def _propose(self, claim: Claim) -> Density:
         parts = self._parts
         with parts.mirror_turn:
             proposal = propose(parts.config, parts.mirror, claim.trial, claim.position)
@@ -121,7 +121,7 @@ class Lane:
             address=place.host if others else "",
         )
 
-    def _spec(self, claim: Claim, density: tuple[float, ...]) -> TrialSpec:
+    def _spec(self, claim: Claim, density: Density) -> TrialSpec:
         config = self._parts.config
         return TrialSpec(
             model=config.model,
@@ -158,7 +158,7 @@ class Lane:
                     slot=state,
                     error=result.error,
                     where=result.where,
-                    message=result.message,
+                    reason=result.reason,
                 )
             )
             return
@@ -181,7 +181,7 @@ def _without_checkpoint(parts: AgentParts, stopped: Finished) -> Finished | Brok
     return Broken(
         rank=0,
         error=NO_CHECKPOINT,
-        message=(
+        reason=(
             f"no checkpoint before the pilot's time was up, and none in the {grace_s:g} s of "
             "grace_s after it. Raise walltime_min or grace_s in the cluster profile."
         ),

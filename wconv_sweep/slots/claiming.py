@@ -1,7 +1,6 @@
 """Leases open slots: one at a time as long as the canary is out, and never past the cap."""
 
 import enum
-import json
 import secrets
 from typing import Any
 
@@ -44,14 +43,14 @@ class Claiming:
         config: StudyConfig,
         *,
         lease_s: float,
-        gpus: int,
+        gpus_per_trial: int,
         provenance: Provenance,
     ) -> None:
         self._storage = storage
         self._config = config
         self._study = config.study
         self._lease_s = lease_s
-        self._gpus = gpus
+        self._gpus_per_trial = gpus_per_trial
         self._provenance = provenance
 
     def claim_many(
@@ -84,7 +83,7 @@ class Claiming:
             if leased and not begun:
                 return NoSlot.WAIT
             # What others use is added up only where something depends on it: the study is locked.
-            capped = json.loads(study.config)["budget"].get("gpu_hours") is not None
+            capped = study.config["budget"].get("gpu_hours") is not None
             usage = usage_of(connection, self._storage.now(), self._study) if capped else UNLIMITED
             claims: list[Claim] = []
             while len(claims) < (count if begun else 1):
@@ -114,7 +113,6 @@ class Claiming:
             return found is not None
 
     def _lease(self, connection: Connection, study: Row[Any], row: Row[Any], holder: str) -> Claim:
-        density = tuple(json.loads(row.density)) if row.density else None
         trial_id, trial = row.trial_id, row.trial
         if trial_id is None:
             named = {"label": row.label} if row.label else {}
@@ -125,9 +123,9 @@ class Claiming:
             } | named
             study_id = study.optuna_study_id
             trial_id, trial = trial_rows.create_trial(connection, study_id, attributes)
-            if density is not None:
+            if row.density is not None:
                 distributions = distributions_of(self._config)
-                params = dict(zip(distributions, density, strict=True))
+                params = dict(zip(distributions, row.density, strict=True))
                 trial_rows.set_params(connection, trial_id, params, distributions)
         now = self._storage.now()
         leased = connection.execute(
@@ -149,8 +147,8 @@ class Claiming:
                 attempt=row.attempt + 1,
                 owner=holder,
                 outcome=AttemptOutcome.RUNNING,
-                gpus=self._gpus,
-                provenance=json.dumps(dict(self._provenance)),
+                gpus_per_trial=self._gpus_per_trial,
+                provenance=dict(self._provenance),
                 started_at=now,
             )
         )
@@ -197,7 +195,7 @@ class Claiming:
         return NoSlot.WAIT if usage.allows(furthest) else NoSlot.CAPPED
 
     def _refuses(self, connection: Connection, study: Row[Any]) -> bool:
-        found = differences(json.loads(study.provenance or "{}"), self._provenance)
+        found = differences(study.provenance or {}, self._provenance)
         if not found:
             return False
         where = self._provenance.get("host", "a pilot")

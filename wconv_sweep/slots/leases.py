@@ -1,11 +1,11 @@
 """Slots and attempts row by row, inside a transaction of the slot table."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Update, and_, case, func, select, update
 
+from wconv_jobs.spec import Density
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, STUDIES, AttemptOutcome, SlotState, Stage
 
@@ -27,7 +27,7 @@ class Claim:
     trial: int
     stage: Stage
     label: str | None
-    density: tuple[float, ...] | None
+    density: Density | None
     """None for a search slot that has not been sampled yet."""
     replicate: int
     epoch: int
@@ -45,7 +45,7 @@ def claim_of(row: Row[Any]) -> Claim:
         trial=row.trial,
         stage=Stage(row.stage),
         label=row.label,
-        density=tuple(json.loads(row.density)) if row.density else None,
+        density=row.density,
         replicate=row.replicate,
         epoch=row.epoch,
     )
@@ -144,7 +144,7 @@ def closing(
     attempt: int,
     outcome: AttemptOutcome,
     ended_at: ColumnElement[float],
-    **values: str,
+    **values: object,
 ) -> Update:
     """Return the change that writes how and when an attempt ended."""
     return (

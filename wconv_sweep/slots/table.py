@@ -12,7 +12,6 @@ given away changes nothing and gets `LeaseLost`. A transaction whose answer was 
 taken place; so every change may be repeated by its owner, and has one effect.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,6 +21,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Column, Connection, Label, Row, not_, or_, select, update
 
 from wconv_jobs.messages import Broken
+from wconv_jobs.spec import Density
 from wconv_sweep.evidence.accounting import slot_gpu_hours, usage_of
 from wconv_sweep.slots.breaker import DIVERGED, is_hopeless, maybe_break
 from wconv_sweep.slots.claiming import Claiming, NoSlot
@@ -68,7 +68,7 @@ class SlotTable:
         config: StudyConfig,
         *,
         lease_s: float,
-        gpus: int = 0,
+        gpus_per_trial: int = 0,
         provenance: Provenance | None = None,
     ) -> None:
         """
@@ -76,7 +76,7 @@ class SlotTable:
             storage: holds the study.
             config: the study's definition.
             lease_s: silence after which a worker's slot is given to another.
-            gpus: that each of the worker's trials holds.
+            gpus_per_trial: that each of the worker's trials holds.
             provenance: of what the worker's trials come from; a study with another one gives it
                 no slot.
         """
@@ -87,7 +87,11 @@ class SlotTable:
         self._provenance = provenance or {}
         self._search_end = SearchEnd(storage, config)
         self._claiming = Claiming(
-            storage, config, lease_s=lease_s, gpus=gpus, provenance=self._provenance
+            storage,
+            config,
+            lease_s=lease_s,
+            gpus_per_trial=gpus_per_trial,
+            provenance=self._provenance,
         )
 
     def claim(self, owner: str, *, nonce: str | None = None) -> Claim | NoSlot:
@@ -116,10 +120,10 @@ class SlotTable:
     def set_density(
         self,
         claim: Claim,
-        density: tuple[float, ...],
+        density: Density,
         distributions: Mapping[str, FloatDistribution],
         attributes: Mapping[str, object] | None = None,
-    ) -> tuple[float, ...]:
+    ) -> Density:
         """Record the density that the sampler proposed for a slot without one, and its notes.
 
         The slots that repeat it with other seeds open.
@@ -131,13 +135,11 @@ class SlotTable:
             first = connection.execute(
                 update(SLOTS)
                 .where(is_of(claim), SLOTS.c.density.is_(None))
-                .values(
-                    density=json.dumps(density), lease_until=self._storage.now() + self._lease_s
-                )
+                .values(density=density, lease_until=self._storage.now() + self._lease_s)
             )
             if not first.rowcount:
-                row = renew(connection, self._storage, claim, self._lease_s)
-                return tuple(json.loads(row.density))
+                known: Density = renew(connection, self._storage, claim, self._lease_s).density
+                return known
             if self._config.search.replicates > 1:
                 self._open_replicates(connection, claim, density)
             params = dict(zip(distributions, density, strict=True))
@@ -171,7 +173,7 @@ class SlotTable:
                 .values(
                     epoch=epoch,
                     value=value,
-                    metrics=json.dumps(_finite(metrics)),
+                    metrics=_finite(metrics),
                     lease_until=self._storage.now() + self._lease_s,
                 )
                 .returning(self._of_study(STUDIES.c.state), self._of_study(STUDIES.c.config))
@@ -195,12 +197,12 @@ class SlotTable:
             row = self._begin_end(connection, claim, AttemptOutcome.COMPLETE)
             if row is None:
                 return
-            merged = json.loads(row.metrics or "{}") | _finite(metrics)
+            merged = (row.metrics or {}) | _finite(metrics)
             value = merged.get(self._config.objective.metric, row.value)
-            whole = json.dumps(dict(self._provenance) | dict(provenance))
+            whole = dict(self._provenance) | dict(provenance)
             attributes = merged | dict(provenance) | self._cost(connection, claim)
             slot, attempt, outcome = claim.slot, claim.attempt, AttemptOutcome.COMPLETE
-            kept = {"value": value, "metrics": json.dumps(merged), "provenance": whole}
+            kept = {"value": value, "metrics": merged, "provenance": whole}
             execute_together(
                 connection,
                 closing(slot, attempt, outcome, self._storage.now(), provenance=whole),
@@ -280,7 +282,7 @@ class SlotTable:
         at once and leaves the slot open: each further trial would only fail in the same way.
         """
         budget = self._config.budget
-        cause = {"error": failure.error, "place": failure.where, "reason": failure.message}
+        cause = {"error": failure.error, "where": failure.where, "reason": failure.reason}
         with self._storage.write() as connection:
             # Of several failures at once the last one must count the others.
             study = study_row(connection, self._study, lock=True)
@@ -305,7 +307,7 @@ class SlotTable:
             if is_hopeless(failure) or (not diverged and broken < budget.max_attempts):
                 set_state(connection, claim.slot, SlotState.OPEN, broken=broken)
                 return SlotState.OPEN
-            reason = f"{failure.error}: {failure.message}"
+            reason = f"{failure.error}: {failure.reason}"
             attributes = {trial_rows.FAILED: reason}
             execute_together(
                 connection,
@@ -314,9 +316,7 @@ class SlotTable:
             )
             return SlotState.FAILED
 
-    def _open_replicates(
-        self, connection: Connection, claim: Claim, density: tuple[float, ...]
-    ) -> None:
+    def _open_replicates(self, connection: Connection, claim: Claim, density: Density) -> None:
         connection.execute(
             update(SLOTS)
             .where(
@@ -326,7 +326,7 @@ class SlotTable:
                 SLOTS.c.position > claim.position,
                 SLOTS.c.position < claim.position + self._config.search.replicates,
             )
-            .values(density=json.dumps(density), state=SlotState.OPEN)
+            .values(density=density, state=SlotState.OPEN)
         )
 
     def _begin_end(
@@ -354,10 +354,12 @@ class SlotTable:
         study = study_row(connection, self._study)
         return self._state_of(connection, study.state, study.config)
 
-    def _state_of(self, connection: Connection, stored: str, config: str) -> StudyState:
+    def _state_of(
+        self, connection: Connection, stored: str, config: Mapping[str, Any]
+    ) -> StudyState:
         """Return the study's state; CAPPED when another epoch would pass the cap."""
         state = StudyState(stored)
-        if state is StudyState.ACTIVE and json.loads(config)["budget"].get("gpu_hours"):
+        if state is StudyState.ACTIVE and config["budget"].get("gpu_hours"):
             usage = usage_of(connection, self._storage.now(), self._study)
             return StudyState.CAPPED if usage.exhausted else state
         return state

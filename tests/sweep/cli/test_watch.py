@@ -66,7 +66,7 @@ class Study:
         broken = Broken(
             rank=0,
             error="ShapeError",
-            message="no such shape",
+            reason="no such shape",
             where="net.py:7",
             traceback=TRACEBACK,
             final=final,

@@ -42,7 +42,7 @@ def launch(storage: Storage) -> Launch:
         budget = {"trials": trials, "gpu_hours": cap}
         config = StudyConfig.model_validate(TINY | {"recipe": recipe, "budget": budget})
         studies.create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"), "local")
-        return SlotTable(storage, config, lease_s=LEASE_S, gpus=gpus)
+        return SlotTable(storage, config, lease_s=LEASE_S, gpus_per_trial=gpus)
 
     return create
 
@@ -72,7 +72,7 @@ def complete(slots: SlotTable, storage: Storage, hours: float) -> None:
 
 def pilot(storage: Storage, gpus: int, hours: float, *, number: int = 0) -> None:
     """Record a pilot that has been at work for so many hours."""
-    PilotRecord(storage, "tiny", PilotPlace(number, "node"), gpus=gpus)
+    PilotRecord(storage, "tiny", PilotPlace(number, "node"), gpus_total=gpus)
     with storage.write() as connection:
         connection.execute(
             update(PILOTS)
@@ -121,7 +121,7 @@ def test_status_tells_what_each_pilot_has_used(launch: Launch, storage: Storage)
     for restart in (0, 1):
         for host in ("n0", "n1"):
             place = PilotPlace(3, host, hosts=("n0", "n1"), job="77_3", restart=restart)
-            record = PilotRecord(storage, "tiny", place, gpus=4)
+            record = PilotRecord(storage, "tiny", place, gpus_total=4)
             with storage.write() as connection:
                 connection.execute(
                     update(PILOTS)
@@ -157,7 +157,9 @@ def test_of_many_pilots_the_earlier_ones_are_summed(launch: Launch, storage: Sto
     launch(gpus=4)
     for number in range(20):
         host = f"a-node-with-a-very-long-name-{number}.of-a-cluster.somewhere.org"
-        PilotRecord(storage, "tiny", PilotPlace(number, host, job=f"77_{number}"), gpus=4).end()
+        PilotRecord(
+            storage, "tiny", PilotPlace(number, host, job=f"77_{number}"), gpus_total=4
+        ).end()
     with storage.write() as connection:
         connection.execute(update(PILOTS).values(started_at=PILOTS.c.seen_at - HOUR_S))
         connection.execute(update(PILOTS).where(PILOTS.c.pilot == 0).values(ended_at=None))
@@ -196,14 +198,14 @@ def test_a_dead_agent_costs_no_more_than_its_lease(launch: Launch, storage: Stor
 
 def test_a_pilot_counts_to_its_last_sign_of_life(launch: Launch, storage: Storage) -> None:
     launch()
-    record = PilotRecord(storage, "tiny", PilotPlace(0, "node"), gpus=2)
+    record = PilotRecord(storage, "tiny", PilotPlace(0, "node"), gpus_total=2)
     with storage.write() as connection:
         connection.execute(update(PILOTS).values(started_at=storage.now() - HOUR_S))
 
     record.seen()
     seen = spent(storage)
     record.end()
-    successor = PilotRecord(storage, "tiny", PilotPlace(0, "node"), gpus=2)
+    successor = PilotRecord(storage, "tiny", PilotPlace(0, "node"), gpus_total=2)
     successor.seen()
 
     assert seen == pytest.approx(2.0, abs=0.01)
@@ -213,7 +215,7 @@ def test_a_pilot_counts_to_its_last_sign_of_life(launch: Launch, storage: Storag
 def test_a_pilots_record_that_is_begun_twice_counts_once(launch: Launch, storage: Storage) -> None:
     launch()
     for _ in range(2):
-        PilotRecord(storage, "tiny", PilotPlace(0, "node"), gpus=8)
+        PilotRecord(storage, "tiny", PilotPlace(0, "node"), gpus_total=8)
 
     with storage.read() as connection:
         left_open = connection.scalars(

@@ -257,7 +257,7 @@ def test_the_pilots_are_counted_by_what_is_known_of_them(
     slots: SlotTable, storage: Storage
 ) -> None:
     places = [PilotPlace(number, f"n{number}") for number in range(4)]
-    records = [PilotRecord(storage, "tiny", place, gpus=0) for place in places]
+    records = [PilotRecord(storage, "tiny", place, gpus_total=0) for place in places]
     records[0].end()
     with storage.write() as connection:
         connection.execute(

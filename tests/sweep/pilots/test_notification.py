@@ -44,7 +44,7 @@ def folder(storage: Storage, tmp_path: Path) -> RunFolder:
     """Create a study with a command that records what it is told."""
     folder = RunFolder.of(tmp_path, "tiny")
     studies.create_or_extend(storage, ONE, folder, "local")
-    folder.create(definitions.place_of(storage, "tiny").uid)
+    folder.create(definitions.study_place(storage, "tiny").uid)
     save_command(folder, [sys.executable, "-c", TELL, str(folder.path / "told")])
     return folder
 
@@ -72,7 +72,7 @@ def break_(storage: Storage, message: str = "no") -> None:
     claim = slots.claim("node/1")
     assert isinstance(claim, Claim)
     broken = failure()
-    slots.break_(claim, broken.model_copy(update={"message": message}))
+    slots.break_(claim, broken.model_copy(update={"reason": message}))
 
 
 def _notify(number: int, url: URL, path: Path) -> None:

@@ -27,7 +27,9 @@ ELEMENT = {
 
 
 def slurm_order() -> PilotOrder:
-    return order(gpus=4, nodes=2).model_copy(update={"launcher": "slurm", "pilot": 10})
+    return order(gpus_used_per_node=4, nodes=2).model_copy(
+        update={"launcher": "slurm", "pilot": 10}
+    )
 
 
 def in_job(restart: int, host: str = "n1", job: str = "1234_3") -> PilotPlace:
@@ -103,11 +105,11 @@ def test_what_an_earlier_start_of_the_job_held_is_handed_back_at_once(slots: Slo
 
 @pytest.mark.usefixtures("slots")
 def test_an_old_copy_of_a_job_hears_that_the_job_has_started_again(storage: Storage) -> None:
-    old = PilotRecord(storage, "tiny", in_job(restart=0), gpus=4)
-    other = PilotRecord(storage, "tiny", in_job(restart=0, job="1234_30", host="n9"), gpus=4)
+    old = PilotRecord(storage, "tiny", in_job(restart=0), gpus_total=4)
+    other = PilotRecord(storage, "tiny", in_job(restart=0, job="1234_30", host="n9"), gpus_total=4)
     before = old.seen()
 
-    new = PilotRecord(storage, "tiny", in_job(restart=1, host="n2"), gpus=4)
+    new = PilotRecord(storage, "tiny", in_job(restart=1, host="n2"), gpus_total=4)
 
     assert before
     assert [record.seen() for record in (old, other, new)] == [False, True, True]
@@ -116,7 +118,8 @@ def test_an_old_copy_of_a_job_hears_that_the_job_has_started_again(storage: Stor
 @pytest.mark.usefixtures("slots")
 def test_agents_of_one_start_do_not_take_each_other_for_dead(storage: Storage) -> None:
     records = [
-        PilotRecord(storage, "tiny", in_job(restart=1, host=host), gpus=4) for host in ("n1", "n2")
+        PilotRecord(storage, "tiny", in_job(restart=1, host=host), gpus_total=4)
+        for host in ("n1", "n2")
     ]
 
     assert [record.seen() for record in records] == [True, True]
@@ -124,10 +127,11 @@ def test_agents_of_one_start_do_not_take_each_other_for_dead(storage: Storage) -
 
 @pytest.mark.usefixtures("slots")
 def test_the_last_agent_of_a_pilot_knows_that_it_is_the_last(storage: Storage) -> None:
-    PilotRecord(storage, "tiny", in_job(restart=0, host="n3"), gpus=4)
-    PilotRecord(storage, "tiny", in_job(restart=1, job="1234_4"), gpus=4)
+    PilotRecord(storage, "tiny", in_job(restart=0, host="n3"), gpus_total=4)
+    PilotRecord(storage, "tiny", in_job(restart=1, job="1234_4"), gpus_total=4)
     one, two = (
-        PilotRecord(storage, "tiny", in_job(restart=1, host=host), gpus=4) for host in ("n1", "n2")
+        PilotRecord(storage, "tiny", in_job(restart=1, host=host), gpus_total=4)
+        for host in ("n1", "n2")
     )
 
     last = [one.end(), two.end(), two.end()]

@@ -16,7 +16,7 @@ from wconv_sweep.storage.tables import AttemptOutcome
 from wconv_sweep.study.config import StudyConfig
 
 FAILURE = Broken(
-    rank=0, error="ValueError", message="no", where="a.py:1", traceback="Traceback: no\n"
+    rank=0, error="ValueError", reason="no", where="a.py:1", traceback="Traceback: no\n"
 )
 
 

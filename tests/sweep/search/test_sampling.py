@@ -182,7 +182,7 @@ def test_what_diverged_is_the_worst_for_rectangles(sqlite_storage: Storage) -> N
     broken = agent.claim()
     assert agent.density_of(broken) == (round(0.5 + 5 / 6, 12),)
     cause = Broken(
-        rank=0, error=DIVERGED, message="the loss is nan", where="training.py:1", traceback=""
+        rank=0, error=DIVERGED, reason="the loss is nan", where="training.py:1", traceback=""
     )
     agent.slots.break_(broken, cause)
     agent.train(agent.claim(), lambda density, _: density[0])

@@ -220,7 +220,7 @@ def test_attempt_and_export_say_where_a_result_comes_from(
     train(slots, tiny_config, claim, 28.0)
 
     with storage.read() as connection:
-        attempt = json.loads(connection.scalar(select(ATTEMPTS.c.provenance)) or "")
+        attempt = connection.scalar(select(ATTEMPTS.c.provenance))
     (entry,) = export(storage, "tiny")
     assert attempt == ORIGIN | {"host": "node"}
     assert entry["provenance"] == ORIGIN | {"host": "node"}
@@ -298,8 +298,8 @@ def test_a_real_pilot_of_another_program_trains_nothing_and_the_study_says_why(
     assert_all_gone(sweep)
     storage = open_storage(choose_url(None, sweep.folder / "wconv_runs", {}))
     with storage.write() as connection:
-        recorded = json.loads(connection.scalar(select(STUDIES.c.provenance)) or "")
-        other = json.dumps(recorded | {"code_sha256": "f" * 64})
+        recorded = connection.scalars(select(STUDIES.c.provenance)).one()
+        other = recorded | {"code_sha256": "f" * 64}
         connection.execute(update(STUDIES).values(provenance=other, state=StudyState.ACTIVE))
     storage.close()
     order = sweep.folder / "wconv_runs/tiny/pilots/pilot_0.json"

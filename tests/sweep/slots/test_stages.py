@@ -180,7 +180,7 @@ def test_what_equals_plain_convolution_is_not_compared_with_it(sqlite_storage: S
 def test_without_a_completed_trial_there_is_nothing_to_confirm(storage: Storage) -> None:
     config = study(trials=11)
     searcher = launched(storage, config)
-    failure = Broken(rank=0, error="E", message="no", where="a:1", traceback="", final=False)
+    failure = Broken(rank=0, error="E", reason="no", where="a:1", traceback="", final=False)
     for _ in range(2 * config.budget.max_attempts):
         claim = searcher.claim()
         searcher.slots.report(claim, 1, 0.0, {})
@@ -282,7 +282,7 @@ def test_replicates_of_what_was_never_proposed_end_with_a_reason(sqlite_storage:
     searcher = launched(sqlite_storage, config)
     for _ in range(2):
         searcher.train(searcher.claim())
-    failure = Broken(rank=0, error="E", message="no", where="a:1", traceback="", final=False)
+    failure = Broken(rank=0, error="E", reason="no", where="a:1", traceback="", final=False)
     for _ in range(config.budget.max_attempts):
         searcher.slots.break_(searcher.claim(), failure)
 

@@ -54,7 +54,7 @@ def train(slots: SlotTable, config: StudyConfig, claim: Claim, value: float) -> 
 
 
 def failure(error: str = "RuntimeError", *, final: bool = False) -> Broken:
-    return Broken(rank=0, error=error, message="no", where="net.py:7", traceback="tb", final=final)
+    return Broken(rank=0, error=error, reason="no", where="net.py:7", traceback="tb", final=final)
 
 
 def expire_leases(storage: Storage) -> None:
@@ -326,7 +326,7 @@ def test_a_study_keeps_its_run_folder_and_may_be_moved_with_it(
     studies.create_or_extend(
         storage, tiny_config, RunFolder.of(tmp_path / "other", "tiny"), "local"
     )
-    kept = definitions.place_of(storage, "tiny").folder.path
+    kept = definitions.study_place(storage, "tiny").folder.path
     storage.close()
     moved = tmp_path.with_name(tmp_path.name + "_moved")
     tmp_path.rename(moved)
@@ -334,7 +334,7 @@ def test_a_study_keeps_its_run_folder_and_may_be_moved_with_it(
     reopened = open_storage(choose_url(None, moved, {}))
 
     assert kept == tmp_path / "tiny"
-    assert definitions.place_of(reopened, "tiny").folder.path == moved / "tiny"
+    assert definitions.study_place(reopened, "tiny").folder.path == moved / "tiny"
     reopened.close()
 
 

@@ -1,7 +1,6 @@
 """A warm start begins a search where finished studies make it likely, and says when it cannot."""
 
 import itertools
-import json
 from typing import Any
 
 import pytest
@@ -50,7 +49,7 @@ def given_of(storage: Storage, study: str) -> list[tuple[str, list[float]]]:
             .where(SLOTS.c.study == study, SLOTS.c.stage == Stage.SEARCH)
             .order_by(SLOTS.c.position)
         ).all()
-    return [(row.label, json.loads(row.density)) for row in rows if row.density]
+    return [(row.label, list(row.density)) for row in rows if row.density]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +161,7 @@ def test_what_becomes_of_the_source_later_does_not_matter(
         sqlite_storage, first.config, first.folder, "local", given=first.given
     )
     before = given_of(sqlite_storage, "warm")
-    first.folder.create(definitions.place_of(sqlite_storage, "warm").uid)
+    first.folder.create(definitions.study_place(sqlite_storage, "warm").uid)
     grown = study_of(RANDOM, name="source", trials=30, epochs=1, bounds=LINE)
     launched(sqlite_storage, grown)  # has five trials to go now
 

@@ -254,7 +254,7 @@ def test_a_density_that_nobody_has_confirmed_is_told_from_one_that_is(
 ) -> None:
     searcher = launched(sqlite_storage, study_of({"name": "random"}, name="single", trials=3))
     searcher.train(searcher.claim())
-    why = Broken(rank=0, error="E", message="m", where="f:1", traceback="t")
+    why = Broken(rank=0, error="E", reason="m", where="f:1", traceback="t")
     searcher.slots.break_(searcher.claim(), why)
     entries = export(sqlite_storage, None)
 

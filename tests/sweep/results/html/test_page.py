@@ -93,13 +93,13 @@ document.getElementById("frame").addEventListener("load", event => {
 """
 
 
-def failure(message: str) -> Broken:
+def failure(reason: str) -> Broken:
     return Broken(
         rank=0,
         error="ValueError",
-        message=message,
+        reason=reason,
         where="net.py:1",
-        traceback=f"Traceback: {message}",
+        traceback=f"Traceback: {reason}",
     )
 
 
