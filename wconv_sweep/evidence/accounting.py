@@ -63,7 +63,7 @@ class Usage:
         return self.trial_h * max(0, self.epochs - epoch) / self.epochs
 
     def allows(self, epoch: int) -> bool:
-        """Tell whether a trial that has finished so many epochs may be claimed under the cap."""
+        """Tell whether a trial that has finished so many epochs may be leased under the cap."""
         if self.cap_h is None:
             return True
         # Pilots hold all their GPUs until the last of their trials has ended.
@@ -73,12 +73,12 @@ class Usage:
 
     @property
     def first_epoch_allowed(self) -> int:
-        """The epoch from which on an open trial may be claimed; more than all: none may."""
+        """The epoch from which on an open trial may be leased; more than all: none may."""
         if self.allows(0):
             return 0
         return next((epoch for epoch in range(1, self.epochs + 1) if self.allows(epoch)), 1 << 30)
 
-    def with_claimed(self, epoch: int) -> "Usage":
+    def with_leased(self, epoch: int) -> "Usage":
         """Return the usage with one more trial at work."""
         return replace(
             self,

@@ -44,7 +44,7 @@ class Stopped:
 
 
 def stop(storage: Storage, study: str, *, now: bool = False) -> Stopped:
-    """Let nobody claim a slot any more, and running trials end at their next checkpoint.
+    """Let nobody lease a slot any more, and running trials end at their next checkpoint.
 
     Args:
         storage: holds the study.

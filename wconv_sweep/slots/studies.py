@@ -100,7 +100,7 @@ def check_same(storage: Storage, config: StudyConfig) -> bool:
 
 
 def stop(storage: Storage, study: str) -> None:
-    """Let nobody claim a slot any more, and running trials end at their next checkpoint."""
+    """Let nobody lease a slot any more, and running trials end at their next checkpoint."""
     load_config(storage, study)
     with storage.write() as connection:
         connection.execute(
@@ -122,7 +122,7 @@ def check_provenance(
 
 
 def reopen(storage: Storage, study: str) -> None:
-    """Let agents claim slots again, also after the circuit breaker, which starts anew."""
+    """Let agents lease slots again, also after the circuit breaker, which starts anew."""
     with storage.write() as connection:
         newest = connection.scalar(select(func.max(ATTEMPTS.c.id)))
         connection.execute(

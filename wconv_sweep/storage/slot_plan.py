@@ -47,7 +47,7 @@ class GivenDensity:
 
 
 def plan_slots(config: StudyConfig, given: Sequence[GivenDensity] = ()) -> Iterator[PlannedSlot]:
-    """Yield the slots of a new study, `budget.trials` of them, in the order of claiming.
+    """Yield the slots of a new study, `budget.trials` of them, in the order of leasing.
 
     Args:
         config: the study.

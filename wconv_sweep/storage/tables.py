@@ -81,7 +81,7 @@ class StudyState(enum.StrEnum):
 
     ACTIVE = "active"
     STOPPED = "stopped"
-    """Nobody claims; running trials end at their next checkpoint."""
+    """Nobody leases; running trials end at their next checkpoint."""
     BROKEN = "broken"
     """As stopped, by the circuit breaker; `reason` says why."""
     CAPPED = "capped"
@@ -176,13 +176,13 @@ SLOTS = Table(
     METADATA,
     Column("slot", Integer, primary_key=True),
     Column("study", String(100), ForeignKey(STUDIES.c.study), nullable=False),
-    Column("position", Integer, nullable=False),  # order of claiming, from 0
+    Column("position", Integer, nullable=False),  # order of leasing, from 0
     Column("stage", String(10), nullable=False),
     Column("label", String(100)),  # of a fixed point, a candidate or a part of an ablation
     Column("density", DensityColumn),  # null until it is known
     Column("replicate", Integer, nullable=False),  # seeds are derived from it
     Column("state", String(10), nullable=False),
-    Column("attempt", Integer, nullable=False),  # the last one, from 1; 0: never claimed
+    Column("attempt", Integer, nullable=False),  # the last one, from 1; 0: never leased
     Column("broken", Integer, nullable=False),  # broken attempts so far
     Column("owner", FreeText),
     Column("lease_until", Float),

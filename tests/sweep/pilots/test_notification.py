@@ -22,7 +22,7 @@ from wconv_sweep.pilots import notification
 from wconv_sweep.pilots.notification import checked_command, notify, save_command
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import definitions, studies
-from wconv_sweep.slots.table import Claim, SlotTable
+from wconv_sweep.slots.table import Lease, SlotTable
 from wconv_sweep.storage.open_storage import Storage, open_storage
 from wconv_sweep.storage.tables import SLOTS, SlotState
 from wconv_sweep.study.config import StudyConfig
@@ -69,10 +69,10 @@ def end_all(storage: Storage) -> None:
 
 def break_(storage: Storage, message: str = "no") -> None:
     slots = SlotTable(storage, ONE, lease_s=60)
-    claim = slots.claim("node/1")
-    assert isinstance(claim, Claim)
+    lease = slots.lease("node/1")
+    assert isinstance(lease, Lease)
     broken = failure()
-    slots.break_(claim, broken.model_copy(update={"reason": message}))
+    slots.break_(lease, broken.model_copy(update={"reason": message}))
 
 
 def _notify(number: int, url: URL, path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.sweep.pilots.test_node_share import order
-from tests.sweep.slots.test_table import claimed
+from tests.sweep.slots.test_table import leased
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.pilots.place import PilotPlace, place_of
@@ -86,10 +86,10 @@ def slots(storage: Storage, tiny_config: StudyConfig) -> SlotTable:
 
 
 def test_what_an_earlier_start_of_the_job_held_is_handed_back_at_once(slots: SlotTable) -> None:
-    first = claimed(slots, f"{in_job(restart=0).prefix}77-ab")
+    first = leased(slots, f"{in_job(restart=0).prefix}77-ab")
     slots.report(first, 1, 28.0, {})
-    alive = claimed(slots, f"{in_job(restart=1, host='n2').prefix}78-cd")
-    other = claimed(slots, f"{in_job(restart=0, job='1234_30').prefix}79-ef")
+    alive = leased(slots, f"{in_job(restart=1, host='n2').prefix}78-cd")
+    other = leased(slots, f"{in_job(restart=0, job='1234_30').prefix}79-ef")
     again = in_job(restart=1)
 
     freed = slots.interrupt_all_of(
@@ -97,9 +97,9 @@ def test_what_an_earlier_start_of_the_job_held_is_handed_back_at_once(slots: Slo
     )
 
     assert freed == 1
-    for claim in (alive, other):
-        slots.heartbeat(claim)  # raises LeaseLost unless it is held
-    repeated = claimed(slots, f"{again.prefix}80-01")
+    for lease in (alive, other):
+        slots.heartbeat(lease)  # raises LeaseLost unless it is held
+    repeated = leased(slots, f"{again.prefix}80-01")
     assert (repeated.slot, repeated.attempt, repeated.epoch) == (first.slot, 2, 1)
 
 

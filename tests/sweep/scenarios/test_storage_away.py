@@ -82,7 +82,7 @@ def epochs_of(place: list[str]) -> list[list[int]]:
 
 
 def spooled(sweep: Sweep) -> list[str]:
-    """Return the lines of the spools, the claims left out."""
+    """Return the lines of the spools, the leases left out."""
     lines = []
     for path in sweep.folder.glob("wconv_runs/tiny/spools/*.jsonl"):
         try:

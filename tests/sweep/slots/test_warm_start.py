@@ -121,7 +121,7 @@ def test_they_are_slots_of_the_search_and_the_sampler_goes_on_from_them(
     studies.create_or_extend(sqlite_storage, config, folder, "local", given=given)
 
     agent = Searcher(sqlite_storage, config)
-    trained = [(claim, agent.train(claim)) for claim in agent.claims()]
+    trained = [(lease, agent.train(lease)) for lease in agent.leases()]
 
     begun = [tuple(density) for _, density in given_of(sqlite_storage, "warm")[: len(given)]]
     assert begun == [each.density for each in given]
@@ -180,7 +180,7 @@ def test_a_source_that_is_missing_or_under_way_is_refused_with_the_remedy(
 
     config = study_of(RANDOM, name="source", trials=3, epochs=1, bounds=LINE)
     agent = launched(sqlite_storage, config)
-    agent.train(agent.claim(), peak)
+    agent.train(agent.lease(), peak)
 
     with pytest.raises(StudyError, match=r"1 of 3 trials have\. `wconv-sweep resume --study sour"):
         warm_densities(sqlite_storage.url, warm())
