@@ -24,6 +24,9 @@ TEST_IMAGE_FILE = "test_image_{}.png"
 """Name of a test image before and after a denoiser in that folder, numbered from 1, see
 `wconv_jobs.artifacts.before_after`."""
 
+Density = tuple[float, ...]
+"""Coefficients of a density, outermost first; all ones is plain convolution."""
+
 Option = bool | int | FiniteFloat | str | list[bool | int | FiniteFloat | str]
 
 
@@ -126,7 +129,7 @@ class TrialSpec(Spec):
     data: DataSpec
     recipe: RecipeSpec
     density: tuple[FiniteFloat, ...] = Field(strict=False, min_length=1)
-    """Coefficients, outermost first; all ones is plain convolution."""
+    """A `Density`."""
     study_seed: Annotated[int, Field(ge=0)]
     replicate: Annotated[int, Field(ge=0)] = 0
     """Seed index: trials of one index share initial weights, data order and noise."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wconv_jobs import catalog
 from wconv_jobs.seeding import derive_seed
+from wconv_jobs.spec import Density
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.statistics import Difference, Summary, paired_difference, summarise
 from wconv_sweep.storage.slot_plan import ABLATIONS
@@ -23,8 +24,6 @@ EXPECTED, OBSERVED = "best expected", "best observed"
 """Labels of the candidates that the search names: by all of its trials, and by the best one."""
 SAME = 0.01
 """Densities closer than this share of the bounds, in every coefficient, are one candidate."""
-
-Density = tuple[float, ...]
 
 
 @dataclass(frozen=True)

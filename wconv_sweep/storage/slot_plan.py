@@ -1,10 +1,9 @@
 """Which slots a study has: its budget, divided among fixed points, search and confirmation."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from wconv_jobs.spec import Ablation
+from wconv_jobs.spec import Ablation, Density
 from wconv_sweep.storage.tables import SlotState, Stage
 from wconv_sweep.study.config import StudyConfig
 
@@ -20,7 +19,7 @@ class PlannedSlot:
     stage: Stage
     replicate: int
     label: str | None = None
-    density: tuple[float, ...] | None = None
+    density: Density | None = None
     state: SlotState = SlotState.OPEN
 
     def row(self, study: str, position: int) -> dict[str, object]:
@@ -30,7 +29,7 @@ class PlannedSlot:
             "position": position,
             "stage": self.stage,
             "label": self.label,
-            "density": None if self.density is None else json.dumps(self.density),
+            "density": self.density,
             "replicate": self.replicate,
             "state": self.state,
             "attempt": 0,
@@ -44,11 +43,11 @@ class GivenDensity:
     """A density that the search trains before it proposes its own."""
 
     label: str
-    density: tuple[float, ...]
+    density: Density
 
 
 def plan_slots(config: StudyConfig, given: Sequence[GivenDensity] = ()) -> Iterator[PlannedSlot]:
-    """Yield the slots of a new study, `budget.trials` of them, in the order of claiming.
+    """Yield the slots of a new study, `budget.trials` of them, in the order of leasing.
 
     Args:
         config: the study.

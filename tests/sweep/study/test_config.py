@@ -1,5 +1,6 @@
 """A study file is checked against everything that can be known before a job starts."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -266,7 +267,7 @@ def test_the_digest_names_the_definition_and_not_its_spelling(study_file: StudyF
 def test_a_definition_survives_the_storage_exactly() -> None:
     study = load_study("quickstart")
 
-    assert config_of(study.model_dump_json(by_alias=True)) == study
+    assert config_of(json.loads(json.dumps(study.plain()))) == study
     assert TINY["study"] == "tiny"
 
 

@@ -146,7 +146,7 @@ def _pilots(storage: Storage, study: str) -> Iterator[Table]:
                 str(row.pilot),
                 row.host,
                 row.job or "-",
-                str(row.gpus),
+                str(row.gpus_total),
                 f"{row.gpu_hours:.2f}",
                 _clock(row.started_at),
                 "at work, or silent" if row.ended_at is None else _clock(row.ended_at),
