@@ -34,7 +34,8 @@ from wconv_sweep.slurm.words import (
 )
 from wconv_sweep.study import resources
 from wconv_sweep.study.search_config import Name
-from wconv_sweep.yaml_files import Document, read_document, validate
+from wconv_sweep.validation import validate
+from wconv_sweep.yaml_files import Document, read_document
 
 PACKAGE = "wconv_slurm_templates"
 """Data package of the profiles that ship with wconv-sweep."""

@@ -10,6 +10,7 @@ from pydantic import Field
 from sqlalchemy import URL, make_url
 
 import wconv_sweep
+from wconv_jobs.files.atomic import replace_file
 from wconv_jobs.spec_base import Spec
 from wconv_sweep.doctor.checks import Area, Check, examine, right, warning, wrong
 from wconv_sweep.doctor.database import clock_ahead_s, database_checks
@@ -137,9 +138,7 @@ def _ahead_s(url: URL | None) -> float | None:
 def main() -> None:
     """Write the report, at once and as a whole."""
     probe = NodeProbe.model_validate_json(Path(sys.argv[1]).read_text("utf-8"))
-    unfinished = probe.report.with_suffix(".unfinished")
-    unfinished.write_text(report_on(probe).model_dump_json(), "utf-8")
-    unfinished.replace(probe.report)
+    replace_file(probe.report, report_on(probe).model_dump_json())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ with what was decided on it. It is there only while something is still to be wri
 """
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from wconv_jobs.files.atomic import replace_file
 from wconv_jobs.messages import Broken, Finished, Report
 from wconv_sweep.errors import StorageAway
 from wconv_sweep.log import event
@@ -103,14 +103,9 @@ class Spool:
         """Write what waits to disk: the agent may end before the storage is back."""
         lines = [_LEASE.dump_json(self._lease).decode()]
         lines += [entry.model_dump_json() for entry in self._pending]
-        unfinished = self._path.with_suffix(".unfinished")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with unfinished.open("w", encoding="utf-8") as file:
-                file.write("\n".join(lines) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(self._path)
+            replace_file(self._path, "\n".join(lines) + "\n", durable=True)
         except OSError as error:
             # It stays in memory, and is lost only if this process ends before the storage is back.
             logger.warning(event("reports not kept on disk", path=self._path, error=error))

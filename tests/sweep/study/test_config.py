@@ -76,7 +76,7 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
         ({"kernel_size": 4}, "kernel_size: must be odd (it is 4)"),
         (
             {"budget": {"trials": 0}},
-            "budget.trials: input should be greater than or equal to 1 (it is 0)",
+            "budget.trials: must be at least 1 (it is 0)",
         ),
         (
             {"budget": {"trials": 1}, "fixed": {"paper": [0.8]}},
@@ -128,9 +128,12 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
         ),
         (
             {"search": {"bounds": [[0.5, 1.5]], "sampler": {"name": "tpee"}}},
-            "search.sampler: input tag 'tpee' found using 'name' does not match any of the "
-            "expected tags: 'tpe', 'gp', 'random', 'qmc', 'cmaes', "
-            "'direct-l', 'grid', 'optuna'",
+            "search.sampler.name: there is no 'tpee'. Did you mean 'tpe'? Known: cmaes, direct-l, "
+            "gp, grid, optuna, qmc, random, tpe.",
+        ),
+        (
+            {"search": {"bounds": [[0.5, 1.5]], "sampler": {"startup_trials": 3}}},
+            "search.sampler.name: is required, but missing. Known: cmaes, direct-l, gp, ",
         ),
         (
             {"search": {"bounds": [[0.5, 1.5]], "sampler": {"name": "gp", "startup_trial": 3}}},
@@ -161,12 +164,12 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
         ),
         (
             {"search": GRID | {"sampler": {"name": "grid", "points": [1]}}},
-            "search.sampler.points.0: input should be greater than or equal to 2 (it is 1)",
+            "search.sampler.points.0: must be at least 2 (it is 1)",
         ),
         (
             {"search": PRUNED | {"pruner": {"name": "medain"}}},
-            "search.pruner: input tag 'medain' found using 'name' does not match any of the "
-            "expected tags: 'none', 'median', 'asha', 'hyperband', 'wilcoxon'",
+            "search.pruner.name: there is no 'medain'. Did you mean 'median'? Known: asha, "
+            "hyperband, median, none, wilcoxon.",
         ),
         (
             {"search": PRUNED | {"pruner": {"name": "median"}}},
@@ -175,7 +178,7 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
         ),
         (
             {"search": PRUNED | {"pruner": {"name": "wilcoxon", "startup_epochs": 1}}},
-            "search.pruner.startup_epochs: input should be greater than or equal to 2 (it is 1)",
+            "search.pruner.startup_epochs: must be at least 2 (it is 1)",
         ),
         (
             {"search": PRUNED | {"pruner": {"name": "wilcoxon", "startup_epochs": 2}}},
@@ -195,11 +198,11 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
         ),
         (
             {"study": "../escape"},
-            "study: takes letters, digits, _ and - alone, at most 100, and begins with a letter "
-            "or digit (it is '../escape')",
+            "study: may contain only letters, digits, _ and -, at most 100, and must begin with "
+            "a letter or digit (it is '../escape')",
         ),
         ({"fixed": {1: [0.5]}}, "fixed: keys must be texts: write this one in quotes (it is 1)"),
-        ({"schema": 2}, "schema: input should be 1 (it is 2)"),
+        ({"schema": 2}, "schema: must be 1 (it is 2)"),
         ({"model": {"name": "dncn"}}, "model: unknown name 'dncn'; did you mean 'dncnn'?"),
         (
             {"model": {"name": "dncnn", "options": {"widht": 8}}},
