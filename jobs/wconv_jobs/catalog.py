@@ -27,10 +27,53 @@ Progress = Callable[[int, int], None]
 """Called with (done, of how many) while a data set is prepared."""
 
 
+@cache
 def names(kind: Kind) -> tuple[str, ...]:
     """Return the known names of a kind in alphabetical order; private modules are none."""
     modules = Path(__file__).with_name(kind).glob("*.py")
     return tuple(sorted(module.stem for module in modules if not module.stem.startswith("_")))
+
+
+@dataclass(frozen=True)
+class MetricFacts:
+    """What a metric's module says of it, see `wconv_jobs.metrics`."""
+
+    title: str
+    """What people call it."""
+    unit: str
+    """Empty where there is none."""
+    kind: TaskKind
+    """Which tasks it belongs to."""
+    goal: Literal["maximize", "minimize"]
+    """Whether more or less of it is better."""
+    every_epoch: bool
+    """Whether every validation computes it; otherwise a test that a recipe asks it of."""
+    may_be_infinite: bool
+    """Whether an infinite value is possible without a training that diverged."""
+
+
+@cache
+def metric_facts(name: str) -> MetricFacts:
+    """Return the facts of a known metric."""
+    return MetricFacts(
+        title=_literal("metrics", name, "TITLE"),
+        unit=_literal("metrics", name, "UNIT"),
+        kind=_literal("metrics", name, "KIND"),
+        goal=_literal("metrics", name, "GOAL"),
+        every_epoch=_literal("metrics", name, "EVERY_EPOCH"),
+        may_be_infinite=_literal_or_none("metrics", name, "MAY_BE_INFINITE") is True,
+    )
+
+
+def epoch_metrics(kind: TaskKind) -> tuple[str, ...]:
+    """Return the metrics of each validation and of the test of a kind of task; one of them is a
+    study's objective."""
+    return _metrics(kind, every_epoch=True)
+
+
+def further_metrics(kind: TaskKind) -> tuple[str, ...]:
+    """Return the metrics of the test set that a recipe may ask for, too slow for every epoch."""
+    return _metrics(kind, every_epoch=False)
 
 
 def check_options(kind: Kind, name: str, options: Mapping[str, object]) -> list[str]:
@@ -143,12 +186,6 @@ def smoke_options(kind: Kind, name: str) -> dict[str, Any]:
     return options
 
 
-def metric_goal(name: str) -> Literal["maximize", "minimize"]:
-    """Return whether more or less of a known metric is better."""
-    goal: Literal["maximize", "minimize"] = _literal("metrics", name, "GOAL")
-    return goal
-
-
 def default_of(kind: Kind, name: str, option: str) -> object:
     """Return the default of an option; None when a known name has no such option."""
     builder = _builder(kind, name)
@@ -186,6 +223,13 @@ _TYPES = {t.__name__: t for t in (bool, float, int, list, str, tuple)} | {
     "Field": Field,
     "Literal": Literal,
 }
+
+
+def _metrics(kind: TaskKind, *, every_epoch: bool) -> tuple[str, ...]:
+    every = ((name, metric_facts(name)) for name in names("metrics"))
+    return tuple(
+        name for name, facts in every if facts.kind == kind and facts.every_epoch is every_epoch
+    )
 
 
 def _check(

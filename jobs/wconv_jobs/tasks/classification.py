@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wconv_jobs.catalog import epoch_metrics
 from wconv_jobs.errors import JobError
-from wconv_jobs.kinds import KINDS
 from wconv_jobs.seeding import generator
 from wconv_jobs.tasks.random_streams import below, streams
 from wconv_jobs.tasks.residence import resident
@@ -51,7 +51,6 @@ class ClassificationTask:
     The images lie on the GPU as bytes when they fit there, see `wconv_jobs.tasks.residence`.
     """
 
-    metrics: tuple[str, ...] = KINDS["classification"].metrics
     input_is_estimate: bool = False
 
     def __init__(
@@ -83,6 +82,7 @@ class ClassificationTask:
             pad_px: width of the border, pixels.
         """
         self.epoch_samples: int = len(train.number_S)
+        self.metrics: tuple[str, ...] = epoch_metrics("classification")
         self.classes: int | None = classes
         self._classes = classes
         self._device = torch.device(device)

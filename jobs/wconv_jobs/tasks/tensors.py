@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wconv_jobs.catalog import epoch_metrics
 from wconv_jobs.errors import JobError
-from wconv_jobs.kinds import KINDS, TaskKind
+from wconv_jobs.kinds import TaskKind
 from wconv_jobs.seeding import generator
 from wconv_jobs.tasks.task import Part, Task
 
@@ -55,7 +56,7 @@ class TensorTask:
         self._seed = seed
         self._order: tuple[int, Tensor] | None = None
         self.epoch_samples: int = len(self._parts["train"][0])
-        self.metrics: tuple[str, ...] = KINDS[kind].metrics
+        self.metrics: tuple[str, ...] = epoch_metrics(kind)
         self.classes: int | None = None
         if kind == "classification":
             self.classes = 1 + max(int(targets.max()) for _, targets in self._parts.values())

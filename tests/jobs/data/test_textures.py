@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from wconv_jobs.catalog import check_options, data_kind, sample_shape, smoke_options
+from wconv_jobs.catalog import (
+    check_options,
+    data_kind,
+    epoch_metrics,
+    sample_shape,
+    smoke_options,
+)
 from wconv_jobs.data import load_data, textures
 from wconv_jobs.errors import JobError
-from wconv_jobs.kinds import KINDS
 from wconv_jobs.tasks.classification import ClassificationTask
 from wconv_jobs.tasks.task import Part, Task
 
@@ -173,7 +178,7 @@ def test_it_is_a_classification_whose_input_is_no_estimate() -> None:
     task = load_data("textures", seed=7, **smoke_options("data", "textures"))
 
     assert data_kind("textures") == "classification"
-    assert task.metrics == KINDS["classification"].metrics
+    assert task.metrics == epoch_metrics("classification")
     assert task.classes == len(textures.CLASSES)
     assert task.epoch_samples == 160
     assert not task.input_is_estimate

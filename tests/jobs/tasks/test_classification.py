@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from wconv_jobs.catalog import epoch_metrics
 from wconv_jobs.errors import JobError
-from wconv_jobs.kinds import KINDS
 from wconv_jobs.tasks import classification
 from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardised
 
@@ -291,7 +291,7 @@ def test_logits_that_do_not_fit_the_classes_are_refused(shape: tuple[int, ...]) 
 def test_it_has_the_metrics_of_its_kind_and_its_input_is_no_estimate() -> None:
     task = _task()
 
-    assert task.metrics == KINDS["classification"].metrics
+    assert task.metrics == epoch_metrics("classification")
     assert task.classes == 4
     assert task.epoch_samples == 16
     assert not task.input_is_estimate
