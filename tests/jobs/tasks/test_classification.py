@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wconv_jobs.catalog import epoch_metrics
 from wconv_jobs.errors import JobError
-from wconv_jobs.tasks import classification
+from wconv_jobs.tasks import classification, evaluation_batches
 from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardised
 
 # Shape letters: B batch, C channels, H height, W width, N images, S samples.
@@ -215,7 +215,7 @@ def test_items_are_the_images_of_the_part_as_they_are() -> None:
 
 
 def test_items_come_in_batches_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classification, "EVALUATION_PX", 7)  # three images of two pixels
+    monkeypatch.setattr(evaluation_batches, "EVALUATION_PX", 7)  # three images of two pixels
     image_NCHW = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1).expand(10, 1, 2, 1)
     part = ImagePart(image_NCHW, torch.zeros(10, dtype=torch.int64), torch.arange(10))
     task = ClassificationTask(
@@ -236,7 +236,7 @@ def test_items_come_in_batches_in_their_order(monkeypatch: pytest.MonkeyPatch) -
     assert batches(range(10)) == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
     assert batches(range(1, 10, 2)) == [[1, 3, 5], [7, 9]]
     assert batches(range(0)) == []
-    monkeypatch.setattr(classification, "EVALUATION_PX", 1)
+    monkeypatch.setattr(evaluation_batches, "EVALUATION_PX", 1)
     assert batches(range(2)) == [[0], [1]]
 
 
