@@ -17,7 +17,7 @@ from wconv_jobs.catalog import (
     reads_files,
     smoke_options,
 )
-from wconv_jobs.data import load_data
+from wconv_jobs.data import load_data, photographs
 from wconv_jobs.errors import JobError
 
 MODELS = (
@@ -174,10 +174,13 @@ def test_a_number_that_is_not_finite_is_refused(value: float) -> None:
 
 
 def test_checked_options_have_the_types_of_the_signature() -> None:
-    values = checked_options("data", "photographs", {"noise_sigma": 25, "crop_px": 8})
+    values = checked_options("models", "mobilenetv2", {"width": 1, "num_classes": 4})
+    options = catalog.data_options("photographs", {"noise_sigma": 20, "crop_px": 8})
 
-    assert values == {"noise_sigma": 25.0, "crop_px": 8}
-    assert isinstance(values["noise_sigma"], float)
+    assert values == {"width": 1.0, "num_classes": 4}
+    assert isinstance(values["width"], float)
+    assert options == photographs.Options(noise_sigma=20.0, crop_px=8, crops_per_epoch=800)
+    assert isinstance(options.noise_sigma, float)
 
 
 def test_all_problems_are_raised_at_once() -> None:
