@@ -2,14 +2,15 @@
 
 import difflib
 import typing
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from wconv_jobs.spec import Spec
+from wconv_jobs.spec_base import Spec
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.renamed_keys import new_name
 from wconv_sweep.yaml_files import Document, Location
 
 _Model = TypeVar("_Model", bound=Spec)
@@ -25,7 +26,7 @@ def validate(document: Document, model: type[_Model]) -> _Model:
         return model.model_validate(document.content)
     except ValidationError as error:
         problems: dict[Location, str] = {}
-        for details in error.errors():
+        for details in _without_renamed(error.errors()):
             location = _without_tags(document, details)
             # The name of a key and its value can be wrong both.
             at = (*location, _KEY) if details["loc"][-1:] == (_KEY,) else location
@@ -114,12 +115,23 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
 }
 
 
+def _without_renamed(errors: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
+    """Leave out that a key is missing which is there under its old name."""
+    there = {new_name(each["loc"]) for each in errors if each["type"] == "extra_forbidden"}
+    for each in errors:
+        if each["type"] != "missing" or ".".join(map(str, each["loc"])) not in there:
+            yield each
+
+
 def _describe(
     document: Document, model: type[BaseModel], details: ErrorDetails, location: Location
 ) -> str:
     """Return the line that a user reads about one error of pydantic's."""
     kind, context = details["type"], details.get("ctx", {})
     if kind == "extra_forbidden":
+        renamed = new_name(location)
+        if renamed is not None:
+            return document.problem(location, f"is now {renamed}. Rename the key.")
         key, known = str(details["loc"][-1]), _known_keys(model, details["loc"][:-1])
         remedy = did_you_mean(key, known) or f"Known keys: {', '.join(known)}."
         return document.problem(location, f"is not a known key. {remedy}")

@@ -43,7 +43,8 @@ class Document:
         for end, part in enumerate(location[:-1], start=1):
             inner = mapping.get(part)
             if not isinstance(inner, dict):
-                inner = mapping[part] = {}
+                # A text in the place of a mapping is its name: `lr_schedule: cosine`.
+                inner = mapping[part] = {"name": inner} if isinstance(inner, str) else {}
                 given[location[:end]] = origin
             mapping = inner
         mapping[location[-1]] = deepcopy(value)

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from tests.sweep.profiles import SITE
-from tests.sweep.tiny import TINY
-from wconv_jobs.spec import ModelSpec, RecipeSpec, Spec
+from tests.sweep.tiny import TINY, StudyFile
+from wconv_jobs.spec import ModelSpec, RecipeSpec
+from wconv_jobs.spec_base import Spec
 from wconv_sweep import validation
 from wconv_sweep.clusters.profile import LocalProfile, SlurmProfile
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.files import load_study
 from wconv_sweep.validation import did_you_mean, keys_of, validate
 from wconv_sweep.yaml_files import Document, Location, read_document
 
@@ -344,3 +346,23 @@ def _with_other_keys(content: Any, location: Location) -> Iterator[Any]:
             yield _with(content, location, {one: inner[one] for one in inner if one != key})
         yield _with(content, (*location, "unknown"), 1)
         yield _with(content, (*location, 5), 1)
+
+
+def test_an_old_key_gets_one_line_with_the_new_one(study_file: StudyFile) -> None:
+    recipe = {"optimizer": {"name": "adam", "lr": 0.003}, "epochs": 2, "batch": 8}
+    recipe |= {"schedule": "constant"}
+    search = {"bounds": [[0.5, 1.5]], "sampler": {"name": "random"}, "replicates": 2}
+    path = study_file(recipe=recipe, search=search, budget={"trials": 4})
+
+    with pytest.raises(ConfigurationError) as caught:
+        load_study(str(path))
+
+    lines = path.read_text("utf-8").splitlines()
+    line = {key: 1 + lines.index(f"  {key}") for key in ("batch: 8", "schedule: constant")}
+    assert caught.value.problems == (
+        f"{path}:{line['batch: 8']}: recipe.batch: is now recipe.batch_size. Rename the key.",
+        f"{path}:{line['schedule: constant']}: recipe.schedule: is now recipe.lr_schedule. "
+        "Rename the key.",
+        f"{path}:{1 + lines.index('  replicates: 2')}: search.replicates: is now search.seeds. "
+        "Rename the key.",
+    )

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, FiniteFloat, JsonValue, model_validator
 
-from wconv_jobs.spec import Spec
+from wconv_jobs.spec_base import Spec
 from wconv_sweep.text_patterns import Matches
 
 Name = Annotated[
@@ -213,7 +213,7 @@ class SearchSpec(Spec):
     warm_start: list[Name] = Field(default_factory=list)
     """Finished studies of the same storage, with a related network or kernel size: the densities
     that they make likely are tried first."""
-    replicates: _AtLeastOne = 1
+    seeds: _AtLeastOne = 1
     """Seeds that each density is trained with, fixed points included; one is measured to be best,
     since all trials together name the density."""
     stop_when: StopSpec | None = None

@@ -24,7 +24,7 @@ from wconv_sweep.pilots import notification
 from wconv_sweep.pilots.notification import checked_command, notify, save_command
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import definitions, studies
-from wconv_sweep.slots.table import Claim, SlotTable
+from wconv_sweep.slots.table import Lease, SlotTable
 from wconv_sweep.storage.open_storage import Storage, open_storage
 from wconv_sweep.storage.tables import SLOTS, SlotState
 from wconv_sweep.study.config import StudyConfig
@@ -46,7 +46,7 @@ def folder(storage: Storage, tmp_path: Path) -> RunFolder:
     """Create a study with a command that records what it is told."""
     folder = RunFolder.of(tmp_path, "tiny")
     studies.create_or_extend(storage, ONE, folder, "local")
-    folder.create(definitions.place_of(storage, "tiny").uid)
+    folder.create(definitions.study_place(storage, "tiny").uid)
     save_command(folder, [sys.executable, "-c", TELL, str(folder.path / "told")])
     return folder
 
@@ -71,10 +71,10 @@ def end_all(storage: Storage) -> None:
 
 def break_(storage: Storage, message: str = "no") -> None:
     slots = SlotTable(storage, ONE, lease_s=60)
-    claim = slots.claim("node/1")
-    assert isinstance(claim, Claim)
+    lease = slots.lease("node/1")
+    assert isinstance(lease, Lease)
     broken = failure()
-    slots.break_(claim, broken.model_copy(update={"message": message}))
+    slots.break_(lease, broken.model_copy(update={"reason": message}))
 
 
 def _notify(number: int, url: URL, path: Path) -> None:

@@ -1,5 +1,6 @@
 """A study file is checked against everything that can be known before a job starts."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +89,10 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
         ),
         (
             {
-                "search": {"bounds": [[0.5, 1.5]], "sampler": {"name": "tpe"}, "replicates": 2},
+                "search": {"bounds": [[0.5, 1.5]], "sampler": {"name": "tpe"}, "seeds": 2},
                 "budget": {"trials": 7},
             },
-            "budget.trials: leaves 5 for the search, which 2 replicates of each density cannot "
+            "budget.trials: leaves 5 for the search, which 2 seeds of each density cannot "
             "share evenly. Set 6.",
         ),
         (
@@ -100,7 +101,7 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
             "are 0 fixed points to compare. Set at most 2.",
         ),
         (
-            {"search": GRID | {"replicates": 2}, "confirm": {"candidates": 1, "seeds": 2}},
+            {"search": GRID | {"seeds": 2}, "confirm": {"candidates": 1, "seeds": 2}},
             "budget.trials: is 3, but 1 fixed point and 20 grid points (21, less 1 among the "
             "fixed), 2 times each, and a confirmation of 4 make 46. Set 46.",
         ),
@@ -189,7 +190,7 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
         ),
         (
             {"trial": {"ranks": 3}},
-            "recipe.batch: is 8, which 3 ranks cannot share evenly. Set a multiple of 3.",
+            "recipe.batch_size: is 8, which 3 ranks cannot share evenly. Set a multiple of 3.",
         ),
         (
             {"model": {"name": "dncnn", "options": {"kernel_size": 5}}},
@@ -269,7 +270,7 @@ def test_the_digest_names_the_definition_and_not_its_spelling(study_file: StudyF
 def test_a_definition_survives_the_storage_exactly() -> None:
     study = load_study("quickstart")
 
-    assert config_of(study.model_dump_json(by_alias=True)) == study
+    assert config_of(json.loads(json.dumps(study.plain()))) == study
     assert TINY["study"] == "tiny"
 
 

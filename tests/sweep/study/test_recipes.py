@@ -33,7 +33,7 @@ def test_the_papers_recipe_for_classification_is_what_its_text_says(study_file: 
     optimizer = recipe.optimizer
     assert (optimizer.name, optimizer.lr) == ("sgd", 0.1)
     assert optimizer.model_dump()["momentum"] == 0.9
-    assert (recipe.schedule, recipe.epochs) == ("cosine", 200)
+    assert (recipe.lr_schedule.name, recipe.epochs) == ("cosine", 200)
     assert recipe.early_stopping is not None
     assert recipe.label_smoothing > 0
     assert recipe.init == "paper"
@@ -43,7 +43,7 @@ def test_the_papers_recipe_for_denoising_is_what_its_text_says(study_file: Study
     recipe = _load(study_file, preset="paper").recipe
 
     assert (recipe.optimizer.name, recipe.optimizer.lr) == ("adam", 0.1)
-    assert (recipe.schedule, recipe.epochs) == ("cosine", 100)
+    assert (recipe.lr_schedule.name, recipe.epochs) == ("cosine", 100)
     assert recipe.early_stopping is not None
     assert recipe.init == "paper"
     assert {"fsim", "uiq", "uiq_global"} <= set(recipe.test_metrics)

@@ -28,7 +28,7 @@ _CSV_COLUMNS = (
     "selected",
     "density",
     "metric",
-    "replicates",
+    "seed_indices",
     "seeds",
     "mean",
     "sd",
@@ -154,8 +154,8 @@ def _sentences(entries: Sequence[Entry]) -> Iterator[str]:
         confirmation = entry["confirmation"]
         if confirmation is not None:
             seeds = confirmation["seeds"]
-            numbers = ", ".join(map(str, seeds["replicates"])) or "none yet"
-            sentence += f" Replicates of seed {seeds['study_seed']}: {numbers}."
+            numbers = ", ".join(map(str, seeds["indices"])) or "none yet"
+            sentence += f" Seed indices of seed {seeds['study_seed']}: {numbers}."
         yield sentence
 
 
@@ -193,7 +193,7 @@ def _arms(entry: Entry) -> Iterator[dict[str, Any]]:
                 "selected": "yes" if row.is_selected else "",
                 "density": _joined(row.density),
                 "metric": row.metric,
-                "replicates": _joined(arm["replicates"]),
+                "seed_indices": _joined(arm["seed_indices"]),
                 "seeds": row.seeds,
                 "mean": row.mean,
                 "sd": row.sd,
