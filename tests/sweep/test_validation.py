@@ -24,7 +24,7 @@ from wconv_sweep.yaml_files import Document, Location, read_document
 RECIPE = """\
 optimizer: {name: adam, lr: 3e-3}
 epochs: 5
-batch: 8
+batch_size: 8
 """
 
 
@@ -37,13 +37,15 @@ def problems_of(tmp_path: Path, text: str) -> tuple[str, ...]:
 
 
 def test_all_problems_are_named_at_once_each_with_its_line(tmp_path: Path) -> None:
-    problems = problems_of(tmp_path, "optimizer: {name: adam, lr: -1}\nepochs: many\nbatsh: 8\n")
+    problems = problems_of(
+        tmp_path, "optimizer: {name: adam, lr: -1}\nepochs: many\nbatch_sise: 8\n"
+    )
 
     assert problems == (
         "recipe.yaml:1: optimizer.lr: must be greater than 0 (it is -1)",
         "recipe.yaml:2: epochs: must be an integer (it is 'many')",
-        "recipe.yaml:1: batch: is required, but missing",
-        "recipe.yaml:3: batsh: is not a known key. Did you mean 'batch'?",
+        "recipe.yaml:1: batch_size: is required, but missing",
+        "recipe.yaml:3: batch_sise: is not a known key. Did you mean 'batch_size'?",
     )
 
 
@@ -70,7 +72,7 @@ def test_an_unknown_choice_names_the_known_ones(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("optimizer", ["{lr: 1e-3}", "{name: null, lr: 1e-3}", "{}"])
 def test_a_choice_that_is_missing_names_the_known_ones(tmp_path: Path, optimizer: str) -> None:
-    (problem,) = problems_of(tmp_path, f"optimizer: {optimizer}\nepochs: 5\nbatch: 8\n")
+    (problem,) = problems_of(tmp_path, f"optimizer: {optimizer}\nepochs: 5\nbatch_size: 8\n")
 
     assert problem == (
         "recipe.yaml:1: optimizer.name: is required, but missing. Known: adam, adamw, sgd."

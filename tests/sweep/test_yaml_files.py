@@ -35,26 +35,6 @@ def test_a_number_may_be_written_in_every_usual_way(tmp_path: Path, text: str) -
     assert recipe.get(("optimizer", "lr")) == 0.003
 
 
-def test_an_old_key_gets_one_line_with_the_new_one(study_file: StudyFile) -> None:
-    recipe = {"optimizer": {"name": "adam", "lr": 0.003}, "epochs": 2, "batch": 8}
-    recipe |= {"schedule": "constant"}
-    search = {"bounds": [[0.5, 1.5]], "sampler": {"name": "random"}, "replicates": 2}
-    path = study_file(recipe=recipe, search=search, budget={"trials": 4})
-
-    with pytest.raises(ConfigurationError) as caught:
-        load_study(str(path))
-
-    lines = path.read_text("utf-8").splitlines()
-    line = {key: 1 + lines.index(f"  {key}") for key in ("batch: 8", "schedule: constant")}
-    assert caught.value.problems == (
-        f"{path}:{line['batch: 8']}: recipe.batch: is now recipe.batch_size. Rename the key.",
-        f"{path}:{line['schedule: constant']}: recipe.schedule: is now recipe.lr_schedule. "
-        "Rename the key.",
-        f"{path}:{1 + lines.index('  replicates: 2')}: search.replicates: is now search.seeds. "
-        "Rename the key.",
-    )
-
-
 def test_a_key_given_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
     (problem,) = problems_of(tmp_path, RECIPE + "epochs: 6\n")
 

@@ -101,7 +101,7 @@ class Confirmation:
 
     def direction(self, metric: str) -> str:
         """Return whether more or less of a score is better."""
-        return catalog.metric_goal(metric.removeprefix("test_"))
+        return catalog.metric_facts(metric.removeprefix("test_")).goal
 
     @property
     def claim(self) -> str:

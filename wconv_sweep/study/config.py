@@ -109,7 +109,7 @@ class StudyConfig(Spec):
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
         """Whether more or less of the objective is better."""
-        return catalog.metric_goal(self.objective.metric)
+        return catalog.metric_facts(self.objective.metric).goal
 
     @property
     def search_trials(self) -> int:

@@ -242,7 +242,7 @@ def test_a_metric_that_the_data_does_not_give_is_refused(study_file: StudyFile) 
     (problem,) = problems_of(study_file(objective={"metric": "accuracy"}))
 
     assert (
-        "objective.metric: is accuracy, but data 'photographs' gives psnr_db, nrmse, ssim."
+        "objective.metric: is accuracy, but data 'photographs' gives nrmse, psnr_db, ssim."
         in problem
     )
 

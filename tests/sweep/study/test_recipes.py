@@ -133,6 +133,6 @@ def test_a_metric_of_another_kind_is_refused(study_file: StudyFile) -> None:
         _load(study_file, preset="tuned", test_metrics=["fsim", "macro_f1"])
 
     assert (
-        "recipe.test_metrics: has macro_f1, but denoising takes uiq, uiq_global, fsim, fsimc."
+        "recipe.test_metrics: has macro_f1, but denoising takes fsim, fsimc, uiq, uiq_global."
         in (str(caught.value))
     )
