@@ -31,6 +31,8 @@ Catalogue = Literal["models", "data"]
 
 _HOMES = (
     "wconv_jobs.spec",
+    "wconv_jobs.recipe.optimizer",
+    "wconv_jobs.recipe.lr_schedule",
     "wconv_sweep.study.search_config",
     "wconv_sweep.study.config",
     "wconv_sweep.clusters.profile",
@@ -48,6 +50,7 @@ _MEANINGS = {
     "recipe.optimizer.betas": "Decay of the two running means.",
     "recipe.optimizer.eps": "Added to the denominator.",
     "recipe.optimizer.weight_decay": "Decoupled for `adamw`, added to the gradient otherwise.",
+    "recipe.lr_schedule.name": "See [learning-rate schedules](#learning-rate-schedules).",
     "recipe.epochs": "Each ends with a validation, a report and a checkpoint.",
     "recipe.label_smoothing": "For classification; denoising takes 0 only.",
     "search.sampler.name": "See [samplers](#samplers).",

@@ -111,11 +111,10 @@ def memory_bytes(facts: NetworkFacts, recipe: RecipeSpec, ranks: int) -> int:
     own few hundred MB, the workspace of its kernels and data that live on the GPU come on top.
     """
     item_bytes = 8 if recipe.dtype == "float64" else 4
-    optimizer = recipe.optimizer
-    states = 2 if optimizer.name != "sgd" else int(optimizer.momentum > 0)
+    states = recipe.optimizer.states_per_parameter
     copies = 2 + states + (ranks > 1) + (recipe.early_stopping is not None)
     weights = item_bytes * (copies * facts.parameters + facts.weighted_parameters)
-    return weights + facts.activation_bytes * (item_bytes // 4) * (recipe.batch // ranks)
+    return weights + facts.activation_bytes * (item_bytes // 4) * (recipe.batch_size // ranks)
 
 
 class _Kept:

@@ -10,7 +10,8 @@ from wconv_jobs import own_code
 from wconv_jobs.errors import JobError
 from wconv_jobs.inspection import inspect_network, memory_bytes, sample_shape
 from wconv_jobs.models import build_model
-from wconv_jobs.spec import AdamSpec, DataSpec, EarlyStoppingSpec, ModelSpec, RecipeSpec, SgdSpec
+from wconv_jobs.recipe.optimizer import AdamSpec, SgdSpec
+from wconv_jobs.spec import DataSpec, EarlyStoppingSpec, ModelSpec, RecipeSpec
 from wconv_kernels import SiteError
 
 DNCNN = ModelSpec(name="dncnn", options={"depth": 3, "width": 2, "norm": "none"})
@@ -82,7 +83,7 @@ def _recipe(**values: object) -> RecipeSpec:
     defaults: dict[str, object] = {
         "optimizer": AdamSpec(name="adam", lr=0.1),
         "epochs": 1,
-        "batch": 8,
+        "batch_size": 8,
     }
     return RecipeSpec.model_validate(defaults | values)
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, model_validator
 
 from wconv_jobs.options import defaults_of, given_options, options_of, validated
-from wconv_jobs.spec import Spec
+from wconv_jobs.spec_base import Spec
 
 
 def _class_of(signature: str, where: str | None = None) -> type[BaseModel]:

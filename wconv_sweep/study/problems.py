@@ -74,12 +74,12 @@ def problems_of(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
                     )
                 )
     problems += _search_problems(config)
-    if config.recipe.batch % config.trial.ranks:
+    if config.recipe.batch_size % config.trial.ranks:
         problems.append(
             (
-                ("recipe", "batch"),
-                f"is {config.recipe.batch}, which {config.trial.ranks} ranks cannot share evenly. "
-                f"Set a multiple of {config.trial.ranks}.",
+                ("recipe", "batch_size"),
+                f"is {config.recipe.batch_size}, which {config.trial.ranks} ranks cannot share "
+                f"evenly. Set a multiple of {config.trial.ranks}.",
             )
         )
     return problems
@@ -148,19 +148,19 @@ def _search_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
 
 
 def _budget_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
-    replicates, left = config.search.replicates, config.search_trials
+    seeds, left = config.search.seeds, config.search_trials
     least = config.budget.trials - left
     if left < 0:
-        fixed = len(config.fixed_points()) * replicates
+        fixed = len(config.fixed_points()) * seeds
         confirm = f" and the confirmation {config.confirm.trials}" if config.confirm else ""
         text = (
             f"is {config.budget.trials}, but the fixed points take {fixed}{confirm}. Set at least "
             f"{least}."
         )
-    elif left % replicates:
+    elif left % seeds:
         text = (
-            f"leaves {left} for the search, which {replicates} replicates of each density cannot "
-            f"share evenly. Set {config.budget.trials - left % replicates}."
+            f"leaves {left} for the search, which {seeds} seeds of each density cannot share "
+            f"evenly. Set {config.budget.trials - left % seeds}."
         )
     else:
         return []
@@ -184,12 +184,12 @@ def _grid_problems(config: StudyConfig, grid: GridSpec) -> list[tuple[tuple[str,
         text = f"makes {size} points, but a study has at most {MAX_TRIALS} trials. Take fewer."
         return [(("search", "sampler", key), text)]
     points = len(config.grid_points())
-    whole = trials - config.search_trials + points * search.replicates
+    whole = trials - config.search_trials + points * search.seeds
     if trials == whole:
         return []
     fixed = _count(len(config.fixed_points()), "fixed point")
     common = f" ({size}, less {size - points} among the fixed)" if size > points else ""
-    times = f", {search.replicates} times each," if search.replicates > 1 else ""
+    times = f", {search.seeds} times each," if search.seeds > 1 else ""
     confirm = f" and a confirmation of {config.confirm.trials}" if config.confirm else ""
     return [
         (

@@ -12,7 +12,8 @@ from wconv_jobs import own_code
 from wconv_jobs.catalog import Progress, data_kind, data_options
 from wconv_jobs.kinds import TaskKind
 from wconv_jobs.seeding import derive_seed, drawing_from
-from wconv_jobs.spec import DataSpec, Spec
+from wconv_jobs.spec import DataSpec
+from wconv_jobs.spec_base import Spec
 
 if TYPE_CHECKING:
     import torch

@@ -23,7 +23,7 @@ from wconv_jobs.files.prepared_arrays import (
     write_array,
 )
 from wconv_jobs.kinds import TaskKind
-from wconv_jobs.spec import Spec
+from wconv_jobs.spec_base import Spec
 
 if TYPE_CHECKING:
     import torch

@@ -31,7 +31,7 @@ from wconv_jobs.files.prepared_pictures import (
 )
 from wconv_jobs.files.synthetic import write_pictures
 from wconv_jobs.kinds import TaskKind
-from wconv_jobs.spec import Spec
+from wconv_jobs.spec_base import Spec
 
 if TYPE_CHECKING:
     import torch

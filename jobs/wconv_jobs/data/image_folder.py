@@ -11,7 +11,7 @@ from wconv_jobs.files.images import SCORED_PX, SOME_PX, check_images, file_bytes
 from wconv_jobs.files.paths import absolute_folder
 from wconv_jobs.files.synthetic import write_pictures
 from wconv_jobs.kinds import TaskKind
-from wconv_jobs.spec import Spec
+from wconv_jobs.spec_base import Spec
 
 if TYPE_CHECKING:
     import torch

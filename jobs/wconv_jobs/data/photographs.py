@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, FiniteFloat
 
 from wconv_jobs.kinds import TaskKind
-from wconv_jobs.spec import Spec
+from wconv_jobs.spec_base import Spec
 
 if TYPE_CHECKING:
     import torch

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from wconv_jobs.files.images import decode
 from wconv_jobs.kinds import TaskKind
-from wconv_jobs.spec import Spec
+from wconv_jobs.spec_base import Spec
 
 if TYPE_CHECKING:
     import torch

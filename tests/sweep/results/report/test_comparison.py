@@ -26,7 +26,7 @@ from wconv_sweep.results.report.notes import notes
 from wconv_sweep.results.report.tables import tables
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.studies import create_or_extend
-from wconv_sweep.slots.table import Claim, SlotTable
+from wconv_sweep.slots.table import Lease, SlotTable
 from wconv_sweep.storage.open_storage import Storage, choose_url, create_storage, open_storage
 from wconv_sweep.storage.tables import SLOTS
 from wconv_sweep.storage.url import FILE_NAME
@@ -78,14 +78,14 @@ class Studies:
         create_or_extend(self.storage, config, RunFolder.of(self.storage.folder, name), "local")
         slots = SlotTable(self.storage, config, lease_s=60)
         for position, (density, metrics) in enumerate(trials):
-            claim = slots.claim("node/pilot-0/1")
-            assert isinstance(claim, Claim)
-            if claim.density is None:
-                slots.set_density(claim, density, distributions_of(config))
+            lease = slots.lease("node/pilot-0/1")
+            assert isinstance(lease, Lease)
+            if lease.density is None:
+                slots.set_density(lease, density, distributions_of(config))
             validation = metrics.get(metric, metrics[f"test_{metric}"])
-            slots.report(claim, 1, validation, {metric: validation})
+            slots.report(lease, 1, validation, {metric: validation})
             of_trial = provenance[position] if isinstance(provenance, list) else provenance
-            slots.complete(claim, metrics, of_trial)
+            slots.complete(lease, metrics, of_trial)
 
 
 @pytest.fixture(scope="module")
