@@ -271,7 +271,7 @@ def test_a_part_of_the_data_set_is_taken_only_without_verification(folder: Path)
         with pytest.raises(JobError, match="was prepared with verify: false"):
             refusing()
     shutil.rmtree(prepared)
-    with pytest.raises(JobError, match=r"train\.bin: has 922,200 bytes, but CIFAR-100's has 153,7"):
+    with pytest.raises(JobError, match=r"train\.bin: has 922,200 bytes, but CIFAR-100's"):
         prepare_data("cifar100", options, _silent)
     assert not prepared.exists()
 
