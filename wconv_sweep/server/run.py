@@ -198,7 +198,7 @@ def _running(
     for option, wanted, given in (("host", address, record.address), ("port", port, record.port)):
         if wanted not in (None, 0, given):
             raise ConfigurationError(
-                f"--{option} {wanted}: the server runs already, with {given}. Run `wconv-sweep db "
+                f"--{option} {wanted}: the server already runs, with {given}. Run `wconv-sweep db "
                 "stop`, then start again."
             )
     version = (folder.data / "PG_VERSION").read_text("utf-8").strip()

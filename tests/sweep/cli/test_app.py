@@ -208,7 +208,7 @@ def test_a_study_that_has_ended_is_not_said_to_be_stopped(
     searcher.work()
     after = run(monkeypatch, capsys, *stop)
 
-    assert "mine: running trials end at their next checkpoint.\nGo on with: " in before[1]
+    assert "mine: running trials end at their next checkpoint.\nResume with: " in before[1]
     assert after[:2] == (0, "mine: all of its trials have ended, there is nothing to stop.\n")
 
 

@@ -190,7 +190,7 @@ def test_the_tables_of_an_older_version_are_upgraded_on_request(
 
     status, output, _ = run(monkeypatch, capsys, "db", "upgrade")
 
-    assert (status, output) == (0, f"the tables have version {SCHEMA_VERSION} already\n")
+    assert (status, output) == (0, f"the tables already have version {SCHEMA_VERSION}\n")
 
 
 def test_there_is_no_server_before_the_first_start(
