@@ -17,7 +17,7 @@ class KindFacts:
     """Metrics of the validation after each epoch and of the test; one of them is a study's
     objective."""
     further_metrics: tuple[str, ...]
-    """Metrics of the test part that a recipe may ask for, too slow for every epoch."""
+    """Metrics of the test set that a recipe may ask for, too slow for every epoch."""
 
 
 KINDS: dict[TaskKind, KindFacts] = {

@@ -10,9 +10,10 @@ A module holds
 One that reads the user's files in a folder, its option `folder`, has as well
 
 * a function `check(*, thorough, **options)`, which returns one sentence per problem;
-* a function `checksums(**options)`, which returns the SHA-256 of what it knows at once, by name;
-* a function `generate(folder)`, which writes small made-up data in its file format, and a literal
-  `SMOKE_CLASSES` where these have a number of classes of their own;
+* a function `checksums(**options)`, which returns the SHA-256 sums that are known without
+  reading the data, by name;
+* a function `generate(folder)`, which writes small synthetic data in its file format, and a
+  literal `SMOKE_CLASSES` where these have a number of classes of their own;
 * where training does not read the files as they are, a function `prepare(*, on_progress,
   **options)`, see `wconv_jobs.files.prepared`.
 
@@ -40,7 +41,7 @@ def load_task(spec: DataSpec, *, seed: int, device: "torch.device | str" = "cpu"
     Args:
         spec: the data set.
         seed: as for `load_data`; a function of the user's gets it if it takes a `seed`.
-        device: likewise.
+        device: as for `load_data`.
 
     Raises:
         JobError: as `load_data`, or the function returns no data set.
@@ -63,7 +64,7 @@ def load_data(
 
     Args:
         name: a module of this package.
-        seed: source of every random choice, see `wconv_jobs.tasks.task.Task`.
+        seed: seed of every random choice, see `wconv_jobs.tasks.task.Task`.
         device: of the batches; the data themselves lie there, too, when they fit.
         options: keyword arguments of its `load`; those left out take their defaults.
 

@@ -1,4 +1,4 @@
-"""CIFAR-100: 60,000 photographs of 32 x 32 pixels in 100 classes (Krizhevsky 2009).
+"""CIFAR-100: 60,000 images of 32 x 32 pixels in 100 classes (Krizhevsky 2009).
 
 Importing this module does not import torch: a login node checks and prepares the data.
 """
@@ -117,7 +117,7 @@ def check(
 ) -> list[str]:
     """Return one sentence per problem; takes the options of `load`.
 
-    Prepared data suffice, the files that they were made of may be gone.
+    Prepared data suffice; their source files may be gone.
 
     Args:
         thorough: look at the sums of the prepared data, and of the files where they are.
@@ -159,7 +159,7 @@ def prepare(
     """Write the images as arrays that every rank maps; takes the options of `load`.
 
     Raises:
-        JobError: the files cannot be used, or the space does not suffice.
+        JobError: the files cannot be used, or disk space is missing.
     """
     prepared = _prepared_folder(folder, cache_folder)
     index = read_index(prepared, _KEYS)
@@ -203,11 +203,11 @@ def checksums(*, folder: str, cache_folder: str = "", **_: object) -> dict[str, 
 
 
 def generate(folder: Path) -> None:
-    """Write made-up data in the Python form: 100 classes that differ in colour and stripes.
+    """Write synthetic data in the Python form: 100 classes that differ in colour and stripes.
 
     There are 3 training images and 1 test image of each class.
     """
-    drawn = np.random.RandomState(0)  # whose numbers do not change with the version of numpy
+    drawn = np.random.RandomState(0)  # its numbers do not change with the version of numpy
     place = folder / "cifar-100-python"
     for part, per_class in (("train", 3), ("test", 1)):
         classes = list(range(cifar.CLASSES)) * per_class
@@ -221,7 +221,7 @@ def generate(folder: Path) -> None:
 # The version rises with every change of the format, so that old data are never misread.
 _PREPARED = "cifar100-v1"
 
-# Of the index, that are read again.
+# Keys of the index that are read again.
 _KEYS = ("class_names", "sha256", "verified")
 
 _ARRAYS = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy")
@@ -233,7 +233,7 @@ def _prepared_folder(folder: str, cache_folder: str) -> Path:
 
 
 def _source(folder: str, *, gone: bool) -> cifar.Source | None:
-    """Return the files, or None when there are none and they may be gone."""
+    """Return the files, or None if they are absent, which is allowed with prepared data."""
     try:
         return cifar.find(absolute_folder(folder))
     except JobError:

@@ -88,7 +88,7 @@ def sample_shape(*, crop_px: int = 48, **_: object) -> tuple[int, int, int]:
 def check(*, thorough: bool, folder: str, crop_px: int = 48, **_: object) -> list[str]:
     """Return one sentence per problem with the folder and its images; takes the options of `load`.
 
-    The crops' size is asked of the training images alone.
+    Only training images must be as large as the crops.
 
     Args:
         thorough: decode all images; otherwise as many as take some seconds.
@@ -123,7 +123,7 @@ def checksums(*, folder: str, **_: object) -> dict[str, str]:
 
 
 def generate(folder: Path) -> None:
-    """Write made-up images: 6 for training, 2 for validation and 2 for the test."""
+    """Write synthetic images: 6 for training, 2 for validation and 2 for the test."""
     for part, count in zip(PARTS, (6, 2, 2), strict=True):
         write_pictures(folder / part, [f"{part}_{number}.png" for number in range(count)])
 

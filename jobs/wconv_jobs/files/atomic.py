@@ -1,4 +1,4 @@
-"""Files that are replaced at once: a reader sees the old content or the new, never a part.
+"""Writes files atomically: a reader sees the old content or the new, never a part.
 
 Importing this module does not import torch.
 """
