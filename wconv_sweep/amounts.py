@@ -7,19 +7,19 @@ _NAMES = {"psnr_db": "PSNR", "nrmse": "NRMSE", "ssim": "SSIM", "macro_f1": "macr
 
 
 def title(metric: str) -> str:
-    """Return what people call a metric; that of the test part has its own word."""
+    """Return the usual name of a metric; one of the test set says so."""
     name = metric.removeprefix("test_")
-    return _NAMES.get(name, name) + (" on the test part" if name != metric else "")
+    return _NAMES.get(name, name) + (" on the test set" if name != metric else "")
 
 
 def axis_title(metric: str) -> str:
-    """Return what people call a metric, with its unit, as an axis is labelled."""
+    """Return the usual name of a metric with its unit, for an axis."""
     unit = _UNITS.get(metric.removeprefix("test_"))
     return f"{title(metric)}, {unit}" if unit else title(metric)
 
 
 def amount(metric: str, value: float | None, *, signed: bool = False) -> str:
-    """Return a value with its unit, or `-` where there is none."""
+    """Return a value with its unit, or `-` if there is none."""
     if value is None:
         return "-"
     unit = _UNITS.get(metric.removeprefix("test_"))
@@ -30,7 +30,7 @@ def amount(metric: str, value: float | None, *, signed: bool = False) -> str:
 
 
 def interval(metric: str, bounds: tuple[float, float] | None) -> str:
-    """Return an interval of differences, or `-` where there is none."""
+    """Return an interval of differences, or `-` if there is none."""
     if bounds is None:
         return "-"
     low, high = (amount(metric, bound, signed=True) for bound in bounds)

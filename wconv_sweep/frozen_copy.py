@@ -1,4 +1,4 @@
-"""A copy that is made once, by whoever comes first, and then stays as it is."""
+"""A copy that the first caller makes and that then never changes."""
 
 import os
 import secrets
@@ -8,14 +8,14 @@ from pathlib import Path
 
 
 def copy_once(target: Path, fill: Callable[[Path], None]) -> Path:
-    """Make a folder whole or not at all, unless it is there; return it.
+    """Create a folder atomically, unless it exists; return it.
 
-    Any number of processes may call this at once: its name says what is in it, so that it does
-    not matter whose copy stays.
+    Any number of processes may call this at once: the name is a digest of the content, so that it
+    does not matter whose copy stays.
 
     Args:
         target: the folder.
-        fill: makes the folder that it is given, and raises what keeps it from becoming `target`.
+        fill: fills the given folder; an exception keeps it from becoming `target`.
     """
     if target.is_dir():
         return target

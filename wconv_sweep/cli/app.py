@@ -186,7 +186,7 @@ def main() -> None:
         print_error(str(error))
         sys.exit(error.exit_status)
     except BrokenPipeError:
-        # Who has read the output, `head` or a pager, has enough; that is no mistake.
+        # The reader of the output, `head` or a pager, has enough; that is not an error.
         _drop_output()
         sys.exit(1)
     except OSError as error:
@@ -198,7 +198,7 @@ def main() -> None:
         # Writing, other than opening, does not name the file.
         print_error(
             f"{error.filename or 'the output or a file'}: cannot be written: {error.strerror}. "
-            "Make room, or write elsewhere; what has been written so far is not complete."
+            "Free disk space, or write elsewhere; the files written so far are incomplete."
         )
         sys.exit(ConfigurationError.exit_status)
 

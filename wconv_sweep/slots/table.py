@@ -1,4 +1,4 @@
-"""The slot table: the budget of a study, claimed and ended exactly once.
+"""The slot table: the budget of a study; each slot is claimed and ended exactly once.
 
     OPEN --claim--> LEASED --complete/prune--> COMPLETE | PRUNED
       ^                |
@@ -77,7 +77,7 @@ class SlotTable:
             config: the study's definition.
             lease_s: silence after which a worker's slot is given to another.
             gpus: that each of the worker's trials holds.
-            provenance: of what the worker's trials come from; a study with another one gives it
+            provenance: of the worker's trials; a study with another one gives it
                 no slot.
         """
         self._storage = storage
@@ -110,7 +110,7 @@ class SlotTable:
             open_stage(self._storage, self._config)
 
     def has_open(self) -> bool:
-        """Tell whether there is a slot that a worker might lease now, see `claim_many`."""
+        """Return whether there is a slot that a worker might lease now, see `claim_many`."""
         return self._claiming.has_open()
 
     def set_density(
@@ -164,7 +164,7 @@ class SlotTable:
         With it what was decided after it, see `wconv_sweep.search.pruning`.
         """
         with self._storage.write() as connection:
-            # As `renew` does, in the same statement: each costs a way to the server and back.
+            # As `renew` does, in the same statement: each costs a round trip to the server.
             recorded = connection.execute(
                 update(SLOTS)
                 .where(is_of(claim), SLOTS.c.epoch < epoch)
@@ -234,12 +234,12 @@ class SlotTable:
     def interrupt_all_of(
         self, owner_prefix: str, reason: str, *, but: Callable[[str], bool] = lambda owner: False
     ) -> int:
-        """Hand back what dead workers hold whose owner starts with `owner_prefix`.
+        """Hand back the slots of dead workers whose owner starts with `owner_prefix`.
 
         Args:
             owner_prefix: of the workers.
             reason: why they are dead.
-            but: tells of an owner with this prefix whether it is alive.
+            but: returns whether an owner with this prefix is alive.
         """
         with self._storage.write() as connection:
             rows = connection.execute(
@@ -258,14 +258,14 @@ class SlotTable:
             return len(dead)
 
     def is_outdated(self, claim: Claim, epoch: int) -> bool:
-        """Tell whether a slot that is no longer the claim's has ended, or got to an epoch."""
+        """Return whether a slot that the claim no longer holds has ended, or got to an epoch."""
         got_so_far = or_(SLOTS.c.state.in_(ENDED), SLOTS.c.epoch >= epoch)
         with self._storage.read() as connection:
             condition = SLOTS.c.slot == claim.slot, not_(is_of(claim)), got_so_far
             return connection.scalar(select(SLOTS.c.slot).where(*condition)) is not None
 
     def is_abandoned(self, claim: Claim) -> bool:
-        """Tell whether the slot is still the claim's, but its lease has run out."""
+        """Return whether the slot is still the claim's, but its lease has run out."""
         with self._storage.read() as connection:
             condition = is_of(claim), ran_out(self._storage, self._lease_s)
             return connection.scalar(select(SLOTS.c.slot).where(*condition)) is not None
@@ -346,7 +346,7 @@ class SlotTable:
         return wanted.scalar_subquery().label(column.name)
 
     def _cost(self, connection: Connection, claim: Claim) -> dict[str, float]:
-        """Return what all attempts have used; nothing where no GPU was used."""
+        """Return the usage of all attempts; empty if no GPU was used."""
         hours = slot_gpu_hours(connection, self._storage.now(), claim.slot)
         return {"gpu_hours": round(hours, 6)} if hours else {}
 
@@ -364,5 +364,5 @@ class SlotTable:
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Leave out what JSON cannot hold; a metric that is missing is not defined for these data."""
+    """Leave out values that JSON cannot hold; a missing metric is undefined for these data."""
     return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -80,7 +80,7 @@ def until(deadline_s: float) -> Iterator[None]:
 
 
 def training(status: dict[str, Any]) -> bool:
-    """Tell whether a search trial of ten epochs is in its middle, and not about to end."""
+    """Return whether a search trial of ten epochs is in its middle, and not about to end."""
     return any(1 <= row["epoch"] <= 6 and row["trial"] >= 1 for row in status["running"])
 
 

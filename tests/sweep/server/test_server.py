@@ -280,7 +280,7 @@ def test_the_server_of_another_machine_is_left_alone_until_it_is_forced(
     mark = server.place.pid_file.read_text()
     forced = server.run("start", "--force")
 
-    assert "its server was started on node17, and from here nobody can tell" in refused
+    assert "its server was started on node17, and this machine cannot tell" in refused
     assert "start with --force" in refused
     assert "its server was started on node17. Run `wconv-sweep db stop` there." in stop
     assert facts["reason"].startswith("it was started on node17")
@@ -405,7 +405,7 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     mode = tmp_path.stat().st_mode
 
-    with pytest.raises(StorageError, match=r"holds other files, but no server\. Name a folder"):
+    with pytest.raises(StorageError, match=r"holds other files, but no server\. Choose a folder"):
         ServerFolder(tmp_path).create()
 
     assert tmp_path.stat().st_mode == mode

@@ -16,7 +16,7 @@ _TITLES = {
 
 
 def confirmation_table(confirmation: Confirmation) -> Table:
-    """Return a row for each density, on the test part, with its difference to plain."""
+    """Return a row for each density, on the test set, with its difference to plain."""
     metric = confirmation.metric
     table = Table(
         title=f"{confirmation.config.study}: {title(metric)}, fresh seeds", title_justify="left"
@@ -33,7 +33,7 @@ def confirmation_table(confirmation: Confirmation) -> Table:
 
 
 def confirmation_line(confirmation: Confirmation) -> str:
-    """Return the named density and what may be said of it, in a line."""
+    """Return the selected density and the conclusion about it, in a line."""
     named, metric = confirmation.named, confirmation.metric
     difference = None if named is None else confirmation.difference(named, metric)
     if named is None or difference is None or difference.interval is None:

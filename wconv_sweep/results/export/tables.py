@@ -43,9 +43,7 @@ _CSV_COLUMNS = (
 def markdown(entries: Sequence[Entry]) -> str:
     """Return the best densities, then the scores of each study, as Markdown."""
     parts = [f"## {table.title}\n\n{markdown_table(table)}\n" for table in _tables(entries)]
-    parts.append(
-        "## What may be said\n\n" + "".join(f"* {line}\n" for line in _sentences(entries))
-    )
+    parts.append("## Conclusions\n\n" + "".join(f"* {line}\n" for line in _sentences(entries)))
     return "\n".join(parts)
 
 
@@ -130,7 +128,7 @@ def _scores(entry: Entry) -> Table:
         metric for arm in arms for metric in arm["metrics"] if metric.startswith("test_")
     )
     return Table(
-        f"{entry['study']}: scores of the test part over fresh seeds",
+        f"{entry['study']}: scores of the test set over fresh seeds",
         (
             *(Column(name, numeric=False) for name in headings[:2]),
             *(
@@ -150,7 +148,7 @@ def _scores(entry: Entry) -> Table:
 def _score_cells(arm: Entry, metric: str) -> Iterator[str]:
     scores = arm["metrics"][metric]
     difference = scores.get("difference")
-    yield title(metric).removesuffix(" on the test part")
+    yield title(metric).removesuffix(" on the test set")
     yield arm["label"] + (" (named)" if arm.get("named") else "")
     yield _density(arm["density"])
     yield str(scores["seeds"])

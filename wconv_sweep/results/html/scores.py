@@ -1,4 +1,4 @@
-"""What fresh seeds have shown, as the tables of the page of `report --html`."""
+"""The results of fresh seeds, as tables of the page of `report --html`."""
 
 from collections.abc import Iterator, Sequence
 
@@ -22,14 +22,14 @@ def headline_table(confirmation: Confirmation) -> Table:
 
 
 def metrics_table(confirmation: Confirmation) -> Table:
-    """Return every score of the test part, of plain convolution and of each candidate."""
+    """Return every score of the test set, of plain convolution and of each candidate."""
     tested = [name for name in confirmation.metrics() if name.startswith("test_")]
     arms = (confirmation.plain, *confirmation.candidates)
-    return _table("All scores of the test part", confirmation, tested, arms)
+    return _table("All scores of the test set", confirmation, tested, arms)
 
 
 def ablation_table(confirmation: Confirmation) -> Table:
-    """Return where a difference comes from: all of the density, and each half of what it does."""
+    """Return the ablation: the whole density, and each half of its effect."""
     named = [confirmation.named] if confirmation.named else []
     arms = (confirmation.plain, *named, *confirmation.ablations)
     what = f"Ablation: {title(confirmation.metric)}"
@@ -58,7 +58,7 @@ def _table(
 
 
 def _short(metric: str) -> str:
-    return title(metric).removesuffix(" on the test part")
+    return title(metric).removesuffix(" on the test set")
 
 
 def _cells(confirmation: Confirmation, arm: Arm, metric: str) -> Iterator[str]:
