@@ -11,8 +11,10 @@ from wconv_sweep.storage.tables import PILOTS
 class PilotRecord:
     """The row of this agent in the table of pilots."""
 
-    def __init__(self, storage: Storage, study: str, place: PilotPlace, *, gpus: int) -> None:
-        """Start the record, and end those of dead agents whose place this one takes.
+    def __init__(
+        self, storage: Storage, study: str, place: PilotPlace, *, gpus_total: int
+    ) -> None:
+        """Begin the record, and end those of dead agents whose place this one takes.
 
         This also tells a copy of this job, on a node without contact, to end.
 
@@ -20,7 +22,7 @@ class PilotRecord:
             storage: holds the study.
             study: its name.
             place: of the agent.
-            gpus: that it holds, working or not.
+            gpus_total: that it holds, working or not.
 
         Raises:
             StorageAway: repeat it; a record that was started twice counts once.
@@ -39,7 +41,7 @@ class PilotRecord:
                     pilot=place.pilot,
                     host=place.host,
                     job=place.incarnation,
-                    gpus=gpus,
+                    gpus_total=gpus_total,
                     started_at=now,
                     seen_at=now,
                 )

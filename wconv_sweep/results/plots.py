@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
+from wconv_jobs.spec import Density
 from wconv_sweep.amounts import axis_title
 from wconv_sweep.evidence.surrogate import Surrogate
 
@@ -47,8 +48,8 @@ class Trials:
     direction: Literal["maximize", "minimize"]
     plain: float | None
     """Objective of plain convolution."""
-    best: tuple[float, ...]
-    """The selected density."""
+    best: Density
+    """The density that is named."""
 
 
 def kernel_figure(density: Sequence[float], title: str) -> Figure:
