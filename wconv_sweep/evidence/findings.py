@@ -23,7 +23,7 @@ def confirmation_json(confirmation: Confirmation, *, bootstrap: bool) -> dict[st
         "metric": confirmation.metric,
         "seeds": {
             "study_seed": confirmation.config.seed,
-            "replicates": sorted(confirmation.plain.runs),
+            "indices": sorted(confirmation.plain.runs),
         },
         "plain": _arm(confirmation, confirmation.plain, bootstrap),
         "candidates": [
@@ -88,7 +88,7 @@ def _arm(confirmation: Confirmation, arm: Arm, bootstrap: bool) -> dict[str, Any
     return {
         "label": arm.label,
         "density": list(arm.density),
-        "replicates": sorted(arm.runs),
+        "seed_indices": sorted(arm.runs),
         "trials": [row.trial for _, row in sorted(arm.runs.items())],
         "failed": arm.failed,
         "metrics": metrics,

@@ -25,7 +25,7 @@ _CSV_COLUMNS = (
     "named",
     "density",
     "metric",
-    "replicates",
+    "seed_indices",
     "seeds",
     "mean",
     "sd",
@@ -168,8 +168,8 @@ def _sentences(entries: Sequence[Entry]) -> Iterator[str]:
         confirmation = entry["confirmation"]
         if confirmation is not None:
             seeds = confirmation["seeds"]
-            numbers = ", ".join(map(str, seeds["replicates"])) or "none yet"
-            sentence += f" Replicates of seed {seeds['study_seed']}: {numbers}."
+            numbers = ", ".join(map(str, seeds["indices"])) or "none yet"
+            sentence += f" Seed indices of seed {seeds['study_seed']}: {numbers}."
         yield sentence
 
 
@@ -207,7 +207,7 @@ def _arms(entry: Entry) -> Iterator[dict[str, Any]]:
                 "named": "yes" if arm.get("named") else "",
                 "density": _joined(arm["density"]),
                 "metric": metric,
-                "replicates": _joined(arm["replicates"]),
+                "seed_indices": _joined(arm["seed_indices"]),
                 "seeds": scores["seeds"],
                 "mean": scores["mean"],
                 "sd": scores["sd"],

@@ -91,7 +91,7 @@ def _confirmed(each: Comparison) -> Iterator[str]:
         return
     metric, named = confirmation.metric, confirmation.named
     seeds = ", ".join(map(str, sorted(confirmation.plain.runs)))
-    yield (f"Confirmed at replicates {seeds} of seed {each.config.seed}: {confirmation.claim}.")
+    yield (f"Confirmed at seed indices {seeds} of seed {each.config.seed}: {confirmation.claim}.")
     for arm in (*confirmation.candidates, *confirmation.ablations):
         difference = confirmation.difference(arm, metric)
         if difference is None:
