@@ -1,4 +1,4 @@
-"""CIFAR-100: 60,000 photographs of 32 x 32 pixels in 100 classes (Krizhevsky 2009).
+"""CIFAR-100: 60,000 images of 32 x 32 pixels in 100 classes (Krizhevsky 2009).
 
 Importing this module does not import torch: a login node checks and prepares the data.
 """
@@ -112,7 +112,7 @@ def sample_shape(options: Options) -> tuple[int, ...]:
 def check(options: Options, *, thorough: bool) -> list[str]:
     """Return one sentence per problem.
 
-    Prepared data suffice, the files that they were made of may be gone.
+    Prepared data suffice; their source files may be gone.
 
     Args:
         options: see there.
@@ -144,7 +144,7 @@ def prepare(options: Options, on_progress: Progress) -> None:
     """Write the images as arrays that every rank maps.
 
     Raises:
-        JobError: the files cannot be used, or the space does not suffice.
+        JobError: the files cannot be used, or disk space is missing.
     """
     prepared = _prepared_folder(options)
     index = read_index(prepared, _KEYS)
@@ -205,7 +205,7 @@ def generate(folder: Path) -> None:
 # The version rises with every change of the format, so that old data are never misread.
 _PREPARED = "cifar100-v1"
 
-# Of the index, that are read again.
+# Keys of the index that are read again.
 _KEYS = ("class_names", "sha256", "verified")
 
 _ARRAYS = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy")
@@ -218,7 +218,7 @@ def _prepared_folder(options: Options) -> Path:
 
 
 def _source(folder: str, *, gone: bool) -> cifar.Source | None:
-    """Return the files, or None when there are none and they may be gone."""
+    """Return the files, or None if they are absent, which is allowed with prepared data."""
     try:
         return cifar.find(absolute_folder(folder))
     except JobError:
