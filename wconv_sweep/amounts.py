@@ -9,7 +9,7 @@ def title(metric: str) -> str:
     """Return the usual name of a metric; one of the test set says so."""
     name = metric.removeprefix("test_")
     facts = _facts(name)
-    return (facts.title if facts else name) + (" on the test part" if name != metric else "")
+    return (facts.title if facts else name) + (" on the test set" if name != metric else "")
 
 
 def unit(metric: str) -> str:
@@ -19,7 +19,7 @@ def unit(metric: str) -> str:
 
 
 def axis_title(metric: str) -> str:
-    """Return what people call a metric, with its unit, as an axis is labelled."""
+    """Return the usual name of a metric with its unit, for an axis."""
     return f"{title(metric)}, {unit(metric)}" if unit(metric) else title(metric)
 
 

@@ -49,7 +49,7 @@ class Trials:
     plain: float | None
     """Objective of plain convolution."""
     best: Density
-    """The density that is named."""
+    """The selected density."""
 
 
 def kernel_figure(density: Sequence[float], title: str) -> Figure:

@@ -21,7 +21,7 @@ def study_note(config: StudyConfig) -> str:
         "data": f"`{config.data.name}` {_options(config.data.options)}",
         "recipe": f"{recipe.preset or 'own'}: {recipe.optimizer.name}, lr {recipe.optimizer.lr:g},"
         f" {recipe.lr_schedule.summary}, batch size {recipe.batch_size}, {recipe.epochs} epochs",
-        "objective": f"{config.direction} `{config.objective.metric}` of the validation part",
+        "objective": f"{config.direction} `{config.objective.metric}` of the validation set",
         "density": f"{names}, outermost first, in {bounds}; dimensionless",
         "fixed points": fixed,
         "budget": f"{config.budget.trials} trials on {config.trial.ranks} rank(s) each",
@@ -37,9 +37,9 @@ def study_note(config: StudyConfig) -> str:
         "|---|---|",
         *(f"| {name} | {text.strip().replace('|', '&#124;')} |" for name, text in rows.items()),
         "",
-        "The value of a trial is that of one training run. Trial attributes: stage and label, "
+        "The value of a trial comes from one training run. Trial attributes: stage and label, "
         "seed_index (trials of one index share initial weights, data order and noise), "
-        "gpu_hours, host, metrics of the validation part and, as `test_...`, of the test part.",
+        "gpu_hours, host, metrics of the validation set and, as `test_...`, of the test set.",
         "",
     ]
     return "\n".join(lines)

@@ -62,7 +62,7 @@ class Options(Spec):
     image_px: Annotated[int, Field(ge=8, le=1024)] = 32
     """Width and height, pixels: the largest square in the middle of an image is scaled to it."""
     validation_fraction: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.1
-    """Part of the images of each class, where there is no validation folder."""
+    """Part of the images of each class, if there is no validation folder."""
     test_fraction: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.1
     """Likewise for the test."""
     flip: bool = True

@@ -477,7 +477,7 @@ def test_networks_of_different_seeds_are_told_apart(sqlite_storage: Storage) -> 
 
     assert found is not None
     assert (
-        f"beside plain convolution, trial {searched.result.plain.trial}, which began with other "
+        f"beside plain convolution, trial {searched.result.plain.trial}, which started with other "
         "weights (seed index 4, not 0)."
     ) in found.text
 
