@@ -277,7 +277,9 @@ def _count(connection: _Connection) -> int:
 
 
 def _open(path: Path, mode: str = "rw") -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", _BUSY_TIMEOUT_S, uri=True)
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", timeout=_BUSY_TIMEOUT_S, uri=True
+    )
 
 
 def _sqlite_path(url: URL) -> Path:

@@ -207,7 +207,7 @@ def test_the_terminal_shows_each_density_with_its_interval(
         for line in table.splitlines()
         if line.startswith("│")
     ]
-    assert rows[0] == ["plain baseline", "(1)", "5", "33.00 dB", "1.58 dB", "-", "-"]
+    assert rows[0] == ["plain convolution", "(1)", "5", "33.00 dB", "1.58 dB", "-", "-"]
     assert rows[1][0] == "best expected *"
     assert rows[1][2:] == ["5", "36.00 dB", "3.16 dB", "+3.00 dB", "+1.04 dB to +4.96 dB (95 %)"]
     assert [row[0] for row in rows[2:]] == ["initial weights alone", "gradient alone"]

@@ -96,7 +96,7 @@ def _confirmed(each: Comparison) -> Iterator[str]:
         difference = confirmation.difference(arm, metric)
         if difference is None:
             continue
-        name = arm.label + (" (named)" if arm is named else "")
+        name = arm.label + (" (selected)" if arm is named else "")
         yield (
             f"{name[0].upper()}{name[1:]}, {density_cell(arm.density)}: {title(metric)} "
             f"{amount(metric, difference.mean, signed=True)} against plain, "

@@ -207,15 +207,17 @@ def test_yaml_and_json_say_the_same_and_hold_the_density_for_networks(
 def test_csv_has_every_number_in_full_precision(exported: Storage) -> None:
     entries = export(exported, None)
     rows = list(csv.DictReader(io.StringIO(render(entries, "csv"))))
-    (named,) = [row for row in rows if row["named"] and row["metric"] == "test_ssim"]
+    (selected,) = [row for row in rows if row["selected"] and row["metric"] == "test_ssim"]
     (candidate,) = entries[0]["confirmation"]["candidates"]
     difference = candidate["metrics"]["test_ssim"]["difference"]
 
-    assert named["seed_indices"] == "1 2 3 4 5"
-    assert [float(each) for each in named["density"].split()] == entries[0]["density"]
-    assert float(named["mean"]) == candidate["metrics"]["test_ssim"]["mean"]
-    assert [float(named[f"interval_{end}"]) for end in ("low", "high")] == difference["interval"]
-    assert [float(named[f"bootstrap_{end}"]) for end in ("low", "high")] == difference[
+    assert selected["seed_indices"] == "1 2 3 4 5"
+    assert [float(each) for each in selected["density"].split()] == entries[0]["density"]
+    assert float(selected["mean"]) == candidate["metrics"]["test_ssim"]["mean"]
+    assert [float(selected[f"interval_{end}"]) for end in ("low", "high")] == difference[
+        "interval"
+    ]
+    assert [float(selected[f"bootstrap_{end}"]) for end in ("low", "high")] == difference[
         "bootstrap_interval"
     ]
     assert {row["stage"] for row in rows} == {"search", "confirm", "ablation"}
