@@ -1,4 +1,4 @@
-"""What one trial trains: the typed, JSON-serialisable order that an agent hands to its ranks.
+"""What one trial trains: the typed, JSON-serializable order that an agent hands to its ranks.
 
 Importing this module does not import torch. Densities list their coefficients outermost first.
 """

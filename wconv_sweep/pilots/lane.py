@@ -94,7 +94,7 @@ class Lane:
         except RanksAborted:
             # The work of its ranks since the last checkpoint is lost.
             return stopped if following.has_progressed else _without_checkpoint(parts, stopped)
-        if isinstance(result, Broken) and _is_silent_death(result) and parts.end.signalled:
+        if isinstance(result, Broken) and _is_silent_death(result) and parts.end.signaled:
             # SLURM's signals, and the end of a job, reach every process.
             logger.info(event("ranks ended with the pilot", trial=lease.trial, how=result.reason))
             return stopped

@@ -140,7 +140,7 @@ def _direct_l_point(config: StudyConfig, mirror: KnownTrials, trial: int) -> Den
     }
 
     def density_of(point: direct_l.Point) -> Density:
-        # Rounded, so that a centre that is a fixed point by its digits is found to be the same.
+        # Rounded, so that a center that is a fixed point by its digits is found to be the same.
         return tuple(
             round(low + (high - low) * share, 12)
             for (low, high), share in zip(config.search.bounds, point, strict=True)

@@ -86,13 +86,13 @@ def file_bytes(path: Path) -> int:
 def decode(path: Path) -> NDArray[np.uint8]:
     """Return a file's picture as 8-bit RGB, shape (H, W, 3).
 
-    RGB is taken as it is; black-and-white, grey and palette pictures become RGB of the same
-    colours. Transparent pixels are shown on white, as a viewer shows them, since the colour
-    stored under full transparency is arbitrary. EXIF orientation and colour profiles are ignored.
+    RGB is taken as it is; black-and-white, gray and palette pictures become RGB of the same
+    colors. Transparent pixels are shown on white, as a viewer shows them, since the color
+    stored under full transparency is arbitrary. EXIF orientation and color profiles are ignored.
 
     Raises:
         JobError: the file cannot be read or decoded, holds several frames, more than 8 bits per
-            channel, another colour space, or more than `MAX_PX` pixels.
+            channel, another color space, or more than `MAX_PX` pixels.
     """
     with _opened(path) as image:
         try:

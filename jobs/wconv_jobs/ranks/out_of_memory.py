@@ -1,4 +1,4 @@
-"""Recognises that memory ran out, on the GPU or the host, and says what to do about it."""
+"""Recognizes that memory ran out, on the GPU or the host, and says what to do about it."""
 
 import errno
 import re

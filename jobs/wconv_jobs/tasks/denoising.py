@@ -56,7 +56,7 @@ class DenoisingTask:
             parts: numbers of the pictures of each part.
             seed: see the class.
             device: of the batches.
-            noise_sigma: standard deviation of the noise, grey levels of 255.
+            noise_sigma: standard deviation of the noise, gray levels of 255.
             crop_px: width and height of the training crops, pixels.
             crops_per_epoch: training samples in an epoch; each picture is as likely as any other.
             noise: of the training: fresh for each sample, or fixed, see the class.

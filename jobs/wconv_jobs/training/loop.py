@@ -28,7 +28,7 @@ from wconv_jobs.training.agreement import Action, Agreement, EvaluationDropped
 from wconv_jobs.training.checkpoint import Progress
 from wconv_jobs.training.early_stopping import best_epoch, is_over
 from wconv_jobs.training.evaluation import LOSS, evaluate, evaluate_input
-from wconv_jobs.training.initialization import initialise
+from wconv_jobs.training.initialization import initialize
 from wconv_jobs.training.rank_invariance import share_batch_norm, share_dropout
 from wconv_jobs.training.world import World
 
@@ -135,7 +135,7 @@ class _Run:
         with drawing_from(derive_seed(self.seed, "build")):
             self.model = build_model(spec.model.name, **spec.model.options)
         self.steps = self._steps_per_epoch()
-        initialise(self.model, recipe.init, derive_seed(self.seed, "init"))
+        initialize(self.model, recipe.init, derive_seed(self.seed, "init"))
         self.model = share_dropout(self.model, world)
         if recipe.batch_norm_over == "batch":
             self.model = share_batch_norm(self.model, world)

@@ -50,15 +50,15 @@ _ASK = """<!DOCTYPE html><meta charset="utf-8">
 <iframe id="frame" src="report.html" style="border:0;width:WIDTHpx;height:900px"></iframe>
 <pre id="answer"></pre>
 <script>
-function light(colour) {
-  const [r, g, b] = colour.match(/[0-9.]+/g).slice(0, 3).map(Number).map(value => value / 255)
+function light(color) {
+  const [r, g, b] = color.match(/[0-9.]+/g).slice(0, 3).map(Number).map(value => value / 255)
     .map(value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 }
 function behind(view, element) {
   for (let each = element; each; each = each.parentElement) {
-    const colour = view.getComputedStyle(each).backgroundColor;
-    if (!/, 0\\)$/.test(colour)) return colour;
+    const color = view.getComputedStyle(each).backgroundColor;
+    if (!/, 0\\)$/.test(color)) return color;
   }
   return "rgb(255, 255, 255)";
 }
@@ -144,7 +144,7 @@ def keep_images(
     output: int,
     names: tuple[str, ...] = ("face", "sea"),
 ) -> None:
-    """Write what the test of a trial keeps: images of one colour."""
+    """Write what the test of a trial keeps: images of one color."""
     assert row is not None
     assert row.trial is not None
     folder = read_status(storage, "shown").folder.trial(row.trial)
@@ -520,7 +520,7 @@ def test_a_trial_that_kept_nothing_is_told_with_what_to_do(sqlite_storage: Stora
     assert (
         f"<p>There is no shown/trial_{number:05d}/test_image_1.png in the folder of runs, so what "
         "the network does to the test set cannot be shown. Trials of an earlier version or with "
-        "a full disk have kept none, or the data are no pairs of grey or RGB images of one size, "
+        "a full disk have kept none, or the data are no pairs of gray or RGB images of one size, "
         "of which none are kept. In the first case, while the trial&#39;s checkpoint and the data "
         "are there, `wconv-sweep export --study shown --weights FOLDER` works it out.</p>"
     ) in page
