@@ -160,7 +160,7 @@ class Agent:
     def _lease(self, count: int, nonce: str) -> list[Lease] | NoSlot | None:
         """Return the next leases; None while the storage is away."""
         try:
-            # First: whoever has been replaced leases nothing.
+            # First: a replaced agent leases nothing.
             self._show_life()
             if self._end.superseded:
                 return None

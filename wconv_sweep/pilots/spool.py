@@ -115,7 +115,7 @@ def adopt(slots: SlotTable, lease: Lease, metric: str, folder: RunFolder) -> Lea
     """Report, in the lease's name, what earlier attempts at its slot could not.
 
     Their leases may run out after the last look at their spools. Their epochs are in the
-    checkpoint that the lease continues from, so nobody would report them again.
+    checkpoint that the lease continues from, so no one would report them again.
 
     Args:
         slots: of the study.

@@ -207,7 +207,7 @@ def render(figure: Figure, form: Literal["png", "svg"]) -> bytes:
 
 
 def file_names(folder: Path, name: str) -> dict[Path, Literal["png", "svg"]]:
-    """Return the files of a picture."""
+    """Return the files of a figure."""
     return {folder / f"{name}.png": "png", folder / f"{name}.svg": "svg"}
 
 
@@ -226,7 +226,7 @@ def _response_curve(axes: Axes, trials: Trials, surrogate: Surrogate, number: in
     axes.plot(shown, trials.value_N, ".", color=GRAY, label="a trial", rasterized=many)
     if trials.plain is not None:
         axes.axhline(trials.plain, color=ORANGE, linestyle="--", label="plain convolution")
-    axes.axvline(trials.best[number], color=BLUE, linestyle=":", label="density named")
+    axes.axvline(trials.best[number], color=BLUE, linestyle=":", label="selected density")
     _leave_out_collapsed(axes, trials, mean_P)
 
 
@@ -246,7 +246,7 @@ def _response_map(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
     if len(trials.value_N) > MANY_POINTS:  # the map must stay visible between them
         marks.set(rasterized=True, markersize=_MANY_PT, markeredgewidth=0)
     axes.plot(1.0, 1.0, "s", color=ORANGE, markersize=9, label="plain convolution")
-    axes.plot(*trials.best, "*", color=ORANGE, markersize=15, label="density named")
+    axes.plot(*trials.best, "*", color=ORANGE, markersize=15, label="selected density")
     axes.set_xlabel("density_1 (outer)")
     axes.set_ylabel("density_2 (inner)")
     _add_legend(axes, len(trials.value_N), frameon=True)

@@ -81,7 +81,7 @@ class StudyState(enum.StrEnum):
 
     ACTIVE = "active"
     STOPPED = "stopped"
-    """Nobody leases; running trials end at their next checkpoint."""
+    """No slot is leased; running trials end at their next checkpoint."""
     BROKEN = "broken"
     """As stopped, by the circuit breaker; `reason` says why."""
     CAPPED = "capped"

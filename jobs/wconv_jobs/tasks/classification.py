@@ -19,12 +19,12 @@ from wconv_jobs.tasks.task import Part
 # S images of a part.
 
 Normalize = Callable[[Tensor], Tensor]
-"""Makes float32 images of 8-bit ones, (B, C, H, W) on any device, each for itself."""
+"""Converts 8-bit images to float32, (B, C, H, W) on any device, each image on its own."""
 
 
 @dataclass(frozen=True)
 class ImagePart:
-    """The training, validation or test set: some images out of many."""
+    """The training, validation or test set: a selection of images."""
 
     image_NCHW: Tensor
     """uint8, in memory or mapped from a file; parts may share it."""

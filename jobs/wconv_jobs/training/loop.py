@@ -40,7 +40,7 @@ LONE_PROCESS = World(rank=0, size=1, device=torch.device("cpu"))
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a training run ended."""
+    """The end of a training run."""
 
     ending: Literal["complete", "pruned", "stopped"]
     reports: list[Report]
@@ -125,7 +125,7 @@ def losses(reports: Sequence[Report]) -> list[float]:
 
 
 class _Run:
-    """The objects of one training run, built so that only the density tells two trials apart."""
+    """The objects of one training run, built so that two trials differ only in the density."""
 
     def __init__(self, spec: TrialSpec, world: World, demanded: Callable[[], bool]) -> None:
         recipe = spec.recipe
@@ -167,7 +167,7 @@ class _Run:
         """Train the rest of an epoch; return whether to continue, or a checkpoint ends the run.
 
         Args:
-            progress: is brought to the last step that was trained.
+            progress: is advanced to the last trained step.
         """
         device = self.world.device
         started = time.monotonic() - progress.elapsed_s
@@ -206,7 +206,7 @@ class _Run:
         return Report(epoch=epoch + 1, metrics=metrics, epoch_s=epoch_s)
 
     def keep_best(self, reports: list[Report]) -> None:
-        """Keep the weights when the last epoch is the best."""
+        """Keep the weights if the last epoch is the best."""
         rule = self.spec.recipe.early_stopping
         if rule is not None and best_epoch(losses(reports), rule) == len(reports):
             self.state.best.update(copy.deepcopy(self.model.state_dict()))

@@ -1,4 +1,4 @@
-"""Layers whose result does not depend on how many ranks share the batch.
+"""Layers whose result does not depend on the number of ranks that share the batch.
 
 With stock layers, BatchNorm takes its statistics from each rank's part of the batch, and Dropout
 draws on each rank for itself: the same study on two and on four GPUs would train two networks.

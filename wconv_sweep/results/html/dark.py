@@ -1,4 +1,4 @@
-"""The same picture for a dark page: ink becomes light, colors stay."""
+"""The same figure for a dark page: ink becomes light, colors stay."""
 
 import numpy as np
 from matplotlib.axes import Axes
