@@ -207,7 +207,7 @@ def _models_at(model: type[BaseModel], location: Location) -> list[type[BaseMode
             if part in (name, info.alias)
             for candidate in _models_in(info.annotation)
         ]
-        # A part that is no field is the tag of a union: `adam` chooses among the candidates.
+        # A part that is not a field is the tag of a union: `adam` chooses among the candidates.
         tagged = [one for one in current if part in _tags(one)]
         current = inner or tagged or current
     return current

@@ -131,7 +131,7 @@ def test_a_controller_that_starts_again(
     study.await_end()
     study.assert_sound(undisturbed)
     assert study.restarts() == {0}
-    assert warning[0].startswith("nobody knows which jobs are at work: squeue ")
+    assert warning[0].startswith("it is unknown which jobs are running: squeue ")
     assert warning[0].endswith(". SLURM does not answer; try again once it does.")
 
 
@@ -143,7 +143,7 @@ def test_accounting_that_is_down(study: ClusterStudy, undisturbed: list[tuple[An
 
     study.await_end()
     study.assert_sound(undisturbed)
-    assert "nobody knows how jobs that are gone have ended" in warning[0]
+    assert "it is unknown how past jobs ended" in warning[0]
 
 
 @pytest.mark.parametrize("qos", ["patient", "hasty"])

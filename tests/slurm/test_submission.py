@@ -66,7 +66,7 @@ def test_a_launch_tells_of_pilots_that_wait_to_be_released(slurm_sweep: SlurmSwe
     output = slurm_sweep.launch()
 
     assert "0 pilot(s) submitted, 1 already queued or running" in output
-    assert f"1 of those that wait are held, {job.id} for one" in output
+    assert f"1 of the queued ones are held, e.g. {job.id}" in output
     assert f"`scontrol release {job.id}`" in output
 
 
@@ -240,7 +240,7 @@ def test_no_name_is_taken_for_a_command_by_shell_or_sbatch(slurm_sweep: SlurmSwe
 
     assert list(slurm_sweep.folder.rglob("trap")) == []
     refused = slurm_sweep.launch("--account", "a;touch trap", status=2)
-    assert "is no name of SLURM's" in refused
+    assert "is not a valid SLURM name" in refused
     assert list(slurm_sweep.folder.rglob("trap")) == []
 
 

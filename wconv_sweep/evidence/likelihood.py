@@ -21,7 +21,7 @@ JITTER = 1e-10
 
 
 def negative_log_likelihood(unit_NC: Vector, values_N: Vector) -> Objective:
-    """Return the function of the hyper-parameters that a fit minimises.
+    """Return the function of the hyper-parameters that a fit minimizes.
 
     For K = c k + s I, where k is Matern's kernel of nu = 5/2,
     k = (1 + t + t^2 / 3) exp(-t) with t^2 = 5 sum_C ((x_C - x'_C) / l_C)^2:
@@ -32,7 +32,7 @@ def negative_log_likelihood(unit_NC: Vector, values_N: Vector) -> Objective:
 
     Args:
         unit_NC: trained densities, shape (N, C).
-        values_N: their standardised objective, shape (N,).
+        values_N: their standardized objective, shape (N,).
 
     Returns:
         A function of theta_T = log (c, l_1 ... l_C, s), the order of scikit-learn, that gives the

@@ -51,7 +51,7 @@ class Surrogate:
     """Trials left out because they had collapsed."""
     _process: "GaussianProcessRegressor" = field(repr=False)
     _sign: float = field(repr=False)
-    _centre: float = field(repr=False)
+    _center: float = field(repr=False)
     _scale: float = field(repr=False)
     _kept_NC: Vector = field(repr=False)
     _collapsed_NC: Vector = field(repr=False)
@@ -68,7 +68,7 @@ class Surrogate:
             The noise of a single run is not part of the latter.
         """
         mean_P, sd_P = self._posterior(self._unit(points_PC))
-        return self._sign * (self._centre + self._scale * mean_P), self._scale * sd_P
+        return self._sign * (self._center + self._scale * mean_P), self._scale * sd_P
 
     def best_point(self) -> Density:
         """Return the density with the best expected objective within the bounds.
@@ -121,7 +121,7 @@ class Surrogate:
         return np.asarray(self._scale * sd_P * (z_P * norm.cdf(z_P) + norm.pdf(z_P)))
 
     def _posterior(self, unit_PC: Vector) -> tuple[Vector, Vector]:
-        """Return mean and deviation of the standardised objective, of which more is better."""
+        """Return mean and deviation of the standardized objective, of which more is better."""
         mean_P, with_noise_P = self._process.predict(unit_PC, return_std=True)
         noise = self.noise_sd / self._scale
         return mean_P, np.sqrt(np.maximum(with_noise_P**2 - noise**2, 0.0))
@@ -195,8 +195,8 @@ def fit(
     if len(kept_N) > MAX_TRIALS:
         chosen = np.random.default_rng(seed).permutation(len(kept_N))[:MAX_TRIALS]
         kept_NC, kept_N = kept_NC[chosen], kept_N[chosen]
-    centre, scale = _centre_and_scale(kept_N)
-    process = _regress(kept_NC, (kept_N - centre) / scale, seed % 2**32)
+    center, scale = _center_and_scale(kept_N)
+    process = _regress(kept_NC, (kept_N - center) / scale, seed % 2**32)
     noise = float(np.sqrt(process.kernel_.k2.noise_level))
     return Surrogate(
         bounds=tuple((float(low), float(high)) for low, high in bounds),
@@ -205,7 +205,7 @@ def fit(
         collapsed=int(len(values) - good.sum()),
         _process=process,
         _sign=sign,
-        _centre=centre,
+        _center=center,
         _scale=scale,
         _kept_NC=kept_NC,
         _collapsed_NC=unit_NC[~good],
@@ -226,11 +226,11 @@ def collapsed(values_N: Vector) -> NDArray[np.bool_]:
         return np.asarray(~finite | (values_N < median - COLLAPSED_MADS * deviation))
 
 
-def _centre_and_scale(values_N: Vector) -> tuple[float, float]:
-    centre = float(np.median(values_N))
+def _center_and_scale(values_N: Vector) -> tuple[float, float]:
+    center = float(np.median(values_N))
     # 1.4826 makes it the standard deviation where the values are Gaussian.
-    scale = 1.4826 * float(np.median(np.abs(values_N - centre))) or float(values_N.std())
-    return centre, scale or 1.0
+    scale = 1.4826 * float(np.median(np.abs(values_N - center))) or float(values_N.std())
+    return center, scale or 1.0
 
 
 def _regress(unit_NC: Vector, values_N: Vector, seed: int) -> "GaussianProcessRegressor":
@@ -248,12 +248,12 @@ def _regress(unit_NC: Vector, values_N: Vector, seed: int) -> "GaussianProcessRe
     ) + WhiteKernel(0.5, (1e-4, 1e1))
     objective = negative_log_likelihood(unit_NC, values_N)
 
-    def maximise(_: Any, start_T: Vector, bounds: Vector) -> tuple[Vector, float]:
+    def maximize(_: Any, start_T: Vector, bounds: Vector) -> tuple[Vector, float]:
         found = minimize(objective, start_T, method="L-BFGS-B", jac=True, bounds=bounds)
         return found.x, float(found.fun)
 
     process = GaussianProcessRegressor(
-        kernel, optimizer=maximise, n_restarts_optimizer=3, random_state=seed
+        kernel, optimizer=maximize, n_restarts_optimizer=3, random_state=seed
     )
     # Filters of warnings are those of the whole process, whichever thread sets them.
     with _ONE_AT_A_TIME, warnings.catch_warnings():

@@ -121,7 +121,7 @@ class StudyConfig(Spec):
         return self.budget.trials - fixed - (self.confirm.trials if self.confirm else 0)
 
     def fixed_points(self) -> dict[str, Density]:
-        """Return the densities that are trained in any case, the plain baseline first."""
+        """Return the densities that are always trained, the plain baseline first."""
         ones = (1.0,) * len(self.search.bounds)
         return {PLAIN: ones} | {name: tuple(point) for name, point in self.fixed.items()}
 

@@ -37,7 +37,7 @@ def study_note(config: StudyConfig) -> str:
         "|---|---|",
         *(f"| {name} | {text.strip().replace('|', '&#124;')} |" for name, text in rows.items()),
         "",
-        "The value of a trial is that of one training run. Trial attributes: stage and label, "
+        "The value of a trial comes from one training run. Trial attributes: stage and label, "
         "seed_index (trials of one index share initial weights, data order and noise), "
         "gpu_hours, host, metrics of the validation set and, as `test_...`, of the test set.",
         "",

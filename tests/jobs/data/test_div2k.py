@@ -354,7 +354,7 @@ def test_files_that_the_header_gives_away_are_named_before_anything_is_written(
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA"])
-def test_grey_palette_and_transparent_images_become_rgb(made_up: Path, mode: str) -> None:
+def test_gray_palette_and_transparent_images_become_rgb(made_up: Path, mode: str) -> None:
     Image.new("RGB", (70, 64), (255, 255, 255)).convert(mode).save(
         made_up / "DIV2K_valid_HR/0801.png"
     )

@@ -164,14 +164,14 @@ def test_agents_that_ask_at_the_same_time_get_a_rectangle_each(sqlite_storage: S
     assert one_after_the_other == at_once
 
 
-def test_a_rectangle_whose_centre_is_a_fixed_point_takes_its_value(
+def test_a_rectangle_whose_center_is_a_fixed_point_takes_its_value(
     sqlite_storage: Storage,
 ) -> None:
     config = study_of({"name": "direct-l"}, bounds=[[0.5, 1.5]], trials=3)
 
     proposed = launched(sqlite_storage, config).work(bowl)
 
-    # The centre is the plain baseline.
+    # The center is the plain baseline.
     assert proposed == [(round(0.5 + 5 / 6, 12),), (round(0.5 + 1 / 6, 12),)]
 
 
