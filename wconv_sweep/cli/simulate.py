@@ -19,8 +19,8 @@ def simulate_command(
         list[int] | None,
         typer.Option(
             min=2,
-            help="Trials, fixed points and confirmation included; repeatable. If left out: half "
-            "the study's, the study's and twice as many.",
+            help="Trials, reference densities and confirmation included; repeatable. If left out: "
+            "half the study's, the study's and twice as many.",
         ),
     ] = None,
     workers: Annotated[

@@ -49,9 +49,9 @@ class Pruning:
     def decide(self, lease: Lease, epoch: int, value: float) -> Decision:
         """Decide on a trial after an epoch, or return what was decided before.
 
-        No pruner is asked for a fixed point, the plain baseline among them, for a trial of the
-        confirmation or of an ablation, nor after the last epoch: what has been trained to its end
-        is complete.
+        No pruner is asked for a reference density, the plain baseline among them, for a trial of
+        the confirmation or of an ablation, nor after the last epoch: what has been trained to its
+        end is complete.
 
         Args:
             lease: of the trial.

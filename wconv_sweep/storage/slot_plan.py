@@ -1,4 +1,4 @@
-"""Which slots a study has: its budget, divided among fixed points, search and confirmation."""
+"""Which slots a study has: its budget, for reference densities, search and confirmation."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -54,9 +54,9 @@ def plan_slots(config: StudyConfig, given: Sequence[GivenDensity] = ()) -> Itera
         given: densities to begin the search with, as many as its budget holds.
     """
     replicates = range(config.search.replicates)
-    for label, density in config.fixed_points().items():
+    for label, density in config.references().items():
         for replicate in replicates:
-            yield PlannedSlot(Stage.FIXED, replicate, label, density)
+            yield PlannedSlot(Stage.REFERENCE, replicate, label, density)
     grid = config.grid_points()
     for density in grid:
         for replicate in replicates:
