@@ -49,7 +49,7 @@ def study_of(sampler: str, trials: int, questions: int) -> StudyConfig:
             "kernel_size": 5,
             "model": {"name": "dncnn", "options": {"kernel_size": 5}},
             "data": {"name": "photographs"},
-            "recipe": {"optimizer": {"name": "adam", "lr": 0.003}, "epochs": 100, "batch": 8},
+            "recipe": {"optimizer": {"name": "adam", "lr": 0.003}, "epochs": 100, "batch_size": 8},
             "objective": {"metric": "psnr_db"},
             "search": {"bounds": [[0.05, 1.0], [0.5, 1.5]], "sampler": {"name": sampler}},
             "budget": {"trials": trials + questions},
@@ -99,7 +99,7 @@ def _create(connection: Any, study_id: int, number: int) -> tuple[int, int]:
         )
     )
     trial_id = int(created.inserted_primary_key[0])
-    trial_rows.set_user_attributes(connection, trial_id, {"stage": "search", "replicate": 0})
+    trial_rows.set_user_attributes(connection, trial_id, {"stage": "search", "seed_index": 0})
     return trial_id, number
 
 

@@ -21,10 +21,10 @@ _HOST_TEXT = re.compile(
     r"DefaultCPUAllocator: (can't allocate|not enough) memory|cannot allocate memory", re.I
 )
 _ADVICE = {
-    GPU_MEMORY_RAN_OUT: "GPU memory ran out ({}). Use fewer samples per batch (recipe.batch), "
-    "more GPUs per trial (trial.ranks), or recipe.amp: bfloat16.",
+    GPU_MEMORY_RAN_OUT: "GPU memory ran out ({}). Use fewer samples per batch "
+    "(recipe.batch_size), more GPUs per trial (trial.ranks), or recipe.amp: bfloat16.",
     HOST_MEMORY_RAN_OUT: "host memory ran out ({}). Use fewer pilots or ranks on a node "
-    "(trial.ranks), a smaller recipe.batch, or smaller images, or ask for more memory.",
+    "(trial.ranks), a smaller recipe.batch_size, or smaller images, or ask for more memory.",
 }
 
 
@@ -59,7 +59,7 @@ def ran_out(name: str, how: str, rank: int, traceback: str = "") -> Broken:
 def oom_kills(root: Path = Path("/")) -> int | None:
     """Return how often the kernel has killed a process of this control group for its memory.
 
-    None where that cannot be told. The count of a group holds those of the groups below it.
+    None if that is unknown. The count of a group holds those of the groups below it.
 
     Args:
         root: of the file system; for tests.

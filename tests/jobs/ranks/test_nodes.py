@@ -201,7 +201,7 @@ def test_a_demand_stops_all_nodes_at_one_step_and_the_trial_goes_on_where_it_was
     tmp_path: Path,
 ) -> None:
     first, second = Recorder(), Recorder()
-    spec = classification(tmp_path / "parts", epochs=100_000, batch=4)
+    spec = classification(tmp_path / "parts", epochs=100_000, batch_size=4)
 
     stopped = _run(spec, first, on_tick=lambda: Demand.CHECKPOINT if first.reports else Demand.GO)
 

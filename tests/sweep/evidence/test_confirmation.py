@@ -89,7 +89,7 @@ def test_better_than_plain_is_claimed_where_the_interval_leaves_out_zero(
     difference = scores["difference"]
     assert (difference["mean"], difference["seeds"], difference["verdict"]) == (3.0, 5, "better")
     assert difference["interval"] == pytest.approx([3 - 1.963, 3 + 1.963], abs=1e-3)
-    assert entry["confirmation"]["seeds"] == {"study_seed": 0, "replicates": [1, 2, 3, 4, 5]}
+    assert entry["confirmation"]["seeds"] == {"study_seed": 0, "indices": [1, 2, 3, 4, 5]}
     assert entry["confirmation"]["plain"]["metrics"]["test_psnr_db"]["mean"] == 33.0
 
 
@@ -207,7 +207,7 @@ def test_the_terminal_shows_each_density_with_its_interval(
         for line in table.splitlines()
         if line.startswith("│")
     ]
-    assert rows[0] == ["plain baseline", "(1)", "5", "33.00 dB", "1.58 dB", "-", "-"]
+    assert rows[0] == ["plain convolution", "(1)", "5", "33.00 dB", "1.58 dB", "-", "-"]
     assert rows[1][0] == "best expected *"
     assert rows[1][2:] == ["5", "36.00 dB", "3.16 dB", "+3.00 dB", "+1.04 dB to +4.96 dB (95 %)"]
     assert [row[0] for row in rows[2:]] == ["initial weights alone", "gradient alone"]
@@ -250,7 +250,7 @@ def test_a_report_shows_means_over_the_fresh_seeds(sqlite_storage: Storage) -> N
     psnr = [column.heading for column in table.columns].index("PSNR, dB")
     assert [row[psnr] for row in table.rows] == ["33.00", "36.00"]
     assert texts[0].startswith("Confirmed studies show means over fresh seeds")
-    assert "Confirmed at replicates 1, 2, 3, 4, 5 of seed 0: better than plain" in texts[-1]
+    assert "Confirmed at seed indices 1, 2, 3, 4, 5 of seed 0: better than plain" in texts[-1]
     assert "+3.00 dB against plain, 95 % interval +1.04 dB to +4.96 dB" in texts[-1]
 
 

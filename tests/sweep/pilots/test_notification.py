@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.sweep.scenarios.test_local_sweep import assert_all_gone, launch
 from tests.sweep.scenarios.test_password import url_with_password
 from tests.sweep.slots.test_table import failure
 from tests.sweep.tiny import TINY, StudyFile, Sweep
+from tests.together import failures_together
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.pilots import notification
 from wconv_sweep.pilots.notification import checked_command, notify, save_command
@@ -201,6 +203,19 @@ def test_nobody_else_can_read_the_command(tmp_path: Path) -> None:
 
     save_command(folder, ["/bin/true", "https://chat/secret"])
 
+    assert (folder.pilots / "notify.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_of_several_launches_at_once_each_command_is_kept_until_the_next(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.pilots.mkdir(parents=True)
+    commands = [["/bin/true", str(number) * 1000] for number in range(4)]
+
+    failed = failures_together([partial(save_command, folder, words) for words in commands])
+
+    assert failed == []
+    assert json.loads((folder.pilots / "notify.json").read_text("utf-8")) in commands
+    assert os.listdir(folder.pilots) == ["notify.json"]
     assert (folder.pilots / "notify.json").stat().st_mode & 0o777 == 0o600
 
 

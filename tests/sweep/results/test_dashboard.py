@@ -77,7 +77,7 @@ def test_the_dashboard_shows_the_study_with_its_trials(
     assert trial["values"] == [28.25]
     assert trial["params"][0]["name"] == "density_1"
     attributes = {each["key"]: each["value"] for each in trial["user_attrs"]}
-    assert attributes.keys() >= {"label", "stage", "replicate", "seed", "test_psnr_db", "torch"}
+    assert attributes.keys() >= {"label", "stage", "seed_index", "seed", "test_psnr_db", "torch"}
     assert attributes["label"] == "plain"
     assert "density_1" in study["note"]["body"]
     assert "arxiv.org/abs/2505.24558" in study["note"]["body"]
@@ -103,7 +103,7 @@ def test_a_browser_shows_the_best_value_and_every_trial_of_the_database(
     assert "Params = [density_1: 1.0]" in text
     begun = sum(row.trial is not None for row in status.trials)
     assert len(set(re.findall(r"Trial (\d+) ", trials))) == begun == 1
-    assert "maximize | psnr_db | of the validation part" in note
+    assert "maximize | psnr_db | of the validation set" in note
 
 
 @pytest.mark.slow

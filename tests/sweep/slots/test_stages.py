@@ -25,9 +25,9 @@ from wconv_sweep.study.config import StudyConfig
 RANDOM = {"name": "random"}
 
 
-def study(trials: int = 20, candidates: int = 2, seeds: int = 3, **more: Any) -> StudyConfig:
+def study(trials: int = 20, candidates: int = 2, fresh_seeds: int = 3, **more: Any) -> StudyConfig:
     return study_of(
-        RANDOM, trials=trials, confirm={"candidates": candidates, "seeds": seeds}, **more
+        RANDOM, trials=trials, confirm={"candidates": candidates, "seeds": fresh_seeds}, **more
     )
 
 
@@ -166,7 +166,7 @@ def test_a_candidate_less_gives_the_others_more_seeds(sqlite_storage: Storage) -
 
 
 def test_what_equals_plain_convolution_is_not_compared_with_it(sqlite_storage: Storage) -> None:
-    config = study(trials=16, seeds=2, bounds=[[0.5, 1.5]])
+    config = study(trials=16, fresh_seeds=2, bounds=[[0.5, 1.5]])
     searcher = launched(sqlite_storage, config)
 
     searcher.work(lambda density, _: -((density[0] - 1.0) ** 2))
@@ -232,7 +232,7 @@ def test_the_dashboard_shows_what_the_confirmation_trains(storage: Storage) -> N
         EXPECTED: 3,
         OBSERVED: 3,
     }
-    assert {trial.user_attrs["replicate"] for trial in confirmed} == {1, 2, 3}
+    assert {trial.user_attrs["seed_index"] for trial in confirmed} == {1, 2, 3}
     assert all(trial.params for trial in confirmed)
 
 
@@ -255,14 +255,14 @@ def test_a_budget_cannot_grow_once_the_confirmation_has_begun(sqlite_storage: St
     search_to_its_end(searcher)
     searcher.lease()
 
-    with pytest.raises(StudyError, match=r"its search has ended and the confirmation has begun"):
+    with pytest.raises(StudyError, match=r"its search has ended and the confirmation has started"):
         studies.create_or_extend(
             sqlite_storage, study(trials=15), RunFolder.of(sqlite_storage.folder, "tiny"), "local"
         )
 
 
 def test_every_density_is_trained_on_as_many_seeds_as_wanted(storage: Storage) -> None:
-    config = study(trials=2 + 8 + 9, replicates=2)
+    config = study(trials=2 + 8 + 9, seeds=2)
     searcher = launched(storage, config)
     searcher.work()
 
@@ -277,8 +277,10 @@ def test_every_density_is_trained_on_as_many_seeds_as_wanted(storage: Storage) -
     assert [row.label for row in status.trials[:2]] == ["plain", "plain"]
 
 
-def test_replicates_of_what_was_never_proposed_end_with_a_reason(sqlite_storage: Storage) -> None:
-    config = study_of(RANDOM, trials=4, replicates=2)
+def test_seeds_of_what_was_never_proposed_end_with_a_reason(
+    sqlite_storage: Storage,
+) -> None:
+    config = study_of(RANDOM, trials=4, seeds=2)
     searcher = launched(sqlite_storage, config)
     for _ in range(2):
         searcher.train(searcher.lease())
@@ -290,7 +292,7 @@ def test_replicates_of_what_was_never_proposed_end_with_a_reason(sqlite_storage:
     last = read_status(sqlite_storage, "tiny").trials[-1]
     assert (last.state, last.reason) == (
         SlotState.SKIPPED,
-        "no density was proposed that it could have repeated",
+        "no density was proposed for it to repeat",
     )
 
 

@@ -135,7 +135,7 @@ def test_they_are_slots_of_the_search_and_the_sampler_goes_on_from_them(
 def test_no_more_are_begun_than_the_budget_holds_and_each_on_every_seed(
     sqlite_storage: Storage,
 ) -> None:
-    config = warm(trials=6, replicates=2)
+    config = warm(trials=6, seeds=2)
     given = [GivenDensity("from source", (1.0, 0.6 + 0.1 * number)) for number in range(4)]
     folder = RunFolder.of(sqlite_storage.folder, "warm")
 
