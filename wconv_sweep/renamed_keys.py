@@ -11,7 +11,9 @@ _NEW_NAMES = {
     "recipe.batch": "recipe.batch_size",
     "recipe.schedule": "recipe.lr_schedule",
     "search.replicates": "search.seeds",
+    "fixed": "reference_densities",
     # Cluster profiles.
+    "gpus": "gpus_used_per_node",
 }
 
 

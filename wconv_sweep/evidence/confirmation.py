@@ -174,7 +174,7 @@ def searched(trials: Sequence[TrialRow]) -> list[tuple[Density, float]]:
 def choose_candidates(trials: Sequence[TrialRow], config: StudyConfig) -> dict[str, Density]:
     """Return the densities to confirm, by label, without duplicates.
 
-    The best expected by all trials, the best observed, then the fixed points; none is plain
+    The best expected by all trials, the best observed, then the reference densities; none is plain
     convolution, with which they are compared.
     """
     assert config.confirm is not None
@@ -182,9 +182,9 @@ def choose_candidates(trials: Sequence[TrialRow], config: StudyConfig) -> dict[s
     if surrogate is None:
         return {}
     wanted = {EXPECTED: surrogate.best_point(), OBSERVED: _best_observed(trials, config)}
-    wanted |= {name: point for name, point in config.fixed_points().items() if name != PLAIN}
+    wanted |= {name: point for name, point in config.references().items() if name != PLAIN}
     chosen: dict[str, Density] = {}
-    known = [config.fixed_points()[PLAIN]]
+    known = [config.references()[PLAIN]]
     for label, density in list(wanted.items())[: config.confirm.candidates]:
         if not any(_same(density, other, config) for other in known):
             chosen[label] = density

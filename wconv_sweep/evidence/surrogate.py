@@ -176,7 +176,7 @@ def fit(
     Args:
         densities_NC: trained densities, shape (N, C).
         values_N: their objective, shape (N,).
-        bounds: [low, high] of each coefficient; fixed points may lie outside.
+        bounds: [low, high] of each coefficient; reference densities may lie outside.
         direction: whether more or less of the objective is better.
         seed: of restarts and candidates; the same trials and seed give the same process.
 

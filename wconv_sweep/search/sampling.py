@@ -118,7 +118,7 @@ def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> Density
     seed = derive_seed(config.seed, "qmc") % 2**32
     sequence = qmc.Sobol(len(bounds), scramble=chosen.scramble, seed=seed)
     seeds = config.search.seeds
-    number = (position - len(config.fixed_points()) * seeds) // seeds
+    number = (position - len(config.references()) * seeds) // seeds
     if number:
         sequence.fast_forward(number)
     (point,) = sequence.random(1)
@@ -140,7 +140,7 @@ def _direct_l_point(config: StudyConfig, mirror: KnownTrials, trial: int) -> Den
     }
 
     def density_of(point: direct_l.Point) -> Density:
-        # Rounded, so that a center that is a fixed point by its digits is found to be the same.
+        # Rounded, so that a center with the digits of a reference density is found to be it.
         return tuple(
             round(low + (high - low) * share, 12)
             for (low, high), share in zip(config.search.bounds, point, strict=True)

@@ -22,7 +22,7 @@ from wconv_sweep.storage.tables import SLOTS, SlotState, Stage
 from wconv_sweep.study.config import PLAIN, StudyConfig
 from wconv_sweep.study.search_config import ConfirmSpec
 
-ORDER = (Stage.FIXED, Stage.SEARCH, Stage.CONFIRM, Stage.ABLATION)
+ORDER = (Stage.REFERENCE, Stage.SEARCH, Stage.CONFIRM, Stage.ABLATION)
 
 
 def stage_due(connection: Connection, study: str) -> Stage | None:
@@ -107,7 +107,7 @@ def _open_confirmation(
         completed = any(row.state is SlotState.COMPLETE for row in trials)
         _skip(connection, slots, plain if completed else nothing)
         return
-    arms = {PLAIN: config.fixed_points()[PLAIN]} | candidates
+    arms = {PLAIN: config.references()[PLAIN]} | candidates
     # Where candidates are the same, the others get more seeds. Seed by seed, so that whatever ends
     # the study early leaves pairs.
     seeds = len(slots) // len(arms)

@@ -55,7 +55,7 @@ def warm_densities(url: URL, config: StudyConfig) -> list[GivenDensity]:
     if not config.search.warm_start:
         return []
     found: list[GivenDensity] = []
-    known = set(config.fixed_points().values())
+    known = set(config.references().values())
     for source in _sources(url, config):
         seed = derive_seed(config.seed, "warm start", source.study)
         for point in likely_points(source.surrogate, seed):

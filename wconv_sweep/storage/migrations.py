@@ -4,9 +4,10 @@ Each step stands for itself: it writes out the tables as they were after it, bec
 `wconv_sweep.storage.tables` keep changing.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     Column,
@@ -174,8 +175,11 @@ def _drop_startup_of_random(connection: Connection) -> None:
 
 
 def _to_3(operations: "Operations") -> None:
-    """Give columns the names that the program uses."""
+    """Give columns, stages and keys of definitions the names that the program uses."""
     _rename_columns(operations)
+    connection = operations.get_bind()
+    _rename_stages(connection)
+    _rename_keys_of_definitions(connection)
 
 
 def _rename_columns(operations: "Operations") -> None:
@@ -185,6 +189,46 @@ def _rename_columns(operations: "Operations") -> None:
         ("wconv_attempts", "place", "where"),
     ):
         operations.alter_column(table_name, before, new_column_name=after)
+
+
+def _rename_stages(connection: Connection) -> None:
+    """Rename the stage of reference densities, in our slots and in the attributes of trials."""
+    slots = table("wconv_slots", column("stage"), column("trial_id"))
+    attributes = table(
+        "trial_user_attributes", column("trial_id"), column("key"), column("value_json")
+    )
+    ours = attributes.c.trial_id.in_(select(slots.c.trial_id).where(slots.c.stage == "fixed"))
+    connection.execute(
+        update(attributes)
+        .where(ours, attributes.c.key == "stage")
+        .values(value_json='"reference"')
+    )
+    connection.execute(update(slots).where(slots.c.stage == "fixed").values(stage="reference"))
+
+
+def _rename_keys_of_definitions(connection: Connection) -> None:
+    """Rename keys in the definitions of studies, which stay the same studies."""
+    studies = table("wconv_studies", column("study"), column("config"), column("provenance"))
+    for study, content, origin in connection.execute(select(studies)).all():
+        config, provenance = json.loads(content), json.loads(origin or "{}")
+        known = provenance.get("config_sha256") == _digest(config)
+        config["reference_densities"] = config.pop("fixed", {})
+        changed = {"config": json.dumps(config)}
+        if known:
+            changed["provenance"] = json.dumps(provenance | {"config_sha256": _digest(config)})
+        mine = studies.c.study == study
+        connection.execute(update(studies).where(mine).values(changed))
+
+
+def _digest(config: dict[str, Any]) -> str:
+    """Return the hash of a definition as version 3 has it: see `StudyConfig.digest`."""
+    changeable = {"description", "code"}
+    budget = {
+        key: value for key, value in config["budget"].items() if key not in ("trials", "gpu_hours")
+    }
+    kept = {key: value for key, value in config.items() if key not in changeable}
+    text = json.dumps(kept | {"budget": budget}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 _STEPS: dict[int, Callable[["Operations"], None]] = {1: _to_2, 2: _to_3}

@@ -120,7 +120,7 @@ class AttemptOutcome(enum.StrEnum):
 class Stage(enum.StrEnum):
     """The purpose of a slot."""
 
-    FIXED = "fixed"
+    REFERENCE = "reference"
     SEARCH = "search"
     CONFIRM = "confirm"
     """Trains the best densities and plain convolution on fresh seeds."""
@@ -128,7 +128,7 @@ class Stage(enum.StrEnum):
     """Trains plain convolution with one half of the effect of the selected density."""
 
 
-SEARCHING = (Stage.FIXED, Stage.SEARCH)
+SEARCHING = (Stage.REFERENCE, Stage.SEARCH)
 """The stages whose trials select a density."""
 
 
@@ -178,7 +178,7 @@ SLOTS = Table(
     Column("study", String(100), ForeignKey(STUDIES.c.study), nullable=False),
     Column("position", Integer, nullable=False),  # order of leasing, from 0
     Column("stage", String(10), nullable=False),
-    Column("label", String(100)),  # of a fixed point, a candidate or a part of an ablation
+    Column("label", String(100)),  # of a reference density, a candidate or a part of an ablation
     Column("density", DensityColumn),  # null until it is known
     Column("replicate", Integer, nullable=False),  # seeds are derived from it
     Column("state", String(10), nullable=False),

@@ -12,9 +12,9 @@ def study_note(config: StudyConfig) -> str:
     recipe = config.recipe
     bounds = ", ".join(f"[{low:g}, {high:g}]" for low, high in config.search.bounds)
     names = ", ".join(f"`density_{n}`" for n in range(1, len(config.search.bounds) + 1))
-    fixed = ", ".join(
+    references = ", ".join(
         f"{name} ({', '.join(f'{value:g}' for value in point)})"
-        for name, point in config.fixed_points().items()
+        for name, point in config.references().items()
     )
     rows = {
         "network": f"`{config.model.name}` {_options(config.model.options)}",
@@ -23,7 +23,7 @@ def study_note(config: StudyConfig) -> str:
         f" {recipe.lr_schedule.summary}, batch size {recipe.batch_size}, {recipe.epochs} epochs",
         "objective": f"{config.direction} `{config.objective.metric}` of the validation set",
         "density": f"{names}, outermost first, in {bounds}; dimensionless",
-        "fixed points": fixed,
+        "reference densities": references,
         "budget": f"{config.budget.trials} trials on {config.trial.ranks} rank(s) each",
     }
     lines = [

@@ -75,8 +75,10 @@ def test_a_smaller_budget_is_the_beginning_of_a_larger_one() -> None:
     assert train_on(config, HILL, 8, 40, seed=2)[:25] == train_on(config, HILL, 8, 25, seed=2)
 
 
-def test_a_grid_is_tried_point_by_point_beside_the_fixed_points() -> None:
-    config = study_of({"name": "grid", "points": [5]}, bounds=LINE, fixed={"far": [0.6]})
+def test_a_grid_is_tried_point_by_point_beside_the_reference_densities() -> None:
+    config = study_of(
+        {"name": "grid", "points": [5]}, bounds=LINE, reference_densities={"far": [0.6]}
+    )
 
     tried = train_on(config, flat, workers=1, trials=6, seed=0)
 

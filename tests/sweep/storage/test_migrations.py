@@ -1,5 +1,6 @@
 """Tables of an older version are refused until they are upgraded, and then hold what they held."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,8 +108,30 @@ def test_an_upgraded_study_of_version_2_holds_in_the_new_columns_what_it_held(
     for attempt in before["wconv_attempts"]:
         attempt["gpus_per_trial"] = attempt.pop("gpus")
         attempt["where"] = attempt.pop("place")
+    for slot in before["wconv_slots"]:
+        slot["stage"] = str(slot["stage"]).replace("fixed", "reference")
+    for attribute in before["trial_user_attributes"]:
+        attribute["value_json"] = str(attribute["value_json"]).replace("fixed", "reference")
     before["wconv_schema"] = [{"version": SCHEMA_VERSION}]
+    for (study,) in (before["wconv_studies"], after["wconv_studies"]):
+        del study["config"], study["provenance"]
     assert after == before
+
+
+def test_an_upgraded_definition_has_the_new_keys_and_is_that_of_the_same_study(
+    version_2: URL,
+) -> None:
+    before, *_ = rows_of(version_2)["wconv_studies"]
+    upgrade_storage(version_2)
+
+    storage = open_storage(version_2)
+    status = read_status(storage, "tiny")
+    storage.close()
+    assert status.config.references() == {"plain": (1.0, 1.0), "paper": (0.1, 0.9)}
+    recorded = json.loads(str(before["provenance"]))
+    # An agent compares it with that of the definition as it reads it.
+    now = recorded | {"config_sha256": status.config.digest()}
+    assert status.provenance == now != recorded
 
 
 def test_an_upgraded_study_of_version_2_is_shown_and_goes_on(version_2: URL) -> None:
@@ -181,7 +204,12 @@ def rows_of(url: URL) -> dict[str, list[dict[str, object]]]:
     with engine.connect() as connection:
         tables.reflect(connection)
         rows = {
-            each.name: [dict(row) for row in connection.execute(select(each)).mappings()]
+            each.name: [
+                dict(row)
+                for row in connection.execute(
+                    select(each).order_by(*each.primary_key.columns)
+                ).mappings()
+            ]
             for each in tables.sorted_tables
         }
     engine.dispose()

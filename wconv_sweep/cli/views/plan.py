@@ -58,14 +58,14 @@ def _rows(plan: Plan, preview: Preview) -> dict[str, str]:
     bounds = ", ".join(f"[{low:g}, {high:g}]" for low, high in config.search.bounds)
     pruner = config.search.pruner.name
     pruned = "" if pruner == "none" else f", pruner {pruner}"
-    fixed = [f"{name} {density_text(point)}" for name, point in config.fixed_points().items()]
+    references = [f"{name} {density_text(point)}" for name, point in config.references().items()]
     rows = {
         "study": config.study,
         "network": f"{config.model.name} {_options(config.model.options)}",
         "data": f"{config.data.name} {_options(config.data.options)}",
         "density": f"kernel size {config.kernel_size}, coefficients in {bounds}, sampler "
         f"{config.search.sampler.name}{pruned}",
-        "fixed points": ", ".join(fixed),
+        "reference densities": ", ".join(references),
         "budget": f"{config.budget.trials} trials of {config.recipe.epochs} epochs, "
         f"{config.trial.ranks} ranks each",
         "confirmation": _confirm(config.confirm),

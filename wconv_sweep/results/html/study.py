@@ -223,8 +223,8 @@ def _definition(status: StudyStatus) -> Iterator[tuple[str, str]]:
         f"{search.sampler.name}, pruner {search.pruner.name}",
     )
     yield (
-        "fixed points",
-        ", ".join(f"{name} {density_text(each)}" for name, each in config.fixed_points().items()),
+        "reference densities",
+        ", ".join(f"{name} {density_text(each)}" for name, each in config.references().items()),
     )
     if config.confirm is not None:
         confirm = config.confirm

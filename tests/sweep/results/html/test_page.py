@@ -129,7 +129,7 @@ def write_study(storage: Storage) -> None:
 
 
 def _score(lease: Lease, density: tuple[float, ...]) -> float:
-    if lease.stage in (Stage.FIXED, Stage.SEARCH):
+    if lease.stage in (Stage.REFERENCE, Stage.SEARCH):
         return 30 - sum(
             (value - best) ** 2 for value, best in zip(density, (0.3, 0.9), strict=True)
         )
