@@ -325,6 +325,14 @@ def test_links_between_files_of_the_repository_exist() -> None:
     assert broken == []
 
 
+def test_the_places_for_additions_exist() -> None:
+    section = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## Adding something")[2]
+    places = re.findall(r"`([\w./]+/[\w./]+)`", section)
+
+    assert len(places) > 10
+    assert [place for place in places if not list(ROOT.glob(place.replace("NAME", "*")))] == []
+
+
 def test_every_page_is_in_the_navigation() -> None:
     navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"]
 

@@ -103,7 +103,7 @@ def inspect_network(
 
 
 def memory_bytes(facts: NetworkFacts, recipe: RecipeSpec, ranks: int) -> int:
-    """Return an estimate of what training takes of each rank's GPU.
+    """Return an estimate of the memory that training takes on each rank's GPU.
 
     Weights, gradients (twice with several ranks, which exchange a copy), the optimizer's state,
     the raw weights of the sites, the best epoch's weights where early stopping keeps them, and the

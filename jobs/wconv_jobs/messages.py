@@ -72,7 +72,7 @@ class Report(Message):
     epoch: int
     """Number of epochs finished, from 1."""
     metrics: dict[str, float]
-    """Metrics of the validation part, and `train_loss`."""
+    """Metrics of the validation set, and `train_loss`."""
     epoch_s: float
     """Wall time of the epoch, validation included, seconds."""
 

@@ -1,6 +1,6 @@
 """Networks and data sets of the user's own: a study names them as `package.module:function`.
 
-A study that names a function is as trusted as the function: whoever trains it runs the code.
+A study that names a function is as trusted as the function: to train it is to run the code.
 Importing this module does not import torch, and `problems` reads a function's source text only, so
 that a login node can check a study. It imports the packages that hold the module, as Python does.
 """
@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
 
 def is_own(name: str) -> bool:
-    """Tell whether a name means a function of the user's, and not what comes with the program."""
+    """Return whether a name means a function of the user's, not a part of the program."""
     return ":" in name
 
 
@@ -107,7 +107,7 @@ def call(name: str, options: Mapping[str, object], passed: Mapping[str, object])
         importlib.import_module(module), function_name, None
     )
     if not callable(function):
-        raise JobError(f"{name}: there is no such function.")
+        raise JobError(f"{name}: there is no such function. Correct the name.")
     taken = inspect.signature(function).parameters
     given = {key: value for key, value in passed.items() if key in taken}
     return function(**options, **given)

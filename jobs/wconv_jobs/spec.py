@@ -91,7 +91,7 @@ class RecipeSpec(Spec):
     amp: Literal["none", "bfloat16"] = "none"
     """Autocast of forward and loss."""
     test_metrics: list[str] = Field(default_factory=list)
-    """Metrics of the test part beside those of every epoch, for they take long: uiq, uiq_global,
+    """Metrics of the test set beside those of every epoch, for they take long: uiq, uiq_global,
     fsim, fsimc."""
 
     @model_validator(mode="after")
@@ -115,7 +115,7 @@ class RecipeSpec(Spec):
     @model_validator(mode="after")
     def _amp_needs_float32(self) -> Self:
         if self.amp != "none" and self.dtype != "float32":
-            raise ValueError(f"amp: {self.amp} needs dtype: float32, it leaves others as they are")
+            raise ValueError(f"amp: {self.amp} needs dtype: float32")
         return self
 
 

@@ -75,7 +75,8 @@ def fit_process(unit_NC: Vector, values_N: Vector, seed: int) -> GaussianProcess
     bounds_T2 = np.log([AMPLITUDE, *[(SHORTEST, LONGEST)] * coefficients, NOISE])
     random = np.random.RandomState(seed)
     starts = [np.log([1.0, *[0.5] * coefficients, 0.5])]
-    starts += [random.uniform(*bounds_T2.T) for _ in range(RESTARTS)]
+    low_T, high_T = bounds_T2.T
+    starts += [np.asarray(random.uniform(low_T, high_T)) for _ in range(RESTARTS)]
     objective = negative_log_likelihood(unit_NC, values_N)
     found = [
         minimize(objective, start, method="L-BFGS-B", jac=True, bounds=bounds_T2)

@@ -1,4 +1,4 @@
-"""What every pilot runs, whichever launcher starts it: a module, and a file that tells it more."""
+"""The command of every pilot, for every launcher: a module, and a file with its order."""
 
 import shlex
 import sys

@@ -22,7 +22,7 @@ from wconv_sweep.study.search_space import distributions_of
 logger = logging.getLogger(__name__)
 
 NO_CHECKPOINT = "NoCheckpoint"
-"""Error of an attempt that was told to end at a checkpoint, and reached none in its time."""
+"""Error of an attempt that was asked to end at a checkpoint and reached none in time."""
 
 
 class Lane:
@@ -58,7 +58,7 @@ class Lane:
             # What it could not tell, whoever continues the slot does.
             logger.warning(event("lease lost, trial ended", trial=lease.trial, lease=error))
         except StorageAway as error:
-            # Whoever continues the slot finds the spool, and the checkpoint.
+            # The successor on this slot finds the spool and the checkpoint.
             logger.warning(
                 event("storage is away, trial left to others", trial=lease.trial, why=error)
             )
@@ -92,7 +92,7 @@ class Lane:
                 on_tick=following.on_tick,
             )
         except RanksAborted:
-            # What its ranks have done since the last checkpoint is lost.
+            # The work of its ranks since the last checkpoint is lost.
             return stopped if following.has_progressed else _without_checkpoint(parts, stopped)
         if isinstance(result, Broken) and _is_silent_death(result) and parts.end.signalled:
             # SLURM's signals, and the end of a job, reach every process.

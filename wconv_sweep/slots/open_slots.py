@@ -1,4 +1,4 @@
-"""Leases open slots: one at a time as long as the canary is out, and never past the cap."""
+"""Leases open slots: one at a time while the canary runs, and never past the cap."""
 
 import enum
 import secrets
@@ -27,9 +27,9 @@ from wconv_sweep.study.search_space import distributions_of
 class NoSlot(enum.Enum):
     """Why there is nothing to lease."""
 
-    WAIT = "others are at work and may hand a slot back"
+    WAIT = "other pilots are running and may hand a slot back"
     END = "every slot has ended, or the study is stopped"
-    STAGE = "the next stage of the study is to be opened"
+    STAGE = "the next stage of the study has to be opened"
     CAPPED = "the next trial would pass budget.gpu_hours"
     REFUSED = "the program, the definition or the data are not those of the study"
 
@@ -191,7 +191,7 @@ class OpenSlots:
             if stage_due(connection, self._study) is not None:
                 return NoSlot.STAGE
             return NoSlot.WAIT if leased else NoSlot.END
-        # One that is allowed was locked by somebody just now.
+        # An allowed one was locked by another worker just now.
         return NoSlot.WAIT if usage.allows(furthest) else NoSlot.CAPPED
 
     def _refuses(self, connection: Connection, study: Row[Any]) -> bool:
@@ -225,6 +225,6 @@ class OpenSlots:
         return int(found[0]) - len(expired)
 
     def _has_begun(self, connection: Connection) -> bool:
-        """Tell whether any trial has finished an epoch."""
+        """Return whether any trial has finished an epoch."""
         begun = exists().where(SLOTS.c.study == self._study, SLOTS.c.epoch > 0)
         return bool(connection.scalar(select(begun)))

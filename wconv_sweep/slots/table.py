@@ -166,7 +166,7 @@ class SlotTable:
         With it what was decided after it, see `wconv_sweep.search.pruning`.
         """
         with self._storage.write() as connection:
-            # As `renew` does, in the same statement: each costs a way to the server and back.
+            # As `renew` does, in the same statement: each costs a round trip to the server.
             recorded = connection.execute(
                 update(SLOTS)
                 .where(is_of(lease), SLOTS.c.epoch < epoch)
@@ -236,12 +236,12 @@ class SlotTable:
     def interrupt_all_of(
         self, owner_prefix: str, reason: str, *, but: Callable[[str], bool] = lambda owner: False
     ) -> int:
-        """Hand back what dead workers hold whose owner starts with `owner_prefix`.
+        """Hand back the slots of dead workers whose owner starts with `owner_prefix`.
 
         Args:
             owner_prefix: of the workers.
             reason: why they are dead.
-            but: tells of an owner with this prefix whether it is alive.
+            but: returns whether an owner with this prefix is alive.
         """
         with self._storage.write() as connection:
             rows = connection.execute(
@@ -366,5 +366,5 @@ class SlotTable:
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Leave out what JSON cannot hold; a metric that is missing is not defined for these data."""
+    """Leave out values that JSON cannot hold; a missing metric is undefined for these data."""
     return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -1,4 +1,4 @@
-"""The note that the Optuna dashboard shows beside a study: what is trained, and what it is for."""
+"""The note that the Optuna dashboard shows beside a study."""
 
 import json
 
@@ -19,7 +19,7 @@ def study_note(config: StudyConfig) -> str:
         "network": f"`{config.model.name}` {_options(config.model.options)}",
         "data": f"`{config.data.name}` {_options(config.data.options)}",
         "recipe": recipe_text(config),
-        "objective": f"{config.direction} `{config.objective.metric}` of the validation part",
+        "objective": f"{config.direction} `{config.objective.metric}` of the validation set",
         "density": f"{names}, outermost first, in {bounds_text(config)}; dimensionless",
         "fixed points": reference_densities_text(config),
         "budget": f"{config.budget.trials} trials on {config.trial.ranks} rank(s) each",
@@ -37,7 +37,7 @@ def study_note(config: StudyConfig) -> str:
         "",
         "The value of a trial is that of one training run. Trial attributes: stage and label, "
         "seed_index (trials of one index share initial weights, data order and noise), "
-        "gpu_hours, host, metrics of the validation part and, as `test_...`, of the test part.",
+        "gpu_hours, host, metrics of the validation set and, as `test_...`, of the test set.",
         "",
     ]
     return "\n".join(lines)

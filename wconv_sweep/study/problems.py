@@ -89,7 +89,7 @@ def _own_code_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]
     problems: list[tuple[tuple[str, ...], str]] = []
     folder, kinds = config.code_folder, " or ".join(get_args(TaskKind))
     if folder is not None and not folder.is_dir():
-        problems.append((("code",), f"is {folder}, which is no folder."))
+        problems.append((("code",), f"is {folder}, which is not a folder."))
     if own_code.is_own(config.data.name) and config.data.kind is None:
         text = f"is missing: for data of your own it says which task they are, {kinds}."
         problems.append((("data", "kind"), text))
@@ -114,14 +114,14 @@ def _search_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
         found = what_is_wrong(search.sampler)
         problems += [(("search", "sampler", key), text) for key, text in found]
     if search.warm_start and isinstance(search.sampler, GridSpec):
-        text = "is for a search that goes on from there; a grid has its own points. Remove it."
+        text = "is for a search that continues from there; a grid has its own points. Remove it."
         problems.append((("search", "warm_start"), text))
     if config.study in search.warm_start:
         problems.append((("search", "warm_start"), "names the study itself. Remove it."))
     if isinstance(search.sampler, GridSpec):
         problems += _grid_problems(config, search.sampler)
         if search.stop_when is not None:
-            text = "ends a search early, but every point of a grid is trained. Remove it."
+            text = "ends a search early, but a grid trains every point. Remove it."
             problems.append((("search", "stop_when"), text))
     else:
         problems += _budget_problems(config)

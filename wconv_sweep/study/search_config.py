@@ -148,7 +148,7 @@ class HalvingSpec(Spec):
     min_epochs: _AtLeastOne = 10
     """Epochs that every trial trains."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
-    """One in so many goes on, to so many times the epochs."""
+    """One in so many continues, to so many times the epochs."""
 
     @property
     def first_epoch(self) -> int:

@@ -1,4 +1,4 @@
-"""CIFAR-100: 60,000 photographs of 32 x 32 pixels in 100 classes (Krizhevsky 2009).
+"""CIFAR-100: 60,000 images of 32 x 32 pixels in 100 classes (Krizhevsky 2009).
 
 Importing this module does not import torch: a login node checks and prepares the data.
 """
@@ -112,7 +112,7 @@ def sample_shape(options: Options) -> tuple[int, ...]:
 def check(options: Options, *, thorough: bool) -> list[str]:
     """Return one sentence per problem.
 
-    Prepared data suffice, the files that they were made of may be gone.
+    Prepared data suffice; their source files may be gone.
 
     Args:
         options: see there.
@@ -144,7 +144,7 @@ def prepare(options: Options, on_progress: Progress) -> None:
     """Write the images as arrays that every rank maps.
 
     Raises:
-        JobError: the files cannot be used, or the space does not suffice.
+        JobError: the files cannot be used, or disk space is missing.
     """
     prepared = _prepared_folder(options)
     index = read_index(prepared, _KEYS)
@@ -188,25 +188,24 @@ def checksums(options: Options) -> dict[str, str]:
 
 
 def generate(folder: Path) -> None:
-    """Write made-up data in the Python form: 100 classes that differ in colour and stripes.
+    """Write synthetic data in the binary form: 100 classes that differ in color and stripes.
 
     There are 3 training images and 1 test image of each class.
     """
     drawn = np.random.RandomState(0)  # whose numbers do not change with the version of numpy
-    place = folder / "cifar-100-python"
+    binary = folder / "cifar-100-binary"
     for part, per_class in (("train", 3), ("test", 1)):
-        classes = list(range(cifar.CLASSES)) * per_class
-        pixels = np.stack([_made_up(number, drawn).reshape(-1) for number in classes])
-        write_file(place / part, cifar.python_images(pixels, classes, part))
-    fine = [f"made_up_{number:02}" for number in range(cifar.CLASSES)]
-    coarse = [f"made_up_group_{number:02}" for number in range(20)]
-    write_file(place / "meta", cifar.python_names(fine, coarse))
+        labels = list(range(cifar.CLASSES)) * per_class
+        records = [bytes((label // 5, label)) + _image(label, drawn).tobytes() for label in labels]
+        write_file(binary / f"{part}.bin", b"".join(records))
+    names = "".join(f"synthetic_{label:02}\n" for label in range(cifar.CLASSES))
+    write_file(binary / "fine_label_names.txt", names.encode("ascii"))
 
 
 # The version rises with every change of the format, so that old data are never misread.
 _PREPARED = "cifar100-v1"
 
-# Of the index, that are read again.
+# Keys of the index that are read again.
 _KEYS = ("class_names", "sha256", "verified")
 
 _ARRAYS = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy")
@@ -219,7 +218,7 @@ def _prepared_folder(options: Options) -> Path:
 
 
 def _source(folder: str, *, gone: bool) -> cifar.Source | None:
-    """Return the files, or None when there are none and they may be gone."""
+    """Return the files, or None if they are absent, which is allowed with prepared data."""
     try:
         return cifar.find(absolute_folder(folder))
     except JobError:
@@ -270,10 +269,10 @@ def _split(
     return np.sort(order_N[~kept_N]), np.sort(order_N[kept_N])
 
 
-def _made_up(number: int, drawn: np.random.RandomState) -> NDArray[np.uint8]:
-    """Return an image (3, 32, 32) of a class: its colour, its stripes, and noise."""
-    colour_C = 60 + 34 * np.array([number % 5, number // 5 % 5, number // 25])
-    stripes_W = 20 * np.sin(np.arange(32) * (1 + number % 7) / 4)
+def _image(label: int, drawn: np.random.RandomState) -> NDArray[np.uint8]:
+    """Return an image (3, 32, 32) of a class: its color, its stripes, and noise."""
+    color_C = 60 + 34 * np.array([label % 5, label // 5 % 5, label // 25])
+    stripes_W = 20 * np.sin(np.arange(32) * (1 + label % 7) / 4)
     noise_CHW = drawn.normal(0, 15, (3, 32, 32))
-    image_CHW = colour_C[:, None, None] + stripes_W + noise_CHW
+    image_CHW = color_C[:, None, None] + stripes_W + noise_CHW
     return np.asarray(np.clip(image_CHW, 0, 255), np.uint8)

@@ -1,4 +1,4 @@
-"""Denoising of the photographs that come with scikit-image: real images without a download.
+"""Denoising of the photographs in scikit-image: real images without a download.
 
 Only photographs in the public domain or under CC0 are used. Licences are those that scikit-image
 0.26 states in the documentation of `skimage.data`:

@@ -54,7 +54,7 @@ def load(options: Options, *, seed: int, device: "torch.device | str") -> "Task"
     """Return the task: which of the 4 images is a patch from?
 
     Each image is cut into three strips, the upper 60 % for training, the next 20 % for validation,
-    the lower 20 % for the test: no pixel is in two parts. Training patches lie at random places
+    the lower 20 % for the test: no pixel is in two sets. Training patches lie at random places
     and are flipped at random along both axes; the others lie on a grid without overlap. A patch
     holds grey values in [0, 1] minus their mean: with it, brightness alone would tell most patches
     apart.
@@ -130,7 +130,7 @@ def centred(image_BCHW: "Tensor") -> "Tensor":
 
 
 class _Patches:
-    """The patches of one part, as they are cut out."""
+    """The patches of one set, as they are cut out."""
 
     def __init__(self) -> None:
         self._patch_HW: list[NDArray[np.uint8]] = []

@@ -45,7 +45,7 @@ class Metric(Protocol):
         The states of one metric have the same length on all ranks, also before any update.
 
         Raises:
-            JobError: a target was no class number of the task.
+            JobError: a target is not a class label of the task.
         """
 
     def compute(self, state: Tensor) -> float:
@@ -57,8 +57,8 @@ def build_metric(name: str, *, classes: int | None = None) -> Metric:
 
     Args:
         name: a module of this package.
-        classes: number of classes of the task; None when there are none. Metrics that do not count
-            by class ignore it.
+        classes: number of classes of the task; None if it has no classes. Metrics that do not
+            count by class ignore it.
 
     Raises:
         JobError: an unknown name, or a metric that counts by class for a task without classes.

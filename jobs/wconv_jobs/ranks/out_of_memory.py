@@ -59,7 +59,7 @@ def ran_out(name: str, how: str, rank: int, traceback: str = "") -> Broken:
 def oom_kills(root: Path = Path("/")) -> int | None:
     """Return how often the kernel has killed a process of this control group for its memory.
 
-    None where that cannot be told. The count of a group holds those of the groups below it.
+    None if that is unknown. The count of a group holds those of the groups below it.
 
     Args:
         root: of the file system; for tests.

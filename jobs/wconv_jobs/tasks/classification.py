@@ -24,12 +24,12 @@ Normalise = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class ImagePart:
-    """The training, validation or test part: some images out of many."""
+    """The training, validation or test set: some images out of many."""
 
     image_NCHW: Tensor
     """uint8, in memory or mapped from a file; parts may share it."""
     class_N: Tensor
-    """int64, the class number of each image."""
+    """int64, the class label of each image."""
     number_S: Tensor
     """int64, the images that belong to the part, in their order."""
     names: Sequence[str] = ()
@@ -37,7 +37,7 @@ class ImagePart:
 
 
 class ClassificationTask:
-    """A `wconv_jobs.tasks.task.Task`: images (B, C, H, W) and their class numbers (B,).
+    """A `wconv_jobs.tasks.task.Task`: images (B, C, H, W) and their class labels (B,).
 
     Every epoch shows each training image once, in an order drawn from (seed, "order", epoch). The
     image is normalised, surrounded with `pad_px` zeros, which is the mean, cut back to its size at
@@ -70,7 +70,7 @@ class ClassificationTask:
             train: shown in training.
             validation: with the names of its images.
             test: with the names of its images.
-            classes: number of classes; class numbers are below it.
+            classes: number of classes; class labels are below it.
             normalise: see there and `standardised`.
             seed: source of order, places and flips.
             device: of the batches.
@@ -168,7 +168,7 @@ def standardised(
 
     Args:
         mean: of each channel, of grey levels in [0, 1].
-        std: likewise.
+        std: standard deviations, in the same form.
         device: of the images.
     """
 

@@ -15,7 +15,7 @@ from wconv_jobs.messages import Report
 from wconv_jobs.spec import CHECKPOINT_FILE, TrialSpec
 
 FORMAT = 2
-"""Version of what a checkpoint holds: 1 knew whole epochs alone."""
+"""Version of the content of a checkpoint: version 1 had only whole epochs."""
 
 _UNFINISHED = f".{CHECKPOINT_FILE}.*"
 """Names that checkpoints have until they are complete, see `wconv_jobs.files.atomic`."""
@@ -52,7 +52,7 @@ class Progress:
     """Wall time of those steps, seconds."""
     random: dict[str, Tensor] = field(default_factory=dict)
     """State of the random numbers of layers after those steps, by device type. Each epoch seeds
-    them anew, and all ranks have the same (`wconv_jobs.training.rank_invariance`)."""
+    them again, and all ranks have the same (`wconv_jobs.training.rank_invariance`)."""
 
     def note(self, step: int, loss_sums: list[float], elapsed_s: float, device: str) -> None:
         """Take down how far the epoch is, and the state of its random numbers."""
@@ -62,7 +62,7 @@ class Progress:
             self.random["cuda"] = torch.cuda.get_rng_state()
 
     def restore_random(self) -> None:
-        """Go on with the random numbers of an epoch that was begun."""
+        """Continue with the random numbers of a started epoch."""
         torch.set_rng_state(self.random["cpu"])
         if "cuda" in self.random and torch.cuda.is_available():
             torch.cuda.set_rng_state(self.random["cuda"])
@@ -138,18 +138,18 @@ def load_weights(spec: TrialSpec) -> dict[str, Tensor]:
     """Return the state_dict of the network that a finished trial was tested with, on the CPU.
 
     Raises:
-        CheckpointError: there is none, or as `load`.
+        CheckpointError: there is no checkpoint, or as `load`.
     """
     path = spec.checkpoint_folder / CHECKPOINT_FILE
     if not path.exists():
-        raise CheckpointError(f"{path}: there is no such file; it holds the trained weights")
+        raise CheckpointError(f"{path}: does not exist, but holds the trained weights")
     content = _read(spec)
     weights: dict[str, Tensor] = content["best"] or content["model"]
     return weights
 
 
 def _is_behind(spec: TrialSpec, progress: Progress) -> bool:
-    """Tell whether a checkpoint of this trial stands further; one that is unusable does not."""
+    """Return whether a checkpoint of this trial stands further; one that is unusable does not."""
     if not (spec.checkpoint_folder / CHECKPOINT_FILE).exists():
         return False
     try:

@@ -159,12 +159,12 @@ class _Run:
         )
 
     def is_unfinished(self, reports: list[Report]) -> bool:
-        """Tell whether there is another epoch to train."""
+        """Return whether there is another epoch to train."""
         recipe = self.spec.recipe
         return len(reports) < recipe.epochs and not is_over(losses(reports), recipe.early_stopping)
 
     def train_epoch(self, progress: Progress) -> bool:
-        """Train what is left of an epoch; tell whether to go on, or a checkpoint ends the run.
+        """Train the rest of an epoch; return whether to continue, or a checkpoint ends the run.
 
         Args:
             progress: is brought to the last step that was trained.

@@ -88,7 +88,7 @@ def test_two_ranks_train_and_score_like_one_and_print_nothing(
 
     together = _finished(_run(denoising(tmp_path / "two", norm=norm), two))
 
-    # The one picture of the validation part is scored by rank 0, none by rank 1.
+    # The one picture of the validation set is scored by rank 0, none by rank 1.
     assert together.ending == "complete"
     assert together.epoch == 3
     assert two.epochs == [1, 2, 3]

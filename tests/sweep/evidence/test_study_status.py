@@ -39,7 +39,7 @@ def slots(storage: Storage, tiny_config: StudyConfig) -> SlotTable:
 
 @pytest.fixture
 def train(slots: SlotTable, tiny_config: StudyConfig) -> Train:
-    """Complete the next slot with a value on the validation part, and 1 less on the test part."""
+    """Complete the next slot with a value on the validation set, and 1 less on the test set."""
 
     def complete(value: float) -> None:
         lease = slots.lease("node/pilot-0/1")

@@ -316,7 +316,7 @@ def test_a_server_that_goes_away_and_agents_that_are_killed_leave_an_exact_budge
         assert_exact(raging)
         logs = raging.logs()
     assert outages.done == 2
-    assert "storage is away, training goes on" in logs
+    assert "storage is away, training continues" in logs
     assert "storage is back" in logs
     assert "pilot ends" not in logs
 

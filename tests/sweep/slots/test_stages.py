@@ -255,7 +255,7 @@ def test_a_budget_cannot_grow_once_the_confirmation_has_begun(sqlite_storage: St
     search_to_its_end(searcher)
     searcher.lease()
 
-    with pytest.raises(StudyError, match=r"its search has ended and the confirmation has begun"):
+    with pytest.raises(StudyError, match=r"its search has ended and the confirmation has started"):
         studies.create_or_extend(
             sqlite_storage, study(trials=15), RunFolder.of(sqlite_storage.folder, "tiny"), "local"
         )
@@ -292,7 +292,7 @@ def test_seeds_of_what_was_never_proposed_end_with_a_reason(
     last = read_status(sqlite_storage, "tiny").trials[-1]
     assert (last.state, last.reason) == (
         SlotState.SKIPPED,
-        "no density was proposed that it could have repeated",
+        "no density was proposed for it to repeat",
     )
 
 

@@ -154,7 +154,7 @@ def test_tables_that_pilots_use_are_left_alone(version_1: URL) -> None:
         connection.execute(update(SLOTS).where(leased).values(lease_until=4e9))
     engine.dispose()
 
-    with pytest.raises(StorageError, match=r"pilots hold 1 trial\(s\), and cannot go on"):
+    with pytest.raises(StorageError, match=r"pilots hold 1 trial\(s\), and cannot run on"):
         upgrade_storage(version_1)
     with pytest.raises(StorageError, match=r"has tables of version 1"):
         open_storage(version_1)

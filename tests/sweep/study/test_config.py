@@ -110,7 +110,7 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
                 "search": GRID | {"stop_when": {"in_a_row": 3, "minimum": 9}},
                 "budget": {"trials": 21},
             },
-            "search.stop_when: ends a search early, but every point of a grid is trained.",
+            "search.stop_when: ends a search early, but a grid trains every point.",
         ),
         ({"fixed": {"plain": [1.0]}}, "fixed.plain: is always part of a study. Remove it."),
         (
@@ -323,6 +323,6 @@ def test_a_warm_start_is_for_searches_and_from_others(study_file: StudyFile) -> 
     of_itself = PRUNED | {"warm_start": ["tiny"]}
 
     (problem,) = problems_of(study_file(search=grid, budget={"trials": 21}))
-    assert "search.warm_start: is for a search that goes on from there" in problem
+    assert "search.warm_start: is for a search that continues from there" in problem
     (problem,) = problems_of(study_file(search=of_itself))
     assert "search.warm_start: names the study itself" in problem

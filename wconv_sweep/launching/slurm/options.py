@@ -49,7 +49,7 @@ def pilot_order(
     storage: str,
     folder: RunFolder,
 ) -> PilotOrder:
-    """Return what the pilots of a study are told, the number of the first of them left at 0."""
+    """Return the order for the pilots of a study, with the first pilot's number set to 0."""
     return PilotOrder(
         launcher="slurm",
         study=study,
