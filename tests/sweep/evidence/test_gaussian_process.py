@@ -9,7 +9,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from wconv_sweep.evidence.gaussian_process import Vector, fit_process
+from wconv_sweep.evidence.gaussian_process import fit_process
+from wconv_sweep.evidence.likelihood import Vector
 
 
 def trials(number: int, coefficients: int) -> tuple[Vector, Vector]:
