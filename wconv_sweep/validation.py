@@ -70,12 +70,14 @@ _KEY = "[key]"
 
 # What other programs call our keys, where the letters alone do not lead there.
 _OTHER_NAMES = {
+    "bs": "batch_size",
     "grad_clip": "clip_grad_norm",
     "learning_rate": "lr",
     "max_grad_norm": "clip_grad_norm",
     "num_epochs": "epochs",
     "precision": "dtype",
     "queue": "partition",
+    "scheduler": "lr_schedule",
     "time_limit": "walltime_min",
     "wd": "weight_decay",
 }

@@ -1,8 +1,7 @@
 """The likelihood of trials under a Gaussian process, for the one kernel of the surrogate.
 
-scikit-learn computes the same for any kernel, and most of a fit's time goes there: it forms the
-distances at each step of the optimizer. Here they are formed once, for each pair of trials
-once, so that a fit takes a third of the time or less.
+Most of a fit's time goes here. The distances of all pairs of trials are computed once, and not in
+each step of the optimizer.
 """
 
 import math
@@ -17,7 +16,7 @@ Vector = NDArray[np.float64]
 Objective = Callable[[Vector], tuple[float, Vector]]
 
 JITTER = 1e-10
-"""Added to the diagonal, as scikit-learn does."""
+"""Added to the diagonal, for trials that are nearly equal."""
 
 
 def negative_log_likelihood(unit_NC: Vector, values_N: Vector) -> Objective:
@@ -35,7 +34,7 @@ def negative_log_likelihood(unit_NC: Vector, values_N: Vector) -> Objective:
         values_N: their standardized objective, shape (N,).
 
     Returns:
-        A function of theta_T = log (c, l_1 ... l_C, s), the order of scikit-learn, that gives the
+        A function of theta_T = log (c, l_1 ... l_C, s), that gives the
         value and its gradient, shape (T,).
     """
     from scipy.linalg import lapack
