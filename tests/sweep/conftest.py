@@ -25,13 +25,6 @@ def study_file(tmp_path: Path) -> StudyFile:
     return Sweep(tmp_path).write_study
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.remove()
-
-
 # The quick tests run on SQLite; a database of the server costs too much for all of them.
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
