@@ -3,9 +3,11 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Compiling all of torch and its like takes longer than installing it; what is loaded is compiled then.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+  -c constraints.txt
 
-# What Python compiles is kept: the tests start hundreds of programs.
+# What Python compiles is kept: tests start hundreds of programs.
 unexport PYTHONDONTWRITEBYTECODE
 # What they compute is small: more threads than cores wait for each other, and take twice as long.
 test test-fast: export OMP_NUM_THREADS := 1

@@ -3,10 +3,10 @@
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.once import run_folder, run_process
 from tests.sweep.postgres import OwnServer, Server, server_of_run
 
 
@@ -20,19 +20,35 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="session")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder that all processes of this test run share."""
-    folder = tmp_path_factory.getbasetemp()
-    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+# Long ones come first, so that no worker begins one when the others are about to end.
+LONG_FIRST = (
+    "tests/test_followed_pages.py",
+    "tests/slurm/",
+    "tests/sweep/scenarios/test_storms.py",
+    "tests/sweep/scenarios/",
+)
+MADE_FOR_A_FILE = {"own_postgres", "installed", "box"}
+"""Fixtures that one worker makes for all the tests of a file that need it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say what `--dist loadgroup` may run at the same time, and begin with what takes long."""
+
+    def rank(item: pytest.Item) -> int:
+        found = (n for n, begin in enumerate(LONG_FIRST) if item.nodeid.startswith(begin))
+        return next(found, len(LONG_FIRST))
+
+    for item in items:
+        if MADE_FOR_A_FILE.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")
-def postgres(run_folder: Path) -> Server:
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Server:
     """Return the server of the whole test run, which no test may stop."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER")
-    run = os.getppid() if worker else os.getpid()
-    return server_of_run(run_folder, run, worker or "alone")
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    return server_of_run(run_folder(tmp_path_factory), run_process(), worker)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
+from tests.sweep.nursery import ForkedSweep
 from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY, StudyFile, Sweep
 from wconv_sweep.storage.open_storage import Storage, choose_url, create_storage
@@ -67,6 +68,13 @@ def sqlite_storage(tmp_path: Path, sqlite_file: Path) -> Iterator[Storage]:
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Sweep:
+    """Return the command in a folder of its own, run without loading its packages each time."""
+    return ForkedSweep(tmp_path)
+
+
+@pytest.fixture
+def started_sweep(tmp_path: Path) -> Sweep:
+    """Return the command in a folder of its own, started as users start it."""
     return Sweep(tmp_path)
 
 

@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import json
 import os
+import pickle
 import pkgutil
 import random
 import runpy
@@ -23,16 +24,20 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from multiprocessing import util
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from tests.once import run_process
 from tests.sweep.tiny import Sweep
 
+Result = TypeVar("Result")
+_ROOT = Path(__file__).parents[2]
 PILOT = "wconv_sweep.pilots.pilot"
 _TITLE_ROOM = "." * 1000
 """Makes the command line of the nursery long enough for those of the processes."""
@@ -50,11 +55,6 @@ class Program:
     environment: dict[str, str]
 
 
-def run_process() -> int:
-    """Return the process that ends last in this test run."""
-    return os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
-
-
 # In the processes that ask -----------------------------------------------------------------------
 
 
@@ -70,6 +70,24 @@ class ForkedSweep(Sweep):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+
+
+def called(function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call a function in a process of its own, which may fork others, and return its result."""
+    with tempfile.TemporaryDirectory() as name:
+        call = Path(name) / "call"
+        call.write_bytes(pickle.dumps((function, arguments)))
+        with _ForkedPopen(
+            Program("tests.sweep.called", [str(call)], str(_ROOT), dict(os.environ)),
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            printed, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, printed
+        result: Result = pickle.loads(call.read_bytes())
+        return result
 
 
 class _ForkedPopen(subprocess.Popen[str]):
@@ -131,7 +149,7 @@ def _start_nursery() -> None:
     """Start a nursery; of several that are started at once, one stays."""
     nursery = subprocess.Popen(
         [sys.executable, "-m", __name__, str(run_process()), _TITLE_ROOM],
-        cwd=Path(__file__).parents[2],
+        cwd=_ROOT,
         env=os.environ | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -311,7 +329,7 @@ def _fork_the_fork_server() -> None:
             sys.stderr.flush()
             os._exit(1)
 
-    util.spawnv_passfds = fork
+    util.spawnv_passfds = fork  # type: ignore[assignment]
     start_fork_server()
 
 

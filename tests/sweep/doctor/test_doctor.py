@@ -20,6 +20,12 @@ from wconv_sweep.doctor.folders import Room, run_folder_checks, space_checks
 from wconv_sweep.storage.open_storage import Storage
 
 
+@pytest.fixture
+def sweep(started_sweep: Sweep) -> Sweep:
+    """Return the command as users start it."""
+    return started_sweep
+
+
 def doctor(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
 ) -> tuple[int, dict[str, dict[str, str]]]:

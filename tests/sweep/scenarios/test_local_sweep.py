@@ -16,6 +16,7 @@ import pytest
 import yaml
 from sqlalchemy import func, select
 
+from tests.once import once_per_run
 from tests.sweep.nursery import ForkedSweep
 from tests.sweep.tiny import TINY, StudyFile, Sweep
 from wconv_sweep.cli.views.status import status_json
@@ -134,14 +135,15 @@ def results_of(sweep: Sweep) -> list[tuple[Any, ...]]:
     return results
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
     """What the long study measures when nothing happens to it."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    path = folder / "tiny.yaml"
-    path.write_text(yaml.safe_dump(TINY | LONG, sort_keys=False), "utf-8")
+    return once_per_run(tmp_path_factory, "undisturbed", _undisturbed)
+
+
+def _undisturbed(folder: Path) -> list[tuple[Any, ...]]:
     sweep = ForkedSweep(folder)
-    sweep.run(*launch(path))
+    sweep.run(*launch(sweep.write_study(**LONG)))
     return results_of(sweep)
 
 
