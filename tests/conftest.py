@@ -20,28 +20,46 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Long ones come first, so that no worker begins one when the others are about to end.
-LONG_FIRST = (
-    "tests/test_followed_pages.py",
-    "tests/slurm/",
-    "tests/sweep/scenarios/test_storms.py",
-    "tests/sweep/scenarios/",
-)
-MADE_FOR_A_FILE = {"own_postgres", "installed", "box"}
-"""Fixtures that one worker makes for all the tests of a file that need it."""
+FIRST = ("tests/test_followed_pages.py", "tests/sweep/scenarios/test_storms.py")
+IN_ONE_PROCESS = {
+    *("box", "installed", "one_at_a_time", "own_postgres", "prepared_once"),
+    *("running", "server", "shown"),
+}
+"""Fixtures that are made for all the tests of a file."""
+FORKING = "tests/jobs/ranks/"
+"""Folder of tests whose process starts one from which ranks are forked."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what `--dist loadgroup` may run at the same time, and begin with what takes long."""
+    """Put the tests in the order in which `--dist loadgroup` hands them out.
 
-    def rank(item: pytest.Item) -> int:
-        found = (n for n, begin in enumerate(LONG_FIRST) if item.nodeid.startswith(begin))
-        return next(found, len(LONG_FIRST))
-
+    Those that take minutes come first, so that no worker begins one when the others are about to
+    end. Tests on SLURM, which wait, are spread among the others, which compute.
+    """
     for item in items:
-        if MADE_FOR_A_FILE.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-    items.sort(key=rank)
+        file = _file_of(item)
+        if file.startswith(FORKING):
+            item.add_marker(pytest.mark.xdist_group(FORKING))
+        elif IN_ONE_PROCESS.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(file))
+    slurm = (_file_of(item) for item in items if _file_of(item).startswith("tests/slurm/"))
+    waiting = dict.fromkeys(slurm)
+    computing = [item for item in items if _file_of(item) not in waiting]
+    computing.sort(key=lambda item: not _file_of(item).startswith("tests/sweep/scenarios/"))
+    places = {item: number / len(computing) for number, item in enumerate(computing)}
+    # All of them have begun when the last third of the others is left.
+    files = {file: 0.67 * number / len(waiting) for number, file in enumerate(waiting)}
+
+    def place(item: pytest.Item) -> float:
+        if _file_of(item) in FIRST:
+            return -1
+        return files[_file_of(item)] if _file_of(item) in files else places[item]
+
+    items.sort(key=place)
+
+
+def _file_of(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
 @pytest.fixture(scope="session")
