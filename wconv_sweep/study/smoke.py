@@ -10,7 +10,7 @@ SUFFIX = "_smoke"
 """What the name of a study gets, so that it is never taken for the real one."""
 
 EPOCHS = 2
-BATCH = 8
+BATCH_SIZE = 8
 SEARCH_TRIALS = 2
 CONFIRM_SEEDS = 2
 """Of one candidate and of plain convolution."""
@@ -21,27 +21,27 @@ def shrink(document: Document, folder: Path) -> Document:
 
     Small network, few and small samples, two epochs, two proposals beside the fixed points, the
     best of them on two more seeds, one rank, no pruner. Everything else is that of the study. Data
-    read from files are made-up ones in the same file format, see `generated_folder`. What a
-    setting has given stays, but for the name and the folders: made-up data must not get among real
-    ones, nor a smoke run among real results.
+    read from files are synthetic ones in the same file format, see `generated_folder`. What a
+    setting has given stays, but for the name and the folders: synthetic data must not get among
+    real ones, nor a smoke run among real results.
 
     Args:
         document: of the study, with its settings.
-        folder: gets made-up data.
+        folder: gets synthetic data.
     """
     model, data = (document.get((section, "name")) for section in ("model", "data"))
     always: dict[Location, object] = {("study",): f"{document.get(('study',))}{SUFFIX}"}
     values: dict[Location, object] = {
         ("recipe", "epochs"): EPOCHS,
-        ("recipe", "batch"): BATCH,
+        ("recipe", "batch_size"): BATCH_SIZE,
         ("trial", "ranks"): 1,
         ("budget", "trials"): _fixed_points(document) + SEARCH_TRIALS,
     }
     if document.get(("confirm",)) is not None:
         values["confirm", "candidates"], values["confirm", "seeds"] = 1, CONFIRM_SEEDS
         values["budget", "trials"] = _fixed_points(document) + SEARCH_TRIALS + 2 * CONFIRM_SEEDS
-    if document.get(("search", "replicates")) is not None:
-        values["search", "replicates"] = 1
+    if document.get(("search", "seeds")) is not None:
+        values["search", "seeds"] = 1
     if document.get(("search", "sampler", "name")) == "grid":
         # A grid is as large as it is: two of its points are two random ones.
         values["search", "sampler"] = {"name": "random"}
@@ -77,7 +77,7 @@ def shrink(document: Document, folder: Path) -> Document:
 
 
 def generated_folder(folder: Path, data: str) -> Path:
-    """Return where the made-up data of a data set lie."""
+    """Return the folder of the synthetic data of a data set."""
     return folder.absolute() / data
 
 

@@ -1,7 +1,7 @@
-"""The trained network of the density that a study names, to be used without this program.
+"""The trained network of the selected density of a study, for use without this program.
 
-Folded into stock convolutions, as safetensors, with a card that says what it is, and with its test
-score worked out once more from the written bytes.
+Folded into stock convolutions, as safetensors, with a model card, and with its test
+score computed again from the written bytes.
 """
 
 import json
@@ -15,7 +15,7 @@ from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.results.export.entries import named_result
 from wconv_sweep.results.export.model_card import model_card
-from wconv_sweep.slots.definitions import load_frozen_config, place_of
+from wconv_sweep.slots.definitions import load_frozen_config, study_place
 from wconv_sweep.storage.open_storage import Storage
 
 WEIGHTS = "model.safetensors"
@@ -25,9 +25,9 @@ IMAGES = 3
 TOLERANCE = 1e-3
 """Relative difference to the recorded score: another device rounds differently."""
 _REMEDIES: dict[CheckpointFault, str] = {
-    "unusable": "bring the file back",
+    "unusable": "restore the file",
     "another version": "export with the version that trained it (the study began with {version})",
-    "another trial": "bring this trial's own file back",
+    "another trial": "restore this trial's own file",
 }
 
 
@@ -81,7 +81,7 @@ def _spec(storage: Storage, status: StudyStatus, row: TrialRow) -> TrialSpec:
         study_seed=config.seed,
         replicate=row.replicate,
         threads_per_rank=config.trial.threads_per_rank,
-        checkpoint_folder=place_of(storage, status.study).folder.trial(row.trial),
+        checkpoint_folder=study_place(storage, status.study).folder.trial(row.trial),
         code_folder=config.code_folder,
     )
 
@@ -104,5 +104,5 @@ def _check(status: StudyStatus, row: TrialRow, reproduced: dict[str, float]) -> 
         raise SweepFailed(
             f"study {status.study}: the exported network has a {name} of {reproduced[name]:.6g}, "
             f"but trial {row.trial} had {recorded:.6g}. Nothing was written: the data or the "
-            "program are no longer those of the study."
+            "program differ from those of the study."
         )
