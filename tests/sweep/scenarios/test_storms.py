@@ -52,7 +52,7 @@ class Storm:
         self.folder.create(definitions.study_place(self.storage, CONFIG.study).uid)
         self._nursery = subprocess.Popen(
             [sys.executable, "-m", "tests.sweep.scenarios.storm_agents"],
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

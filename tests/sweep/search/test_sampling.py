@@ -311,7 +311,7 @@ def test_a_sampler_says_nothing_that_a_user_has_not_asked(sampler: str, tmp_path
 
     ran = subprocess.run(
         [sys.executable, "-c", code, f"sqlite:///{tmp_path}/sweep.db", sampler],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=True,
