@@ -16,7 +16,7 @@ import pytest
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import stopped, wait_until
 from tests.slurm.studies import TWELVE, ClusterStudy, Held, trained_locally
-from tests.sweep.postgres import Server
+from tests.sweep.postgres import OwnServer
 
 pytestmark = pytest.mark.slow
 
@@ -32,9 +32,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...
 
 @pytest.fixture
 def study(
-    tmp_path: Path, box: SlurmBox, postgres: Server, undisturbed: list[tuple[Any, ...]]
+    tmp_path: Path, box: SlurmBox, own_postgres: OwnServer, undisturbed: list[tuple[Any, ...]]
 ) -> Iterator[ClusterStudy]:
-    study = ClusterStudy(tmp_path, box, postgres)
+    study = ClusterStudy(tmp_path, box, own_postgres)
     yield study
     study.close()
 
@@ -175,14 +175,14 @@ def test_a_time_limit(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -
 
 
 def test_a_database_that_starts_again(
-    study: ClusterStudy, undisturbed: list[tuple[Any, ...]], postgres: Server
+    study: ClusterStudy, undisturbed: list[tuple[Any, ...]], own_postgres: OwnServer
 ) -> None:
     with frozen(study):
-        postgres.stop()
+        own_postgres.stop()
     try:
         study.await_log("storage is away, training continues")
     finally:
-        postgres.start()
+        own_postgres.start()
 
     study.await_end()
     study.assert_sound(undisturbed)

@@ -22,5 +22,5 @@ def reference_densities_text(config: StudyConfig) -> str:
     """Return the densities that are trained in any case, as the study file gives them."""
     return ", ".join(
         f"{name} ({', '.join(f'{value:g}' for value in density)})"
-        for name, density in config.fixed_points().items()
+        for name, density in config.references().items()
     )

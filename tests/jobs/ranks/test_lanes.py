@@ -108,7 +108,7 @@ def test_signals_for_the_whole_job_leave_all_helpers_of_the_ranks_alone(
 ) -> None:
     # An agent starts the helpers itself; other tests may have done so in this process.
     code = (
-        "import sys\nfrom pathlib import Path\nfrom tests.jobs import test_lanes\n"
+        "import sys\nfrom pathlib import Path\nfrom tests.jobs.ranks import test_lanes\n"
         "test_lanes.signal_the_whole_job(Path(sys.argv[1]))\n"
     )
     subprocess.run(

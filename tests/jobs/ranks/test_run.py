@@ -214,7 +214,7 @@ def test_a_diverged_training_is_final_and_says_where(tmp_path: Path) -> None:
 
     assert (result.error, result.final) == ("TrainingDiverged", True)
     assert re.fullmatch(r"train_loss is (inf|nan) after epoch 1", result.reason)
-    assert re.fullmatch(r"training\.py:\d+", result.where)
+    assert re.fullmatch(r"loop\.py:\d+", result.where)
     assert result.traceback.startswith("Traceback (most recent call last)")
 
 
