@@ -8,7 +8,7 @@ import pytest
 
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import ranks_among, stopped, wait_until
-from tests.slurm.sweeping import SlurmSweep
+from tests.slurm.sweeping import SlurmSweep, slow_data
 from tests.sweep.tiny import TINY
 
 pytestmark = pytest.mark.slow
@@ -37,9 +37,10 @@ def test_a_study_goes_on_when_the_job_of_its_database_has_ended_and_moved(
 ) -> None:
     first = start(sweep)
     again = start(sweep)
-    sweep.study(recipe=TINY["recipe"] | {"epochs": 40}, budget={"trials": 4})
+    recipe = TINY["recipe"] | {"epochs": 20}
+    sweep.study(recipe=recipe, budget={"trials": 4}, **slow_data(batch_s=0.05))
     sweep.launch("--pilots", "1")
-    wait_until(lambda: sweep.status()["running"], "a trial runs", within_s=120)
+    wait_until(lambda: sweep.read().running, "a trial runs", within_s=120)
 
     # The job ends in the middle of the study, and the next one gets the other node.
     (server,) = [job for job in box.queue() if job.name.startswith("wconv-postgres-")]
@@ -49,9 +50,7 @@ def test_a_study_goes_on_when_the_job_of_its_database_has_ended_and_moved(
         sweep.run("db", "stop")
     moved = start(sweep)
     box.run("scontrol", "update", f"node={server.node}", "state=resume")
-    wait_until(
-        lambda: sweep.status()["state"] == "complete", "the study is complete", within_s=240
-    )
+    wait_until(lambda: sweep.read().complete, "the study is complete", within_s=240)
 
     assert f"It runs on {server.node}" in first
     assert f"PostgreSQL is job {server.raw_id}." in again

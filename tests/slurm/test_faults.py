@@ -7,12 +7,13 @@ twice; no job and no process is left.
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.once import once_per_run
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import stopped, wait_until
 from tests.slurm.studies import TWELVE, ClusterStudy, Held, trained_locally
@@ -24,19 +25,25 @@ URGENT = ("--qos=urgent", "--exclusive", "--gres=gpu:4")
 """Options of a job that takes a node from pilots."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
     """What the trials measure when nothing happens."""
-    return trained_locally(tmp_path_factory.mktemp("undisturbed"), **TWELVE)
+    return once_per_run(
+        tmp_path_factory, "undisturbed", lambda folder: trained_locally(folder, **TWELVE)
+    )
 
 
 @pytest.fixture
-def study(
-    tmp_path: Path, box: SlurmBox, postgres: Server, undisturbed: list[tuple[Any, ...]]
-) -> Iterator[ClusterStudy]:
-    study = ClusterStudy(tmp_path, box, postgres)
-    yield study
-    study.close()
+def study(undisturbed: list[tuple[Any, ...]], cluster_study: ClusterStudy) -> ClusterStudy:
+    return cluster_study
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A database server that no other test needs."""
+    server = Server()
+    yield server
+    server.remove()
 
 
 def in_the_middle(study: ClusterStudy, *options: str, pilots: int = 2) -> Held:
@@ -175,15 +182,14 @@ def test_a_time_limit(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -
 
 
 def test_a_database_that_starts_again(
-    study: ClusterStudy, undisturbed: list[tuple[Any, ...]], postgres: Server
+    tmp_path: Path, box: SlurmBox, server: Server, undisturbed: list[tuple[Any, ...]]
 ) -> None:
-    with frozen(study):
-        postgres.stop()
-    try:
+    with closing(ClusterStudy(tmp_path, box, server)) as study:
+        with frozen(study):
+            server.stop()
         study.await_log("storage is away, training goes on")
-    finally:
-        postgres.start()
+        server.start()
 
-    study.await_end()
-    study.assert_sound(undisturbed)
-    assert study.restarts() == {0}
+        study.await_end()
+        study.assert_sound(undisturbed)
+        assert study.restarts() == {0}

@@ -22,9 +22,7 @@ def test_a_launch_returns_and_the_study_goes_on_to_its_end_without_it(
     slurm_sweep.study()
 
     output = slurm_sweep.launch("--pilots", "2")
-    wait_until(
-        lambda: slurm_sweep.status()["state"] == "complete", "the study is complete", within_s=120
-    )
+    wait_until(lambda: slurm_sweep.read().complete, "the study is complete", within_s=120)
     wait_until(lambda: not slurm_sweep.jobs(), "the pilots end by themselves")
 
     assert "tiny: 2 pilot(s) submitted" in output
@@ -190,7 +188,7 @@ def test_a_resume_hands_back_at_once_what_killed_pilots_held(slurm_sweep: SlurmS
     slurm_sweep.study(**LONG)
     slurm_sweep.profile(gpus=1, lease_s=600)
     slurm_sweep.launch()
-    wait_until(lambda: slurm_sweep.status()["running"], "a trial runs")
+    wait_until(lambda: slurm_sweep.read().running, "a trial runs")
     # Cancelled, the pilot would have the time to hand it back itself.
     for process in slurm_sweep.box.job_processes():
         if not process.name.startswith("python"):
@@ -204,7 +202,7 @@ def test_a_resume_hands_back_at_once_what_killed_pilots_held(slurm_sweep: SlurmS
 
     assert "1 pilot(s) submitted" in output
     wait_until(
-        lambda: any(row["attempt"] == 2 for row in slurm_sweep.status()["running"]),
+        lambda: any(row.attempt == 2 for row in slurm_sweep.read().running),
         "the trial goes on",
     )
 
@@ -226,7 +224,7 @@ def test_no_variable_of_the_users_changes_what_is_submitted(slurm_sweep: SlurmSw
     output = slurm_sweep.launch("--pilots", "2")
 
     assert "0 pilot(s) submitted, 2 wait or run already" in output
-    wait_until(lambda: slurm_sweep.status()["running"], "a trial runs")
+    wait_until(lambda: slurm_sweep.read().running, "a trial runs")
 
 
 def test_no_name_is_taken_for_a_command_by_shell_or_sbatch(slurm_sweep: SlurmSweep) -> None:
@@ -234,9 +232,7 @@ def test_no_name_is_taken_for_a_command_by_shell_or_sbatch(slurm_sweep: SlurmSwe
     odd.mkdir()
     slurm_sweep.study()
     slurm_sweep.launch("--runs", str(odd))
-    wait_until(
-        lambda: slurm_sweep.status()["state"] == "complete", "the study is complete", within_s=120
-    )
+    wait_until(lambda: slurm_sweep.read().complete, "the study is complete", within_s=120)
 
     assert list(slurm_sweep.folder.rglob("trap")) == []
     refused = slurm_sweep.launch("--account", "a;touch trap", status=2)
@@ -267,8 +263,6 @@ def test_an_edit_between_submission_and_start_changes_nothing(
     finally:
         slurm_sweep.box.run("scontrol", "update", "partition=gpu", "state=up")
     slurm_sweep.variables(PYTHONPATH="")
-    wait_until(
-        lambda: slurm_sweep.status()["state"] == "complete", "the study is complete", within_s=120
-    )
+    wait_until(lambda: slurm_sweep.read().complete, "the study is complete", within_s=120)
 
     assert [(job["state"], job["reason"]) for job in waits] == [("pending", "PartitionDown")]
