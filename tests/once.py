@@ -12,6 +12,11 @@ import pytest
 Made = TypeVar("Made")
 
 
+def run_process() -> int:
+    """Return the process of a run that ends last."""
+    return os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+
+
 def run_folder(factory: pytest.TempPathFactory) -> Path:
     """Return the folder that all workers of a run share."""
     own = factory.getbasetemp()

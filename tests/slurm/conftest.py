@@ -37,13 +37,6 @@ def box(_cluster: SlurmBox, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmBo
     _cluster.reset()
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.remove()
-
-
 @pytest.fixture
 def slurm_sweep(tmp_path: Path, box: SlurmBox, postgres: Server) -> Iterator[SlurmSweep]:
     with closing(SlurmSweep(tmp_path, box, postgres)) as sweep:

@@ -17,7 +17,7 @@ from tests.once import once_per_run
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import stopped, wait_until
 from tests.slurm.studies import TWELVE, ClusterStudy, Held, trained_locally
-from tests.sweep.postgres import Server
+from tests.sweep.postgres import OwnServer
 
 pytestmark = pytest.mark.slow
 
@@ -36,14 +36,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...
 @pytest.fixture
 def study(undisturbed: list[tuple[Any, ...]], cluster_study: ClusterStudy) -> ClusterStudy:
     return cluster_study
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    """A database server that no other test needs."""
-    server = Server()
-    yield server
-    server.remove()
 
 
 def in_the_middle(study: ClusterStudy, *options: str, pilots: int = 2) -> Held:
@@ -182,13 +174,13 @@ def test_a_time_limit(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -
 
 
 def test_a_database_that_starts_again(
-    tmp_path: Path, box: SlurmBox, server: Server, undisturbed: list[tuple[Any, ...]]
+    tmp_path: Path, box: SlurmBox, own_postgres: OwnServer, undisturbed: list[tuple[Any, ...]]
 ) -> None:
-    with closing(ClusterStudy(tmp_path, box, server)) as study:
+    with closing(ClusterStudy(tmp_path, box, own_postgres)) as study:
         with frozen(study):
-            server.stop()
+            own_postgres.stop()
         study.await_log("storage is away, training goes on")
-        server.start()
+        own_postgres.start()
 
         study.await_end()
         study.assert_sound(undisturbed)

@@ -11,6 +11,7 @@ from optuna.samplers import GPSampler, TPESampler
 from scipy.stats import qmc
 from sqlalchemy import make_url, update
 
+from tests.sweep.nursery import called
 from tests.sweep.searching import Searcher, launched, study_of
 from wconv_jobs.messages import Broken
 from wconv_jobs.seeding import derive_seed
@@ -340,21 +341,23 @@ def test_eight_processes_take_the_first_points_of_the_sequence_once_each(
     config = study_of({"name": "qmc"}, trials=41)
     agent = launched(storage, config)
     agent.train(agent.claim())
-    context = multiprocessing.get_context("spawn")
     url = storage.url.render_as_string(hide_password=False)
 
-    workers = [
-        context.Process(target=_work, args=(url, config.model_dump_json(by_alias=True), number))
-        for number in range(8)
-    ]
+    statuses = called(_work_together, url, config.model_dump_json(by_alias=True))
+
+    assert statuses == [0] * 8
+    trials = read_status(storage, "tiny").trials
+    assert [row.density for row in trials if row.stage == Stage.SEARCH] == sobol(config, 40)
+
+
+def _work_together(url: str, config: str) -> list[int | None]:
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_work, args=(url, config, number)) for number in range(8)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-
-    assert [worker.exitcode for worker in workers] == [0] * 8
-    trials = read_status(storage, "tiny").trials
-    assert [row.density for row in trials if row.stage == Stage.SEARCH] == sobol(config, 40)
+    return [worker.exitcode for worker in workers]
 
 
 def _work(url: str, config: str, number: int) -> None:

@@ -1,0 +1,77 @@
+"""What all tests share: how their processes begin, and what a whole test run makes once."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.once import run_folder, run_process
+from tests.sweep.postgres import OwnServer, Server, server_of_run
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the processes that tests start.
+
+    A shell without job control starts what it runs in the background with SIGINT ignored, and
+    every process inherits that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+FIRST = ("tests/test_followed_pages.py", "tests/sweep/scenarios/test_storms.py")
+IN_ONE_PROCESS = {
+    *("box", "installed", "one_at_a_time", "own_postgres", "prepared_once"),
+    *("running", "server", "shown"),
+}
+"""Fixtures that are made for all the tests of a file."""
+FORKING = "tests/jobs/ranks/"
+"""Folder of tests whose process starts one from which ranks are forked."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests in the order in which `--dist loadgroup` hands them out.
+
+    Those that take minutes come first, so that no worker begins one when the others are about to
+    end. Tests on SLURM, which wait, are spread among the others, which compute.
+    """
+    for item in items:
+        file = _file_of(item)
+        if file.startswith(FORKING):
+            item.add_marker(pytest.mark.xdist_group(FORKING))
+        elif IN_ONE_PROCESS.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(file))
+    slurm = (_file_of(item) for item in items if _file_of(item).startswith("tests/slurm/"))
+    waiting = dict.fromkeys(slurm)
+    computing = [item for item in items if _file_of(item) not in waiting]
+    computing.sort(key=lambda item: not _file_of(item).startswith("tests/sweep/scenarios/"))
+    places = {item: number / len(computing) for number, item in enumerate(computing)}
+    # All of them have begun when the last third of the others is left.
+    files = {file: 0.67 * number / len(waiting) for number, file in enumerate(waiting)}
+
+    def place(item: pytest.Item) -> float:
+        if _file_of(item) in FIRST:
+            return -1
+        return files[_file_of(item)] if _file_of(item) in files else places[item]
+
+    items.sort(key=place)
+
+
+def _file_of(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """Return the server of the whole test run, which no test may stop."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    return server_of_run(run_folder(tmp_path_factory), run_process(), worker)
+
+
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[OwnServer]:
+    """A server that only the tests of a file use, one after the other; they may stop it."""
+    server = OwnServer()
+    yield server
+    server.remove()
