@@ -134,6 +134,22 @@ def test_the_tutorial(going_on: Path, installed: Path) -> None:
     assert "wconv-sweep" in (going_on / ".bashrc").read_text("utf-8")
 
 
+def test_the_page_on_other_tools(going_on: Path, installed: Path) -> None:
+    """Each row of its table names a command; what they print is what the row says."""
+    printed = follow("docs/comparison.md", going_on, installed)
+
+    assert "15 trials complete, 0 failed" in printed
+    assert '"study_seed": 0' in printed
+    assert "no difference to plain convolution shown" in printed
+    assert "of which the density multiplies" in printed
+    assert "Nothing was written or started (--dry-run)." in printed
+    assert "boost_usr_prod" in printed
+    assert "✓" in printed
+    assert "✗" not in printed
+    assert "</html>" in (going_on / "report.html").read_text("utf-8")
+    assert (going_on / "networks/quickstart/model.safetensors").exists()
+
+
 def test_the_pages_on_study_files_and_the_paper(going_on: Path, installed: Path) -> None:
     """One after the other, since both try the same study at smoke scale."""
     printed = follow("docs/studies.md", going_on, installed)

@@ -82,7 +82,7 @@ def test_what_the_program_reads_passes(sections: dict[str, Any]) -> None:
     "sections",
     [
         {"recipe": {"preset": "tunned"}},
-        {"recipe": {"epochs": 2, "batch": 8}},
+        {"recipe": {"epochs": 2, "batch_size": 8}},
         {"recipe": {"preset": "tuned", "epoch": 2}},
         {"recipe": {"preset": "tuned", "optimizer": {"learning_rate": 1}}},
         {"budget": {"trials": 0}},

@@ -6,6 +6,7 @@ of the server, where the address stands that it has just now.
 
 from pathlib import Path
 
+from wconv_jobs.files.atomic import replace_file
 from wconv_sweep.errors import StorageError
 
 _FILE = "database_server"
@@ -14,9 +15,7 @@ _FILE = "database_server"
 def publish(server: Path, runs: Path) -> None:
     """Let commands and pilots with this folder of runs use the server in a folder."""
     runs.mkdir(parents=True, exist_ok=True)
-    unfinished = runs / f".{_FILE}"
-    unfinished.write_text(f"{server.absolute()}\n", "utf-8")
-    unfinished.replace(runs / _FILE)
+    replace_file(runs / _FILE, f"{server.absolute()}\n")
 
 
 def was_published(server: Path, runs: Path) -> bool:

@@ -25,26 +25,22 @@ def study_schema() -> Schema:
     schema = _schema(StudyConfig)
     definitions = schema["$defs"]
     whole = definitions["RecipeSpec"]
-    optimizers = [definitions[name] for name in ("SgdSpec", "AdamSpec")]
+    choices = {
+        key: [definitions[each["$ref"].rpartition("/")[2]] for each in chosen["oneOf"]]
+        for key, chosen in whole["properties"].items()
+        if "oneOf" in chosen
+    }
+    # The name alone of a schedule that needs no option.
+    schedules = whole["properties"]["lr_schedule"]
+    alone = [each for each in choices["lr_schedule"] if each["required"] == ["name"]]
+    schedules["anyOf"] = [{"enum": _names(alone)}, {"oneOf": schedules.pop("oneOf")}]
+    del schedules["discriminator"]
     short = json.loads(json.dumps(whole))
     short["required"] = ["preset"]
     short["properties"]["preset"] = {"enum": whole["properties"]["preset"]["anyOf"][0]["enum"]}
-    # The preset also fills in single keys of the optimizer, its name among them.
-    keys: Schema = {}
-    for optimizer in optimizers:
-        keys = optimizer["properties"] | keys
-    names = [
-        name
-        for optimizer in optimizers
-        for name in optimizer["properties"]["name"].get("enum")
-        or [optimizer["properties"]["name"]["const"]]
-    ]
-    keys["name"] = {"enum": names, "type": "string"}
-    short["properties"]["optimizer"] = {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": keys,
-    }
+    # The preset also fills in single keys of the optimizer and the schedule, the name among them.
+    short["properties"]["optimizer"] = _some_keys_of(choices["optimizer"])
+    short["properties"]["lr_schedule"]["anyOf"][1] = _some_keys_of(choices["lr_schedule"])
     definitions["RecipeSpec"] = {
         "if": {"properties": {"preset": {"type": "string"}}, "required": ["preset"]},
         "then": {"$ref": "#/$defs/RecipeByName"},
@@ -78,6 +74,20 @@ def schema_files() -> dict[Path, str]:
         ROOT / "slurm_templates" / "cluster.schema.json": cluster_schema(),
     }
     return {path: json.dumps(schema, indent=1) + "\n" for path, schema in contents.items()}
+
+
+def _some_keys_of(variants: list[Schema]) -> Schema:
+    """Return the schema of a choice whose preset fills in what is left out."""
+    keys: Schema = {}
+    for variant in variants:
+        keys = variant["properties"] | keys
+    keys["name"] = {"enum": _names(variants), "type": "string"}
+    return {"type": "object", "additionalProperties": False, "properties": keys}
+
+
+def _names(variants: list[Schema]) -> list[str]:
+    names = [variant["properties"]["name"] for variant in variants]
+    return [each for name in names for each in name.get("enum") or [name["const"]]]
 
 
 def _schema(model: type[BaseModel]) -> Schema:

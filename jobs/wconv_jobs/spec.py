@@ -6,9 +6,12 @@ Importing this module does not import torch. Densities list their coefficients o
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from wconv_jobs.kinds import TaskKind
+from wconv_jobs.recipe.lr_schedule import CosineSpec, LrScheduleSpec
+from wconv_jobs.recipe.optimizer import OptimizerSpec
+from wconv_jobs.spec_base import Spec
 
 CHECKPOINT_FILE = "checkpoint.pt"
 """Name of a trial's checkpoint in its `checkpoint_folder`."""
@@ -21,13 +24,10 @@ TEST_IMAGE_FILE = "test_image_{}.png"
 """Name of a test image before and after a denoiser in that folder, numbered from 1, see
 `wconv_jobs.artifacts.before_after`."""
 
+Density = tuple[float, ...]
+"""Coefficients of a density, outermost first; all ones is plain convolution."""
+
 Option = bool | int | FiniteFloat | str | list[bool | int | FiniteFloat | str]
-
-
-class Spec(BaseModel):
-    """Base of everything read from a file: immutable, no unknown keys, no silent conversions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
 
 class ModelSpec(Spec):
@@ -50,38 +50,6 @@ class DataSpec(Spec):
     """Task of a function of yours; what comes with the program knows its own."""
 
 
-class SgdSpec(Spec):
-    """torch.optim.SGD."""
-
-    name: Literal["sgd"]
-    lr: Annotated[FiniteFloat, Field(gt=0)]
-    momentum: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.0
-    nesterov: bool = False
-    weight_decay: Annotated[FiniteFloat, Field(ge=0)] = 0.0
-
-    @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> Self:
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs a momentum above 0")
-        return self
-
-
-_Beta = Annotated[FiniteFloat, Field(ge=0, lt=1)]
-
-
-class AdamSpec(Spec):
-    """torch.optim.Adam, or torch.optim.AdamW with decoupled weight decay."""
-
-    name: Literal["adam", "adamw"]
-    lr: Annotated[FiniteFloat, Field(gt=0)]
-    betas: tuple[_Beta, _Beta] = Field(default=(0.9, 0.999), strict=False)
-    eps: Annotated[FiniteFloat, Field(gt=0)] = 1e-8
-    weight_decay: Annotated[FiniteFloat, Field(ge=0)] = 0.0
-
-
-OptimizerSpec = Annotated[SgdSpec | AdamSpec, Field(discriminator="name")]
-
-
 class EarlyStoppingSpec(Spec):
     """Training ends when the validation loss no longer falls, and the weights of the last epoch
     in which it fell are tested."""
@@ -101,10 +69,11 @@ class RecipeSpec(Spec):
     preset: Preset | None = None
     """Recipe that keys left out are taken from; null: from the defaults below."""
     optimizer: OptimizerSpec
-    schedule: Literal["constant", "cosine"] = "cosine"
-    """Learning rate over the run, set once per optimizer step; cosine ends at 0."""
+    lr_schedule: LrScheduleSpec = CosineSpec(name="cosine")
+    """Learning rate over the run, set before each step of the optimizer. The name alone stands
+    for a table without options: `lr_schedule: cosine`."""
     epochs: Annotated[int, Field(ge=1)]
-    batch: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
     """Samples per optimizer step, summed over all ranks of the trial; what an epoch has left after
     its last whole batch is not shown."""
     batch_norm_over: Literal["batch", "rank"] = "batch"
@@ -126,6 +95,24 @@ class RecipeSpec(Spec):
     fsim, fsimc."""
 
     @model_validator(mode="after")
+    def _schedule_fits(self) -> Self:
+        warmup_epochs = self.lr_schedule.warmup_epochs
+        if warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"lr_schedule.warmup_epochs is {warmup_epochs}, but epochs is {self.epochs}: the "
+                "learning rate would rise to the end. Warm up over fewer epochs"
+            )
+        if (
+            isinstance(self.lr_schedule, CosineSpec)
+            and self.lr_schedule.min_lr > self.optimizer.lr
+        ):
+            raise ValueError(
+                f"lr_schedule.min_lr is {self.lr_schedule.min_lr:g}, which is above optimizer.lr "
+                f"({self.optimizer.lr:g})"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _amp_needs_float32(self) -> Self:
         if self.amp != "none" and self.dtype != "float32":
             raise ValueError(f"amp: {self.amp} needs dtype: float32, it leaves others as they are")
@@ -142,10 +129,10 @@ class TrialSpec(Spec):
     data: DataSpec
     recipe: RecipeSpec
     density: tuple[FiniteFloat, ...] = Field(strict=False, min_length=1)
-    """Coefficients, outermost first; all ones is plain convolution."""
+    """A `Density`."""
     study_seed: Annotated[int, Field(ge=0)]
     replicate: Annotated[int, Field(ge=0)] = 0
-    """Trials of one replicate share initial weights, data order and noise."""
+    """Seed index: trials of one index share initial weights, data order and noise."""
     ablation: Ablation = "none"
     """Which half of the density's effect plain convolution gets: see
     `wconv_jobs.training.ablation`."""

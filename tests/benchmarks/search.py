@@ -38,7 +38,7 @@ CURVES = {
     2: [15, 20, 25, 30, 35, 40, 45, 50, 60, 75, 90, 120],
 }
 """Trials at which the default sampler is looked at on its way."""
-REPLICATES = (1, 3, 5)
+SEEDS = (1, 3, 5)
 """Seeds of each density during the search, compared at equal trials."""
 REPLICATED = {1: [21, 42], 2: [64, 120]}
 """Trials at which they are compared."""
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for dimensions in options.dimensions:
         print_samplers(dimensions, options)
         print_curve(dimensions, options.repeats)
-        print_replicates(dimensions, options.repeats)
+        print_seeds(dimensions, options.repeats)
 
 
 def print_samplers(dimensions: int, options: argparse.Namespace) -> None:
@@ -122,13 +122,13 @@ def print_curve(dimensions: int, repeats: int) -> None:
     print(curve_tables(curve, coarse, paper), flush=True)
 
 
-def print_replicates(dimensions: int, repeats: int) -> None:
+def print_seeds(dimensions: int, repeats: int) -> None:
     """Print the regret of the model where each density is trained with several seeds."""
     print(f"\n## {dimensions} coefficient(s), seeds of each density\n")
     print("| trials | seeds | studies | regret: model |\n|---|---|---|---|")
-    for seeds in REPLICATES:
+    for seeds in SEEDS:
         config = study_of(
-            {"name": "tpe"}, bounds=[[0.5, 1.5]] * dimensions, confirm=CONFIRM, replicates=seeds
+            {"name": "tpe"}, bounds=[[0.5, 1.5]] * dimensions, confirm=CONFIRM, seeds=seeds
         )
         found = simulate(
             config,

@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from tests.jobs.trials import classification, denoising
-from wconv_jobs.spec import AdamSpec, RecipeSpec, SgdSpec, TrialSpec
+from wconv_jobs.recipe.optimizer import AdamSpec, SgdSpec
+from wconv_jobs.spec import RecipeSpec, TrialSpec
 
 
 @pytest.mark.parametrize("density", [(0.1 + 0.2, 1 / 3), (5e-324, -1.7976931348623157e308), (1,)])
@@ -54,7 +55,7 @@ def _changed(path: str, value: object) -> dict[str, Any]:
         ("recipe.epochs", 3.0),
         ("recipe.epochs", 0),
         ("recipe.epochs", True),
-        ("recipe.batch", 0),
+        ("recipe.batch_size", 0),
         ("recipe.dtype", "float16"),
         ("recipe.clip_grad_norm", 0.0),
         ("recipe.label_smoothing", 1.0),
@@ -95,7 +96,7 @@ def test_amp_without_float32_is_refused() -> None:
     optimizer = AdamSpec(name="adam", lr=0.1)
 
     with pytest.raises(ValidationError, match="amp: bfloat16 needs dtype: float32"):
-        RecipeSpec(optimizer=optimizer, epochs=1, batch=1, amp="bfloat16", dtype="float64")
+        RecipeSpec(optimizer=optimizer, epochs=1, batch_size=1, amp="bfloat16", dtype="float64")
 
 
 def test_a_trial_cannot_be_changed() -> None:

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import torch
 
 from wconv_jobs.messages import Report, Verdict
-from wconv_jobs.spec import AdamSpec, DataSpec, ModelSpec, RecipeSpec, SgdSpec, TrialSpec
+from wconv_jobs.recipe.optimizer import AdamSpec, SgdSpec
+from wconv_jobs.spec import DataSpec, ModelSpec, RecipeSpec, TrialSpec
 
 
 def denoising(
@@ -25,7 +26,7 @@ def denoising(
     **recipe: Any,
 ) -> TrialSpec:
     """Two steps of Adam an epoch on four crops each; one picture to validate."""
-    defaults = {"optimizer": AdamSpec(name="adam", lr=0.01), "epochs": 3, "batch": 4}
+    defaults = {"optimizer": AdamSpec(name="adam", lr=0.01), "epochs": 3, "batch_size": 4}
     return TrialSpec(
         model=ModelSpec(name="dncnn", options={"depth": 3, "width": 2, "norm": norm}),
         data=DataSpec(
@@ -45,7 +46,7 @@ def classification(folder: Path, density: tuple[float, ...] = (0.7,), **recipe: 
     defaults = {
         "optimizer": SgdSpec(name="sgd", lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
         "epochs": 3,
-        "batch": 4,
+        "batch_size": 4,
         "label_smoothing": 0.1,
         "dtype": "float64",
     }

@@ -116,7 +116,7 @@ def test_a_launch_that_is_killed_right_after_sbatch_has_submitted_all_the_same(
         (["--qos", "nosuch"], {}, "Invalid qos", "--qos"),
         (["--time", "2-00:00:00"], {}, "time limit is invalid", "--time"),
         (["--nodes", "3"], {}, "processors", "--nodes"),
-        ([], {"gpus_per_node": 5, "gpus": 5}, "node configuration", "gpus"),
+        ([], {"gpus_per_node": 5, "gpus_used_per_node": 5}, "node configuration", "gpus"),
         ([], {"constraint": "h100"}, "Invalid feature", "constraint"),
     ],
 )
@@ -159,7 +159,7 @@ def test_a_submit_limit_is_filled_up_to_and_the_next_launch_goes_on(
 
 def test_arrays_are_split_where_the_site_takes_no_larger_ones(slurm_sweep: SlurmSweep) -> None:
     slurm_sweep.study(**LONG)
-    slurm_sweep.profile(gpus=1, max_array_size=2)
+    slurm_sweep.profile(gpus_used_per_node=1, max_array_size=2)
 
     slurm_sweep.launch("--pilots", "5")
 
@@ -186,7 +186,7 @@ def test_stop_now_cancels_the_jobs_of_the_study_and_no_others(slurm_sweep: Slurm
 
 def test_a_resume_hands_back_at_once_what_killed_pilots_held(slurm_sweep: SlurmSweep) -> None:
     slurm_sweep.study(**LONG)
-    slurm_sweep.profile(gpus=1, lease_s=600)
+    slurm_sweep.profile(gpus_used_per_node=1, lease_s=600)
     slurm_sweep.launch()
     wait_until(lambda: slurm_sweep.read().running, "a trial runs")
     # Cancelled, the pilot would have the time to hand it back itself.

@@ -21,7 +21,7 @@ TINY: dict[str, Any] = {
     "recipe": {
         "optimizer": {"name": "adam", "lr": 0.003},
         "epochs": 2,
-        "batch": 8,
+        "batch_size": 8,
         "dtype": "float64",
     },
     "objective": {"metric": "psnr_db"},

@@ -32,7 +32,7 @@ def projected_cost(profile: SlurmProfile, shape: PilotShape) -> Cost:
     """
     node_hours = shape.pilots * shape.nodes * shape.walltime_min / 60
     whole = profile.whole_nodes
-    gpus = profile.gpus_per_node if whole else shape.gpus_per_node
+    gpus = profile.gpus_per_node if whole else shape.gpus_used_per_node
     cpus = shape.cpus_per_task
     price = hourly_price(profile, shape)
     billed = None if price is None else node_hours * price
@@ -60,7 +60,7 @@ def hourly_price(profile: SlurmProfile, shape: PilotShape) -> float | None:
         return None
     shares = [
         shape.cpus_per_task * (billing.per_cpu or 0),
-        shape.gpus_per_node * (billing.per_gpu or 0),
+        shape.gpus_used_per_node * (billing.per_gpu or 0),
     ]
     if billing.node_mem_mb is not None and shape.mem_per_node_mb is not None:
         shares.append(shape.mem_per_node_mb / billing.node_mem_mb * billing.per_node)

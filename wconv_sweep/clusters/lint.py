@@ -86,7 +86,7 @@ def _names(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
     if shape.qos is not None and profile.qos.known and shape.qos not in profile.qos.known:
         yield _unknown("qos", "QOS", shape.qos, profile.qos.known)
     if shape.partition is None:
-        if shape.gpus_per_node and profile.partition.site_default_has_gpu is False:
+        if shape.gpus_used_per_node and profile.partition.site_default_has_gpu is False:
             yield (
                 "no partition is named, and the site's default has no GPU. Use --partition NAME "
                 "or set partition.default."
@@ -105,7 +105,7 @@ def _unknown(key: str, what: str, name: str, known: Mapping[str, Limits]) -> str
 
 
 def _resources(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
-    gpus = shape.gpus_per_node
+    gpus = shape.gpus_used_per_node
     cpus, node_cpus = shape.cpus_per_task, profile.cpus_per_node
     if node_cpus is not None and cpus > node_cpus:
         yield (
@@ -125,7 +125,7 @@ def _memory(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
     mem, node_mem = shape.mem_per_node_mb, profile.mem_per_node_mb
     if mem is None or node_mem is None or profile.whole_nodes:
         return
-    share = node_mem * shape.gpus_per_node // profile.gpus_per_node
+    share = node_mem * shape.gpus_used_per_node // profile.gpus_per_node
     if share < mem <= node_mem:
         yield (
             f"mem_per_gpu_mb is {profile.mem_per_gpu_mb}, more than a GPU's share of the node, "
@@ -134,7 +134,7 @@ def _memory(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
 
 
 def _trials(shape: PilotShape, trial: TrialShape) -> Iterator[str]:
-    gpus, nodes, ranks = shape.gpus_per_node, shape.nodes, trial.ranks
+    gpus, nodes, ranks = shape.gpus_used_per_node, shape.nodes, trial.ranks
     if not gpus or nodes_of_trial(shape, trial) is not None:
         return
     if ranks > gpus * nodes:
@@ -155,7 +155,7 @@ def nodes_of_trial(shape: PilotShape, trial: TrialShape) -> int | None:
         (
             nodes
             for nodes in range(1, shape.nodes + 1)
-            if trial.ranks % nodes == 0 and trial.ranks // nodes <= shape.gpus_per_node
+            if trial.ranks % nodes == 0 and trial.ranks // nodes <= shape.gpus_used_per_node
         ),
         None,
     )
@@ -180,7 +180,7 @@ def _limits(profile: SlurmProfile, shape: PilotShape) -> Iterator[tuple[str, Lim
 
 def _beyond(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
     """Yield what the site refuses, or would keep waiting for ever."""
-    gpus = shape.nodes * shape.gpus_per_node
+    gpus = shape.nodes * shape.gpus_used_per_node
     if limits.max_walltime_min is not None and shape.walltime_min > limits.max_walltime_min:
         yield (
             f"--time: {shape.walltime_min} min are more than the {limits.max_walltime_min} min "
@@ -201,8 +201,8 @@ def _beyond(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
     most_gpus = _least(limits.max_gpus, limits.max_gpus_per_user)
     if most_gpus is not None and gpus > most_gpus:
         yield (
-            f"{shape.nodes} x {shape.gpus_per_node} GPUs: {name} allows {most_gpus}. Lower "
-            "--nodes or gpus, or use another QOS or partition."
+            f"{shape.nodes} x {shape.gpus_used_per_node} GPUs: {name} allows {most_gpus}. Lower "
+            "--nodes or gpus_used_per_node, or use another QOS or partition."
         )
     if limits.max_submit_jobs is not None and shape.pilots > limits.max_submit_jobs:
         yield (
@@ -213,7 +213,7 @@ def _beyond(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
 
 def _waiting(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
     """Yield how many pilots run at the same time, where that is not all of them."""
-    gpus = shape.nodes * shape.gpus_per_node
+    gpus = shape.nodes * shape.gpus_used_per_node
     at_once = _least(
         limits.max_running_jobs,
         limits.max_nodes_per_user and limits.max_nodes_per_user // shape.nodes,
@@ -230,12 +230,13 @@ def _least(*limits: int | None) -> int | None:
 def _waste(profile: SlurmProfile, shape: PilotShape, trial: TrialShape) -> Iterator[str]:
     nodes = nodes_of_trial(shape, trial) or 1
     ranks = trial.ranks // nodes
-    gpus = shape.gpus_per_node
+    gpus = shape.gpus_used_per_node
     used = gpus // ranks * ranks if nodes == 1 else ranks
     if 0 < used < gpus:
         yield (
             f"{gpus - used} of {gpus} GPUs of each node stay idle with trials of {trial.ranks} "
-            f"rank(s). Change trial.ranks, or set gpus: {used} in a profile of your own."
+            f"rank(s). Change trial.ranks, or set gpus_used_per_node: {used} in a profile of your "
+            "own."
         )
     idle_nodes = shape.nodes % nodes
     if idle_nodes:

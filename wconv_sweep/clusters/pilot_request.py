@@ -31,7 +31,7 @@ class PilotShape:
     """Jobs that shall wait or run."""
     nodes: int
     """Nodes of each job."""
-    gpus_per_node: int
+    gpus_used_per_node: int
     """GPUs that a job takes of each node; 0 trains on CPUs."""
     cpus_per_task: int
     """CPUs for the one agent of each node; 0: not known, and none are asked for."""
@@ -70,11 +70,12 @@ def resolve_request(
     """
     variable = environment.get(ACCOUNT_VARIABLE) or None
     _check_names(request, variable)
-    gpus = profile.gpus_per_node if profile.gpus is None else profile.gpus
+    used = profile.gpus_used_per_node
+    gpus = profile.gpus_per_node if used is None else used
     return PilotShape(
         pilots=request.pilots or profile.pilots,
         nodes=request.nodes or profile.nodes,
-        gpus_per_node=gpus,
+        gpus_used_per_node=gpus,
         cpus_per_task=_cpus(profile, gpus),
         mem_per_node_mb=gpus * profile.mem_per_gpu_mb if profile.mem_per_gpu_mb and gpus else None,
         walltime_min=request.walltime_min or profile.walltime_min,

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from wconv_jobs.spec import Spec
+from wconv_jobs.spec_base import Spec
 from wconv_sweep.clusters.site_facts import (
     BillingSpec,
     Count,
@@ -34,7 +34,8 @@ from wconv_sweep.slurm.words import (
 )
 from wconv_sweep.study import resources
 from wconv_sweep.study.search_config import Name
-from wconv_sweep.yaml_files import Document, read_document, validate
+from wconv_sweep.validation import validate
+from wconv_sweep.yaml_files import Document, read_document
 
 PACKAGE = "wconv_slurm_templates"
 """Data package of the profiles that ship with wconv-sweep."""
@@ -88,7 +89,7 @@ class SlurmProfile(_Profile):
     """Jobs that work on a study at the same time, where `--pilots` does not say."""
     nodes: Count = 1
     """Nodes of each job, where `--nodes` does not say."""
-    gpus: Annotated[int, Field(ge=0)] | None = None
+    gpus_used_per_node: Annotated[int, Field(ge=0)] | None = None
     """GPUs that a job takes of each of its nodes; null: all of them."""
     account: SlurmName | None = None
     """Project that pays; null: from `--account` or WCONV_SWEEP_ACCOUNT."""
@@ -150,10 +151,9 @@ class SlurmProfile(_Profile):
 
     @model_validator(mode="after")
     def _a_job_takes_no_more_than_a_node_has(self) -> Self:
-        if self.gpus is not None and self.gpus > self.gpus_per_node:
-            raise ValueError(
-                f"gpus ({self.gpus}) is more than gpus_per_node ({self.gpus_per_node})"
-            )
+        used, there = self.gpus_used_per_node, self.gpus_per_node
+        if used is not None and used > there:
+            raise ValueError(f"gpus_used_per_node ({used}) is more than gpus_per_node ({there})")
         return self
 
 

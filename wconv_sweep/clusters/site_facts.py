@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from wconv_jobs.spec import Spec
+from wconv_jobs.spec_base import Spec
 from wconv_sweep.slurm.words import SlurmName, VariableName
 
 Count = Annotated[int, Field(ge=1)]

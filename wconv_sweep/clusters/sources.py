@@ -7,8 +7,16 @@ from wconv_sweep.clusters.site_facts import SourceSpec
 
 _CHOICES = frozenset(
     {
-        *("schema", "cluster", "launcher", "storage", "sources", "pilots", "nodes", "gpus"),
-        *("walltime_min", "lease_s", "grace_s", "account", "wckey", "requeue"),
+        *("schema", "cluster", "launcher", "storage", "sources", "pilots", "nodes"),
+        *(
+            "gpus_used_per_node",
+            "walltime_min",
+            "lease_s",
+            "grace_s",
+            "account",
+            "wckey",
+            "requeue",
+        ),
     }
 )
 """Keys that say what somebody wants, or what can be changed at will: no source is asked for."""

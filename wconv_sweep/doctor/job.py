@@ -18,7 +18,7 @@ from wconv_sweep.clusters.pilot_request import PilotShape
 from wconv_sweep.clusters.profile import LocalProfile, SlurmProfile
 from wconv_sweep.doctor.checks import Check, Mark, right, warning, wrong
 from wconv_sweep.doctor.database import clock_ahead_s, clock_check
-from wconv_sweep.doctor.node_probe import MODULE, NodeOrder, NodeReport
+from wconv_sweep.doctor.node_probe import MODULE, NodeProbe, NodeReport
 from wconv_sweep.errors import SlurmError, StorageError
 from wconv_sweep.launching.code_snapshot import freeze, frozen_code, path_with
 from wconv_sweep.launching.slurm.options import batch_job
@@ -59,8 +59,8 @@ class TestJob:
 
 def sample_batch(profile: SlurmProfile, shape: PilotShape, folder: RunFolder) -> BatchJob:
     """Return what the site is asked about: a pilot of a study that does not exist."""
-    order = folder.path / "order.json"
-    return batch_job(profile, shape, "wconv-doctor", folder, frozen_code(folder), order)
+    probe = folder.path / "probe.json"
+    return batch_job(profile, shape, "wconv-doctor", folder, frozen_code(folder), probe)
 
 
 def job_checks(test: TestJob) -> Iterator[Check]:
@@ -91,29 +91,29 @@ def _checks(test: TestJob, folder: RunFolder) -> Iterator[Check]:
     gpus = (
         test.profile.gpus_per_pilot
         if isinstance(test.profile, LocalProfile)
-        else test.shape.gpus_per_node
+        else test.shape.gpus_used_per_node
         if test.shape
         else 0
     )
-    order = NodeOrder(
+    probe = NodeProbe(
         folder=folder.path,
         code=freeze(folder),
         storage=url.render_as_string(hide_password=True) if url else None,
         nodes=test.nodes,
-        gpus=gpus,
+        gpus_used_per_node=gpus,
     )
-    path = folder.path / "order.json"
-    path.write_text(order.model_dump_json(), "utf-8")
-    order.greeting.write_text(folder.path.name, "utf-8")
+    path = folder.path / "probe.json"
+    path.write_text(probe.model_dump_json(), "utf-8")
+    probe.greeting.write_text(folder.path.name, "utf-8")
     command = [sys.executable, "-u", "-m", MODULE, str(path)]
     started_s = time.time()
     if isinstance(test.profile, SlurmProfile) and test.shape is not None:
-        ran = _submitted(test, test.profile, test.shape, folder, command, order.report)
+        ran = _submitted(test, test.profile, test.shape, folder, command, probe.report)
     else:
         ran = _started(folder, command)
     yield ran
     if ran.mark is Mark.RIGHT:
-        report = NodeReport.model_validate_json(order.report.read_text("utf-8"))
+        report = NodeReport.model_validate_json(probe.report.read_text("utf-8"))
         yield from _seen_from_here(report, folder, url, started_s)
         yield from report.checks
 
@@ -148,7 +148,7 @@ def _submitted(
     name = f"wconv-doctor-{folder.path.name}"
     short = replace(shape, nodes=1, pilots=1, walltime_min=min(WALLTIME_MIN, shape.walltime_min))
     planned = batch_job(
-        profile, short, name, folder, frozen_code(folder), folder.path / "order.json"
+        profile, short, name, folder, frozen_code(folder), folder.path / "probe.json"
     )
     job = replace(planned, command=shlex.join(command), grace_s=10)
     number = submit(job, None)

@@ -1,4 +1,4 @@
-"""The test job: `python -m wconv_sweep.doctor.node_probe ORDER.json`, started as pilots are."""
+"""The test job: `python -m wconv_sweep.doctor.node_probe PROBE.json`, started as pilots are."""
 
 import platform
 import sys
@@ -10,7 +10,8 @@ from pydantic import Field
 from sqlalchemy import URL, make_url
 
 import wconv_sweep
-from wconv_jobs.spec import Spec
+from wconv_jobs.files.atomic import replace_file
+from wconv_jobs.spec_base import Spec
 from wconv_sweep.doctor.checks import Area, Check, examine, right, warning, wrong
 from wconv_sweep.doctor.database import clock_ahead_s, database_checks
 from wconv_sweep.errors import StorageError
@@ -21,8 +22,8 @@ GROUP_S = 150.0
 """Time for the GPUs to find each other; torch itself may take half of it to load."""
 
 
-class NodeOrder(Spec):
-    """What the program on the node is told."""
+class NodeProbe(Spec):
+    """What the test job checks on a node."""
 
     folder: Path = Field(strict=False)
     """Gets the report; holds the file of the login node."""
@@ -32,7 +33,7 @@ class NodeOrder(Spec):
     """URL, without a password; null: it could not be found."""
     nodes: int
     """That all pilots together may be on."""
-    gpus: int
+    gpus_used_per_node: int
     """GPUs that the job has asked for."""
 
     @property
@@ -58,21 +59,21 @@ class NodeReport(Spec):
     checks: list[Check]
 
 
-def report_on(order: NodeOrder) -> NodeReport:
+def report_on(probe: NodeProbe) -> NodeReport:
     """Look at everything that a pilot needs on this node."""
     host = platform.node().split(".")[0]
-    url = make_url(order.storage) if order.storage else None
+    url = make_url(probe.storage) if probe.storage else None
     areas = [
-        Area("program", lambda: _program(order)),
-        Area("GPUs", lambda: _gpus(order), limit_s=None),
+        Area("program", lambda: _program(probe)),
+        Area("GPUs", lambda: _gpus(probe), limit_s=None),
     ]
     if url is not None:
-        areas.append(Area("storage", lambda: database_checks(lambda: url, order.nodes)))
+        areas.append(Area("storage", lambda: database_checks(lambda: url, probe.nodes)))
     checks = [
         Check(check.mark, f"on {host}: {check.what}", check.remedy) for _, check in examine(areas)
     ]
     try:
-        greeting = order.greeting.read_text("utf-8")
+        greeting = probe.greeting.read_text("utf-8")
     except OSError:
         greeting = None
     return NodeReport(
@@ -84,10 +85,10 @@ def report_on(order: NodeOrder) -> NodeReport:
     )
 
 
-def _program(order: NodeOrder) -> Iterator[Check]:
+def _program(probe: NodeProbe) -> Iterator[Check]:
     there = Path(wconv_sweep.__file__).resolve()
     python = f"Python {platform.python_version()}"
-    if there.is_relative_to(order.code.resolve()):
+    if there.is_relative_to(probe.code.resolve()):
         yield right(f"program imported from the frozen copy, {python}")
     else:
         yield warning(
@@ -96,18 +97,19 @@ def _program(order: NodeOrder) -> Iterator[Check]:
         )
 
 
-def _gpus(order: NodeOrder) -> Iterator[Check]:
+def _gpus(probe: NodeProbe) -> Iterator[Check]:
     # Imported here: that torch cannot be loaded is one of the answers.
     from wconv_jobs.ranks.gpu_check import gpu_group
 
     group = gpu_group(GROUP_S)
     what = f"torch {group.torch}, "
     found = len(group.gpus)
-    if found < order.gpus:
+    if found < probe.gpus_used_per_node:
         yield wrong(
-            f"{what}{f'{found} of {order.gpus} GPUs' if found else 'no GPU'}",
-            f"The job has asked for {order.gpus} GPU(s). Install a torch that knows this site's "
-            "GPUs (its modules may load CUDA or ROCm), or change gpu_flag or gpus in the profile.",
+            f"{what}{f'{found} of {probe.gpus_used_per_node} GPUs' if found else 'no GPU'}",
+            f"The job has asked for {probe.gpus_used_per_node} GPU(s). Install a torch that knows "
+            "this site's GPUs (its modules may load CUDA or ROCm), or change gpu_flag or "
+            "gpus_used_per_node in the profile.",
         )
     elif found:
         yield right(f"{what}{found} x {group.gpus[0]}")
@@ -135,10 +137,8 @@ def _ahead_s(url: URL | None) -> float | None:
 
 def main() -> None:
     """Write the report, at once and as a whole."""
-    order = NodeOrder.model_validate_json(Path(sys.argv[1]).read_text("utf-8"))
-    unfinished = order.report.with_suffix(".unfinished")
-    unfinished.write_text(report_on(order).model_dump_json(), "utf-8")
-    unfinished.replace(order.report)
+    probe = NodeProbe.model_validate_json(Path(sys.argv[1]).read_text("utf-8"))
+    replace_file(probe.report, report_on(probe).model_dump_json())
 
 
 if __name__ == "__main__":

@@ -116,12 +116,12 @@ def _partition(shape: PilotShape, partition: Partition) -> Check:
     fitting = [
         kind
         for kind in partition.kinds
-        if kind.gpus >= shape.gpus_per_node
+        if kind.gpus >= shape.gpus_used_per_node
         and kind.cpus >= shape.cpus_per_task
         and kind.mem_mb >= (shape.mem_per_node_mb or 0)
     ]
     count = sum(kind.nodes for kind in fitting)
-    asked = f"{shape.gpus_per_node} GPUs and {shape.cpus_per_task} CPUs"
+    asked = f"{shape.gpus_used_per_node} GPUs and {shape.cpus_per_task} CPUs"
     if count < shape.nodes:
         there = "; ".join(
             f"{kind.nodes} with {kind.gpus} GPUs, {kind.cpus} CPUs, {kind.mem_mb} MiB"

@@ -4,7 +4,6 @@ A trial counts the GPUs that its ranks hold, a pilot all that it holds, working 
 what a site bills. The time of CPUs is not counted. Sums are made by the database.
 """
 
-import json
 from dataclasses import dataclass, replace
 
 from sqlalchemy import ColumnElement, Connection, Float, case, cast, func, select
@@ -14,7 +13,7 @@ from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS, STUDIES, SlotSta
 SILENCE_S = 300.0
 """A pilot without a sign of life for so long is not expected to use any more, seconds."""
 AGENT_GPU_HOURS = (
-    PILOTS.c.gpus
+    PILOTS.c.gpus_total
     * (func.coalesce(PILOTS.c.ended_at, PILOTS.c.seen_at) - PILOTS.c.started_at)
     / 3600
 )
@@ -64,7 +63,7 @@ class Usage:
         return self.trial_h * max(0, self.epochs - epoch) / self.epochs
 
     def allows(self, epoch: int) -> bool:
-        """Tell whether a trial that has finished so many epochs may be claimed under the cap."""
+        """Tell whether a trial that has finished so many epochs may be leased under the cap."""
         if self.cap_h is None:
             return True
         # Pilots hold all their GPUs until the last of their trials has ended.
@@ -74,12 +73,12 @@ class Usage:
 
     @property
     def first_epoch_allowed(self) -> int:
-        """The epoch from which on an open trial may be claimed; more than all: none may."""
+        """The epoch from which on an open trial may be leased; more than all: none may."""
         if self.allows(0):
             return 0
         return next((epoch for epoch in range(1, self.epochs + 1) if self.allows(epoch)), 1 << 30)
 
-    def with_claimed(self, epoch: int) -> "Usage":
+    def with_leased(self, epoch: int) -> "Usage":
         """Return the usage with one more trial at work."""
         return replace(
             self,
@@ -114,8 +113,7 @@ def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> U
         now: the database's clock.
         study: its name.
     """
-    content = connection.scalar(select(STUDIES.c.config).where(STUDIES.c.study == study))
-    config = json.loads(content or "{}")
+    config = connection.scalars(select(STUDIES.c.config).where(STUDIES.c.study == study)).one()
     epochs = int(config["recipe"]["epochs"])
     hours = _hours(now)
     complete = SLOTS.c.state == SlotState.COMPLETE
@@ -123,7 +121,7 @@ def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> U
         select(
             func.coalesce(func.sum(hours), 0.0).label("all"),
             func.coalesce(func.sum(case((complete, hours), else_=0.0)), 0.0).label("complete"),
-            func.coalesce(func.max(ATTEMPTS.c.gpus), 0).label("gpus"),
+            func.coalesce(func.max(ATTEMPTS.c.gpus_per_trial), 0).label("per_trial"),
         )
         .select_from(ATTEMPTS.join(SLOTS))
         .where(SLOTS.c.study == study)
@@ -138,11 +136,11 @@ def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> U
             func.coalesce(func.min(case((leased, SLOTS.c.epoch))), epochs).label("last"),
         ).where(SLOTS.c.study == study)
     ).one()
-    at_work = case((is_at_work(now), PILOTS.c.gpus), else_=0)
+    at_work = case((is_at_work(now), PILOTS.c.gpus_total), else_=0)
     pilots = connection.execute(
         select(
             func.coalesce(func.sum(AGENT_GPU_HOURS), 0.0).label("hours"),
-            func.coalesce(func.max(PILOTS.c.gpus), 0).label("gpus"),
+            func.coalesce(func.max(PILOTS.c.gpus_total), 0).label("total"),
             func.coalesce(func.sum(at_work), 0).label("held"),
         ).where(PILOTS.c.study == study)
     ).one()
@@ -150,11 +148,11 @@ def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> U
         trial_h = used.complete / slots.complete
     else:
         trial_h = used.all / slots.epochs * epochs if slots.epochs else 0.0
-    gpu_h = trial_h / used.gpus if used.gpus else 0.0
-    if used.gpus:
+    gpu_h = trial_h / used.per_trial if used.per_trial else 0.0
+    if used.per_trial:
         # What a pilot has no lane for costs as much as what it trains on.
-        lanes = max(1, pilots.gpus // used.gpus)
-        trial_h *= max(1.0, pilots.gpus / (lanes * used.gpus))
+        lanes = max(1, pilots.total // used.per_trial)
+        trial_h *= max(1.0, pilots.total / (lanes * used.per_trial))
     return Usage(
         pilots_h=float(pilots.hours),
         attempts_h=float(used.all),
@@ -221,4 +219,4 @@ def _attempt_seconds(now: ColumnElement[float]) -> ColumnElement[float]:
 
 
 def _hours(now: ColumnElement[float]) -> ColumnElement[float]:
-    return cast(ATTEMPTS.c.gpus * _attempt_seconds(now) / 3600, Float)
+    return cast(ATTEMPTS.c.gpus_per_trial * _attempt_seconds(now) / 3600, Float)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wconv_jobs import catalog
 from wconv_jobs.seeding import derive_seed
+from wconv_jobs.spec import Density
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.statistics import Difference, Summary, paired_difference, summarise
 from wconv_sweep.storage.slot_plan import ABLATIONS
@@ -24,8 +25,6 @@ EXPECTED, OBSERVED = "best expected", "best observed"
 SAME = 0.01
 """Densities closer than this share of the bounds, in every coefficient, are one candidate."""
 
-Density = tuple[float, ...]
-
 
 @dataclass(frozen=True)
 class Arm:
@@ -34,12 +33,12 @@ class Arm:
     label: str
     density: Density
     runs: Mapping[int, TrialRow]
-    """Completed trials by replicate."""
+    """Completed trials by seed index."""
     failed: int
     """Trials that failed, in which the others must not hide: a density may diverge."""
 
     def values(self, metric: str) -> dict[int, float]:
-        """Return a metric by replicate; a run that has none is left out."""
+        """Return a metric by seed index; a run that has none is left out."""
         return {
             replicate: row.metrics[metric]
             for replicate, row in self.runs.items()
@@ -102,7 +101,7 @@ class Confirmation:
 
     def direction(self, metric: str) -> str:
         """Return whether more or less of a score is better."""
-        return catalog.metric_goal(metric.removeprefix("test_"))
+        return catalog.metric_facts(metric.removeprefix("test_")).goal
 
     @property
     def claim(self) -> str:
@@ -211,7 +210,7 @@ def _arm(label: str, rows: Sequence[TrialRow]) -> Arm:
 
 
 def _best_observed(trials: Sequence[TrialRow], config: StudyConfig) -> Density:
-    """Return the density with the best mean over its replicates."""
+    """Return the density with the best mean over its seeds."""
     values: dict[Density, list[float]] = {}
     for density, value in searched(trials):
         values.setdefault(density, []).append(value)

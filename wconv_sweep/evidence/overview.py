@@ -4,7 +4,6 @@ The database counts and sums; of the trials only those come over that are shown 
 look at a study of 10,000 trials costs hardly more than at one of ten.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -220,7 +219,7 @@ def overview_of(connection: Connection, storage: Storage, study: str) -> StudyOv
         usage=usage_of(connection, now, study),
         agents=count_agents(agents),
         pilots=pilots_of(agents),
-        provenance=json.loads(row.provenance or "{}"),
+        provenance=row.provenance or {},
         uid=row.uid,
         folder=RunFolder((storage.folder / row.run_folder).resolve()),
     )

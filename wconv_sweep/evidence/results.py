@@ -1,12 +1,12 @@
 """What a study has found: the best density beside plain convolution."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row
 
+from wconv_jobs.spec import Density
 from wconv_sweep.storage.tables import SEARCHING, SlotState
 from wconv_sweep.study.config import PLAIN
 
@@ -19,7 +19,7 @@ class TrialRow:
     stage: str
     label: str | None
     state: SlotState
-    density: tuple[float, ...] | None
+    density: Density | None
     trial: int | None
     attempt: int
     epoch: int
@@ -83,13 +83,13 @@ def trial_row_of(slot: Row[Any], gpu_hours: float = 0.0) -> TrialRow:
         stage=slot.stage,
         label=slot.label,
         state=SlotState(slot.state),
-        density=tuple(json.loads(slot.density)) if slot.density else None,
+        density=slot.density,
         trial=slot.trial,
         attempt=slot.attempt,
         epoch=slot.epoch,
         value=slot.value,
-        metrics=json.loads(slot.metrics or "{}"),
-        provenance=json.loads(slot.provenance or "{}"),
+        metrics=slot.metrics or {},
+        provenance=slot.provenance or {},
         reason=slot.reason,
         lease_until=slot.lease_until,
         gpu_hours=gpu_hours,

@@ -19,7 +19,7 @@ class StudyStatus(StudyOverview):
     """What is going on in a study, with all of its trials."""
 
     trials: list[TrialRow]
-    """In the order of claiming."""
+    """In the order of leasing."""
 
 
 def read_status(storage: Storage, study: str) -> StudyStatus:

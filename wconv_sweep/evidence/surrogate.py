@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from wconv_jobs.spec import Density
 from wconv_sweep.evidence.likelihood import negative_log_likelihood
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Surrogate:
         mean_P, sd_P = self._posterior(self._unit(points_PC))
         return self._sign * (self._centre + self._scale * mean_P), self._scale * sd_P
 
-    def best_point(self) -> tuple[float, ...]:
+    def best_point(self) -> Density:
         """Return the density with the best expected objective within the bounds.
 
         It is sought where the trained density next to it has not collapsed, by a Sobol sequence

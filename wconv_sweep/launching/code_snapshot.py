@@ -12,8 +12,8 @@ import os
 import shutil
 from pathlib import Path
 
+from wconv_jobs.files.atomic import create_folder_once
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.frozen_copy import copy_once
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.provenance import (
     ORIGIN_FILE,
@@ -42,7 +42,9 @@ def freeze(folder: RunFolder) -> Path:
     Raises:
         ConfigurationError: the program changed while it was read or copied.
     """
-    return copy_once(frozen_code(folder), _copy)
+    frozen = frozen_code(folder)
+    create_folder_once(frozen, _copy)
+    return frozen
 
 
 def frozen_code(folder: RunFolder) -> Path:

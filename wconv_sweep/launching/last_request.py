@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, fields
 
+from wconv_jobs.files.atomic import replace_file
 from wconv_sweep.clusters.pilot_request import PilotRequest
 from wconv_sweep.run_folder import RunFolder
 
@@ -11,10 +12,7 @@ _FILE = "request.json"
 
 def save_request(folder: RunFolder, request: PilotRequest) -> None:
     """Keep what a launch wanted."""
-    path = folder.pilots / _FILE
-    unfinished = path.with_name(f".{_FILE}")
-    unfinished.write_text(json.dumps(asdict(request), indent=2) + "\n", "utf-8")
-    unfinished.replace(path)
+    replace_file(folder.pilots / _FILE, json.dumps(asdict(request), indent=2) + "\n")
 
 
 def last_request(folder: RunFolder) -> PilotRequest:

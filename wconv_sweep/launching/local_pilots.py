@@ -71,7 +71,7 @@ def start_local(
                 storage=storage.name,
                 run_folder=folder.path,
                 pilot=number,
-                gpus=profile.gpus_per_pilot,
+                gpus_used_per_node=profile.gpus_per_pilot,
                 lease_s=profile.lease_s,
                 grace_s=profile.grace_s,
                 walltime_s=60.0 * profile.walltime_min,

@@ -122,7 +122,7 @@ def plan_launch(
             storage = open_storage(storage_url)
             try:
                 if studies.check_same(storage, config):
-                    place = definitions.place_of(storage, config.study)
+                    place = definitions.study_place(storage, config.study)
                     folder, uid = place.folder, place.uid
             finally:
                 storage.close()

@@ -96,7 +96,10 @@ def resume(
         StudyError: the storage holds no such study, or what it was begun with has changed.
     """
     storage = open_storage(storage_url)
-    config, place = definitions.load_config(storage, study), definitions.place_of(storage, study)
+    config, place = (
+        definitions.load_config(storage, study),
+        definitions.study_place(storage, study),
+    )
     if cluster is None or cluster == place.cluster:
         request = or_else(request, last_request(place.folder))
     launcher = launcher_of(load_profile(cluster or place.cluster), request)
@@ -121,7 +124,7 @@ def _start(
     request: PilotRequest,
     notify_with: Sequence[str] | None,
 ) -> Launched:
-    place = definitions.place_of(storage, study)
+    place = definitions.study_place(storage, study)
     place.folder.create(place.uid)
     save_request(place.folder, request)
     if notify_with is not None:

@@ -44,7 +44,7 @@ class Stopped:
 
 
 def stop(storage: Storage, study: str, *, now: bool = False) -> Stopped:
-    """Let nobody claim a slot any more, and running trials end at their next checkpoint.
+    """Let nobody lease a slot any more, and running trials end at their next checkpoint.
 
     Args:
         storage: holds the study.
@@ -56,7 +56,7 @@ def stop(storage: Storage, study: str, *, now: bool = False) -> Stopped:
         SlurmError: SLURM does not cancel them, or does not answer; the study is stopped all the
             same.
     """
-    place = definitions.place_of(storage, study)
+    place = definitions.study_place(storage, study)
     studies.stop(storage, study)
     ended = read_overview(storage, study).complete
     if not has_been_in_slurm(place.folder):

@@ -16,7 +16,7 @@ from wconv_sweep.launching.slurm.options import trials_at_once
 from wconv_sweep.launching.slurm.pilots import next_batch, reap, start_slurm
 from wconv_sweep.pilots.command import pilot_command
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots.definitions import Place
+from wconv_sweep.slots.definitions import StudyPlace
 from wconv_sweep.slurm.batch import batch_script, check_submission
 from wconv_sweep.slurm.jobs import alive_jobs, job_name, jobs_of
 from wconv_sweep.slurm.refusals import too_many
@@ -67,7 +67,7 @@ class Launcher(Protocol):
             folder: of the study.
         """
 
-    def start(self, storage: Storage, status: StudyStatus, place: Place) -> Pilots:
+    def start(self, storage: Storage, status: StudyStatus, place: StudyPlace) -> Pilots:
         """Start the pilots that are missing."""
 
 
@@ -125,7 +125,7 @@ class LocalLauncher:
     def ask(self, study: str, uid: str | None, folder: RunFolder) -> None:
         pass
 
-    def start(self, storage: Storage, status: StudyStatus, place: Place) -> Pilots:
+    def start(self, storage: Storage, status: StudyStatus, place: StudyPlace) -> Pilots:
         return start_local(status.study, storage, place.folder, self.profile)
 
 
@@ -147,7 +147,7 @@ class SlurmLauncher:
 
     def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
         job, shape = next_batch(self.profile, self.shape, study, uid, folder), self.shape
-        gpus = f"{shape.gpus_per_node} GPU(s)" if shape.gpus_per_node else "no GPU"
+        gpus = f"{shape.gpus_used_per_node} GPU(s)" if shape.gpus_used_per_node else "no GPU"
         return Preview(
             summary=f"{shape.pilots} job(s) of {shape.nodes} node(s) with {gpus} each, at most "
             f"{shape.walltime_min} min",
@@ -168,7 +168,7 @@ class SlurmLauncher:
             if not (alive and too_many(error)):
                 raise
 
-    def start(self, storage: Storage, status: StudyStatus, place: Place) -> Pilots:
+    def start(self, storage: Storage, status: StudyStatus, place: StudyPlace) -> Pilots:
         config = status.config
         reap(storage, config, jobs_of(config.study, place.uid, history=False))
         useful = math.ceil(

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 
+from wconv_jobs.files.atomic import replace_file
 from wconv_sweep.errors import ConfigurationError, StorageAway
 from wconv_sweep.evidence.study_status import StudyStatus, read_status
 from wconv_sweep.log import event
@@ -56,13 +57,8 @@ def checked_command(text: str) -> list[str]:
 
 def save_command(folder: RunFolder, words: Sequence[str]) -> None:
     """Keep the command for pilots of this and of later launches; no words remove it."""
-    path = folder.pilots / _FILE
-    unfinished = path.with_name(f".{_FILE}")
-    unfinished.unlink(missing_ok=True)
     # It may hold the address of a chat that nobody else should write to.
-    unfinished.touch(mode=0o600)
-    unfinished.write_text(json.dumps(list(words)) + "\n", "utf-8")
-    unfinished.replace(path)
+    replace_file(folder.pilots / _FILE, json.dumps(list(words)) + "\n", mode=0o600)
 
 
 def notify(storage: Storage, study: str, folder: RunFolder, *, refused: bool = False) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat
 
-from wconv_jobs.spec import Spec
+from wconv_jobs.spec_base import Spec
 
 
 class PilotOrder(Spec):
@@ -24,7 +24,7 @@ class PilotOrder(Spec):
     """Number of the pilot within the study, from 0; of a job array, of its element 0."""
     nodes: Annotated[int, Field(ge=1)] = 1
     """Nodes of the pilot, with an agent on each."""
-    gpus: Annotated[int, Field(ge=0)]
+    gpus_used_per_node: Annotated[int, Field(ge=0)]
     """GPUs that the pilot holds on each node; 0 trains on the CPU."""
     lanes: Annotated[int, Field(ge=1)] = 1
     """Trials that are trained side by side on a node without GPUs; with them, their number and

@@ -11,7 +11,9 @@ from wconv_sweep.storage.tables import PILOTS
 class PilotRecord:
     """The row of this agent in the table of pilots."""
 
-    def __init__(self, storage: Storage, study: str, place: PilotPlace, *, gpus: int) -> None:
+    def __init__(
+        self, storage: Storage, study: str, place: PilotPlace, *, gpus_total: int
+    ) -> None:
         """Begin the record, and end those of dead agents whose place this one takes.
 
         That is how a copy of this job that still runs on a node without contact hears of it.
@@ -20,7 +22,7 @@ class PilotRecord:
             storage: holds the study.
             study: its name.
             place: of the agent.
-            gpus: that it holds, working or not.
+            gpus_total: that it holds, working or not.
 
         Raises:
             StorageAway: repeat it; a record that was begun twice counts once.
@@ -39,7 +41,7 @@ class PilotRecord:
                     pilot=place.pilot,
                     host=place.host,
                     job=place.incarnation,
-                    gpus=gpus,
+                    gpus_total=gpus_total,
                     started_at=now,
                     seen_at=now,
                 )

@@ -11,7 +11,7 @@ from optuna_dashboard import wsgi
 
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.storage.open_storage import Storage
-from wconv_sweep.storage.optuna_client import optuna_client
+from wconv_sweep.storage.optuna_client import close_client, optuna_client
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -45,11 +45,15 @@ def serve(
     Raises:
         ConfigurationError: the port is taken.
     """
-    application = wsgi(optuna_client(storage))
-    server = _server(_read_only(application) if read_only else application, port)
-    with server:
-        on_ready(f"http://{HOST}:{server.server_port}/")
-        server.serve_forever()
+    client = optuna_client(storage)
+    try:
+        application = wsgi(client)
+        server = _server(_read_only(application) if read_only else application, port)
+        with server:
+            on_ready(f"http://{HOST}:{server.server_port}/")
+            server.serve_forever()
+    finally:
+        close_client(client, storage)
 
 
 def tunnel(page: str) -> str:

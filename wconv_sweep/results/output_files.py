@@ -1,18 +1,13 @@
 """Writes files for the user: each whole or not at all, none in the place of another unasked."""
 
-import errno
 import os
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from wconv_jobs.files.atomic import place_new, unfinished_name
 from wconv_sweep.errors import ConfigurationError
-
-_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-_KEPT = 40
-"""Characters of a name that a temporary file keeps: names have 255 bytes, a character up to 4."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +88,7 @@ def _written_beside(path: Path, target: Path, content: bytes, made: list[Path]) 
     _make_folder(target.parent, made)
     with suppress(FileNotFoundError):
         target.lstat()  # a name that is too long is told here, before any file is in its place
-    beside = target.with_name(f".{target.name[:_KEPT]}.{secrets.token_hex(4)}")
+    beside = unfinished_name(target)
     try:
         with beside.open("xb") as file:
             file.write(content)
@@ -121,18 +116,8 @@ def _put_into_place(file: _Complete, *, force: bool) -> None:
     """
     if force:
         file.beside.replace(file.target)
-        return
-    try:
-        os.link(file.beside, file.target)  # unlike a rename, replaces nothing
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        file.target.open("xb").close()
-        try:
-            file.beside.replace(file.target)
-        except OSError:
-            file.target.unlink()
-            raise
+    else:
+        place_new(file.beside, file.target)
 
 
 def _not_placed(file: _Complete, before: Sequence[_Complete], error: OSError) -> str:

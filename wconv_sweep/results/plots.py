@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
+from wconv_jobs.spec import Density
 from wconv_sweep.amounts import axis_title
 from wconv_sweep.evidence.surrogate import Surrogate
 
@@ -47,7 +48,7 @@ class Trials:
     direction: Literal["maximize", "minimize"]
     plain: float | None
     """Objective of plain convolution."""
-    best: tuple[float, ...]
+    best: Density
     """The density that is named."""
 
 

@@ -87,7 +87,7 @@ def attempts_of(storage: Storage, study: str, trial: int) -> list[AttemptLog]:
     if not rows:
         begun = "none has begun yet" if last is None else f"the trials begun are 0 to {last}"
         raise StudyError(f"trial {trial}: study {study} has no such trial; {begun}.")
-    folder = definitions.place_of(storage, study).folder
+    folder = definitions.study_place(storage, study).folder
     return [_log(row, folder.attempt_logs(trial, row.attempt)) for row in rows]
 
 

@@ -18,10 +18,9 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from wconv_jobs.spec import Density
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.search_space import distributions_of
-
-Density = tuple[float, ...]
 
 
 class _Collecting(InMemoryStorage):

@@ -21,7 +21,7 @@ from optuna.pruners import (
 )
 
 from wconv_sweep.search.trial_mirror import TrialMirror
-from wconv_sweep.slots.table import Claim
+from wconv_sweep.slots.table import Lease
 from wconv_sweep.storage.tables import Stage
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.search_config import HalvingSpec, MedianSpec, WilcoxonSpec
@@ -46,7 +46,7 @@ class Pruning:
         self._config = config
         self._mirror = mirror
 
-    def decide(self, claim: Claim, epoch: int, value: float) -> Decision:
+    def decide(self, lease: Lease, epoch: int, value: float) -> Decision:
         """Decide on a trial after an epoch, or return what was decided before.
 
         No pruner is asked for a fixed point, the plain baseline among them, for a trial of the
@@ -54,15 +54,15 @@ class Pruning:
         is complete.
 
         Args:
-            claim: of the trial.
+            lease: of the trial.
             epoch: number of epochs finished, from 1.
             value: the objective after it.
         """
-        unasked = self._config.search.pruner.name == "none" or claim.stage is not Stage.SEARCH
+        unasked = self._config.search.pruner.name == "none" or lease.stage is not Stage.SEARCH
         if unasked or epoch >= self._config.recipe.epochs:
             return Decision(prune=False)
         self._mirror.refresh()
-        trial = self._mirror.trial(claim.trial)
+        trial = self._mirror.trial(lease.trial)
         if PRUNED_AT in trial.system_attrs:
             return Decision(prune=True)
         if epoch in trial.intermediate_values:

@@ -8,6 +8,7 @@ from typing import Any
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
 
 from wconv_jobs.seeding import derive_seed
+from wconv_jobs.spec import Density
 from wconv_sweep.search import direct_l
 from wconv_sweep.search.known_trials import KnownTrials
 from wconv_sweep.study.config import StudyConfig
@@ -32,7 +33,7 @@ TRIES = 5
 class Proposal:
     """What a sampler wants to be trained."""
 
-    density: tuple[float, ...]
+    density: Density
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """System attributes of the Optuna trial that later proposals, of any agent, build on."""
 
@@ -73,9 +74,7 @@ def propose(config: StudyConfig, mirror: KnownTrials, trial: int, position: int)
     return Proposal(density, mirror.written if chosen.takes_notes else {})
 
 
-def _ask(
-    config: StudyConfig, mirror: KnownTrials, number: int, sampler: BaseSampler
-) -> tuple[float, ...]:
+def _ask(config: StudyConfig, mirror: KnownTrials, number: int, sampler: BaseSampler) -> Density:
     study, trial = mirror.study(sampler), mirror.trial(number)
     sampler.before_trial(study, trial)
     space = sampler.infer_relative_search_space(study, trial)
@@ -110,7 +109,7 @@ def _sampler(config: StudyConfig, mirror: KnownTrials, seed: int) -> BaseSampler
     return RandomSampler(seed=seed)
 
 
-def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> tuple[float, ...]:
+def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> Density:
     """Return the point of the sequence that belongs to a slot, whoever works on it, and when."""
     # Imported here: it takes half a second, and no other sampler needs it.
     from scipy.stats import qmc
@@ -118,8 +117,8 @@ def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> tuple[f
     bounds = config.search.bounds
     seed = derive_seed(config.seed, "qmc") % 2**32
     sequence = qmc.Sobol(len(bounds), scramble=chosen.scramble, seed=seed)
-    replicates = config.search.replicates
-    number = (position - len(config.fixed_points()) * replicates) // replicates
+    seeds = config.search.seeds
+    number = (position - len(config.fixed_points()) * seeds) // seeds
     if number:
         sequence.fast_forward(number)
     (point,) = sequence.random(1)
@@ -128,9 +127,7 @@ def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> tuple[f
     )
 
 
-def _direct_l_point(
-    config: StudyConfig, mirror: KnownTrials, trial: int
-) -> tuple[float, ...] | None:
+def _direct_l_point(config: StudyConfig, mirror: KnownTrials, trial: int) -> Density | None:
     """Return the centre that a trial is to evaluate; None once the division is at its finest.
 
     Trials that were begun before this one and have no density yet will take the centres before:
@@ -142,7 +139,7 @@ def _direct_l_point(
         for density, value in mirror.outcomes().items()
     }
 
-    def density_of(point: direct_l.Point) -> tuple[float, ...]:
+    def density_of(point: direct_l.Point) -> Density:
         # Rounded, so that a centre that is a fixed point by its digits is found to be the same.
         return tuple(
             round(low + (high - low) * share, 12)

@@ -6,7 +6,6 @@ what a sampler or pruner writes is collected, for the caller to record it togeth
 of the slot. `tests/benchmarks/sampling.py` measures both.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -70,7 +69,7 @@ class TrialMirror(KnownTrials):
         for row in rows:
             self.tell(
                 row.trial,
-                tuple(json.loads(row.density)) if row.density else None,
+                row.density,
                 _STATES[SlotState(row.state)],
                 row.value,
                 epochs[row.trial_id],

@@ -11,7 +11,6 @@ server.crt, server.key    for TLS, beyond localhost
 import fcntl
 import json
 import os
-import secrets
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from wconv_jobs.files.atomic import replace_file
 from wconv_sweep.errors import StorageError
 
 DATABASE = "wconv"
@@ -153,12 +153,7 @@ class ServerFolder:
 
     def write(self, path: Path, text: str) -> None:
         """Replace a file at once by one that only its owner may read."""
-        new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        with os.fdopen(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        new.replace(path)
+        replace_file(path, text, mode=0o600, durable=True)
 
     def postmaster(self) -> int | None:
         """Return the process of the server on this machine, None when it does not run here.

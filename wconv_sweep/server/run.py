@@ -76,7 +76,7 @@ def start(
     folder.create()
     with folder.lock():
         record = folder.record()
-        _claim(folder, record, force, say)
+        _check_unused_elsewhere(folder, record, force, say)
         if folder.postmaster() is not None:
             return _running(folder, record, address, port)
         programs = programs_for(folder)
@@ -152,7 +152,7 @@ def stop(path: Path) -> bool:
     return pid is not None
 
 
-def _claim(
+def _check_unused_elsewhere(
     folder: ServerFolder, record: Record | None, force: bool, say: Callable[[str], None]
 ) -> None:
     """Go on only when no other machine can be using the data."""

@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 from threadpoolctl import threadpool_limits
 
 from wconv_jobs.seeding import derive_seed
+from wconv_jobs.spec import Density
 from wconv_sweep.evidence.confirmation import choose_candidates, surrogate_of
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.statistics import paired_difference
@@ -43,7 +44,7 @@ NAMED_BY: tuple[NamedBy, ...] = get_args(NamedBy)
 class Trained:
     """A made-up trial."""
 
-    density: tuple[float, ...]
+    density: Density
     value: float
     """What was observed."""
     truth: float
@@ -251,7 +252,7 @@ def _name(
         yield "model", *_by_model(config, response, searched), None
     if "confirmed" in named_by and config.confirm is not None:
         searched = trained[: budget - config.confirm.trials]
-        if budget >= config.confirm.trials + len(config.fixed_points()) * config.search.replicates:
+        if budget >= config.confirm.trials + len(config.fixed_points()) * config.search.seeds:
             yield "confirmed", *_by_confirmation(config, response, searched, [seed, 3, budget])
 
 

@@ -49,14 +49,14 @@ def maybe_break(
             ATTEMPTS.c.id > study.breaker_from,
             ATTEMPTS.c.outcome == AttemptOutcome.BROKEN,
             ATTEMPTS.c.error == failure.error,
-            ATTEMPTS.c.place == failure.where,
+            ATTEMPTS.c.where == failure.where,
         )
     )
     if study.state != StudyState.ACTIVE or (not is_hopeless(failure) and (equal or 0) < limit):
         return
     number = f"{equal} equal failures" if equal and equal > 1 else "a failure"
-    message = failure.message.rstrip(".")
-    reason = f"{number}: {failure.error} at {failure.where}: {message}"
+    said = failure.reason.rstrip(".")
+    reason = f"{number}: {failure.error} at {failure.where}: {said}"
     connection.execute(
         update(STUDIES)
         .where(STUDIES.c.study == study.study)

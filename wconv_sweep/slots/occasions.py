@@ -4,7 +4,6 @@ Many agents see the same; the database remembers which occasion has been taken, 
 """
 
 import enum
-import json
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
@@ -78,7 +77,7 @@ def take(storage: Storage, occasion: Occasion) -> bool:
         if occasion.event is Event.BREAKER:
             which: object = row.breaker_from
         elif occasion.event is Event.CAP:
-            which = json.loads(row.config)["budget"]["gpu_hours"]
+            which = row.config["budget"]["gpu_hours"]
         else:
             which = _newest_attempt(connection, occasion.study)
         key = _TAKEN.format(occasion.event)

@@ -1,11 +1,11 @@
 """Opens failed slots again, for another round of attempts."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select, update
 
+from wconv_jobs.spec import Density
 from wconv_sweep.errors import StudyError
 from wconv_sweep.slots.leases import study_row
 from wconv_sweep.storage import trial_rows
@@ -20,7 +20,7 @@ class Retried:
 
     trial: int
     label: str | None
-    density: tuple[float, ...] | None
+    density: Density | None
     epoch: int
     """From which its checkpoint goes on."""
     reason: str | None
@@ -82,7 +82,7 @@ def retry(storage: Storage, study: str, trials: Sequence[int] | None) -> list[Re
         Retried(
             trial=slot.trial,
             label=slot.label,
-            density=tuple(json.loads(slot.density)) if slot.density else None,
+            density=slot.density,
             epoch=slot.epoch,
             reason=slot.reason,
         )

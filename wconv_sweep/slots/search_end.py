@@ -18,7 +18,7 @@ from wconv_sweep.study.config import StudyConfig
 
 
 class SearchEnd:
-    """The rule of one study, asked by a worker before it claims."""
+    """The rule of one study, asked by a worker before it leases."""
 
     def __init__(self, storage: Storage, config: StudyConfig) -> None:
         self._storage = storage

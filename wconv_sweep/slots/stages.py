@@ -1,16 +1,16 @@
 """Opens the stages of a study one after another: search, confirmation, ablation.
 
 Slots of a later stage are there from the beginning, closed: what they train follows from trials
-that have not ended. Whoever finds nothing else to claim opens the next stage, in one transaction;
+that have not ended. Whoever finds nothing else to lease opens the next stage, in one transaction;
 of several at once, the second finds it open.
 """
 
-import json
 from collections.abc import Sequence
 from itertools import product
 
 from sqlalchemy import Connection, Row, func, select, update
 
+from wconv_jobs.spec import Density
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.confirmation import choose_candidates, confirmation_of
 from wconv_sweep.evidence.results import TrialRow
@@ -98,7 +98,7 @@ def _open_confirmation(
     connection: Connection,
     config: StudyConfig,
     slots: Sequence[Row[tuple[object, ...]]],
-    candidates: dict[str, tuple[float, ...]],
+    candidates: dict[str, Density],
     trials: Sequence[TrialRow],
 ) -> None:
     if not candidates:
@@ -136,9 +136,9 @@ def _open_ablation(
 
 
 def _open(
-    connection: Connection, slot: Row[tuple[object, ...]], density: object, **values: object
+    connection: Connection, slot: Row[tuple[object, ...]], density: Density, **values: object
 ) -> None:
-    opened = {"state": SlotState.OPEN, "density": json.dumps(density)} | values
+    opened = {"state": SlotState.OPEN, "density": density} | values
     connection.execute(update(SLOTS).where(SLOTS.c.slot == slot.slot).values(opened))
 
 

@@ -70,7 +70,7 @@ def create_or_extend(
             insert(STUDIES).values(
                 study=config.study,
                 optuna_study_id=optuna_study_id,
-                config=_as_text(config),
+                config=config.plain(),
                 version=version("wconv-sweep"),
                 run_folder=storage.stored_path(folder.path),
                 uid=uuid.uuid4().hex,
@@ -78,7 +78,7 @@ def create_or_extend(
                 state=StudyState.ACTIVE,
                 breaker_from=0,
                 created_at=storage.now(),
-                provenance=None if provenance is None else json.dumps(dict(provenance)),
+                provenance=None if provenance is None else dict(provenance),
             )
         )
         for position, planned in enumerate(plan_slots(config, given)):
@@ -100,7 +100,7 @@ def check_same(storage: Storage, config: StudyConfig) -> bool:
 
 
 def stop(storage: Storage, study: str) -> None:
-    """Let nobody claim a slot any more, and running trials end at their next checkpoint."""
+    """Let nobody lease a slot any more, and running trials end at their next checkpoint."""
     load_config(storage, study)
     with storage.write() as connection:
         connection.execute(
@@ -122,7 +122,7 @@ def check_provenance(
 
 
 def reopen(storage: Storage, study: str) -> None:
-    """Let agents claim slots again, also after the circuit breaker, which starts anew."""
+    """Let agents lease slots again, also after the circuit breaker, which starts anew."""
     with storage.write() as connection:
         newest = connection.scalar(select(func.max(ATTEMPTS.c.id)))
         connection.execute(
@@ -166,8 +166,8 @@ def _record_provenance(
 ) -> None:
     if provenance is None:
         return
-    content = connection.scalar(select(STUDIES.c.provenance).where(STUDIES.c.study == study))
-    recorded = json.loads(content or "{}")
+    known = select(STUDIES.c.provenance).where(STUDIES.c.study == study)
+    recorded = connection.scalar(known) or {}
     found = differences(recorded, provenance)
     if found and not accept_changes:
         raise StudyError(
@@ -180,7 +180,7 @@ def _record_provenance(
         earlier = recorded.pop("earlier", []) + ([recorded] if recorded else [])
         whole = dict(provenance) | ({"earlier": earlier} if earlier else {})
         connection.execute(
-            update(STUDIES).where(STUDIES.c.study == study).values(provenance=json.dumps(whole))
+            update(STUDIES).where(STUDIES.c.study == study).values(provenance=whole)
         )
 
 
@@ -217,7 +217,7 @@ def _extend(
     connection.execute(
         update(STUDIES)
         .where(STUDIES.c.study == config.study)
-        .values(config=_as_text(_with_cap(config, existing)), cluster=cluster)
+        .values(config=_with_cap(config, existing).plain(), cluster=cluster)
     )
 
 
@@ -271,7 +271,3 @@ def _leaves(value: object, key: tuple[str, ...] = ()) -> dict[tuple[str, ...], o
             for leaf, found in _leaves(inner, (*key, str(name))).items()
         }
     return {key: value}
-
-
-def _as_text(config: StudyConfig) -> str:
-    return json.dumps(config.plain())

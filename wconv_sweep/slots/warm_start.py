@@ -14,6 +14,7 @@ import numpy as np
 from sqlalchemy import URL
 
 from wconv_jobs.seeding import derive_seed
+from wconv_jobs.spec import Density
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.confirmation import surrogate_of
 from wconv_sweep.evidence.study_status import read_status
@@ -65,7 +66,7 @@ def warm_densities(url: URL, config: StudyConfig) -> list[GivenDensity]:
     return found
 
 
-def to_coefficients(point: Sequence[float], coefficients: int) -> tuple[float, ...]:
+def to_coefficients(point: Sequence[float], coefficients: int) -> Density:
     """Return a density of another kernel size, matched from the innermost coefficient outwards.
 
     A larger kernel has further coefficients outside, which are 1, as in plain convolution; a
@@ -74,7 +75,7 @@ def to_coefficients(point: Sequence[float], coefficients: int) -> tuple[float, .
     return (1.0,) * (coefficients - len(point)) + tuple(point)[-coefficients:]
 
 
-def likely_points(surrogate: Surrogate, seed: int) -> list[tuple[float, ...]]:
+def likely_points(surrogate: Surrogate, seed: int) -> list[Density]:
     """Return up to `POINTS` densities among which the best one may be, the most likely first."""
     from scipy.stats import qmc
 
@@ -126,7 +127,7 @@ def _missing(config: StudyConfig, study: str, why: str) -> str:
     )
 
 
-def _within(config: StudyConfig, density: Sequence[float]) -> tuple[float, ...]:
+def _within(config: StudyConfig, density: Sequence[float]) -> Density:
     # Rounded: further digits only hide that two densities are the same.
     return tuple(
         min(max(round(value, 6), low), high)

@@ -34,7 +34,7 @@ _REMEDIES = (
     ),
     (
         ("generic resource", "gres"),
-        "Change gpu_flag, gpu_type or gpus in the profile",
+        "Change gpu_flag, gpu_type or gpus_used_per_node in the profile",
     ),
     (
         ("Memory specification",),
@@ -42,8 +42,8 @@ _REMEDIES = (
     ),
     (
         ("node configuration", "More processors", "CPU count"),
-        "Lower --nodes, or gpus, cpus_per_gpu or mem_per_gpu_mb in the profile, to what the "
-        "partition has",
+        "Lower --nodes, or gpus_used_per_node, cpus_per_gpu or mem_per_gpu_mb in the profile, to "
+        "what the partition has",
     ),
     (
         ("job array",),

@@ -6,15 +6,16 @@ may hold no character that the shell, sbatch or a path would take for its own.
 
 import re
 import shlex
-from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import AfterValidator
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,99}")
-_SUFFIX = re.compile(r"[A-Za-z0-9_.@+-]{1,50}")
-_CONSTRAINT = re.compile(r"[A-Za-z0-9_(\[][A-Za-z0-9_.:,+*&|()\[\]-]{0,199}")
-_MODULE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+/-]{0,199}")
+from wconv_sweep.text_patterns import Matches
+
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,99}"
+_SUFFIX = r"[A-Za-z0-9_.@+-]{1,50}"
+_CONSTRAINT = r"[A-Za-z0-9_(\[][A-Za-z0-9_.:,+*&|()\[\]-]{0,199}"
+_MODULE = r"[A-Za-z0-9_][A-Za-z0-9_.+/-]{0,199}"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _WORD = re.compile(r"(?:[A-Za-z0-9_@%+=:,./~-]|\$[A-Za-z_]\w*|\$\{[A-Za-z_]\w*\})+")
 _SETUP_COMMANDS = ("module", "source", "ulimit", "umask")
@@ -27,7 +28,7 @@ _SECRET = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|_KEY$", re.IGNORECASE)
 
 def is_slurm_name(text: str) -> bool:
     """Tell whether a text can be the name of a partition, QOS or account."""
-    return _NAME.fullmatch(text) is not None
+    return re.fullmatch(_NAME, text) is not None
 
 
 def setup_line(command: str) -> str:
@@ -56,15 +57,6 @@ def setup_line(command: str) -> str:
     return " ".join(f'"{word}"' if "$" in word else shlex.quote(word) for word in words)
 
 
-def _checked(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
-    def check(text: str) -> str:
-        if not pattern.fullmatch(text):
-            raise ValueError(f"takes {what}")
-        return text
-
-    return check
-
-
 def _variable(name: str) -> str:
     if not _VARIABLE.fullmatch(name):
         raise ValueError(f"'{name}' is no name of a variable: letters, digits and _ alone")
@@ -90,18 +82,17 @@ def _setup(command: str) -> str:
 
 
 SlurmName = Annotated[
-    str, AfterValidator(_checked(_NAME, "letters, digits and _ . @ + - alone, at most 100"))
+    str, Matches(_NAME, "may contain only letters, digits and _ . @ + -, at most 100")
 ]
 """Of a partition, QOS, account or kind of GPU."""
 AccountSuffix = Annotated[
-    str, AfterValidator(_checked(_SUFFIX, "letters, digits and _ . @ + - alone, at most 50"))
+    str, Matches(_SUFFIX, "may contain only letters, digits and _ . @ + -, at most 50")
 ]
 Constraint = Annotated[
-    str,
-    AfterValidator(_checked(_CONSTRAINT, "names of features, joined by & | , and brackets alone")),
+    str, Matches(_CONSTRAINT, "may contain only names of features, joined by & | , and brackets")
 ]
 ModuleName = Annotated[
-    str, AfterValidator(_checked(_MODULE, "letters, digits and _ . + / - alone, as in cuda/12.2"))
+    str, Matches(_MODULE, "may contain only letters, digits and _ . + / -, as in cuda/12.2")
 ]
 VariableName = Annotated[str, AfterValidator(_variable)]
 VariableValue = Annotated[str, AfterValidator(_value)]

@@ -1,7 +1,6 @@
 """Copies a storage into one file, and back: while studies run, and all of it or nothing."""
 
 import os
-import secrets
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import URL
 
+from wconv_jobs.files.atomic import place_new, sync, unfinished_name
 from wconv_sweep.errors import StorageError
 from wconv_sweep.server.programs import BACKUP_PROGRAMS, INSTALL, find_programs, run_program
 from wconv_sweep.storage.tables import STUDIES
@@ -181,19 +181,18 @@ def _put_back(connection: _Connection) -> None:
 @contextmanager
 def _appearing(target: Path, force: bool) -> Iterator[Path]:
     """Give an empty file that becomes `target` in the end, or leaves no trace."""
-    new = target.with_name(f".{target.name[:80]}.{secrets.token_hex(4)}")
+    new = unfinished_name(target)
     try:
         os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except OSError as error:
         raise StorageError(f"{target}: cannot be written: {error.strerror}") from error
     try:
         yield new
-        with new.open("rb") as stream:
-            os.fsync(stream.fileno())
+        sync(new)
         if force:
             new.replace(target)
         else:
-            os.link(new, target)  # unlike a rename, fails where another wrote it meanwhile
+            place_new(new, target)
     except OSError as error:
         raise StorageError(f"{target}: cannot be written: {error.strerror}") from error
     finally:
@@ -266,7 +265,9 @@ def _count(connection: _Connection) -> int:
 
 
 def _open(path: Path, mode: str = "rw") -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", _BUSY_TIMEOUT_S, uri=True)
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", timeout=_BUSY_TIMEOUT_S, uri=True
+    )
 
 
 def _sqlite_path(url: URL) -> Path:

@@ -7,13 +7,13 @@ that PGPASSFILE or the URL's `passfile` names. One line per server:
 
 import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from sqlalchemy import URL
 
+from wconv_jobs.files.atomic import replace_file
 from wconv_sweep.errors import StorageError
 
 FILE_NAME = "storage.pgpass"
@@ -116,18 +116,8 @@ def _write_entry(path: Path, key: str, password: str) -> None:
         lines = [*others, entry] if "*" in key else [entry, *others]
         if lines == before:
             return
-        # Made with its mode: there is no moment in which another could read it.
-        new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        file = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
-        try:
-            with os.fdopen(file, "w", encoding="utf-8") as stream:
-                stream.write("".join(f"{line}\n" for line in lines))
-                stream.flush()
-                os.fsync(stream.fileno())
-            new.replace(path)
-        except BaseException:
-            new.unlink(missing_ok=True)
-            raise
+        text = "".join(f"{line}\n" for line in lines)
+        replace_file(path, text, mode=0o600, durable=True)
     finally:
         os.close(lock)
 

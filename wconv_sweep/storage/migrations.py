@@ -172,4 +172,18 @@ def _drop_startup_of_random(connection: Connection) -> None:
             )
 
 
-_STEPS: dict[int, Callable[["Operations"], None]] = {1: _to_2}
+def _to_3(operations: "Operations") -> None:
+    """Give columns the names that the program uses."""
+    _rename_columns(operations)
+
+
+def _rename_columns(operations: "Operations") -> None:
+    for table_name, before, after in (
+        ("wconv_pilots", "gpus", "gpus_total"),
+        ("wconv_attempts", "gpus", "gpus_per_trial"),
+        ("wconv_attempts", "place", "where"),
+    ):
+        operations.alter_column(table_name, before, new_column_name=after)
+
+
+_STEPS: dict[int, Callable[["Operations"], None]] = {1: _to_2, 2: _to_3}

@@ -1,10 +1,9 @@
 """Which slots a study has: its budget, divided among fixed points, search and confirmation."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from wconv_jobs.spec import Ablation
+from wconv_jobs.spec import Ablation, Density
 from wconv_sweep.storage.tables import SlotState, Stage
 from wconv_sweep.study.config import StudyConfig
 
@@ -20,7 +19,7 @@ class PlannedSlot:
     stage: Stage
     replicate: int
     label: str | None = None
-    density: tuple[float, ...] | None = None
+    density: Density | None = None
     state: SlotState = SlotState.OPEN
 
     def row(self, study: str, position: int) -> dict[str, object]:
@@ -30,7 +29,7 @@ class PlannedSlot:
             "position": position,
             "stage": self.stage,
             "label": self.label,
-            "density": None if self.density is None else json.dumps(self.density),
+            "density": self.density,
             "replicate": self.replicate,
             "state": self.state,
             "attempt": 0,
@@ -44,17 +43,17 @@ class GivenDensity:
     """A density that the search trains before it proposes its own."""
 
     label: str
-    density: tuple[float, ...]
+    density: Density
 
 
 def plan_slots(config: StudyConfig, given: Sequence[GivenDensity] = ()) -> Iterator[PlannedSlot]:
-    """Yield the slots of a new study, `budget.trials` of them, in the order of claiming.
+    """Yield the slots of a new study, `budget.trials` of them, in the order of leasing.
 
     Args:
         config: the study.
         given: densities to begin the search with, as many as its budget holds.
     """
-    replicates = range(config.search.replicates)
+    replicates = range(config.search.seeds)
     for label, density in config.fixed_points().items():
         for replicate in replicates:
             yield PlannedSlot(Stage.FIXED, replicate, label, density)
@@ -63,11 +62,11 @@ def plan_slots(config: StudyConfig, given: Sequence[GivenDensity] = ()) -> Itera
         for replicate in replicates:
             yield PlannedSlot(Stage.SEARCH, replicate, density=density)
     if not grid:
-        begun = given[: config.search_trials // config.search.replicates]
+        begun = given[: config.search_trials // config.search.seeds]
         for each in begun:
             for replicate in replicates:
                 yield PlannedSlot(Stage.SEARCH, replicate, each.label, each.density)
-        spent = len(begun) * config.search.replicates
+        spent = len(begun) * config.search.seeds
         yield from plan_search(config, config.search_trials - spent)
     if config.confirm is not None:
         # Its densities and labels are written when it opens.
@@ -77,9 +76,9 @@ def plan_slots(config: StudyConfig, given: Sequence[GivenDensity] = ()) -> Itera
 
 
 def plan_search(config: StudyConfig, trials: int) -> Iterator[PlannedSlot]:
-    """Yield slots of the search; the replicates of a density open when it has been proposed."""
+    """Yield slots of the search; the further seeds of a density open when it has been proposed."""
     for number in range(trials):
-        replicate = number % config.search.replicates
+        replicate = number % config.search.seeds
         state = SlotState.CLOSED if replicate else SlotState.OPEN
         yield PlannedSlot(Stage.SEARCH, replicate, state=state)
 
@@ -99,5 +98,5 @@ def ablation_of(stage: Stage, label: str | None) -> Ablation:
 
 
 def first_fresh_replicate(config: StudyConfig) -> int:
-    """Return the first replicate whose seed no trial of the search has."""
-    return config.search.replicates
+    """Return the first seed index that no trial of the search has."""
+    return config.search.seeds

@@ -5,6 +5,8 @@ Whoever changes a table raises SCHEMA_VERSION and adds a step to `wconv_sweep.st
 """
 
 import enum
+import json
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -20,7 +22,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 2
+from wconv_jobs.spec import Density
+
+SCHEMA_VERSION = 3
 
 METADATA = MetaData()
 
@@ -42,12 +46,42 @@ class FreeText(TypeDecorator[str]):
         return value.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
+class JsonColumn(TypeDecorator[Any]):
+    """A value that JSON can hold, stored as its text; None is NULL."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: object, dialect: object) -> str | None:
+        """Return what is stored."""
+        return None if value is None else json.dumps(value)
+
+    def process_result_value(self, value: str | None, dialect: object) -> Any:
+        """Return what was stored."""
+        return None if value is None else json.loads(value)
+
+
+class DensityColumn(TypeDecorator[Density]):
+    """A density, stored as a JSON list of its coefficients; None is NULL."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Density | None, dialect: object) -> str | None:
+        """Return what is stored."""
+        return None if value is None else json.dumps(value)
+
+    def process_result_value(self, value: str | None, dialect: object) -> Density | None:
+        """Return what was stored."""
+        return None if value is None else tuple(json.loads(value))
+
+
 class StudyState(enum.StrEnum):
     """What agents may do with a study."""
 
     ACTIVE = "active"
     STOPPED = "stopped"
-    """Nobody claims; running trials end at their next checkpoint."""
+    """Nobody leases; running trials end at their next checkpoint."""
     BROKEN = "broken"
     """As stopped, by the circuit breaker; `reason` says why."""
     CAPPED = "capped"
@@ -105,7 +139,7 @@ STUDIES = Table(
     METADATA,
     Column("study", String(100), primary_key=True),
     Column("optuna_study_id", Integer, nullable=False),
-    Column("config", Text, nullable=False),  # the definition as JSON, defaults filled in
+    Column("config", JsonColumn, nullable=False),  # the definition, defaults filled in
     Column("version", String(50), nullable=False),  # of wconv-sweep, that made the study
     # One folder for good, whatever --runs says later: pilots in another one would neither see the
     # locks nor the checkpoints. Relative to the database's folder, so that both may be moved.
@@ -118,9 +152,9 @@ STUDIES = Table(
     # Attempts up to this one do not count for the circuit breaker: `resume` closes it again.
     Column("breaker_from", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
-    # JSON object: version and commit of the code, whether it was changed, hash of the definition,
+    # Version and commit of the code, whether it was changed, hash of the definition,
     # checksums of the data. An agent with another code or definition refuses to train.
-    Column("provenance", Text),
+    Column("provenance", JsonColumn),
 )
 
 PILOTS = Table(
@@ -131,7 +165,7 @@ PILOTS = Table(
     Column("pilot", Integer, nullable=False),  # its number within the study
     Column("host", FreeText, nullable=False),
     Column("job", FreeText),  # of the scheduler, where there is one
-    Column("gpus", Integer, nullable=False),  # that it holds, working or not
+    Column("gpus_total", Integer, nullable=False),  # that it holds, working or not
     Column("started_at", Float, nullable=False),
     Column("seen_at", Float, nullable=False),  # its last sign of life
     Column("ended_at", Float),
@@ -142,13 +176,13 @@ SLOTS = Table(
     METADATA,
     Column("slot", Integer, primary_key=True),
     Column("study", String(100), ForeignKey(STUDIES.c.study), nullable=False),
-    Column("position", Integer, nullable=False),  # order of claiming, from 0
+    Column("position", Integer, nullable=False),  # order of leasing, from 0
     Column("stage", String(10), nullable=False),
     Column("label", String(100)),  # of a fixed point, a candidate or a part of an ablation
-    Column("density", Text),  # JSON list, outermost first; null until it is known
+    Column("density", DensityColumn),  # null until it is known
     Column("replicate", Integer, nullable=False),  # seeds are derived from it
     Column("state", String(10), nullable=False),
-    Column("attempt", Integer, nullable=False),  # the last one, from 1; 0: never claimed
+    Column("attempt", Integer, nullable=False),  # the last one, from 1; 0: never leased
     Column("broken", Integer, nullable=False),  # broken attempts so far
     Column("owner", FreeText),
     Column("lease_until", Float),
@@ -156,8 +190,8 @@ SLOTS = Table(
     Column("trial", Integer),  # Optuna's number within the study
     Column("epoch", Integer, nullable=False),  # epochs reported
     Column("value", Float),  # the objective after that epoch
-    Column("metrics", Text),  # JSON object: validation after that epoch, test once complete
-    Column("provenance", Text),  # JSON object, once complete
+    Column("metrics", JsonColumn),  # validation after that epoch, test once complete
+    Column("provenance", JsonColumn),  # once complete
     Column("reason", FreeText),  # why it failed or was skipped
     UniqueConstraint("study", "position"),
     Index("wconv_slots_by_state", "study", "state", "position"),
@@ -172,11 +206,11 @@ ATTEMPTS = Table(
     Column("owner", FreeText, nullable=False),
     Column("outcome", String(12), nullable=False),
     Column("error", FreeText),  # class of the exception
-    Column("place", FreeText),  # file:line of it
+    Column("where", FreeText),  # file:line of it
     Column("reason", FreeText),
     Column("traceback", FreeText),
-    Column("gpus", Integer, nullable=False),  # that its ranks hold
-    Column("provenance", Text),  # JSON object: host, job, code, torch, GPU, driver
+    Column("gpus_per_trial", Integer, nullable=False),  # that its ranks hold
+    Column("provenance", JsonColumn),  # host, job, code, torch, GPU, driver
     Column("started_at", Float, nullable=False),
     Column("ended_at", Float),
     UniqueConstraint("slot", "attempt"),

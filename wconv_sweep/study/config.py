@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat
 
 from wconv_jobs import catalog
-from wconv_jobs.spec import DataSpec, ModelSpec, RecipeSpec, Spec
+from wconv_jobs.spec import DataSpec, Density, ModelSpec, RecipeSpec
+from wconv_jobs.spec_base import Spec
 from wconv_sweep.study.grid import grid_points
 from wconv_sweep.study.search_config import (
     ConfirmSpec,
@@ -107,7 +109,7 @@ class StudyConfig(Spec):
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
         """Whether more or less of the objective is better."""
-        return catalog.metric_goal(self.objective.metric)
+        return catalog.metric_facts(self.objective.metric).goal
 
     @property
     def search_trials(self) -> int:
@@ -115,15 +117,15 @@ class StudyConfig(Spec):
 
         A grid has its own number.
         """
-        fixed = len(self.fixed_points()) * self.search.replicates
+        fixed = len(self.fixed_points()) * self.search.seeds
         return self.budget.trials - fixed - (self.confirm.trials if self.confirm else 0)
 
-    def fixed_points(self) -> dict[str, tuple[float, ...]]:
+    def fixed_points(self) -> dict[str, Density]:
         """Return the densities that are trained in any case, the plain baseline first."""
         ones = (1.0,) * len(self.search.bounds)
         return {PLAIN: ones} | {name: tuple(point) for name, point in self.fixed.items()}
 
-    def grid_points(self) -> list[tuple[float, ...]]:
+    def grid_points(self) -> list[Density]:
         """Return the densities of a grid in their order, none for other samplers.
 
         Those that are fixed points are left out: the same density would be trained twice, to the
@@ -135,6 +137,6 @@ class StudyConfig(Spec):
         return [each for each in grid_points(search.sampler, search.bounds) if each not in fixed]
 
 
-def config_of(content: str) -> StudyConfig:
-    """Return the definition that a storage holds as JSON."""
-    return StudyConfig.model_validate_json(content)
+def config_of(content: Mapping[str, Any]) -> StudyConfig:
+    """Return the definition that a storage holds, see `StudyConfig.plain`."""
+    return StudyConfig.model_validate(content)

@@ -12,7 +12,8 @@ from wconv_sweep.study.problems import problems_of
 from wconv_sweep.study.recipes import fill_in_recipe
 from wconv_sweep.study.settings import apply_settings
 from wconv_sweep.study.smoke import shrink
-from wconv_sweep.yaml_files import Document, read_document, validate
+from wconv_sweep.validation import validate
+from wconv_sweep.yaml_files import Document, read_document
 
 _FOLDERS = {"folder", "cache_folder"}
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import product
 
+from wconv_jobs.spec import Density
 from wconv_sweep.study.search_config import Bound, GridSpec
 
 
@@ -12,7 +13,7 @@ def grid_size(grid: GridSpec, bounds: Sequence[Bound]) -> int:
     return math.prod(_axis_sizes(grid, bounds))
 
 
-def grid_points(grid: GridSpec, bounds: Sequence[Bound]) -> Iterator[tuple[float, ...]]:
+def grid_points(grid: GridSpec, bounds: Sequence[Bound]) -> Iterator[Density]:
     """Yield every point once.
 
     The values of each coefficient are ordered by bit reversal (the van der Corput sequence), from

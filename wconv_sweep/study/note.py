@@ -20,7 +20,7 @@ def study_note(config: StudyConfig) -> str:
         "network": f"`{config.model.name}` {_options(config.model.options)}",
         "data": f"`{config.data.name}` {_options(config.data.options)}",
         "recipe": f"{recipe.preset or 'own'}: {recipe.optimizer.name}, lr {recipe.optimizer.lr:g},"
-        f" {recipe.schedule}, batch {recipe.batch}, {recipe.epochs} epochs",
+        f" {recipe.lr_schedule.summary}, batch size {recipe.batch_size}, {recipe.epochs} epochs",
         "objective": f"{config.direction} `{config.objective.metric}` of the validation part",
         "density": f"{names}, outermost first, in {bounds}; dimensionless",
         "fixed points": fixed,
@@ -38,7 +38,7 @@ def study_note(config: StudyConfig) -> str:
         *(f"| {name} | {text.strip().replace('|', '&#124;')} |" for name, text in rows.items()),
         "",
         "The value of a trial is that of one training run. Trial attributes: stage and label, "
-        "replicate (trials of one replicate share initial weights, data order and noise), "
+        "seed_index (trials of one index share initial weights, data order and noise), "
         "gpu_hours, host, metrics of the validation part and, as `test_...`, of the test part.",
         "",
     ]

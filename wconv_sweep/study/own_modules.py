@@ -10,8 +10,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from wconv_jobs.files.atomic import create_folder_once
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.frozen_copy import copy_once
 
 MAX_FILES = 2000
 """More than that is no folder of modules, but somebody's home."""
@@ -61,7 +61,9 @@ def freeze_modules(folder: Path, run_folder: Path) -> Path:
                 "the pilots would run. Launch again."
             )
 
-    return copy_once(frozen_modules(run_folder, sha256), copy)
+    frozen = frozen_modules(run_folder, sha256)
+    create_folder_once(frozen, copy)
+    return frozen
 
 
 def _modules(folder: Path) -> list[Path]:

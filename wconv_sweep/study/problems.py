@@ -1,7 +1,9 @@
 """What is wrong with a study that no single key shows."""
 
+from typing import get_args
+
 from wconv_jobs import catalog, own_code
-from wconv_jobs.kinds import KINDS
+from wconv_jobs.kinds import TaskKind
 from wconv_sweep.study.config import MAX_TRIALS, PLAIN, StudyConfig
 from wconv_sweep.study.grid import grid_size
 from wconv_sweep.study.optuna_samplers import what_is_wrong
@@ -53,31 +55,31 @@ def problems_of(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
             )
     if config.data.name in catalog.names("data") or config.data.kind:
         kind = catalog.data_kind(config.data.name, config.data.kind)
-        facts = KINDS[kind]
-        if config.objective.metric not in facts.metrics:
+        metrics, further = catalog.epoch_metrics(kind), catalog.further_metrics(kind)
+        if config.objective.metric not in metrics:
             problems.append(
                 (
                     ("objective", "metric"),
                     f"is {config.objective.metric}, but data '{config.data.name}' gives "
-                    f"{', '.join(facts.metrics)}.",
+                    f"{', '.join(metrics)}.",
                 )
             )
         for metric in config.recipe.test_metrics:
-            if metric not in facts.further_metrics:
-                further = ", ".join(facts.further_metrics) or "no further metrics"
+            if metric not in further:
+                known = ", ".join(further) or "no further metrics"
                 problems.append(
                     (
                         ("recipe", "test_metrics"),
-                        f"has {metric}, but {kind} takes {further}.",
+                        f"has {metric}, but {kind} takes {known}.",
                     )
                 )
     problems += _search_problems(config)
-    if config.recipe.batch % config.trial.ranks:
+    if config.recipe.batch_size % config.trial.ranks:
         problems.append(
             (
-                ("recipe", "batch"),
-                f"is {config.recipe.batch}, which {config.trial.ranks} ranks cannot share evenly. "
-                f"Set a multiple of {config.trial.ranks}.",
+                ("recipe", "batch_size"),
+                f"is {config.recipe.batch_size}, which {config.trial.ranks} ranks cannot share "
+                f"evenly. Set a multiple of {config.trial.ranks}.",
             )
         )
     return problems
@@ -85,7 +87,7 @@ def problems_of(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
 
 def _own_code_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
     problems: list[tuple[tuple[str, ...], str]] = []
-    folder, kinds = config.code_folder, " or ".join(KINDS)
+    folder, kinds = config.code_folder, " or ".join(get_args(TaskKind))
     if folder is not None and not folder.is_dir():
         problems.append((("code",), f"is {folder}, which is no folder."))
     if own_code.is_own(config.data.name) and config.data.kind is None:
@@ -146,19 +148,19 @@ def _search_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
 
 
 def _budget_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
-    replicates, left = config.search.replicates, config.search_trials
+    seeds, left = config.search.seeds, config.search_trials
     least = config.budget.trials - left
     if left < 0:
-        fixed = len(config.fixed_points()) * replicates
+        fixed = len(config.fixed_points()) * seeds
         confirm = f" and the confirmation {config.confirm.trials}" if config.confirm else ""
         text = (
             f"is {config.budget.trials}, but the fixed points take {fixed}{confirm}. Set at least "
             f"{least}."
         )
-    elif left % replicates:
+    elif left % seeds:
         text = (
-            f"leaves {left} for the search, which {replicates} replicates of each density cannot "
-            f"share evenly. Set {config.budget.trials - left % replicates}."
+            f"leaves {left} for the search, which {seeds} seeds of each density cannot share "
+            f"evenly. Set {config.budget.trials - left % seeds}."
         )
     else:
         return []
@@ -182,12 +184,12 @@ def _grid_problems(config: StudyConfig, grid: GridSpec) -> list[tuple[tuple[str,
         text = f"makes {size} points, but a study has at most {MAX_TRIALS} trials. Take fewer."
         return [(("search", "sampler", key), text)]
     points = len(config.grid_points())
-    whole = trials - config.search_trials + points * search.replicates
+    whole = trials - config.search_trials + points * search.seeds
     if trials == whole:
         return []
     fixed = _count(len(config.fixed_points()), "fixed point")
     common = f" ({size}, less {size - points} among the fixed)" if size > points else ""
-    times = f", {search.replicates} times each," if search.replicates > 1 else ""
+    times = f", {search.seeds} times each," if search.seeds > 1 else ""
     confirm = f" and a confirmation of {config.confirm.trials}" if config.confirm else ""
     return [
         (

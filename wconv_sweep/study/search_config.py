@@ -4,9 +4,17 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, FiniteFloat, JsonValue, model_validator
 
-from wconv_jobs.spec import Spec
+from wconv_jobs.spec_base import Spec
+from wconv_sweep.text_patterns import Matches
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
+Name = Annotated[
+    str,
+    Matches(
+        r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}",
+        "may contain only letters, digits, _ and -, at most 100, and must begin with a letter or "
+        "digit",
+    ),
+]
 """Names become folders, job names and table keys: letters, digits, _ and - alone."""
 
 Bound = Annotated[tuple[FiniteFloat, FiniteFloat], Field(strict=False)]
@@ -76,7 +84,13 @@ class OptunaSpec(_Sampler):
 
     takes_notes: ClassVar[bool] = True
     name: Literal["optuna"]
-    path: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
+    path: Annotated[
+        str,
+        Matches(
+            r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+",
+            "must be the import path of a class, with dots, such as optuna.samplers.TPESampler",
+        ),
+    ]
     """Where it is imported from, on every node, e.g. `optuna.samplers.NSGAIISampler`."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """Keyword arguments of the class; `seed` is the program's."""
@@ -199,7 +213,7 @@ class SearchSpec(Spec):
     warm_start: list[Name] = Field(default_factory=list)
     """Finished studies of the same storage, with a related network or kernel size: the densities
     that they make likely are tried first."""
-    replicates: _AtLeastOne = 1
+    seeds: _AtLeastOne = 1
     """Seeds that each density is trained with, fixed points included; one is measured to be best,
     since all trials together name the density."""
     stop_when: StopSpec | None = None

@@ -10,7 +10,7 @@ SUFFIX = "_smoke"
 """What the name of a study gets, so that it is never taken for the real one."""
 
 EPOCHS = 2
-BATCH = 8
+BATCH_SIZE = 8
 SEARCH_TRIALS = 2
 CONFIRM_SEEDS = 2
 """Of one candidate and of plain convolution."""
@@ -33,15 +33,15 @@ def shrink(document: Document, folder: Path) -> Document:
     always: dict[Location, object] = {("study",): f"{document.get(('study',))}{SUFFIX}"}
     values: dict[Location, object] = {
         ("recipe", "epochs"): EPOCHS,
-        ("recipe", "batch"): BATCH,
+        ("recipe", "batch_size"): BATCH_SIZE,
         ("trial", "ranks"): 1,
         ("budget", "trials"): _fixed_points(document) + SEARCH_TRIALS,
     }
     if document.get(("confirm",)) is not None:
         values["confirm", "candidates"], values["confirm", "seeds"] = 1, CONFIRM_SEEDS
         values["budget", "trials"] = _fixed_points(document) + SEARCH_TRIALS + 2 * CONFIRM_SEEDS
-    if document.get(("search", "replicates")) is not None:
-        values["search", "replicates"] = 1
+    if document.get(("search", "seeds")) is not None:
+        values["search", "seeds"] = 1
     if document.get(("search", "sampler", "name")) == "grid":
         # A grid is as large as it is: two of its points are two random ones.
         values["search", "sampler"] = {"name": "random"}

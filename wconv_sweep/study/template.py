@@ -30,9 +30,9 @@ data:
 
 recipe: # all keys: docs/studies.md
   optimizer: {name: adam, lr: 1e-2} # or sgd with momentum, nesterov, weight_decay
-  schedule: cosine
+  lr_schedule: cosine
   epochs: 6 # <-- as many as your network needs
-  batch: 32 # over all ranks
+  batch_size: 32 # over all ranks
   init: pytorch # layers draw their own default weights, the same for every density
 
 objective: {metric: accuracy} # or macro_f1; psnr_db, nrmse, ssim for denoising

@@ -26,7 +26,7 @@ def write_confusion(matrix_KK: Tensor, folder: Path) -> None:
     """
     lines = [",".join(map(str, row)) for row in matrix_KK.tolist()]
     with _dispensable("the confusion matrix", folder):
-        replace_file(folder / CONFUSION_FILE, ("\n".join(lines) + "\n").encode())
+        replace_file(folder / CONFUSION_FILE, "\n".join(lines) + "\n")
 
 
 def write_images(model: nn.Module, task: Task, folder: Path, on_batch: Callable[[], None]) -> None:

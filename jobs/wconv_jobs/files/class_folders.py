@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wconv_jobs.errors import JobError
 from wconv_jobs.files.images import SUFFIXES, file_bytes, list_images
+from wconv_jobs.files.paths import reason_of
 
 PARTS = ("train", "validation", "test")
 
@@ -138,10 +139,9 @@ def _class_folders(folder: Path, ignored: Collection[Path]) -> list[Path]:
             and not path.name.startswith(".")
             and (path not in ignored or _holds_images(path))
         )
-    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-        reason = getattr(error, "strerror", None) or error
+    except (OSError, ValueError) as error:
         raise JobError(
-            f"{folder}: cannot list this folder of classes ({reason}). "
+            f"{folder}: cannot list this folder of classes ({reason_of(error)}). "
             "Name an existing folder that you may read."
         ) from error
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from wconv_jobs.errors import JobError
+from wconv_jobs.files.paths import reason_of
 
 # Shape letters: H height, W width, C channels.
 
@@ -56,10 +57,9 @@ def list_images(folder: Path) -> list[Path]:
             for path in folder.iterdir()
             if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
         )
-    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-        reason = getattr(error, "strerror", None) or error
+    except (OSError, ValueError) as error:
         raise JobError(
-            f"{folder}: cannot list this folder of images ({reason}). "
+            f"{folder}: cannot list this folder of images ({reason_of(error)}). "
             "Name an existing folder that you may read."
         ) from error
     if not found:

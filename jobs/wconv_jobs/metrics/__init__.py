@@ -1,5 +1,12 @@
-"""The metrics by name: one module per metric, with a function `build`, and a literal `GOAL`
-that says whether more is better: "maximize" or "minimize".
+"""The metrics by name: one module per metric, with a function `build` and literals, which are read
+without running the module:
+
+* `TITLE`, what people call it; `UNIT`, of its values, "" where there is none;
+* `KIND`, the kind of task it belongs to, see `wconv_jobs.kinds`;
+* `GOAL`, whether more or less is better: "maximize" or "minimize";
+* `EVERY_EPOCH`, whether every validation computes it and a study may optimize it; one that takes
+  too long for that is computed on the test set, where a recipe asks for it;
+* `MAY_BE_INFINITE = True`, only where that is no sign of a training that diverged.
 
 A builder has no options. One that needs the number of classes has an argument `classes`, which
 `build_metric` hands on.

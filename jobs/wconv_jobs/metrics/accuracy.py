@@ -7,7 +7,12 @@ from wconv_jobs.metrics import Metric
 from wconv_jobs.metrics._mean import MeanOverSamples
 
 # Shape letters: B batch, K classes.
+
+TITLE = "accuracy"
+UNIT = ""
+KIND = "classification"
 GOAL = "maximize"
+EVERY_EPOCH = True
 
 
 def build() -> Metric:

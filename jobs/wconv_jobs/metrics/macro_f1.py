@@ -6,7 +6,12 @@ from wconv_jobs.metrics import Metric
 from wconv_jobs.metrics._confusion import ConfusionMatrix
 
 # Shape letters: K classes.
+
+TITLE = "macro-F1"
+UNIT = ""
+KIND = "classification"
 GOAL = "maximize"
+EVERY_EPOCH = True
 
 
 def build(classes: int) -> Metric:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from wconv_jobs.spec import Spec, TrialSpec
+from wconv_jobs.spec import TrialSpec
+from wconv_jobs.spec_base import Spec
 
 
 class NodeOrder(Spec):

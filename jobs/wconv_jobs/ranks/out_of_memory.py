@@ -11,7 +11,7 @@ from wconv_jobs.messages import Broken
 GPU_MEMORY_RAN_OUT = "GpuMemoryRanOut"
 HOST_MEMORY_RAN_OUT = "HostMemoryRanOut"
 
-_PLACE = "rank process"
+_WHERE = "rank process"
 """In place of the line that asked for one byte too many, which differs from trial to trial."""
 
 _GPU_TEXT = re.compile(
@@ -21,10 +21,10 @@ _HOST_TEXT = re.compile(
     r"DefaultCPUAllocator: (can't allocate|not enough) memory|cannot allocate memory", re.I
 )
 _ADVICE = {
-    GPU_MEMORY_RAN_OUT: "GPU memory ran out ({}). Use fewer samples per batch (recipe.batch), "
-    "more GPUs per trial (trial.ranks), or recipe.amp: bfloat16.",
+    GPU_MEMORY_RAN_OUT: "GPU memory ran out ({}). Use fewer samples per batch "
+    "(recipe.batch_size), more GPUs per trial (trial.ranks), or recipe.amp: bfloat16.",
     HOST_MEMORY_RAN_OUT: "host memory ran out ({}). Use fewer pilots or ranks on a node "
-    "(trial.ranks), a smaller recipe.batch, or smaller images, or ask for more memory.",
+    "(trial.ranks), a smaller recipe.batch_size, or smaller images, or ask for more memory.",
 }
 
 
@@ -39,7 +39,7 @@ def memory_failure(error: Exception, rank: int) -> Broken | None:
 
 
 def ran_out(name: str, how: str, rank: int, traceback: str = "") -> Broken:
-    """Return the end of a rank without memory; equal ones have equal names and places.
+    """Return the end of a rank without memory; equal ones have equal names and the same `where`.
 
     Args:
         name: `GPU_MEMORY_RAN_OUT` or `HOST_MEMORY_RAN_OUT`.
@@ -50,8 +50,8 @@ def ran_out(name: str, how: str, rank: int, traceback: str = "") -> Broken:
     return Broken(
         rank=rank,
         error=name,
-        message=_ADVICE[name].format(how),
-        where=_PLACE,
+        reason=_ADVICE[name].format(how),
+        where=_WHERE,
         traceback=traceback,
     )
 

@@ -161,7 +161,7 @@ def _heard(line: bytes, connection: _Connection) -> AnyMessage:
         message = Broken(
             rank=connection.rank or 0,
             error=type(error).__name__,
-            message=str(error),
+            reason=str(error),
             where="channel",
             traceback="",
         )

@@ -7,19 +7,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wconv_jobs.catalog import epoch_metrics
 from wconv_jobs.errors import JobError
-from wconv_jobs.kinds import KINDS
 from wconv_jobs.seeding import generator
+from wconv_jobs.tasks.evaluation_batches import evaluation_batches
 from wconv_jobs.tasks.random_streams import below, streams
 from wconv_jobs.tasks.residence import resident
 from wconv_jobs.tasks.task import Part
 
 # Shape letters: B batch, C channels, H height, W width, K classes, N images of a file,
 # S images of a part.
-
-EVALUATION_PX = 500 * 32 * 32
-"""Most pixels in one batch of an evaluation: what a network keeps of a batch grows with them, and
-500 images of 224 x 224 would take 6.4 GB for each map of 64 channels."""
 
 Normalise = Callable[[Tensor], Tensor]
 """Makes float32 images of 8-bit ones, (B, C, H, W) on any device, each for itself."""
@@ -51,7 +48,6 @@ class ClassificationTask:
     The images lie on the GPU as bytes when they fit there, see `wconv_jobs.tasks.residence`.
     """
 
-    metrics: tuple[str, ...] = KINDS["classification"].metrics
     input_is_estimate: bool = False
 
     def __init__(
@@ -83,6 +79,7 @@ class ClassificationTask:
             pad_px: width of the border, pixels.
         """
         self.epoch_samples: int = len(train.number_S)
+        self.metrics: tuple[str, ...] = epoch_metrics("classification")
         self.classes: int | None = classes
         self._classes = classes
         self._device = torch.device(device)
@@ -106,12 +103,10 @@ class ClassificationTask:
         return self._parts[part].names
 
     def evaluation_batches(self, part: Part, items: range) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images (B, C, H, W), not augmented, and classes (B,), see `EVALUATION_PX`."""
+        """Yield images (B, C, H, W), not augmented, and classes (B,) of items in their order."""
         images = self._parts[part]
-        batch = max(1, EVALUATION_PX // images.image_NCHW.shape[2:].numel())
-        for first in range(0, len(items), batch):
-            some = items[first : first + batch]
-            yield self._gathered(images, images.number_S[some.start : some.stop : some.step])
+        for batch in evaluation_batches(items, images.image_NCHW.shape[2:].numel()):
+            yield self._gathered(images, images.number_S[batch])
 
     def loss(self, output: Tensor, target: Tensor, *, label_smoothing: float) -> Tensor:
         """Return the mean cross-entropy of logits (B, K) and classes (B,).

@@ -24,8 +24,7 @@ class Task(Protocol):
     epoch_samples: int
     """Number of training samples in one epoch, over all ranks."""
     metrics: tuple[str, ...]
-    """Names of the metrics (modules of `wconv_jobs.metrics`) that are computed in any case, see
-    `wconv_jobs.kinds`."""
+    """Names of the metrics (modules of `wconv_jobs.metrics`) that are computed in any case."""
     classes: int | None
     """Number of classes; None when there are none."""
     input_is_estimate: bool

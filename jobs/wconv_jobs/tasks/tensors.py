@@ -7,15 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wconv_jobs.catalog import epoch_metrics
 from wconv_jobs.errors import JobError
-from wconv_jobs.kinds import KINDS, TaskKind
+from wconv_jobs.kinds import TaskKind
 from wconv_jobs.seeding import generator
+from wconv_jobs.tasks.evaluation_batches import evaluation_batches
 from wconv_jobs.tasks.task import Part, Task
 
 # Shape letters: B batch, C channels, H height, W width, K classes, S samples of a part.
-
-EVALUATION_PX = 500 * 32 * 32
-"""Most pixels in one batch of an evaluation, as for other data sets."""
 
 PARTS = ("train", "validation", "test")
 
@@ -55,7 +54,7 @@ class TensorTask:
         self._seed = seed
         self._order: tuple[int, Tensor] | None = None
         self.epoch_samples: int = len(self._parts["train"][0])
-        self.metrics: tuple[str, ...] = KINDS[kind].metrics
+        self.metrics: tuple[str, ...] = epoch_metrics(kind)
         self.classes: int | None = None
         if kind == "classification":
             self.classes = 1 + max(int(targets.max()) for _, targets in self._parts.values())
@@ -78,13 +77,10 @@ class TensorTask:
         return [str(number) for number in range(len(self._parts[part][0]))]
 
     def evaluation_batches(self, part: Part, items: range) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield inputs and targets, see `EVALUATION_PX`."""
+        """Yield inputs and targets of items in their order."""
         inputs, targets = self._parts[part]
-        batch = max(1, EVALUATION_PX // max(1, inputs.shape[2:].numel()))
-        for first in range(0, len(items), batch):
-            some = items[first : first + batch]
-            chosen = slice(some.start, some.stop, some.step)
-            yield inputs[chosen], targets[chosen]
+        for batch in evaluation_batches(items, inputs.shape[2:].numel()):
+            yield inputs[batch], targets[batch]
 
     def loss(self, output: Tensor, target: Tensor, *, label_smoothing: float) -> Tensor:
         """Return the mean cross-entropy, or the mean squared error.

@@ -1,10 +1,7 @@
 """Checkpoints of one trial: written atomically, loaded without executing anything."""
 
 import hashlib
-import os
-import secrets
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,13 +10,15 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from wconv_jobs.errors import CheckpointError
+from wconv_jobs.files.atomic import replacing
 from wconv_jobs.messages import Report
 from wconv_jobs.spec import CHECKPOINT_FILE, TrialSpec
 
 FORMAT = 2
 """Version of what a checkpoint holds: 1 knew whole epochs alone."""
 
-_TEMPORARY = f".{CHECKPOINT_FILE}."
+_UNFINISHED = f".{CHECKPOINT_FILE}.*"
+"""Names that checkpoints have until they are complete, see `wconv_jobs.files.atomic`."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,6 @@ def save(spec: TrialSpec, state: TrainingState, progress: Progress) -> None:
     if _is_behind(spec, progress):
         return
     folder.mkdir(parents=True, exist_ok=True)
-    # Unique, since the attempt before may not know yet that it has lost the trial.
-    temporary = folder / f"{_TEMPORARY}{secrets.token_hex(4)}"
     content = {
         "format": FORMAT,
         "trial": _digest(spec),
@@ -95,15 +92,9 @@ def save(spec: TrialSpec, state: TrainingState, progress: Progress) -> None:
         "elapsed_s": progress.elapsed_s,
         "random": progress.random,
     }
-    try:
-        with temporary.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(folder / CHECKPOINT_FILE)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(folder)
+    # The attempt before may write it, too: it may not know yet that it has lost the trial.
+    with replacing(folder / CHECKPOINT_FILE, durable=True) as file:
+        torch.save(content, file)
 
 
 def load(spec: TrialSpec, state: TrainingState) -> Progress:
@@ -114,7 +105,7 @@ def load(spec: TrialSpec, state: TrainingState) -> Progress:
     Raises:
         CheckpointError: the file cannot be read, or belongs to a trial with another specification.
     """
-    for leftover in spec.checkpoint_folder.glob(f"{_TEMPORARY}*"):
+    for leftover in spec.checkpoint_folder.glob(_UNFINISHED):
         leftover.unlink(missing_ok=True)
     path = spec.checkpoint_folder / CHECKPOINT_FILE
     if not path.exists():
@@ -206,11 +197,3 @@ def _digest(spec: TrialSpec) -> str:
     where_and_when = {"checkpoint_folder", "checkpoint_every_s", "code_folder", "deadline_s"}
     text = spec.model_dump_json(exclude={*where_and_when, "threads_per_rank"})
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,17 +11,16 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import SGD, Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from wconv_jobs.artifacts.trial_files import write_confusion, write_images
+from wconv_jobs.catalog import metric_facts
 from wconv_jobs.data import load_task
 from wconv_jobs.errors import CheckpointError, JobError, TrainingDiverged
 from wconv_jobs.messages import Report, Verdict
 from wconv_jobs.metrics import ConfusionMatrix
 from wconv_jobs.models import build_model
 from wconv_jobs.seeding import derive_seed, drawing_from
-from wconv_jobs.spec import OptimizerSpec, RecipeSpec, TrialSpec
+from wconv_jobs.spec import TrialSpec
 from wconv_jobs.tasks.task import Task
 from wconv_jobs.training import checkpoint
 from wconv_jobs.training.ablation import density_engine
@@ -145,11 +144,13 @@ class _Run:
         self.module: nn.Module = self.model
         if world.size > 1:
             self.module = DistributedDataParallel(self.model)
-        optimizer = _optimizer(recipe.optimizer, self.model)
+        optimizer = recipe.optimizer.build(self.model.parameters())
         if engine is not None:
             engine.attach(optimizer)
-        schedule = _schedule(recipe, self.steps * recipe.epochs)
-        self.state = checkpoint.TrainingState(self.model, optimizer, LambdaLR(optimizer, schedule))
+        scheduler = recipe.lr_schedule.build(
+            optimizer, steps_per_epoch=self.steps, epochs=recipe.epochs
+        )
+        self.state = checkpoint.TrainingState(self.model, optimizer, scheduler)
         self._agreement = Agreement(
             world,
             demanded,
@@ -200,7 +201,7 @@ class _Run:
         metrics = {"train_loss": train_loss, "lr": self.lr}
         drop = self._agreement.drop_evaluation
         metrics |= evaluate(self.model, self.task, "validation", self.world, on_batch=drop)
-        _check_finite(metrics, self.task.metrics[0], epoch)
+        _check_finite(metrics, self.task.metrics, epoch)
         epoch_s = progress.elapsed_s + time.monotonic() - started
         return Report(epoch=epoch + 1, metrics=metrics, epoch_s=epoch_s)
 
@@ -258,7 +259,7 @@ class _Run:
     def _step(self, epoch: int, step: int) -> Tensor:
         """Take a step of the optimizer and return this rank's loss before it."""
         recipe = self.spec.recipe
-        inputs, targets = self.task.train_batch(epoch, self.world.share(recipe.batch, step))
+        inputs, targets = self.task.train_batch(epoch, self.world.share(recipe.batch_size, step))
         inputs = inputs.to(_DTYPES[recipe.dtype])
         if targets.is_floating_point():
             targets = targets.to(_DTYPES[recipe.dtype])
@@ -283,38 +284,26 @@ class _Run:
         return sum(sums) * size / max(1, len(sums)) if self.world.rank == 0 else 0.0
 
     def _steps_per_epoch(self) -> int:
-        batch = self.spec.recipe.batch
-        if batch % self.world.size:
+        batch_size = self.spec.recipe.batch_size
+        if batch_size % self.world.size:
             raise JobError(
-                f"recipe.batch is {batch}, which {self.world.size} ranks cannot share evenly. "
-                f"Set it to a multiple of {self.world.size}."
+                f"recipe.batch_size is {batch_size}, which {self.world.size} ranks cannot share "
+                f"evenly. Set it to a multiple of {self.world.size}."
             )
-        steps = self.task.epoch_samples // batch
+        steps = self.task.epoch_samples // batch_size
         if steps == 0:
             raise JobError(
-                f"recipe.batch is {batch}, but an epoch of data '{self.spec.data.name}' has only "
-                f"{self.task.epoch_samples} samples. Set recipe.batch to that or less."
+                f"recipe.batch_size is {batch_size}, but an epoch of data "
+                f"'{self.spec.data.name}' has only {self.task.epoch_samples} samples. Set "
+                "recipe.batch_size to that or less."
             )
         return steps
 
 
-def _optimizer(spec: OptimizerSpec, model: nn.Module) -> Optimizer:
-    options = spec.model_dump(exclude={"name"})
-    kinds: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
-    return kinds[spec.name](model.parameters(), **options)
-
-
-def _schedule(recipe: RecipeSpec, steps: int) -> Callable[[int], float]:
-    """Return the factor of the learning rate as a function of the optimizer step."""
-    if recipe.schedule == "constant":
-        return lambda _: 1.0
-    return lambda step: 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
-def _check_finite(metrics: dict[str, float], main: str, epoch: int) -> None:
+def _check_finite(metrics: dict[str, float], scores: Sequence[str], epoch: int) -> None:
     for name, value in metrics.items():
-        # A secondary metric may be infinite by definition, as NRMSE is for an image of one colour.
-        if math.isnan(value) or (math.isinf(value) and name in ("train_loss", LOSS, main)):
+        infinite_is_fine = name in scores and metric_facts(name).may_be_infinite
+        if math.isnan(value) or (math.isinf(value) and not infinite_is_fine):
             raise TrainingDiverged(f"{name} is {value} after epoch {epoch + 1}")
 
 

@@ -16,15 +16,15 @@ class World:
     size: int
     device: torch.device
 
-    def share(self, batch: int, step: int) -> range:
+    def share(self, batch_size: int, step: int) -> range:
         """Return this rank's sample numbers in optimizer step `step` of an epoch.
 
         Args:
-            batch: samples per step over all ranks, a multiple of `size`.
+            batch_size: samples per step over all ranks, a multiple of `size`.
             step: 0-based within the epoch.
         """
-        part = batch // self.size
-        start = step * batch + self.rank * part
+        part = batch_size // self.size
+        start = step * batch_size + self.rank * part
         return range(start, start + part)
 
     def sum(self, values: Tensor) -> Tensor:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.jobs.files.cifar_python_form import python_images, python_names
 from wconv_jobs.errors import JobError
 from wconv_jobs.files import cifar
-from wconv_jobs.files.cifar import check_files, find, python_images, python_names, read
+from wconv_jobs.files.cifar import check_files, find, read
 
 # Shape letters: N images, P pixels.
 

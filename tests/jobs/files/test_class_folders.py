@@ -146,7 +146,8 @@ def test_a_class_without_images_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("nowhere", "No such file or directory"), ("a\0b", "embedded null byte")]
+    ("name", "reason"),
+    [("nowhere", "No such file or directory"), ("a\0b", "its name holds a null byte")],
 )
 def test_a_missing_folder_is_named(tmp_path: Path, name: str, reason: str) -> None:
     with pytest.raises(JobError) as raised:

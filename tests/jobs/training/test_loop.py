@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
 from tests.jobs.trials import Recorder, classification, denoising, same_state, saved
+from wconv_jobs import own_code
 from wconv_jobs.data import load_data, load_task
 from wconv_jobs.errors import JobError, TrainingDiverged
 from wconv_jobs.messages import Report, Verdict
 from wconv_jobs.models import build_model
+from wconv_jobs.recipe.optimizer import SgdSpec
 from wconv_jobs.seeding import derive_seed
-from wconv_jobs.spec import DataSpec, SgdSpec, TrialSpec
+from wconv_jobs.spec import DataSpec, TrialSpec
 from wconv_jobs.tasks.task import Task
 from wconv_jobs.training import loop as training
 from wconv_jobs.training.initialization import initialise
@@ -121,13 +123,13 @@ def _reference(spec: TrialSpec, optimizer_of: Callable[[nn.Module], Optimizer]) 
     if set(spec.density) != {1.0}:
         replace_convolutions(model, spec.density)
     optimizer = optimizer_of(model)
-    steps = task.epoch_samples // recipe.batch
+    steps = task.epoch_samples // recipe.batch_size
     for number in range(steps * recipe.epochs):
         epoch, step = divmod(number, steps)
         for group in optimizer.param_groups:
             share = number / (steps * recipe.epochs)
             group["lr"] = recipe.optimizer.lr * (0.5 * (1 + math.cos(math.pi * share)))
-        samples = range(step * recipe.batch, (step + 1) * recipe.batch)
+        samples = range(step * recipe.batch_size, (step + 1) * recipe.batch_size)
         inputs, targets = task.train_batch(epoch, samples)
         targets = targets.double() if targets.is_floating_point() else targets
         loss = task.loss(model(inputs.double()), targets, label_smoothing=recipe.label_smoothing)
@@ -213,7 +215,7 @@ def test_trials_of_all_densities_start_from_the_same_weights_and_see_the_same_da
 
 @pytest.mark.parametrize("change", [{"replicate": 1}, {"study_seed": 4}])
 @pytest.mark.slow
-def test_replicates_and_studies_differ_in_weights_and_data(
+def test_seed_indices_and_studies_differ_in_weights_and_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ) -> None:
     weights, batches = _seen(denoising(tmp_path / "0", epochs=1), monkeypatch)
@@ -283,27 +285,49 @@ def test_a_diverged_training_says_what_is_not_finite_and_after_which_epoch(
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
+def test_a_metric_that_may_be_infinite_ends_no_training(tmp_path: Path) -> None:
+    # The NRMSE of a target of one color is infinite, however good a network is.
+    source = """
+import torch
+
+
+def flat(seed):
+    gray = torch.full((4, 3, 16, 16), 0.5)
+    return dict.fromkeys(("train", "validation", "test"), (gray + 0.1, gray))
+"""
+    (tmp_path / "one_color.py").write_text(source, "utf-8")
+    data = DataSpec(name="one_color:flat", kind="denoising")
+
+    with own_code.folder_added(tmp_path):
+        result = train(denoising(tmp_path, epochs=1).model_copy(update={"data": data}), Recorder())
+
+    assert result.ending == "complete"
+    assert result.metrics["nrmse"] == math.inf
+
+
 def test_a_batch_that_the_ranks_cannot_share_is_refused(tmp_path: Path) -> None:
     world = World(rank=0, size=3, device=torch.device("cpu"))
 
-    with pytest.raises(JobError, match=r"recipe.batch is 4, which 3 ranks cannot share evenly"):
+    with pytest.raises(
+        JobError, match=r"recipe.batch_size is 4, which 3 ranks cannot share evenly"
+    ):
         train(denoising(tmp_path), Recorder(), world)
 
 
 def test_a_batch_larger_than_the_epoch_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(JobError, match=r"batch is 9, but an epoch .* has only 8 samples"):
-        train(denoising(tmp_path, batch=9), Recorder())
+    with pytest.raises(JobError, match=r"batch_size is 9, but an epoch .* has only 8 samples"):
+        train(denoising(tmp_path, batch_size=9), Recorder())
 
 
 # The recipe ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("schedule", "factor"), [("constant", 1.0), ("cosine", 0.5)])
+@pytest.mark.parametrize(("lr_schedule", "factor"), [("constant", 1.0), ("cosine", 0.5)])
 def test_the_schedule_sets_the_learning_rate_per_step(
-    tmp_path: Path, schedule: str, factor: float
+    tmp_path: Path, lr_schedule: str, factor: float
 ) -> None:
     # After one of two epochs: cosine is half way from lr to 0.
-    spec = denoising(tmp_path, schedule=schedule, epochs=2)
+    spec = denoising(tmp_path, lr_schedule=lr_schedule, epochs=2)
 
     train(spec, Recorder({1: Verdict.STOP}))
 
@@ -317,7 +341,7 @@ def test_the_clipped_step_has_the_length_of_the_bound(
     # One step of plain SGD with lr = 1: W changes by minus the clipped gradient.
     optimizer = SgdSpec(name="sgd", lr=1.0)
     spec = denoising(
-        tmp_path, norm="none", optimizer=optimizer, batch=8, epochs=1, clip_grad_norm=1e-3
+        tmp_path, norm="none", optimizer=optimizer, batch_size=8, epochs=1, clip_grad_norm=1e-3
     )
 
     before, _ = _seen(spec, monkeypatch)
@@ -339,7 +363,7 @@ def test_label_smoothing_mixes_the_loss_with_that_of_the_uniform_distribution(
     for smoothing in (0.0, 0.1, 0.2):
         recorder = Recorder()
         spec = classification(
-            tmp_path / str(smoothing), batch=12, epochs=1, label_smoothing=smoothing
+            tmp_path / str(smoothing), batch_size=12, epochs=1, label_smoothing=smoothing
         )
         train(spec, recorder)
         losses[smoothing] = recorder.metrics[0]["train_loss"]

@@ -18,7 +18,7 @@ _CPU = torch.device("cpu")
 def test_the_shares_of_all_ranks_are_the_batch_in_order(size: int) -> None:
     worlds = [World(rank=rank, size=size, device=_CPU) for rank in range(size)]
 
-    shares = [world.share(batch=6, step=2) for world in worlds]
+    shares = [world.share(batch_size=6, step=2) for world in worlds]
 
     assert [sample for share in shares for sample in share] == [12, 13, 14, 15, 16, 17]
     assert {len(share) for share in shares} == {6 // size}

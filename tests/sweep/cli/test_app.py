@@ -95,7 +95,7 @@ def test_a_wrong_name_gets_one_line_status_2_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"budget": {"trials": 0}}, "budget.trials: input should be greater than or equal to 1"),
+        ({"budget": {"trials": 0}}, "budget.trials: must be at least 1"),
         (
             {"search": {"bounds": [[0.5, 1], [0.5, 1.5]], "sampler": {"name": "tpe"}}},
             "search.bounds: has 2 bounds, but kernel_size 3 takes 1",

@@ -42,7 +42,7 @@ def test_a_study_is_shown_with_its_costs(monkeypatch: Monkey, capsys: Capture) -
     assert "1,548,547, of which the density multiplies 99.8 %" in shown["parameters"]
     assert "25.32 G for a sample of 3 x 128 x 128, 100.0 % of them in sites" in shown["MACs"]
     assert "folder=$WCONV_SWEEP_DATA" in shown["data"]
-    assert "tuned: adam, lr 0.001, cosine, batch 16, 100 epochs" in shown["recipe"]
+    assert "tuned: adam, lr 0.001, cosine, batch size 16, 100 epochs" in shown["recipe"]
     assert "plain (1, 1), paper (0.1, 0.9)" in shown["fixed points"]
     assert "77 trials on 4 rank(s) each" in shown["budget"]
     assert "per GPU" in shown["memory"]
@@ -52,11 +52,11 @@ def test_a_study_is_shown_with_settings_and_for_scripts(
     monkeypatch: Monkey, capsys: Capture
 ) -> None:
     _, output, _ = run(
-        monkeypatch, capsys, "studies", "show", "resnet56_3x3", "--set", "batch=64", "--json"
+        monkeypatch, capsys, "studies", "show", "resnet56_3x3", "--set", "batch_size=64", "--json"
     )
 
     facts = json.loads(output)
-    assert facts["config"]["recipe"]["batch"] == 64
+    assert facts["config"]["recipe"]["batch_size"] == 64
     assert facts["network"]["parameters"] == 858_868
     assert facts["network"]["sites"] == 55
     assert facts["sample_shape"] == [3, 32, 32]

@@ -92,7 +92,7 @@ def test_a_misspelt_limit_is_named_with_the_nearest_one() -> None:
 @pytest.mark.parametrize(
     ("keys", "problem"),
     [
-        ({"gpus": 5}, r"gpus \(5\) is more than gpus_per_node \(4\)"),
+        ({"gpus_used_per_node": 5}, r"gpus_used_per_node \(5\) is more than gpus_per_node \(4\)"),
         ({"grace_s": 3600}, r"grace_s \(3600 s\) leaves nothing of walltime_min \(60 min\)"),
         ({"qos": {"default": "a", "known": {"b": {}}}}, "default: 'a' is not among known: b"),
         ({"qos": {"unnamed": "a", "known": {"b": {}}}}, "unnamed: 'a' is not among known: b"),
@@ -126,7 +126,13 @@ def test_a_source_stands_for_all_keys_inside_the_one_it_names() -> None:
 
 
 def test_what_somebody_wants_is_no_fact_about_the_site() -> None:
-    wishes: dict[str, Any] = {"pilots": 3, "nodes": 2, "gpus": 2, "account": "mine", "grace_s": 60}
+    wishes: dict[str, Any] = {
+        "pilots": 3,
+        "nodes": 2,
+        "gpus_used_per_node": 2,
+        "account": "mine",
+        "grace_s": 60,
+    }
 
     assert facts_of(profile(**wishes)) == facts_of(profile())
 
@@ -153,7 +159,7 @@ INJECTIONS = ["a; rm -rf ~", "$(id)", "`id`", "a b", "a\nb", "a'b", 'a"b', "-x",
 def test_no_name_can_be_a_command(key: str, text: str) -> None:
     (problem,) = problems(**{key: text})
 
-    assert problem.startswith(f"site.yaml:10: {key}: takes letters")
+    assert problem.startswith(f"site.yaml:10: {key}: may contain only letters")
 
 
 @pytest.mark.parametrize("text", INJECTIONS)

@@ -18,7 +18,7 @@ from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.results.dashboard import serve, tunnel
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.studies import create_or_extend
-from wconv_sweep.slots.table import Claim, SlotTable
+from wconv_sweep.slots.table import Lease, SlotTable
 from wconv_sweep.storage.open_storage import Storage, choose_url, create_storage
 from wconv_sweep.study.config import StudyConfig
 
@@ -33,10 +33,10 @@ def write_study(runs: Path, config: StudyConfig) -> None:
     storage = create_storage(choose_url(None, runs, {}))
     create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"), "local")
     slots = SlotTable(storage, config, lease_s=60)
-    claim = slots.claim("node/pilot-0/1")
-    assert isinstance(claim, Claim)
-    slots.report(claim, 1, 28.25, {"psnr_db": 28.25})
-    slots.complete(claim, {"test_psnr_db": 27.5}, {"torch": "2"})
+    lease = slots.lease("node/pilot-0/1")
+    assert isinstance(lease, Lease)
+    slots.report(lease, 1, 28.25, {"psnr_db": 28.25})
+    slots.complete(lease, {"test_psnr_db": 27.5}, {"torch": "2"})
     storage.close()
 
 
@@ -83,7 +83,7 @@ def test_the_dashboard_shows_the_study_with_its_trials(
     assert trial["values"] == [28.25]
     assert trial["params"][0]["name"] == "density_1"
     attributes = {each["key"]: each["value"] for each in trial["user_attrs"]}
-    assert attributes.keys() >= {"label", "stage", "replicate", "seed", "test_psnr_db", "torch"}
+    assert attributes.keys() >= {"label", "stage", "seed_index", "seed", "test_psnr_db", "torch"}
     assert attributes["label"] == "plain"
     assert "density_1" in study["note"]["body"]
     assert "arxiv.org/abs/2505.24558" in study["note"]["body"]

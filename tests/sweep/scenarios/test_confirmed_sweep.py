@@ -19,7 +19,7 @@ def test_one_command_searches_confirms_and_ablates(sweep: Sweep, study_file: Stu
     assert "gradient alone" in output
     confirmation = entry["confirmation"]
     assert confirmation["complete"]
-    assert confirmation["seeds"] == {"study_seed": 0, "replicates": [1, 2]}
+    assert confirmation["seeds"] == {"study_seed": 0, "indices": [1, 2]}
     (candidate,) = confirmation["candidates"]
     assert entry["density"] == candidate["density"]
     arms = [candidate, *confirmation["ablation"]]

@@ -32,7 +32,7 @@ LONG = {
     "recipe": {
         "optimizer": {"name": "adam", "lr": 0.003},
         "epochs": 10,
-        "batch": 8,
+        "batch_size": 8,
         "dtype": "float64",
     },
     "data": {"name": "photographs", "options": {"crop_px": 32, "crops_per_epoch": 128}},
@@ -487,7 +487,7 @@ def test_a_diverged_trial_fails_with_its_reason_and_the_study_goes_on(
 ) -> None:
     path = study_file(
         fixed={"absurd": [1e7]},
-        recipe={"optimizer": {"name": "sgd", "lr": 0.01}, "epochs": 2, "batch": 8},
+        recipe={"optimizer": {"name": "sgd", "lr": 0.01}, "epochs": 2, "batch_size": 8},
     )
 
     output = sweep.run(*launch(path))

@@ -84,8 +84,8 @@ def test_a_grid_is_tried_point_by_point_beside_the_fixed_points() -> None:
     assert [each.density[0] for each in tried[:2]] == [1.0, 0.6]
 
 
-def test_replicates_repeat_a_density_and_draw_another_seed() -> None:
-    config = study_of({"name": "tpe", "startup_trials": 4}, bounds=LINE, replicates=2)
+def test_further_seeds_repeat_a_density_and_draw_another_seed() -> None:
+    config = study_of({"name": "tpe", "startup_trials": 4}, bounds=LINE, seeds=2)
 
     tried = train_on(config, HILL, workers=2, trials=20, seed=0)
 

@@ -68,14 +68,14 @@ def test_without_a_rule_the_budget_is_spent(sqlite_storage: Storage) -> None:
 
 def test_a_trial_that_was_interrupted_is_trained_to_its_end(sqlite_storage: Storage) -> None:
     searcher = launched(sqlite_storage, study())
-    searcher.train(searcher.claim(), noisy(0.0))
-    begun = searcher.claim()
+    searcher.train(searcher.lease(), noisy(0.0))
+    begun = searcher.lease()
     searcher.report(begun, 1, searcher.density_of(begun)[0])
     searcher.slots.interrupt(begun, "its time was up")
 
     searcher.work(noisy(0.0))
 
     status = read_status(sqlite_storage, "tiny")
-    assert searcher.slots.claim("node/pilot-0/1") is NoSlot.END
+    assert searcher.slots.lease("node/pilot-0/1") is NoSlot.END
     assert status.trials[begun.position].state is SlotState.COMPLETE
     assert status.counts[SlotState.SKIPPED] > 0

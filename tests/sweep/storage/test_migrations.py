@@ -1,47 +1,62 @@
 """Tables of an older version are refused until they are upgraded, and then hold what they held."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
-from sqlalchemy import URL, create_engine, inspect, select, update
+from sqlalchemy import URL, MetaData, create_engine, inspect, select, update
 
 from tests.sweep.postgres import Server
-from tests.sweep.tiny import TINY
 from wconv_sweep.errors import StorageError
+from wconv_sweep.evidence.overview import read_overview
 from wconv_sweep.evidence.study_status import read_status
+from wconv_sweep.search.trial_mirror import TrialMirror
 from wconv_sweep.storage.migrations import OPTUNA_REVISION, OPTUNA_SCHEMA
 from wconv_sweep.storage.open_storage import create_storage, open_storage, upgrade_storage
 from wconv_sweep.storage.tables import METADATA, SCHEMA, SCHEMA_VERSION, SLOTS, SlotState
 from wconv_sweep.storage.url import choose_url
-from wconv_sweep.study.config import StudyConfig
 
-DDL = Path(__file__).with_name("version_1.sql")
+# One dump of the tables of each version before, with a study.
+DUMPS = Path(__file__).parent
+
+OldStorage = Callable[[int], URL]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def version_1(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
-    """Make a database as version 1 of the tables had it, with a study that was interrupted."""
-    if request.param == "sqlite":
-        url = choose_url(None, tmp_path, environment={})
-    else:
-        server: Server = request.getfixturevalue("postgres")
-        url = server.empty_database()
-    client = RDBStorage(url.render_as_string(hide_password=False))
-    client.remove_session()
-    client.engine.dispose()
-    definition = StudyConfig.model_validate(TINY).plain()
-    definition["search"]["sampler"]["startup_trials"] = 10  # also of `random`, in version 1
-    config = json.dumps(definition)
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        for statement in DDL.read_text("utf-8").replace("{CONFIG}", config).split(";\n"):
-            if statement.strip():
-                connection.exec_driver_sql(statement)
-    engine.dispose()
-    return url
+def old_storage(request: pytest.FixtureRequest, tmp_path: Path) -> OldStorage:
+    """Make a database as a version of the tables had it, with a study that was interrupted."""
+
+    def make(version: int) -> URL:
+        if request.param == "sqlite":
+            url = choose_url(None, tmp_path, environment={})
+        else:
+            server: Server = request.getfixturevalue("postgres")
+            url = server.empty_database()
+        client = RDBStorage(url.render_as_string(hide_password=False))
+        client.remove_session()
+        client.engine.dispose()
+        dump = (DUMPS / f"version_{version}.sql").read_text("utf-8")
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            for statement in dump.split(";\n"):
+                if statement.strip():
+                    connection.exec_driver_sql(statement)
+        engine.dispose()
+        return url
+
+    return make
+
+
+@pytest.fixture
+def version_1(old_storage: OldStorage) -> URL:
+    return old_storage(1)
+
+
+@pytest.fixture
+def version_2(old_storage: OldStorage) -> URL:
+    return old_storage(2)
 
 
 @pytest.mark.slow
@@ -49,7 +64,7 @@ def test_an_older_storage_is_refused_with_the_command_that_upgrades_it(version_1
     for use in (open_storage, create_storage):
         with pytest.raises(StorageError) as caught:
             use(version_1)
-        assert "has tables of version 1, this program needs 2." in str(caught.value)
+        assert "has tables of version 1, this program needs 3." in str(caught.value)
         assert "run `wconv-sweep db upgrade`" in str(caught.value)
 
 
@@ -78,6 +93,52 @@ def test_an_upgraded_storage_holds_what_it_held_and_has_the_tables_of_a_new_one(
         table.name: {(column.name, bool(column.nullable)) for column in table.columns}
         for table in METADATA.sorted_tables
     }
+
+
+def test_an_upgraded_study_of_version_2_holds_in_the_new_columns_what_it_held(
+    version_2: URL,
+) -> None:
+    before = rows_of(version_2)
+    upgrade_storage(version_2)
+    after = rows_of(version_2)
+
+    for pilot in before["wconv_pilots"]:
+        pilot["gpus_total"] = pilot.pop("gpus")
+    for attempt in before["wconv_attempts"]:
+        attempt["gpus_per_trial"] = attempt.pop("gpus")
+        attempt["where"] = attempt.pop("place")
+    before["wconv_schema"] = [{"version": SCHEMA_VERSION}]
+    assert after == before
+
+
+def test_an_upgraded_study_of_version_2_is_shown_and_goes_on(version_2: URL) -> None:
+    upgrade_storage(version_2)
+
+    storage = open_storage(version_2)
+    status = read_status(storage, "tiny")
+    overview = read_overview(storage, "tiny")
+    mirror = TrialMirror(storage, status.config)
+    mirror.refresh()
+    storage.close()
+    assert [row.state for row in status.trials] == (
+        ["complete"] * 3 + ["pruned", "failed", "leased", "open"] + ["closed"] * 4
+    )
+    first, paper, *_ = status.trials
+    assert (first.density, paper.density, status.trials[-1].density) == (
+        (1.0, 1.0),
+        (0.1, 0.9),
+        None,
+    )
+    assert first.metrics == {"psnr_db": 29.75, "test_psnr_db": 29.25, "epoch_s": 1.5}
+    assert (first.provenance["gpu"], status.trials[-1].provenance) == ("NVIDIA A100", {})
+    assert [(each.where, each.reason, each.count) for each in status.failures] == [
+        ("conv.py:30", "CUDA out of memory", 3),
+        ("loop.py:211", "CUDA error: no kernel image", 1),
+    ]
+    assert overview.usage.attempts_h > 0
+    assert overview.pilots[0].gpu_hours > 0
+    assert overview.provenance["data"] == {"photographs": "d1" * 32}
+    assert mirror.densities == {row.density for row in status.trials if row.density}
 
 
 def test_upgrading_again_changes_nothing(version_1: URL) -> None:
@@ -111,6 +172,20 @@ def test_an_upgrade_that_fails_leaves_everything_as_it_was(
     monkeypatch.undo()
 
     assert upgrade_storage(version_1) == (1, SCHEMA_VERSION)
+
+
+def rows_of(url: URL) -> dict[str, list[dict[str, object]]]:
+    """Return all rows of a database as it holds them, by table."""
+    engine = create_engine(url)
+    tables = MetaData()
+    with engine.connect() as connection:
+        tables.reflect(connection)
+        rows = {
+            each.name: [dict(row) for row in connection.execute(select(each)).mappings()]
+            for each in tables.sorted_tables
+        }
+    engine.dispose()
+    return rows
 
 
 def test_newer_tables_are_refused_with_the_advice_to_update(storage_url: URL) -> None:

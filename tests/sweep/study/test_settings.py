@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.sweep.tiny import StudyFile
+from wconv_jobs.recipe.lr_schedule import ConstantSpec
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.files import load_study
@@ -15,9 +16,9 @@ def _load(study_file: StudyFile, *settings: str, **sections: Any) -> StudyConfig
 
 
 def test_a_key_is_named_whole_or_by_its_last_part(study_file: StudyFile) -> None:
-    config = _load(study_file, "epochs=7", "recipe.batch=16", "lr=1e-2", "study=other")
+    config = _load(study_file, "epochs=7", "recipe.batch_size=16", "lr=1e-2", "study=other")
 
-    assert (config.recipe.epochs, config.recipe.batch) == (7, 16)
+    assert (config.recipe.epochs, config.recipe.batch_size) == (7, 16)
     assert config.recipe.optimizer.lr == 0.01
     assert config.study == "other"
 
@@ -41,6 +42,14 @@ def test_values_are_yaml(study_file: StudyFile) -> None:
     assert config.recipe.early_stopping.patience == 3
 
 
+def test_an_option_can_be_added_to_a_choice_that_is_given_by_its_name_alone(
+    study_file: StudyFile,
+) -> None:
+    config = _load(study_file, "lr_schedule=constant", "recipe.lr_schedule.warmup_epochs=1")
+
+    assert config.recipe.lr_schedule == ConstantSpec(name="constant", warmup_epochs=1)
+
+
 def test_options_and_fixed_points_can_be_added(study_file: StudyFile) -> None:
     config = _load(study_file, "model.options.width=6", "fixed.paper=[0.8]")
 
@@ -60,8 +69,13 @@ def test_options_and_fixed_points_can_be_added(study_file: StudyFile) -> None:
         ),
         (
             "name=x",
-            "--set name=x: name may be data.name or model.name or recipe.optimizer.name or "
-            "search.pruner.name or search.sampler.name. Write which.",
+            "--set name=x: name may be data.name or model.name or recipe.lr_schedule.name or "
+            "recipe.optimizer.name or search.pruner.name or search.sampler.name. Write which.",
+        ),
+        ("batch=4", "--set batch=4: recipe.batch is now recipe.batch_size. Rename the key."),
+        (
+            "recipe.batch=4",
+            "--set recipe.batch=4: recipe.batch: is now recipe.batch_size. Rename the key.",
         ),
         ("epochs=[1", "--set epochs=[1: is not valid YAML: "),
         ("epochs=&a [*a]", "--set epochs=&a [*a]: is not valid YAML: "),
@@ -72,11 +86,11 @@ def test_options_and_fixed_points_can_be_added(study_file: StudyFile) -> None:
         ),
         (
             "search.bounds.0=[1, 2]",
-            "--set search.bounds.0=[1, 2]: search.bounds: input should be a valid list",
+            "--set search.bounds.0=[1, 2]: search.bounds: must be a list",
         ),
         (
             "epochs=0",
-            "--set epochs=0: recipe.epochs: input should be greater than or equal to 1 (it is 0)",
+            "--set epochs=0: recipe.epochs: must be at least 1 (it is 0)",
         ),
         ("recipe.epoch=1", "--set recipe.epoch=1: recipe.epoch: is not a known key. Did you mean"),
         ("recipe=3", "--set recipe=3: recipe: "),
@@ -99,7 +113,7 @@ def test_a_wrong_setting_is_named_as_it_was_typed(
 
 def test_all_wrong_settings_are_named_at_once(study_file: StudyFile) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        _load(study_file, "zzz=1", "epochs", "batch=4")
+        _load(study_file, "zzz=1", "epochs", "batch_size=4")
 
     assert len(caught.value.problems) == 2
 

@@ -18,7 +18,7 @@ def test_every_shipped_study_can_be_shrunk(name: str, tmp_path: Path) -> None:
     small = load_study(name, smoke_folder=tmp_path)
 
     assert small.study == f"{name}_smoke"
-    assert (small.recipe.epochs, small.recipe.batch, small.trial.ranks) == (2, 8, 1)
+    assert (small.recipe.epochs, small.recipe.batch_size, small.trial.ranks) == (2, 8, 1)
     confirmation = 4 if study.confirm else 0
     assert small.budget.trials == len(study.fixed_points()) + 2 + confirmation
     assert small.model.name == study.model.name

@@ -69,7 +69,7 @@ def status_view(
         )
     for failure in status.failures:
         parts.append(
-            Text(f"{failure.count} x {failure.error} at {failure.place}: {failure.reason}", "red")
+            Text(f"{failure.count} x {failure.error} at {failure.where}: {failure.reason}", "red")
         )
         if tracebacks and failure.traceback:
             parts.append(Traceback(failure))
@@ -129,7 +129,7 @@ def status_json(status: StudyOverview, jobs: SlurmView | None = None) -> dict[st
         "failures": [
             {
                 "error": failure.error,
-                "place": failure.place,
+                "where": failure.where,
                 "count": failure.count,
                 "reason": failure.reason,
                 "traceback": failure.traceback,

@@ -94,8 +94,8 @@ def _rows(facts: StudyFacts) -> dict[str, str]:
         f"{_share(network.weighted_macs, network.macs)} of them in sites",
         "data": f"{config.data.name} {_options(config.data.options)}".strip(),
         "recipe": f"{recipe.preset or 'own'}: {optimizer.name}, lr {optimizer.lr:g}, "
-        f"{recipe.schedule}, batch {recipe.batch}, {recipe.epochs} epochs{ends}, weights "
-        f"{recipe.init}",
+        f"{recipe.lr_schedule.summary}, batch size {recipe.batch_size}, "
+        f"{recipe.epochs} epochs{ends}, weights {recipe.init}",
         "objective": f"{config.direction} {config.objective.metric}",
         "density": f"{bounds}, outermost first, sampler {config.search.sampler.name}, pruner "
         f"{config.search.pruner.name}",

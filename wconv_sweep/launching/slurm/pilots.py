@@ -11,7 +11,7 @@ from wconv_sweep.launching.slurm.options import batch_job, pilot_order
 from wconv_sweep.launching.slurm.submission import Submission, top_up
 from wconv_sweep.launching.slurm.submit_limits import submit_limits
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots.definitions import Place
+from wconv_sweep.slots.definitions import StudyPlace
 from wconv_sweep.slots.table import SlotTable
 from wconv_sweep.slurm.batch import BatchJob
 from wconv_sweep.slurm.jobs import SlurmView, alive_jobs, job_name
@@ -81,7 +81,7 @@ def start_slurm(
     profile: SlurmProfile,
     shape: PilotShape,
     config: StudyConfig,
-    place: Place,
+    place: StudyPlace,
     storage: Storage,
     wanted: int,
 ) -> SlurmPilots:
@@ -123,7 +123,7 @@ def reap(storage: Storage, config: StudyConfig, view: SlurmView) -> int:
     if not view.known:
         return 0
     living = tuple(f"slurm-{job.name}/" for job in view.alive)
-    slots = SlotTable(storage, config, lease_s=1.0, gpus=0, provenance={})
+    slots = SlotTable(storage, config, lease_s=1.0, gpus_per_trial=0, provenance={})
     return slots.interrupt_all_of(
         "slurm-", "its job has ended", but=lambda owner: owner.startswith(living)
     )

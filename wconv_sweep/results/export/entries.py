@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import yaml
 
+from wconv_jobs.spec import Density
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.findings import confirmation_json, pruning_json, surrogate_json
 from wconv_sweep.evidence.results import StudyResult, TrialRow
@@ -47,7 +48,7 @@ def with_result(storage: Storage, study: str | None) -> list[StudyStatus]:
     return found
 
 
-def named_density(status: StudyStatus, result: StudyResult) -> tuple[float, ...]:
+def named_density(status: StudyStatus, result: StudyResult) -> Density:
     """Return the density that fresh seeds have named, before that the best observed one."""
     confirmation = status.confirmation
     named = confirmation.named if confirmation else None

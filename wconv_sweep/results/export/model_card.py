@@ -62,15 +62,16 @@ def model_card(
     recipe = config.recipe
     lines += [
         "",
-        f"One training run (trial {best.trial}, seed {config.seed}, replicate {best.replicate}), "
+        f"One training run (trial {best.trial}, seed {config.seed}, seed index {best.replicate}), "
         f"{_choice(status, result)}. One run says little: what may be claimed of the density is "
         f"`{claim_of(status)}`.",
         "",
         "## How it was trained",
         "",
         f"* data: `{config.data.name}` `{config.data.options}`",
-        f"* recipe: {recipe.optimizer.name}, lr {recipe.optimizer.lr:g}, {recipe.schedule}, batch "
-        f"{recipe.batch}, {recipe.epochs} epochs, weights {recipe.init}, {recipe.dtype}",
+        f"* recipe: {recipe.optimizer.name}, lr {recipe.optimizer.lr:g}, "
+        f"{recipe.lr_schedule.summary}, batch size {recipe.batch_size}, {recipe.epochs} epochs, "
+        f"weights {recipe.init}, {recipe.dtype}",
         f"* wconv-sweep {status.version}, definition {config.digest()[:16]}",
         *(f"* {key}: {value}" for key, value in sorted(best.provenance.items()) if _plain(value)),
         "",
@@ -88,7 +89,7 @@ def _plain_heading(result: StudyResult) -> str:
     if plain is None:
         return "plain convolution, not completed"
     same = plain.replicate == result.best.replicate
-    return f"plain convolution, {'same seed' if same else f'replicate {plain.replicate}'}"
+    return f"plain convolution, {'same seed' if same else f'seed index {plain.replicate}'}"
 
 
 def _choice(status: StudyStatus, result: StudyResult) -> str:

@@ -15,7 +15,7 @@ from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.results.export.entries import named_result
 from wconv_sweep.results.export.model_card import model_card
-from wconv_sweep.slots.definitions import load_frozen_config, place_of
+from wconv_sweep.slots.definitions import load_frozen_config, study_place
 from wconv_sweep.storage.open_storage import Storage
 
 WEIGHTS = "model.safetensors"
@@ -81,7 +81,7 @@ def _spec(storage: Storage, status: StudyStatus, row: TrialRow) -> TrialSpec:
         study_seed=config.seed,
         replicate=row.replicate,
         threads_per_rank=config.trial.threads_per_rank,
-        checkpoint_folder=place_of(storage, status.study).folder.trial(row.trial),
+        checkpoint_folder=study_place(storage, status.study).folder.trial(row.trial),
         code_folder=config.code_folder,
     )
 

@@ -172,7 +172,7 @@ def _text(result: StudyResult, *, plain_is_shown: bool) -> str:
             what += (
                 "the same weights"
                 if plain.replicate == best.replicate
-                else f"other weights (replicate {plain.replicate}, not {best.replicate})"
+                else f"other weights (seed index {plain.replicate}, not {best.replicate})"
             )
         else:
             without = (

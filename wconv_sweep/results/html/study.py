@@ -146,7 +146,7 @@ def _pilots(storage: Storage, study: str) -> Iterator[Table]:
                 str(row.pilot),
                 row.host,
                 row.job or "-",
-                str(row.gpus),
+                str(row.gpus_total),
                 f"{row.gpu_hours:.2f}",
                 _clock(row.started_at),
                 "at work, or silent" if row.ended_at is None else _clock(row.ended_at),
@@ -171,8 +171,8 @@ def _costs(status: StudyStatus) -> Iterator[tuple[str, str]]:
 
 def _trials(status: StudyStatus) -> Table:
     metric = status.config.objective.metric
-    headings = ("trial", "stage", "label", "density", "replicate", "epoch", "state")
-    numeric = ("trial", "density", "replicate", "epoch")
+    headings = ("trial", "stage", "label", "density", "seed index", "epoch", "state")
+    numeric = ("trial", "density", "seed index", "epoch")
     begun = [row for row in status.trials if row.trial is not None]
     hidden = len(begun) - MAX_TRIALS
     return Table(
@@ -212,8 +212,8 @@ def _definition(status: StudyStatus) -> Iterator[tuple[str, str]]:
     yield (
         "recipe",
         f"{recipe.preset or 'own'}: {recipe.optimizer.name}, lr {recipe.optimizer.lr:g}, "
-        f"{recipe.schedule}, batch {recipe.batch}, {recipe.epochs} epochs, weights {recipe.init}, "
-        f"{recipe.dtype}",
+        f"{recipe.lr_schedule.summary}, batch size {recipe.batch_size}, "
+        f"{recipe.epochs} epochs, weights {recipe.init}, {recipe.dtype}",
     )
     yield "objective", f"{config.direction} {config.objective.metric} of the validation part"
     bounds = ", ".join(f"[{low:g}, {high:g}]" for low, high in search.bounds)
@@ -232,8 +232,8 @@ def _definition(status: StudyStatus) -> Iterator[tuple[str, str]]:
     yield "budget", f"{config.budget.trials} trials on {config.trial.ranks} rank(s) each"
     yield "seed", str(config.seed)
     if status.confirmation is not None:
-        replicates = sorted(status.confirmation.plain.runs)
-        yield "replicates confirmed", ", ".join(map(str, replicates)) or "none yet"
+        indices = sorted(status.confirmation.plain.runs)
+        yield "seed indices confirmed", ", ".join(map(str, indices)) or "none yet"
 
 
 def _provenance(status: StudyStatus) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from wconv_jobs import catalog
+from wconv_sweep.amounts import unit
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.confirmation import Confirmation
 from wconv_sweep.evidence.results import StudyResult, TrialRow
@@ -251,6 +252,4 @@ def _is_smoke(config: StudyConfig) -> bool:
 
 
 def _unit(metric: str) -> str:
-    if metric.endswith("_db"):
-        return "dB"
-    return "s" if metric == "epoch_s" else ""
+    return "s" if metric == "epoch_s" else unit(metric)

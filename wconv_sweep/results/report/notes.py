@@ -91,12 +91,12 @@ def _confirmed(each: Comparison) -> Iterator[str]:
         return
     metric, named = confirmation.metric, confirmation.named
     seeds = ", ".join(map(str, sorted(confirmation.plain.runs)))
-    yield (f"Confirmed at replicates {seeds} of seed {each.config.seed}: {confirmation.claim}.")
+    yield (f"Confirmed at seed indices {seeds} of seed {each.config.seed}: {confirmation.claim}.")
     for arm in (*confirmation.candidates, *confirmation.ablations):
         difference = confirmation.difference(arm, metric)
         if difference is None:
             continue
-        name = arm.label + (" (named)" if arm is named else "")
+        name = arm.label + (" (selected)" if arm is named else "")
         yield (
             f"{name[0].upper()}{name[1:]}, {density_cell(arm.density)}: {title(metric)} "
             f"{amount(metric, difference.mean, signed=True)} against plain, "

@@ -9,6 +9,8 @@ lost in the copies of the paper at hand and None here. The unit of the times is 
 from dataclasses import dataclass
 from typing import Literal
 
+from wconv_jobs.spec import Density
+
 SOURCE = "arXiv:2505.24558"
 
 
@@ -59,7 +61,7 @@ class Published:
     title: str
     """Its name in the paper."""
     kernel_size: int
-    density: tuple[float, ...]
+    density: Density
     """The best one, outermost coefficient first."""
     standard: ClassificationScores | DenoisingScores
     weighted: ClassificationScores | DenoisingScores
@@ -103,7 +105,7 @@ def _classification(
 def _denoising(
     architecture: str,
     title: str,
-    density: tuple[float, ...],
+    density: Density,
     standard: tuple[float, float, float, float, float],
     times: EpochTimes,
     weighted_psnr_db: float | None = None,

@@ -23,7 +23,7 @@ from wconv_sweep.storage.tables import Stage
 def status(sqlite_storage: Storage) -> StudyStatus:
     """A study of which one trial has completed."""
     searcher = launched(sqlite_storage, study_of({"name": "random"}, name="single", trials=3))
-    searcher.train(searcher.claim())
+    searcher.train(searcher.lease())
     return read_status(sqlite_storage, "single")
 
 
@@ -73,7 +73,7 @@ def test_the_card_says_same_seed_only_of_runs_of_the_same_seed(status: StudyStat
 
     assert "| plain convolution, same seed |" in paired
     assert "names and plain convolution have both completed." in paired
-    assert "| plain convolution, replicate 1 |" in unpaired
+    assert "| plain convolution, seed index 1 |" in unpaired
     assert "| plain convolution, not completed |" in alone
     for card in (unpaired, alone):
         assert "same seed" not in card

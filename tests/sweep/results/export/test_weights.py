@@ -93,7 +93,7 @@ def test_each_checkpoint_that_cannot_be_exported_has_its_remedy(
     remedy: str,
 ) -> None:
     searcher = launched(sqlite_storage, study_of({"name": "random"}, trials=3))
-    searcher.train(searcher.claim())
+    searcher.train(searcher.lease())
     status = read_status(sqlite_storage, "tiny")
     path = status.folder.trial(0) / CHECKPOINT_FILE
     path.parent.mkdir(parents=True)

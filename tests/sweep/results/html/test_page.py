@@ -37,7 +37,7 @@ from wconv_sweep.results.html import study as html_study
 from wconv_sweep.results.html.networks import Networks, networks_of
 from wconv_sweep.results.html.page import html_report
 from wconv_sweep.slots.stages import add_ablation
-from wconv_sweep.slots.table import Claim
+from wconv_sweep.slots.table import Lease
 from wconv_sweep.storage.open_storage import Storage, choose_url, create_storage
 from wconv_sweep.storage.tables import SEARCHING, Stage
 from wconv_sweep.study.config import PLAIN, StudyConfig
@@ -93,13 +93,13 @@ document.getElementById("frame").addEventListener("load", event => {
 """
 
 
-def failure(message: str) -> Broken:
+def failure(reason: str) -> Broken:
     return Broken(
         rank=0,
         error="ValueError",
-        message=message,
+        reason=reason,
         where="net.py:1",
-        traceback=f"Traceback: {message}",
+        traceback=f"Traceback: {reason}",
     )
 
 
@@ -113,28 +113,28 @@ def write_study(storage: Storage) -> None:
     ).model_copy(update={"description": HOSTILE})
     searcher = launched(storage, config)
     add_ablation(storage, config)
-    for number, claim in enumerate(searcher.claims()):
-        density = searcher.density_of(claim)
-        value = _score(claim, density)
-        searcher.slots.report(claim, 1, value - 1, {"psnr_db": value - 1})
+    for number, lease in enumerate(searcher.leases()):
+        density = searcher.density_of(lease)
+        value = _score(lease, density)
+        searcher.slots.report(lease, 1, value - 1, {"psnr_db": value - 1})
         if number == 3:
-            searcher.slots.prune(claim)
+            searcher.slots.prune(lease)
         elif number == 4:
-            searcher.slots.break_(claim, failure(HOSTILE))
+            searcher.slots.break_(lease, failure(HOSTILE))
         else:
-            searcher.slots.report(claim, 2, value, {"psnr_db": value})
+            searcher.slots.report(lease, 2, value, {"psnr_db": value})
             scores = {"test_psnr_db": value, "test_ssim": value / 100, "test_nrmse": 1 / value}
             scores["input_psnr_db"] = 20.17
-            searcher.slots.complete(claim, scores, {"device": HOSTILE})
+            searcher.slots.complete(lease, scores, {"device": HOSTILE})
 
 
-def _score(claim: Claim, density: tuple[float, ...]) -> float:
-    if claim.stage in (Stage.FIXED, Stage.SEARCH):
+def _score(lease: Lease, density: tuple[float, ...]) -> float:
+    if lease.stage in (Stage.FIXED, Stage.SEARCH):
         return 30 - sum(
             (value - best) ** 2 for value, best in zip(density, (0.3, 0.9), strict=True)
         )
-    plain = 30.0 + claim.replicate
-    return plain if claim.label == "plain" else plain + (1, 2, 3, 4, 5)[claim.replicate - 1]
+    plain = 30.0 + lease.replicate
+    return plain if lease.label == "plain" else plain + (1, 2, 3, 4, 5)[lease.replicate - 1]
 
 
 def keep_images(
@@ -246,7 +246,7 @@ def test_the_verdict_and_its_numbers_are_those_of_the_database(shown: Storage, p
         str(status.counts[each]) for each in status.counts if status.counts[each]
     ] + [str(status.budget)]
     assert "<dt>saved by pruning</dt>" in page
-    assert "<dt>replicates confirmed</dt><dd>1, 2, 3, 4, 5</dd>" in page
+    assert "<dt>seed indices confirmed</dt><dd>1, 2, 3, 4, 5</dd>" in page
 
 
 def test_a_table_of_very_many_trials_is_cut_and_says_so(
@@ -303,7 +303,7 @@ def test_the_same_storage_gives_the_same_page(shown: Storage, page: str) -> None
 
 def test_a_study_that_only_fails_is_there_with_its_cause(sqlite_storage: Storage) -> None:
     searcher = launched(sqlite_storage, study_of({"name": "random"}, trials=2))
-    searcher.slots.break_(searcher.claim(), failure("no such layer"))
+    searcher.slots.break_(searcher.lease(), failure("no such layer"))
 
     page = html_report(sqlite_storage, None)
 
@@ -478,7 +478,7 @@ def test_networks_of_different_seeds_are_told_apart(sqlite_storage: Storage) -> 
     assert found is not None
     assert (
         f"beside plain convolution, trial {searched.result.plain.trial}, which began with other "
-        "weights (replicate 4, not 0)."
+        "weights (seed index 4, not 0)."
     ) in found.text
 
 
@@ -540,7 +540,7 @@ def classifier(sqlite_storage: Storage) -> Storage:
         }
     )
     searcher = launched(sqlite_storage, config)
-    searcher.train(searcher.claim(), lambda density, epoch: 0.5)
+    searcher.train(searcher.lease(), lambda density, epoch: 0.5)
     return sqlite_storage
 
 
