@@ -118,7 +118,7 @@ def stopped(pids: Iterable[int]) -> Iterator[None]:
         _send(held, signal.SIGCONT)
 
 
-def wait_until(condition: Callable[[], object], what: str, within_s: float = 60.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, within_s: float = 180.0) -> None:
     """Return as soon as a condition holds; fail after the deadline.
 
     Args:
