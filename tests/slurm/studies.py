@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -77,18 +77,21 @@ class ClusterStudy(SlurmSweep):
         return found[0]
 
     @contextmanager
-    def frozen(self) -> Iterator[Held]:
+    def frozen(self, on: Collection[str] = ()) -> Iterator[Held]:
         """Wait until trials have ended, and give one whose rank stands still in its middle.
 
         Agents live on. All ranks go on after the block: no machine is so fast that the study ends
         before what is done there.
+
+        Args:
+            on: nodes that hold trials.
         """
         while True:
             self.await_middle()
             with stopped(ranks_among(self.processes())):
                 # A trial may have ended since; a rank is an epoch ahead of its report at most.
                 found = [row for row in self._in_the_middle() if len(self.ranks_of(row)) == 1]
-                if found:
+                if found and {row.node for row in self.held()}.issuperset(on):
                     yield found[0]
                     return
 

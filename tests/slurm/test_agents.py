@@ -91,6 +91,7 @@ def make_study(box: SlurmBox, folder: Path, *, nodes: int = 1, **sections: Any) 
     run = RunFolder.of(folder, "tiny")
     studies.create_or_extend(storage, config, run, "box", provenance=provenance_of(config))
     run.create(definitions.study_place(storage, "tiny").uid)
+    definitions.freeze_own_modules(storage, "tiny")
     order = PilotOrder(
         study="tiny",
         storage=storage.name,

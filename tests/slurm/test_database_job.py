@@ -2,28 +2,31 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import ranks_among, stopped, wait_until
 from tests.slurm.sweeping import SlurmSweep, slow_data
+from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def sweep(slurm_sweep: SlurmSweep) -> Iterator[SlurmSweep]:
+def sweep(box: SlurmBox, postgres: Server) -> Iterator[SlurmSweep]:
     """A sweep without a database of its own."""
-    slurm_sweep.variables(WCONV_SWEEP_STORAGE="")
-    # Below pytest's folders the server's user may enter none.
-    for folder in (slurm_sweep.folder, *slurm_sweep.folder.parents):
-        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o011)
-    yield slurm_sweep
-    slurm_sweep.run("db", "stop")
+    # Not in pytest's folders: the server's user may enter none of them.
+    with TemporaryDirectory(prefix="wconv-db-") as folder:
+        Path(folder).chmod(0o711)
+        with closing(SlurmSweep(Path(folder), box, postgres)) as sweep:
+            sweep.variables(WCONV_SWEEP_STORAGE="")
+            yield sweep
+            sweep.run("db", "stop")
 
 
 def start(sweep: SlurmSweep, *more: str) -> str:
