@@ -31,7 +31,7 @@ def pytest_collection_finish() -> None:
 
 FIRST = ("tests/test_followed_pages.py", "tests/sweep/scenarios/test_storms.py")
 IN_ONE_PROCESS = {
-    *("box", "installed", "one_at_a_time", "own_postgres", "prepared_once"),
+    *("installed", "one_at_a_time", "own_postgres", "prepared_once"),
     *("running", "server", "shown"),
 }
 """Fixtures that are made for all the tests of a file."""
