@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Hooks that exchange a parameter's data around a compiled optimizer step train another network.
 #
-# One expects: `register_step_pre_hook` and `register_step_post_hook` act on a compiled step as on an
-# eager one, or are refused.
-# Happens: both are called once for each step, no warning is about them, but the compiled step works on the
-# data that the parameter had when it was compiled: a hook that puts other data into `p.data` before the
-# step (a master copy, averaged or scaled weights) changes what is stored and not what is stepped.
-# Matters: mixed-precision masters, weight averaging and reparametrizations are built in this way; with
-# `torch.compile(optimizer.step)` they go silently wrong.
+# One expects: `register_step_pre_hook` and `register_step_post_hook` act on a compiled step as
+# on an eager one, or are refused.
+# Happens: both are called once for each step, no warning is about them, but the compiled step
+# works on the data that the parameter had when it was compiled: a hook that puts other data into
+# `p.data` before the step (a master copy, averaged or scaled weights) changes what is stored and
+# not what is stepped.
+# Matters: mixed-precision masters, weight averaging and reparametrizations are built in this
+# way; with `torch.compile(optimizer.step)` they go silently wrong.
 # Seen with torch 2.13.0, backend "eager", SGD with momentum:
 #     pre-hooks 5 post-hooks 5
 #     largest difference to the eager steps: 9.2
@@ -16,8 +17,10 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check 'torch==2.13.0' 'numpy==2.4.6' 2> "$folder/pip.log" ||
-  { cat "$folder/pip.log" >&2; exit 2; }
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+  'torch==2.13.0' \
+  'numpy==2.4.6' \
+  2> "$folder/pip.log" || { cat "$folder/pip.log" >&2; exit 2; }
 
 cat > "$folder/shown.py" <<'PYTHON'
 import sys

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # convert_sync_batchnorm replaces subclasses of BatchNorm and drops what they add.
 #
-# One expects: `nn.SyncBatchNorm.convert_sync_batchnorm` changes how statistics are taken, and nothing
-# else; a layer that it does not know stays as it is.
-# Happens: it replaces every instance of BatchNorm *and of its subclasses* by a plain SyncBatchNorm.
-# Libraries of networks fuse the activation into a subclass whose forward ends with it: after the
-# conversion the activation is gone, the network is another one, and nothing is said.
-# Matters: such a network that is trained on several GPUs with the usual line of code is trained without
-# its activations, and scores differ from one GPU for a reason that no log shows.
+# One expects: `nn.SyncBatchNorm.convert_sync_batchnorm` changes how statistics are taken, and
+# nothing else; a layer that it does not know stays as it is.
+# Happens: it replaces every instance of BatchNorm *and of its subclasses* by a plain
+# SyncBatchNorm. Libraries of networks fuse the activation into a subclass whose forward ends
+# with it: after the conversion the activation is gone, the network is another one, and nothing
+# is said.
+# Matters: such a network that is trained on several GPUs with the usual line of code is trained
+# without its activations, and scores differ from one GPU for a reason that no log shows.
 # Seen with torch 2.13.0:
 #     BatchNormAct becomes SyncBatchNorm
 #     smallest output: before 0.00, after -3.15
@@ -16,8 +17,10 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check 'torch==2.13.0' 'numpy==2.4.6' 2> "$folder/pip.log" ||
-  { cat "$folder/pip.log" >&2; exit 2; }
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+  'torch==2.13.0' \
+  'numpy==2.4.6' \
+  2> "$folder/pip.log" || { cat "$folder/pip.log" >&2; exit 2; }
 
 cat > "$folder/shown.py" <<'PYTHON'
 import sys

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # DistributedDataParallel sums gradients in another order from the second step on.
 #
-# One expects: in float64 with fixed data, the same step on three gloo ranks gives the same gradients
-# bitwise, whether it is the first of a process or the third.
-# Happens: DDP fills its buckets in the order of registration at first, and after one backward rebuilds
-# them in the order in which gradients became ready. A ring of three ranks adds the parts of a bucket
-# in an order that depends on where in the bucket a number lies: last bits change. With two ranks a
-# sum has one order, and nothing changes.
-# Matters: a run on three ranks or more that is interrupted and resumed is not bitwise the undisturbed
-# one, although every state was saved: its first step after the resume has the first order again.
+# One expects: in float64 with fixed data, the same step on three gloo ranks gives the same
+# gradients bitwise, whether it is the first of a process or the third.
+# Happens: DDP fills its buckets in the order of registration at first, and after one backward
+# rebuilds them in the order in which gradients became ready. A ring of three ranks adds the
+# parts of a bucket in an order that depends on where in the bucket a number lies: last bits
+# change. With two ranks a sum has one order, and nothing changes.
+# Matters: a run on three ranks or more that is interrupted and resumed is not bitwise the
+# undisturbed one, although every state was saved: its first step after the resume has the first
+# order again.
 # Seen with torch 2.13.0:
 #     2 ranks: step 3 equals a first step: True
 #     3 ranks: step 3 equals a first step: False, largest difference 8.9e-16
@@ -17,8 +18,10 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check 'torch==2.13.0' 'numpy==2.4.6' 2> "$folder/pip.log" ||
-  { cat "$folder/pip.log" >&2; exit 2; }
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+  'torch==2.13.0' \
+  'numpy==2.4.6' \
+  2> "$folder/pip.log" || { cat "$folder/pip.log" >&2; exit 2; }
 
 cat > "$folder/shown.py" <<'PYTHON'
 import os

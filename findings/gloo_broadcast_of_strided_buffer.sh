@@ -2,12 +2,12 @@
 # A gloo broadcast of a transposed tensor sends its memory, not its values.
 #
 # One expects: `dist.broadcast(t, src=0)` gives every rank the values of rank 0, or refuses `t`.
-# Happens: where the tensor is a transposed view on one rank and contiguous on the other, the bytes are
-# copied as they lie in memory, and rank 1 silently holds the values in another order.
-# DistributedDataParallel, which flattens buffers first, gets them right. int16 is refused by both with
-# "Invalid scalar type", complex64 works.
-# Matters: code that makes ranks agree by broadcasting each buffer itself gives ranks different networks
-# for a buffer that came out of `.t()` or a channels-last conversion on one of them.
+# Happens: where the tensor is a transposed view on one rank and contiguous on the other, the
+# bytes are copied as they lie in memory, and rank 1 silently holds the values in another order.
+# DistributedDataParallel, which flattens buffers first, gets them right. int16 is refused by
+# both with "Invalid scalar type", complex64 works.
+# Matters: code that makes ranks agree by broadcasting each buffer itself gives ranks different
+# networks for a buffer that came out of `.t()` or a channels-last conversion on one of them.
 # Seen with torch 2.13.0:
 #     rank 0: [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
 #     rank 1: [[0.0, 2.0], [4.0, 1.0], [3.0, 5.0]]
@@ -17,8 +17,10 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check 'torch==2.13.0' 'numpy==2.4.6' 2> "$folder/pip.log" ||
-  { cat "$folder/pip.log" >&2; exit 2; }
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+  'torch==2.13.0' \
+  'numpy==2.4.6' \
+  2> "$folder/pip.log" || { cat "$folder/pip.log" >&2; exit 2; }
 
 cat > "$folder/shown.py" <<'PYTHON'
 import sys

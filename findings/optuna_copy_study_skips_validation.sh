@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # optuna.copy_study copies trials that add_trial refuses.
 #
-# One expects: a trial whose parameter lies outside of its range (as `enqueue_trial` may make one, with
-# a warning) cannot be copied, since `study.add_trial` refuses it with a ValueError.
-# Happens: `add_trial` raises, `copy_study` between storages copies it with its value outside of the
-# range, silently: it writes by the storage, which does not validate.
-# Matters: a copy that is made with `add_trial` in a loop (as many migration scripts are) stops in the
-# middle of a study that `copy_study` takes; and what was copied is no proof that a study is valid.
+# One expects: a trial whose parameter lies outside of its range (as `enqueue_trial` may make
+# one, with a warning) cannot be copied, since `study.add_trial` refuses it with a ValueError.
+# Happens: `add_trial` raises, `copy_study` between storages copies it with its value outside of
+# the range, silently: it writes by the storage, which does not validate.
+# Matters: a copy that is made with `add_trial` in a loop (as many migration scripts are) stops
+# in the middle of a study that `copy_study` takes; and what was copied is no proof that a study
+# is valid.
 # Seen with Optuna 5.0.0:
 #     add_trial: ValueError
 #     copy_study: 1.0 of a range from 0.05 to 0.5
@@ -15,8 +16,10 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check 'optuna==5.0.0' 'sqlalchemy==2.0.44' 2> "$folder/pip.log" ||
-  { cat "$folder/pip.log" >&2; exit 2; }
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+  'optuna==5.0.0' \
+  'sqlalchemy==2.0.44' \
+  2> "$folder/pip.log" || { cat "$folder/pip.log" >&2; exit 2; }
 
 cat > "$folder/shown.py" <<'PYTHON'
 import sys

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Optuna's GPSampler spends most proposals on points that it has tried where there is only noise.
 #
-# One expects: on a noisy objective that does not depend on the parameter, a Gaussian process spreads
-# its proposals, or says that it has nothing to propose.
-# Happens: by default it estimates the noise and proposes the end of the range, bit by bit the same
-# number again: of 50 proposals of a study, about 36 are exactly a bound and about 34 repeat an earlier
-# trial bitwise (means over 30 studies; single ones 22 to 40).
-# Matters: trainings whose seed is fixed give the same number again: two thirds of the budget of a
-# sweep over a parameter that does not matter buy nothing, and the best trial is one that was tried most.
+# One expects: on a noisy objective that does not depend on the parameter, a Gaussian process
+# spreads its proposals, or says that it has nothing to propose.
+# Happens: by default it estimates the noise and proposes the end of the range, bit by bit the
+# same number again: of 50 proposals of a study, about 36 are exactly a bound and about 34 repeat
+# an earlier trial bitwise (means over 30 studies; single ones 22 to 40).
+# Matters: trainings whose seed is fixed give the same number again: two thirds of the budget of
+# a sweep over a parameter that does not matter buy nothing, and the best trial is one that was
+# tried most.
 # Seen with Optuna 5.0.0, 2 studies of 40 trials:
 #     proposals 60, exactly at a bound 52, bitwise repeats 48
 set -euo pipefail
@@ -15,8 +16,13 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check 'optuna==5.0.0' 'torch==2.13.0' 'scipy==1.17.1' 'greenlet==3.5.6' 'sqlalchemy==2.0.44' 2> "$folder/pip.log" ||
-  { cat "$folder/pip.log" >&2; exit 2; }
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+  'optuna==5.0.0' \
+  'torch==2.13.0' \
+  'scipy==1.17.1' \
+  'greenlet==3.5.6' \
+  'sqlalchemy==2.0.44' \
+  2> "$folder/pip.log" || { cat "$folder/pip.log" >&2; exit 2; }
 
 cat > "$folder/shown.py" <<'PYTHON'
 import sys

@@ -2,11 +2,12 @@
 # Optuna's GridSampler trains points of the grid more than once when workers share a study.
 #
 # One expects: a grid of 25 points costs 25 trials, and the study stops by itself.
-# Happens: each worker draws among the points that nobody has *begun* as far as it can see, so two
-# workers take the same point at the same time; towards the end many do. Eight workers train 28 to 40
-# trials for 25 points. The first worker that sees no point left stops all, so some runs end with
-# points that nobody has trained.
-# Matters: a grid over a density of a network costs up to a half more GPU-hours than it has points.
+# Happens: each worker draws among the points that nobody has *begun* as far as it can see, so
+# two workers take the same point at the same time; towards the end many do. Eight workers train
+# 28 to 40 trials for 25 points. The first worker that sees no point left stops all, so some runs
+# end with points that nobody has trained.
+# Matters: a grid over a density of a network costs up to a half more GPU-hours than it has
+# points.
 # Seen with Optuna 5.0.0, SQLite 3.40.1:
 #     36 trials for 19 of 25 points
 #     35 trials for 25 of 25 points
@@ -15,8 +16,10 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check 'optuna==5.0.0' 'sqlalchemy==2.0.44' 2> "$folder/pip.log" ||
-  { cat "$folder/pip.log" >&2; exit 2; }
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+  'optuna==5.0.0' \
+  'sqlalchemy==2.0.44' \
+  2> "$folder/pip.log" || { cat "$folder/pip.log" >&2; exit 2; }
 
 cat > "$folder/shown.py" <<'PYTHON'
 import multiprocessing

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # scipy.stats.qmc.Sobol gives other points for rng=5 than for seed=5.
 #
-# One expects: `rng`, the new name of the argument `seed`, draws the same scrambled Sobol points for
-# the same number.
-# Happens: `seed=5` gives the points of SciPy 1.13; `rng=5` makes a generator of 5 and scrambles by a
-# *child* that it spawns, so the points are others. Both are deterministic, and nothing warns.
+# One expects: `rng`, the new name of the argument `seed`, draws the same scrambled Sobol points
+# for the same number.
+# Happens: `seed=5` gives the points of SciPy 1.13; `rng=5` makes a generator of 5 and scrambles
+# by a *child* that it spawns, so the points are others. Both are deterministic, and nothing
+# warns.
 # Matters: who follows the documentation and renames the argument in a study that is under way
 # continues another sequence: points come twice, and gaps stay.
 # Seen with SciPy 1.17.1, NumPy 2.4.6:
@@ -15,8 +16,10 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check 'scipy==1.17.1' 'numpy==2.4.6' 2> "$folder/pip.log" ||
-  { cat "$folder/pip.log" >&2; exit 2; }
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+  'scipy==1.17.1' \
+  'numpy==2.4.6' \
+  2> "$folder/pip.log" || { cat "$folder/pip.log" >&2; exit 2; }
 
 cat > "$folder/shown.py" <<'PYTHON'
 import sys

@@ -2,12 +2,13 @@
 # An alembic batch migration of a parent table on SQLite deletes the rows of its children.
 #
 # One expects: `batch_alter_table("parent")` that adds a column leaves other tables alone.
-# Happens: SQLite cannot alter most of a table, so alembic makes a new one, copies the rows, drops the
-# old one and renames. With `PRAGMA foreign_keys=ON` the drop deletes the parent's rows first: children
-# with ON DELETE CASCADE are gone afterwards, without an exception. `PRAGMA foreign_keys=OFF` inside of
-# the transaction changes nothing, since SQLite ignores it there.
-# Matters: Optuna's tables of trials hang on studies in this way; a migration of a table that stands
-# beside them loses what hangs on it. Without CASCADE it fails with an IntegrityError instead.
+# Happens: SQLite cannot alter most of a table, so alembic makes a new one, copies the rows,
+# drops the old one and renames. With `PRAGMA foreign_keys=ON` the drop deletes the parent's rows
+# first: children with ON DELETE CASCADE are gone afterwards, without an exception. `PRAGMA
+# foreign_keys=OFF` inside of the transaction changes nothing, since SQLite ignores it there.
+# Matters: Optuna's tables of trials hang on studies in this way; a migration of a table that
+# stands beside them loses what hangs on it. Without CASCADE it fails with an IntegrityError
+# instead.
 # Seen with alembic 1.17.1, SQLAlchemy 2.0.44, SQLite 3.40.1:
 #     children before: 3, after: 0 (foreign_keys left on)
 #     children before: 3, after: 0 (switched off within the transaction)
@@ -17,8 +18,10 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check 'alembic==1.17.1' 'sqlalchemy==2.0.44' 2> "$folder/pip.log" ||
-  { cat "$folder/pip.log" >&2; exit 2; }
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+  'alembic==1.17.1' \
+  'sqlalchemy==2.0.44' \
+  2> "$folder/pip.log" || { cat "$folder/pip.log" >&2; exit 2; }
 
 cat > "$folder/shown.py" <<'PYTHON'
 import sys
