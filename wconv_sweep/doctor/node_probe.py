@@ -107,7 +107,7 @@ def _gpus(probe: NodeProbe) -> Iterator[Check]:
     if found < probe.gpus_used_per_node:
         yield wrong(
             f"{what}{f'{found} of {probe.gpus_used_per_node} GPUs' if found else 'no GPU'}",
-            f"The job has asked for {probe.gpus_used_per_node} GPU(s). Install a torch that knows "
+            f"The job has requested {probe.gpus_used_per_node} GPU(s). Install a torch that knows "
             "this site's GPUs (its modules may load CUDA or ROCm), or change gpu_flag or "
             "gpus_used_per_node in the profile.",
         )
