@@ -77,4 +77,4 @@ def test_the_card_says_same_seed_only_of_runs_of_the_same_seed(status: StudyStat
     assert "| plain convolution, not completed |" in alone
     for card in (unpaired, alone):
         assert "same seed" not in card
-        assert "the first fresh seed completed by the confirmed density" in card
+        assert "the first fresh seed completed by the confirmed density." in card
