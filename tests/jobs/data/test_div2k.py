@@ -262,7 +262,7 @@ def test_the_thorough_check_finds_a_file_with_other_bytes_of_the_same_number(
 
     assert check_data("div2k", _options(made_up)) == []
     (problem,) = check_data("div2k", _options(made_up), thorough=True)
-    assert "was prepared from other files, see DIV2K_train_HR/0004.png. Put" in problem
+    assert "was prepared from other files, see DIV2K_train_HR/0004.png. Restore" in problem
 
 
 def test_files_that_cannot_be_read_are_named(
