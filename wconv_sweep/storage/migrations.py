@@ -4,10 +4,9 @@ Each step stands for itself: it writes out the tables as they were after it, bec
 `wconv_sweep.storage.tables` keep changing.
 """
 
-import hashlib
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     Column,
@@ -27,6 +26,7 @@ from sqlalchemy import (
 )
 
 from wconv_sweep.errors import StorageError
+from wconv_sweep.storage.stored_definitions import bring_definitions_to_3
 from wconv_sweep.storage.tables import METADATA, SCHEMA, SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _to_3(operations: "Operations") -> None:
     _rename_columns(operations)
     connection = operations.get_bind()
     _rename_stages(connection)
-    _rename_keys_of_definitions(connection)
+    bring_definitions_to_3(connection)
 
 
 def _rename_columns(operations: "Operations") -> None:
@@ -204,31 +204,6 @@ def _rename_stages(connection: Connection) -> None:
         .values(value_json='"reference"')
     )
     connection.execute(update(slots).where(slots.c.stage == "fixed").values(stage="reference"))
-
-
-def _rename_keys_of_definitions(connection: Connection) -> None:
-    """Rename keys in the definitions of studies, which stay the same studies."""
-    studies = table("wconv_studies", column("study"), column("config"), column("provenance"))
-    for study, content, origin in connection.execute(select(studies)).all():
-        config, provenance = json.loads(content), json.loads(origin or "{}")
-        known = provenance.get("config_sha256") == _digest(config)
-        config["reference_densities"] = config.pop("fixed", {})
-        changed = {"config": json.dumps(config)}
-        if known:
-            changed["provenance"] = json.dumps(provenance | {"config_sha256": _digest(config)})
-        mine = studies.c.study == study
-        connection.execute(update(studies).where(mine).values(changed))
-
-
-def _digest(config: dict[str, Any]) -> str:
-    """Return the hash of a definition as version 3 has it: see `StudyConfig.digest`."""
-    changeable = {"description", "code"}
-    budget = {
-        key: value for key, value in config["budget"].items() if key not in ("trials", "gpu_hours")
-    }
-    kept = {key: value for key, value in config.items() if key not in changeable}
-    text = json.dumps(kept | {"budget": budget}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 _STEPS: dict[int, Callable[["Operations"], None]] = {1: _to_2, 2: _to_3}
