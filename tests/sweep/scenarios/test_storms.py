@@ -29,8 +29,7 @@ from wconv_sweep.storage.open_storage import create_storage
 from wconv_sweep.storage.tables import ATTEMPTS, ENDED, SLOTS, SlotState
 from wconv_sweep.storage.trial_rows import _INTERMEDIATE
 
-# One after the other: a machine that many agents share loses leases of those that live.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("storms")]
+pytestmark = pytest.mark.slow
 
 AGENTS, BUDGET, EPOCHS = 32, 100, 6
 REFERENCES = {"paper": [0.3, 0.9], "weak": [0.9, 1.0], "strong": [0.1, 0.6]}
