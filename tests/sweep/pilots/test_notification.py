@@ -189,7 +189,7 @@ def test_a_command_that_cannot_be_run_is_refused_before_anything_is_done(
         checked_command("nothing-like-it --now")
     with pytest.raises(ConfigurationError, match=r"no program \./tell .* chmod \+x"):
         checked_command("./tell")
-    with pytest.raises(ConfigurationError, match="is no command \\(No closing quotation\\)"):
+    with pytest.raises(ConfigurationError, match="is not a command \\(No closing quotation\\)"):
         checked_command("mail -s 'half")
     script.chmod(0o755)
     # By absolute path: pilots are started in other folders.

@@ -175,7 +175,7 @@ def optuna_states(sweep: Sweep) -> list[str]:
 def test_a_launch_runs_to_the_result_and_a_second_one_only_shows_it(
     started_sweep: Sweep, study_file: StudyFile
 ) -> None:
-    path = study_file(trial={"ranks": 2}, fixed={"paper": [0.8]})
+    path = study_file(trial={"ranks": 2}, reference_densities={"paper": [0.8]})
 
     first = started_sweep.run(*launch(path))
     second = started_sweep.run(*launch(path))
@@ -486,7 +486,7 @@ def test_a_diverged_trial_fails_with_its_reason_and_the_study_goes_on(
     sweep: Sweep, study_file: StudyFile
 ) -> None:
     path = study_file(
-        fixed={"absurd": [1e7]},
+        reference_densities={"absurd": [1e7]},
         recipe={"optimizer": {"name": "sgd", "lr": 0.01}, "epochs": 2, "batch_size": 8},
     )
 

@@ -219,7 +219,7 @@ def test_optunas_client_shares_the_one_connection_of_the_process(
 
 
 @pytest.mark.slow
-def test_the_error_that_optuna_wraps_is_recognised(
+def test_the_error_that_optuna_wraps_is_recognized(
     own_storage: Storage, own_postgres: OwnServer
 ) -> None:
     client = optuna_client(own_storage)

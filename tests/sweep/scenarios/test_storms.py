@@ -32,8 +32,8 @@ from wconv_sweep.storage.trial_rows import _INTERMEDIATE
 pytestmark = pytest.mark.slow
 
 AGENTS, BUDGET, EPOCHS = 32, 100, 6
-FIXED = {"paper": [0.3, 0.9], "weak": [0.9, 1.0], "strong": [0.1, 0.6]}
-CONFIG = study_of({"name": "tpe"}, trials=BUDGET, epochs=EPOCHS, fixed=FIXED)
+REFERENCES = {"paper": [0.3, 0.9], "weak": [0.9, 1.0], "strong": [0.1, 0.6]}
+CONFIG = study_of({"name": "tpe"}, trials=BUDGET, epochs=EPOCHS, reference_densities=REFERENCES)
 OUTAGE_S = 20
 LEASE_OF_FROZEN_S = 4.0
 DEADLINE_S = 300
@@ -223,11 +223,13 @@ def assert_exact(storm: Storm) -> None:
         assert trial.intermediate_values == curve
         assert trial.value == curve[EPOCHS]
     assert epochs == BUDGET * EPOCHS
-    fixed = {label: tuple(point) for label, point in FIXED.items()} | {"plain": (1.0, 1.0)}
+    references = {label: tuple(point) for label, point in REFERENCES.items()} | {
+        "plain": (1.0, 1.0)
+    }
     labels = [trial.user_attrs.get("label") for trial in trials]
-    assert sorted(label for label in labels if label) == sorted(fixed)
-    for slot in slots[: len(fixed)]:
-        assert densities[slot.trial] == fixed[slot.label]
+    assert sorted(label for label in labels if label) == sorted(references)
+    for slot in slots[: len(references)]:
+        assert densities[slot.trial] == references[slot.label]
     # What the agents were given is what the database has, and no attempt gave an epoch twice.
     reports = reports_of(storm)
     assert len({report[:3] for report in reports}) == len(reports)

@@ -94,7 +94,7 @@ def test_a_file_that_may_not_be_written_is_not_taken_for_none(read_only: Path) -
     launched = as_a_reader("launch", *arguments)
 
     assert examined.returncode == 1
-    assert "which the first launch makes" not in examined.stdout
+    assert "which the first launch creates" not in examined.stdout
     assert "SQLite has to write to the file" in " ".join(examined.stdout.split())
     assert launched.returncode == 2
     (line,) = launched.stderr.splitlines()
