@@ -36,6 +36,7 @@ FIRST = ("tests/test_followed_pages.py", "tests/sweep/scenarios/test_storms.py")
 TOGETHER = (
     *FIRST,
     "tests/jobs/data/test_cifar100.py",
+    "tests/slurm/test_faults.py",
     "tests/sweep/cli/test_db.py",
     "tests/sweep/cli/test_watch.py",
     "tests/sweep/doctor/test_doctor.py",
@@ -49,7 +50,7 @@ TOGETHER = (
 FORKING = "tests/jobs/ranks/"
 """Folder of tests whose process starts one that ranks are forked from."""
 SLURM = "tests/slurm/"
-"""Folder of tests that wait most of their time; each worker has a cluster."""
+"""Folder of tests that wait most of their time; each worker has a cluster of its own."""
 
 
 class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
