@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 
 from wconv_sweep.errors import StorageError
+from wconv_sweep.storage.stored_definitions import bring_definitions_to_3
 from wconv_sweep.storage.tables import METADATA, SCHEMA, SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -172,4 +173,9 @@ def _drop_startup_of_random(connection: Connection) -> None:
             )
 
 
-_STEPS: dict[int, Callable[["Operations"], None]] = {1: _to_2}
+def _to_3(operations: "Operations") -> None:
+    """Give the keys of definitions the names that the program uses."""
+    bring_definitions_to_3(operations.get_bind())
+
+
+_STEPS: dict[int, Callable[["Operations"], None]] = {1: _to_2, 2: _to_3}

@@ -6,24 +6,56 @@ from pathlib import Path
 import pytest
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
-from sqlalchemy import URL, create_engine, inspect, select, update
+from sqlalchemy import URL, column, create_engine, inspect, select, table, update
 
 from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY
+from wconv_jobs.recipe.lr_schedule import CosineSpec
 from wconv_sweep.errors import StorageError
 from wconv_sweep.evidence.study_status import read_status
+from wconv_sweep.slots.definitions import load_config
+from wconv_sweep.slots.provenance import differences, program_of
+from wconv_sweep.slots.studies import check_same
 from wconv_sweep.storage.migrations import OPTUNA_REVISION, OPTUNA_SCHEMA
 from wconv_sweep.storage.open_storage import create_storage, open_storage, upgrade_storage
-from wconv_sweep.storage.tables import METADATA, SCHEMA, SCHEMA_VERSION, SLOTS, SlotState
+from wconv_sweep.storage.study_lookup import find_study
+from wconv_sweep.storage.tables import ATTEMPTS, METADATA, SCHEMA, SCHEMA_VERSION, SLOTS, SlotState
 from wconv_sweep.storage.url import choose_url
 from wconv_sweep.study.config import StudyConfig
 
-DDL = Path(__file__).with_name("version_1.sql")
+HERE = Path(__file__).parent
+_ATTRIBUTES = table("trial_user_attributes", column("key"))
+
+# What the study of version_2.sql is in a file of today.
+TODAY = TINY | {
+    "recipe": TINY["recipe"] | {"lr_schedule": "constant"},
+    "search": TINY["search"] | {"seeds": 2},
+    "fixed": {"published": [0.8]},
+    "budget": {"trials": 6},
+}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def version_1(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
     """Make a database as version 1 of the tables had it, with a study that was interrupted."""
+    definition = StudyConfig.model_validate(TINY).plain()
+    recipe, search = definition["recipe"], definition["search"]
+    search["sampler"]["startup_trials"] = 10  # also of `random`, in version 1
+    search["replicates"] = search.pop("seeds")
+    recipe["schedule"] = recipe.pop("lr_schedule")["name"]
+    recipe["batch"] = recipe.pop("batch_size")
+    del definition["is_smoke"]
+    content = (HERE / "version_1.sql").read_text("utf-8")
+    return _database(request, tmp_path, content.replace("{CONFIG}", json.dumps(definition)))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def version_2(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
+    """Make a database as version 2 of the tables had it, with a study and a smoke run."""
+    return _database(request, tmp_path, (HERE / "version_2.sql").read_text("utf-8"))
+
+
+def _database(request: pytest.FixtureRequest, tmp_path: Path, content: str) -> URL:
     if request.param == "sqlite":
         url = choose_url(None, tmp_path, environment={})
     else:
@@ -32,12 +64,9 @@ def version_1(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
     client = RDBStorage(url.render_as_string(hide_password=False))
     client.remove_session()
     client.engine.dispose()
-    definition = StudyConfig.model_validate(TINY).plain()
-    definition["search"]["sampler"]["startup_trials"] = 10  # also of `random`, in version 1
-    config = json.dumps(definition)
     engine = create_engine(url)
     with engine.begin() as connection:
-        for statement in DDL.read_text("utf-8").replace("{CONFIG}", config).split(";\n"):
+        for statement in content.split(";\n"):
             if statement.strip():
                 connection.exec_driver_sql(statement)
     engine.dispose()
@@ -49,7 +78,8 @@ def test_an_older_storage_is_refused_with_the_command_that_upgrades_it(version_1
     for use in (open_storage, create_storage):
         with pytest.raises(StorageError) as caught:
             use(version_1)
-        assert "has tables of version 1, this program needs 2." in str(caught.value)
+        needed = f"has tables of version 1, this program needs {SCHEMA_VERSION}."
+        assert needed in str(caught.value)
         assert "run `wconv-sweep db upgrade`" in str(caught.value)
 
 
@@ -78,6 +108,45 @@ def test_an_upgraded_storage_holds_what_it_held_and_has_the_tables_of_a_new_one(
         table.name: {(column.name, bool(column.nullable)) for column in table.columns}
         for table in METADATA.sorted_tables
     }
+
+
+def test_a_study_with_the_keys_of_version_2_is_the_same_study_after_the_upgrade(
+    version_2: URL,
+) -> None:
+    upgrade_storage(version_2)
+
+    storage = open_storage(version_2)
+    config = StudyConfig.model_validate(TODAY)
+    there = check_same(storage, config)
+    with storage.read() as connection:
+        row = find_study(connection, storage, "tiny")
+        provenance = [
+            each
+            for rows in (ATTEMPTS, SLOTS)
+            for each in connection.scalars(select(rows.c.provenance))
+            if each is not None
+        ]
+        attributes: set[str] = {*connection.scalars(select(_ATTRIBUTES.c.key))}
+    storage.close()
+    assert there
+    # Every key is written, so that no default of a later program takes its place.
+    assert json.loads(row.config) == config.plain()
+    recorded = json.loads(row.provenance)
+    assert recorded["git_commit"].startswith("98ec1ee")
+    assert recorded["config_sha256"] == config.digest()
+    assert not any("definition" in each for each in differences(recorded, program_of(config)))
+    assert [json.loads(each)["config_sha256"] for each in provenance] == [config.digest()] * 2
+    assert attributes == {"stage", "seed_index", "seed"}
+
+
+def test_a_smoke_run_of_version_2_is_known_as_one(version_2: URL) -> None:
+    upgrade_storage(version_2)
+
+    storage = open_storage(version_2)
+    smoke, tiny = (load_config(storage, name) for name in ("tiny_smoke", "tiny"))
+    storage.close()
+    assert (smoke.is_smoke, tiny.is_smoke) == (True, False)
+    assert (smoke.recipe.lr_schedule, smoke.search.seeds) == (CosineSpec(name="cosine"), 1)
 
 
 def test_upgrading_again_changes_nothing(version_1: URL) -> None:
