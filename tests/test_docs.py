@@ -242,7 +242,9 @@ def test_every_option_has_a_row_with_a_meaning(kind: Literal["models", "data"]) 
     assert f"<!-- options: {kind} -->" in (DOCS / "studies.md").read_text("utf-8").splitlines()
 
     for name in catalog.names(kind):
-        assert all(row[3] for row in HOOK.options(kind, name)), name
+        rows = list(HOOK.options(kind, name))
+        assert all(row[3] for row in rows), name
+        assert [row[0] for row in rows if not catalog.has_option(kind, name, row[0])] == [], name
 
 
 def _yaml_examples(first_key: str) -> list[tuple[str, str]]:
@@ -321,6 +323,14 @@ def test_links_between_files_of_the_repository_exist() -> None:
     ]
 
     assert broken == []
+
+
+def test_the_places_for_additions_exist() -> None:
+    section = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## Adding something")[2]
+    places = re.findall(r"`([\w./]+/[\w./]+)`", section)
+
+    assert len(places) > 10
+    assert [place for place in places if not list(ROOT.glob(place.replace("NAME", "*")))] == []
 
 
 def test_every_page_is_in_the_navigation() -> None:

@@ -2,35 +2,37 @@
 
 from collections.abc import Sequence
 
-_UNITS = {"psnr_db": "dB"}
-_NAMES = {"psnr_db": "PSNR", "nrmse": "NRMSE", "ssim": "SSIM", "macro_f1": "macro-F1"}
+from wconv_jobs import catalog
 
 
 def title(metric: str) -> str:
-    """Return what people call a metric; that of the test part has its own word."""
+    """Return the usual name of a metric; one of the test set says so."""
     name = metric.removeprefix("test_")
-    return _NAMES.get(name, name) + (" on the test part" if name != metric else "")
+    facts = _facts(name)
+    return (facts.title if facts else name) + (" on the test set" if name != metric else "")
+
+
+def unit(metric: str) -> str:
+    """Return the unit of a metric, also of `test_` and `input_` ones; empty where it has none."""
+    facts = _facts(metric.removeprefix("test_").removeprefix("input_"))
+    return facts.unit if facts else ""
 
 
 def axis_title(metric: str) -> str:
     """Return what people call a metric, with its unit, as an axis is labelled."""
-    unit = _UNITS.get(metric.removeprefix("test_"))
-    return f"{title(metric)}, {unit}" if unit else title(metric)
+    return f"{title(metric)}, {unit(metric)}" if unit(metric) else title(metric)
 
 
 def amount(metric: str, value: float | None, *, signed: bool = False) -> str:
-    """Return a value with its unit, or `-` where there is none."""
+    """Return a value with its unit, or `-` if there is none."""
     if value is None:
         return "-"
-    unit = _UNITS.get(metric.removeprefix("test_"))
-    number = f"{value:+.2f}" if signed else f"{value:.2f}"
-    if unit is None:
-        number = f"{value:+.4f}" if signed else f"{value:.4f}"
-    return f"{number} {unit}" if unit else number
+    sign, of = "+" if signed else "", unit(metric)
+    return f"{value:{sign}.2f} {of}" if of else f"{value:{sign}.4f}"
 
 
 def interval(metric: str, bounds: tuple[float, float] | None) -> str:
-    """Return an interval of differences, or `-` where there is none."""
+    """Return an interval of differences, or `-` if there is none."""
     if bounds is None:
         return "-"
     low, high = (amount(metric, bound, signed=True) for bound in bounds)
@@ -42,3 +44,8 @@ def density_text(density: Sequence[float] | None) -> str:
     if density is None:
         return "being chosen"
     return f"({', '.join(f'{value:.3g}' for value in density)})"
+
+
+def _facts(name: str) -> catalog.MetricFacts | None:
+    """Return None for what is no metric, such as `epoch_s`, or one of another version."""
+    return catalog.metric_facts(name) if name in catalog.names("metrics") else None

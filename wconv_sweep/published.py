@@ -1,11 +1,12 @@
 """The address of a database server that runs as a job, published in the folder of all runs.
 
-Its node, and with it its address, is another one after each start: what is published is the folder
-of the server, where the address stands that it has just now.
+Its node, and with it its address, changes with each start. So the folder of the server is
+published, which holds the current address.
 """
 
 from pathlib import Path
 
+from wconv_jobs.files.atomic import replace_file
 from wconv_sweep.errors import StorageError
 
 _FILE = "database_server"
@@ -14,13 +15,11 @@ _FILE = "database_server"
 def publish(server: Path, runs: Path) -> None:
     """Let commands and pilots with this folder of runs use the server in a folder."""
     runs.mkdir(parents=True, exist_ok=True)
-    unfinished = runs / f".{_FILE}"
-    unfinished.write_text(f"{server.absolute()}\n", "utf-8")
-    unfinished.replace(runs / _FILE)
+    replace_file(runs / _FILE, f"{server.absolute()}\n")
 
 
 def was_published(server: Path, runs: Path) -> bool:
-    """Tell whether the server in a folder is the one that is published."""
+    """Return whether the server in a folder is the published one."""
     return _server(runs) == server.absolute()
 
 

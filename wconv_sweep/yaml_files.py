@@ -1,27 +1,20 @@
-"""YAML files read safely and checked as a whole: every problem with its line and its remedy."""
+"""YAML files read safely, with the line of every key."""
 
-import difflib
 import re
-import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
-from wconv_jobs.spec_base import Spec
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.renamed_keys import new_name
 
 Location = tuple[int | str, ...]
 
 MAX_KEYS = 100_000
 """Keys and elements of a file. Anchors that name each other can hold billions in a few lines."""
-_Model = TypeVar("_Model", bound=Spec)
 
 
 @dataclass(frozen=True)
@@ -97,13 +90,13 @@ def read_document(path: Path, name: str) -> Document:
         name: how messages call it.
 
     Raises:
-        ConfigurationError: it cannot be read, is not YAML, repeats a key, or is no mapping.
+        ConfigurationError: it cannot be read, is not YAML, repeats a key, or is not a mapping.
     """
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is not UTF-8 text"
-        raise ConfigurationError(f"{name}: cannot be read: {reason}") from error
+        raise ConfigurationError(f"{name}: cannot be read: {reason}. Check the file.") from error
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -114,56 +107,20 @@ def read_document(path: Path, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        raise ConfigurationError(f"{name}{line}: is not valid YAML: {error.problem}") from error
+        raise ConfigurationError(
+            f"{name}{line}: is not valid YAML: {error.problem}. Correct the file."
+        ) from error
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         # Beyond PyYAML's own: dates that do not exist, keys that are lists, endless anchors.
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigurationError(f"{name}: is not valid YAML: {reason}") from error
+        raise ConfigurationError(
+            f"{name}: is not valid YAML: {reason}. Correct the file."
+        ) from error
     if not isinstance(content, dict):
-        raise ConfigurationError(f"{name}: must hold `key: value` lines at its top level")
+        raise ConfigurationError(
+            f"{name}: is not a mapping. Write `key: value` lines at its top level."
+        )
     return Document(name, content, lines)
-
-
-def validate(document: Document, model: type[_Model]) -> _Model:
-    """Return the document as a `model`.
-
-    Raises:
-        ConfigurationError: with every problem found, each with file, line, key, value and remedy.
-    """
-    try:
-        return model.model_validate(document.content)
-    except ValidationError as error:
-        problems: dict[Location, str] = {}
-        for details in _without_renamed(error.errors()):
-            # A value that fits no alternative gives one error for each of them.
-            location = _without_tags(document, details)
-            problem = _describe(document, model, details, location)
-            problems[location] = (
-                problem
-                if location not in problems
-                else document.problem(
-                    location,
-                    f"takes true or false, a number, a text, or a list of them (it is "
-                    f"{details['input']!r})",
-                )
-            )
-        # Of a list that fits no alternative, its elements are named, too.
-        outermost = [
-            problem
-            for location, problem in problems.items()
-            if not any(location[:end] in problems for end in range(len(location)))
-        ]
-        raise ConfigurationError(outermost) from error
-
-
-def keys_of(model: type[BaseModel]) -> Iterator[Location]:
-    """Yield the place of every key that a file of this model may hold."""
-    for name, info in model.model_fields.items():
-        key = info.alias or name
-        yield (key,)
-        for inner in _models_in(info.annotation):
-            for location in keys_of(inner):
-                yield (key, *location)
 
 
 def parse_value(text: str) -> Any:
@@ -188,6 +145,14 @@ def parse_value(text: str) -> Any:
 
 
 _TOO_MANY = f"it holds more than {MAX_KEYS:,} keys and elements, those behind anchors included"
+
+
+# A program that writes JSON escapes some characters as two halves; YAML does not join them.
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_HALF = r"an escape between \ud800 and \udfff: write the character itself"
+
+
+_MAX_DIGITS = 100
 
 
 class _Loader(yaml.SafeLoader):
@@ -226,96 +191,19 @@ def _collect_lines(
                 )
             lines[inner] = key.start_mark.line + 1
             _collect_lines(value, inner, lines, name)
+    elif isinstance(node, yaml.ScalarNode):
+        _check_scalar(node)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             lines[(*location, index)] = value.start_mark.line + 1
             _collect_lines(value, (*location, index), lines, name)
 
 
-def _without_renamed(errors: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
-    """Leave out that a key is missing which is there under its old name."""
-    there = {new_name(each["loc"]) for each in errors if each["type"] == "extra_forbidden"}
-    for each in errors:
-        if each["type"] != "missing" or ".".join(map(str, each["loc"])) not in there:
-            yield each
-
-
-def _describe(
-    document: Document, model: type[BaseModel], details: ErrorDetails, location: Location
-) -> str:
-    kind, value = details["type"], details["input"]
-    if kind == "extra_forbidden":
-        renamed = new_name(location)
-        if renamed is not None:
-            return document.problem(location, f"is now {renamed}. Rename the key.")
-        known = _known_keys(model, details["loc"][:-1])
-        near = difflib.get_close_matches(str(details["loc"][-1]), known, n=1)
-        remedy = f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(known)}."
-        return document.problem(location, f"is not a known key. {remedy}")
-    if kind == "missing":
-        return document.problem(location, "is required, but missing")
-    text = details["msg"].removeprefix("Value error, ")
-    if kind == "string_pattern_mismatch":
-        text = (
-            "takes letters, digits, _ and - alone, at most 100, and begins with a letter or digit"
+def _check_scalar(node: yaml.ScalarNode) -> None:
+    """Refuse what Python can read, but not write."""
+    if _SURROGATE.search(node.value):
+        raise ValueError(f"line {node.start_mark.line + 1} holds half a character, {_HALF}")
+    if node.tag == "tag:yaml.org,2002:int" and len(node.value) > _MAX_DIGITS:
+        raise ValueError(
+            f"line {node.start_mark.line + 1} holds an integer of more than {_MAX_DIGITS} digits"
         )
-    if kind == "invalid_key" or (kind == "string_type" and details["loc"][-1] == "[key]"):
-        text = "keys must be texts: write this one in quotes"
-    if kind in ("dict_type", "model_type", "model_attributes_type"):
-        text = "must hold `key: value` lines"
-    if isinstance(value, str | int | float | bool | list | tuple | None) and location:
-        text = f"{text} (it is {value!r})"
-    return document.problem(location, text[0].lower() + text[1:] if text[1:2].islower() else text)
-
-
-def _without_tags(document: Document, details: ErrorDetails) -> Location:
-    """Drop what pydantic adds to a location beyond the keys of the file: the tags of unions."""
-    location = details["loc"]
-    kept: Location = ()
-    for part in details["loc"]:
-        if (*kept, part) in document.lines:
-            kept = (*kept, part)
-    if not location or kept[-1:] == location[-1:]:
-        return kept
-    # Neither a missing key nor one of an anchor that is merged in has a line of its own.
-    inside = _at(document.content, kept)
-    is_key = details["type"] in ("missing", "invalid_key") or (
-        isinstance(inside, dict) and location[-1] in inside
-    )
-    return (*kept, location[-1]) if is_key else kept
-
-
-def _at(content: Any, location: Location) -> Any:
-    for part in location:
-        content = content[part]
-    return content
-
-
-def _known_keys(model: type[BaseModel], location: Location) -> list[str]:
-    """Return the keys that the mapping at `location` takes."""
-    current: list[type[BaseModel]] = [model]
-    for part in location:
-        inner = [
-            candidate
-            for one in current
-            for name, info in one.model_fields.items()
-            if part in (name, info.alias)
-            for candidate in _models_in(info.annotation)
-        ]
-        # A part that is no field is the tag of a union: `adam` chooses among the candidates.
-        tagged = [one for one in current if part in _tags(one)]
-        current = inner or tagged or current
-    return sorted(
-        {info.alias or name for one in current for name, info in one.model_fields.items()}
-    )
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [found for inner in typing.get_args(annotation) for found in _models_in(inner)]
-
-
-def _tags(model: type[BaseModel]) -> tuple[object, ...]:
-    name = model.model_fields.get("name")
-    return typing.get_args(name.annotation) if name is not None else ()

@@ -38,7 +38,6 @@ _HOMES = (
     "wconv_sweep.clusters.profile",
     "wconv_sweep.clusters.site_facts",
 )
-_BUILDERS = {"models": "build", "data": "load"}
 # Keys whose name says nearly all, so that the code has no string under them.
 _MEANINGS = {
     "study": "Its name, also of its folder: letters, digits, `_` and `-`, at most 100.",
@@ -73,12 +72,13 @@ def keys(model: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
 
 def options(kind: Catalogue, name: str) -> Iterator[tuple[str, str, str, str]]:
     """Yield (option, what it takes, default, meaning) of a network or a data set."""
-    builder = _builder(kind, name)
+    if kind == "data":
+        yield from keys(importlib.import_module(f"wconv_jobs.data.{name}").Options)
+        return
+    builder = _builder(name)
     meanings = _argument_meanings(ast.get_docstring(builder) or "")
     arguments = zip(builder.args.kwonlyargs, builder.args.kw_defaults, strict=True)
     for argument, default in arguments:
-        if argument.arg == "seed":  # the program passes it, no study does
-            continue
         assert argument.annotation is not None
         yield (
             argument.arg,
@@ -314,7 +314,7 @@ def _sentence(text: str) -> str:
     return " ".join(inspect.cleandoc(text).split())
 
 
-# The options of networks and data sets ---------------------------------------------------------
+# The options of networks ----------------------------------------------------------------------
 
 
 def _tree(kind: str, name: str) -> ast.Module:
@@ -322,11 +322,11 @@ def _tree(kind: str, name: str) -> ast.Module:
     return ast.parse(path.read_text("utf-8"))
 
 
-def _builder(kind: str, name: str) -> ast.FunctionDef:
+def _builder(name: str) -> ast.FunctionDef:
     return next(
         node
-        for node in _tree(kind, name).body
-        if isinstance(node, ast.FunctionDef) and node.name == _BUILDERS[kind]
+        for node in _tree("models", name).body
+        if isinstance(node, ast.FunctionDef) and node.name == "build"
     )
 
 

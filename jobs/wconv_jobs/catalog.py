@@ -1,25 +1,33 @@
-"""What can be named in a study: models, data sets and metrics, with the options of each.
+"""The names that a study can use: models, data sets and metrics, with the options of each.
 
-Names are the modules of a package, options the keyword arguments of its builder, read from the
-source text: a login node can check a study without importing torch. `wconv_jobs.models`,
-`wconv_jobs.data` and `wconv_jobs.metrics` use the same check, so there is one wording.
+Names are the modules of a package. Networks and metrics import torch, so that their options and
+literals are read from the source text; data sets do not, and are imported: a login node can check
+a study without torch. `wconv_jobs.models`, `wconv_jobs.data` and `wconv_jobs.metrics` use the same
+check, so there is one wording.
 """
 
 import ast
-import difflib
 import importlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel
 
 from wconv_jobs import own_code
 from wconv_jobs.errors import JobError
 from wconv_jobs.kinds import TaskKind
+from wconv_jobs.options import (
+    NoOptions,
+    defaults_of,
+    given_options,
+    nearest,
+    options_of,
+    validated,
+)
 
 Kind = Literal["models", "data", "metrics"]
 
@@ -27,10 +35,53 @@ Progress = Callable[[int, int], None]
 """Called with (done, of how many) while a data set is prepared."""
 
 
+@cache
 def names(kind: Kind) -> tuple[str, ...]:
-    """Return the known names of a kind in alphabetical order; private modules are none."""
+    """Return the known names of a kind in alphabetical order; private modules are left out."""
     modules = Path(__file__).with_name(kind).glob("*.py")
     return tuple(sorted(module.stem for module in modules if not module.stem.startswith("_")))
+
+
+@dataclass(frozen=True)
+class MetricFacts:
+    """What a metric's module says of it, see `wconv_jobs.metrics`."""
+
+    title: str
+    """What people call it."""
+    unit: str
+    """Empty where there is none."""
+    kind: TaskKind
+    """Which tasks it belongs to."""
+    goal: Literal["maximize", "minimize"]
+    """Whether more or less of it is better."""
+    every_epoch: bool
+    """Whether every validation computes it; otherwise a test that a recipe asks it of."""
+    may_be_infinite: bool
+    """Whether an infinite value is possible without a training that diverged."""
+
+
+@cache
+def metric_facts(name: str) -> MetricFacts:
+    """Return the facts of a known metric."""
+    return MetricFacts(
+        title=_literal("metrics", name, "TITLE"),
+        unit=_literal("metrics", name, "UNIT"),
+        kind=_literal("metrics", name, "KIND"),
+        goal=_literal("metrics", name, "GOAL"),
+        every_epoch=_literal("metrics", name, "EVERY_EPOCH"),
+        may_be_infinite=_literal_or_none("metrics", name, "MAY_BE_INFINITE") is True,
+    )
+
+
+def epoch_metrics(kind: TaskKind) -> tuple[str, ...]:
+    """Return the metrics of each validation and of the test of a kind of task; one of them is a
+    study's objective."""
+    return _metrics(kind, every_epoch=True)
+
+
+def further_metrics(kind: TaskKind) -> tuple[str, ...]:
+    """Return the metrics of the test set that a recipe may ask for, too slow for every epoch."""
+    return _metrics(kind, every_epoch=False)
 
 
 def check_options(kind: Kind, name: str, options: Mapping[str, object]) -> list[str]:
@@ -39,15 +90,22 @@ def check_options(kind: Kind, name: str, options: Mapping[str, object]) -> list[
 
 
 def checked_options(kind: Kind, name: str, options: Mapping[str, object]) -> dict[str, Any]:
-    """Return the options in the types that the builder asks for, e.g. 25 as 25.0.
+    """Return the options in the types of the builder, e.g. 25 as 25.0.
 
     Raises:
         JobError: `check_options` finds problems; the message holds them all.
     """
-    values, problems = _check(kind, name, options)
-    if problems:
-        raise JobError("\n".join(f"{kind}: {problem}" for problem in problems))
-    return values
+    values = _valid(kind, name, options)
+    return dict(options) if values is None else given_options(values)
+
+
+def data_options(name: str, options: Mapping[str, object]) -> Any:
+    """Return the `Options` of a known data set; those left out have their defaults.
+
+    Raises:
+        JobError: `check_options` finds problems; the message holds them all.
+    """
+    return _valid("data", name, options)
 
 
 def check_data(name: str, options: Mapping[str, object], *, thorough: bool = False) -> list[str]:
@@ -57,70 +115,64 @@ def check_data(name: str, options: Mapping[str, object], *, thorough: bool = Fal
         name: the data set.
         options: its options.
         thorough: read the files from end to end, sums and all; otherwise only what a training run
-            would stumble over and what takes seconds at the most.
+            would need, in at most a few seconds.
     """
     if own_code.is_own(name):
         return []  # it has no files that are known, and its options are checked with its study
     values, problems = _check("data", name, options)
     if not problems and reads_files(name):
-        problems = _module_of_data(name).check(thorough=thorough, **values)
+        problems = _data_set(name).check(values, thorough=thorough)
     return [str(problem) for problem in problems]
 
 
 def prepare_data(name: str, options: Mapping[str, object], on_progress: Progress) -> None:
-    """Bring a data set into the form that training reads, unless it is; one effect, safe at once.
+    """Convert a data set to the form that training reads, unless that is done; idempotent.
 
     Raises:
         JobError: an option is wrong, or the files cannot be used.
     """
     if own_code.is_own(name):
         return
-    values = checked_options("data", name, options)
-    if _function(_tree("data", name), "prepare") is not None:
-        _module_of_data(name).prepare(on_progress=on_progress, **values)
+    values, data_set = data_options(name, options), _data_set(name)
+    if hasattr(data_set, "prepare"):
+        data_set.prepare(values, on_progress)
 
 
 def data_checksums(name: str, options: Mapping[str, object]) -> dict[str, str]:
-    """Return what tells a data set from a changed one: SHA-256 by the name of what was summed.
+    """Return checksums that detect a changed data set: SHA-256 by the name of the summed content.
 
-    Only what is known at once is told, see `checksums` of the data set; made-up and bundled data,
-    and functions of the user's, have none.
+    These are the sums that are known without reading the data, see `checksums` of the data set.
+    Synthetic and bundled data, and functions of the user's, have none.
 
     Raises:
         JobError: an option is wrong, or the files cannot be used.
     """
     if own_code.is_own(name):
         return {}
-    values = checked_options("data", name, options)
-    if _function(_tree("data", name), "checksums") is None:
-        return {}
-    sums: dict[str, str] = _module_of_data(name).checksums(**values)
-    return sums
+    values, data_set = data_options(name, options), _data_set(name)
+    return dict(data_set.checksums(values)) if hasattr(data_set, "checksums") else {}
 
 
 def generate_data(name: str, folder: Path) -> None:
-    """Write small made-up data in the file format of a data set that reads files.
+    """Write small synthetic data in the file format of a data set that reads files.
 
-    The same folder gets the same files, whoever asks and however often.
+    Every call writes the same files.
     """
-    _module_of_data(name).generate(folder)
+    _data_set(name).generate(folder)
 
 
 def reads_files(name: str) -> bool:
     """Tell whether a data set reads the user's files, in its option `folder`."""
-    return not own_code.is_own(name) and _function(_tree("data", name), "check") is not None
+    return not own_code.is_own(name) and hasattr(_data_set(name), "check")
 
 
-def sample_shape(name: str, options: Mapping[str, object]) -> tuple[int, int, int]:
-    """Return (channels, height, width) of one training sample of a known data set.
+def sample_shape(name: str, options: Mapping[str, object]) -> tuple[int, ...]:
+    """Return the shape of one training sample of a known data set, the channels first.
 
     Raises:
         JobError: an option is wrong.
     """
-    shape: tuple[int, int, int] = _module_of_data(name).sample_shape(
-        **checked_options("data", name, options)
-    )
-    return shape
+    return tuple(_data_set(name).sample_shape(data_options(name, options)))
 
 
 def data_kind(name: str, own: TaskKind | None = None) -> TaskKind:
@@ -132,117 +184,81 @@ def data_kind(name: str, own: TaskKind | None = None) -> TaskKind:
     """
     if own_code.is_own(name):
         return own or "denoising"
-    kind: TaskKind = _literal("data", name, "KIND")
+    kind: TaskKind = _literal("data", name, "KIND")  # a report need not load NumPy for it
     return kind
 
 
 def smoke_options(kind: Kind, name: str) -> dict[str, Any]:
     """Return the options with which a known model or data set is small enough for a smoke run."""
+    smoke = _data_set(name).SMOKE if kind == "data" else _literal(kind, name, "SMOKE")
     # As a file would hold them: lists instead of tuples.
-    options: dict[str, Any] = json.loads(json.dumps(_literal(kind, name, "SMOKE")))
+    options: dict[str, Any] = json.loads(json.dumps(smoke))
     return options
-
-
-def metric_goal(name: str) -> Literal["maximize", "minimize"]:
-    """Return whether more or less of a known metric is better."""
-    goal: Literal["maximize", "minimize"] = _literal("metrics", name, "GOAL")
-    return goal
 
 
 def default_of(kind: Kind, name: str, option: str) -> object:
     """Return the default of an option; None when a known name has no such option."""
-    builder = _builder(kind, name)
-    for argument, default in zip(builder.args.kwonlyargs, builder.args.kw_defaults, strict=True):
-        if argument.arg == option and default is not None:
-            value: object = ast.literal_eval(default)
-            return value
-    return None
+    return defaults_of(_options(kind, name)).get(option)
 
 
 def smoke_classes(name: str) -> int | None:
-    """Return the number of classes of a known data set's made-up data; None where it is that of
+    """Return the number of classes of a known data set's synthetic data; None where it is that of
     the real ones."""
-    classes: int | None = _literal_or_none("data", name, "SMOKE_CLASSES")
+    classes: int | None = getattr(_data_set(name), "SMOKE_CLASSES", None)
     return classes
 
 
 def has_option(kind: Kind, name: str, option: str) -> bool:
     """Tell whether a known name takes an option."""
-    return option in _options(kind, name)
+    return option in defaults_of(_options(kind, name))
 
 
-@dataclass(frozen=True)
-class _Option:
-    adapter: TypeAdapter[Any]
-    required: bool
+def _valid(kind: Kind, name: str, options: Mapping[str, object]) -> BaseModel | None:
+    values, problems = _check(kind, name, options)
+    if problems:
+        raise JobError("\n".join(f"{kind}: {problem}" for problem in problems))
+    return values
 
 
-_BUILDERS: dict[Kind, str] = {"models": "build", "data": "load", "metrics": "build"}
-# The loading code passes them; no study does.
-_NOT_OPTIONS = {"seed", "device"}
-_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
-_TYPES = {t.__name__: t for t in (bool, float, int, list, str, tuple)} | {
-    "Annotated": Annotated,
-    "Field": Field,
-    "Literal": Literal,
-}
+def _metrics(kind: TaskKind, *, every_epoch: bool) -> tuple[str, ...]:
+    every = ((name, metric_facts(name)) for name in names("metrics"))
+    return tuple(
+        name for name, facts in every if facts.kind == kind and facts.every_epoch is every_epoch
+    )
 
 
 def _check(
     kind: Kind, name: str, options: Mapping[str, object]
-) -> tuple[dict[str, Any], list[str]]:
-    known = names(kind)
+) -> tuple[BaseModel | None, list[str]]:
+    """Return the options in the types of their class, None for what is the user's own."""
     if own_code.is_own(name):
-        passed = _NOT_OPTIONS if kind == "data" else set()
-        return dict(options), own_code.problems(name, options, passed)
-    if name not in known:
-        return {}, [f"unknown name {name!r}; {_nearest(name, known)}."]
-    taken = _options(kind, name)
-    values: dict[str, Any] = {}
-    problems = [
-        f"{name}: option {option!r} is missing, and it has no default."
-        for option in taken
-        if taken[option].required and option not in options
-    ]
-    for option, value in options.items():
-        if option not in taken:
-            hint = _nearest(option, taken) if taken else "it takes none"
-            problems.append(f"{name}: unknown option {option!r}; {hint}.")
-            continue
-        try:
-            # As JSON, because only then a strict tuple takes the list that YAML makes of it.
-            values[option] = taken[option].adapter.validate_json(json.dumps(value))
-        except ValidationError as error:
-            reason = "; ".join(dict.fromkeys(_lower(each["msg"]) for each in error.errors()))
-            problems.append(f"{name}: option {option!r} is {value!r}, but {reason}.")
-        except TypeError:
-            problems.append(f"{name}: option {option!r} is {value!r}, not a JSON value.")
-    return values, problems
+        passed = {"seed", "device"} if kind == "data" else set()
+        return None, own_code.problems(name, options, passed)
+    if name not in names(kind):
+        return None, [f"unknown name {name!r}; {nearest(name, names(kind))}."]
+    return validated(name, _options(kind, name), options)
 
 
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:]
+@cache
+def _options(kind: Kind, name: str) -> type[BaseModel]:
+    if kind == "data":
+        declared: type[BaseModel] = _data_set(name).Options
+        return declared
+    if kind == "metrics":
+        return NoOptions
+    functions = (node for node in _tree(kind, name).body if isinstance(node, ast.FunctionDef))
+    build = next(function for function in functions if function.name == "build")
+    return options_of(build, where=f"wconv_jobs.{kind}.{name}")
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
-    listed = sorted(known)
-    close = difflib.get_close_matches(word, listed, n=1)
-    meant = f"did you mean {close[0]!r}? " if close else ""
-    return f"{meant}known: {', '.join(listed)}"
+def _data_set(name: str) -> Any:
+    """Return a `wconv_jobs.data.DataSet`, which lies in a layer above this one."""
+    return importlib.import_module(f"wconv_jobs.data.{name}")
 
 
 @cache
 def _tree(kind: Kind, name: str) -> ast.Module:
     return ast.parse((Path(__file__).with_name(kind) / f"{name}.py").read_text(encoding="utf-8"))
-
-
-def _function(tree: ast.Module, name: str) -> ast.FunctionDef | None:
-    functions = (node for node in tree.body if isinstance(node, ast.FunctionDef))
-    return next((function for function in functions if function.name == name), None)
-
-
-def _module_of_data(name: str) -> Any:
-    return importlib.import_module(f"wconv_jobs.data.{name}")
 
 
 def _literal(kind: Kind, name: str, constant: str) -> Any:
@@ -259,29 +275,3 @@ def _literal_or_none(kind: Kind, name: str, constant: str) -> Any:
             if ast.unparse(target) == constant:
                 return ast.literal_eval(node.value)
     return None
-
-
-def _builder(kind: Kind, name: str) -> ast.FunctionDef:
-    builder = _function(_tree(kind, name), _BUILDERS[kind])
-    if builder is None:
-        raise TypeError(f"wconv_jobs.{kind}.{name} has no function {_BUILDERS[kind]!r}")
-    return builder
-
-
-@cache
-def _options(kind: Kind, name: str) -> dict[str, _Option]:
-    builder = _builder(kind, name)
-    arguments = zip(builder.args.kwonlyargs, builder.args.kw_defaults, strict=True)
-    return {
-        argument.arg: _Option(_adapter(argument, f"{kind}.{name}"), required=default is None)
-        for argument, default in arguments
-        if argument.arg not in _NOT_OPTIONS
-    }
-
-
-def _adapter(argument: ast.arg, where: str) -> TypeAdapter[Any]:
-    if argument.annotation is None:
-        raise TypeError(f"wconv_jobs.{where}: argument {argument.arg!r} has no annotation")
-    # Evaluates this one expression of our own source, with these names and nothing else.
-    code = compile(ast.Expression(argument.annotation), where, "eval")
-    return TypeAdapter(eval(code, {"__builtins__": {}}, _TYPES), config=_STRICT)

@@ -17,8 +17,6 @@ from wconv_jobs.models import build_model
 from wconv_jobs.spec import DataSpec, ModelSpec, RecipeSpec
 from wconv_kernels import sites
 
-# Shape letters: B batch, C channels, H height, W width.
-
 _BATCH = 2
 """Samples in the trial batch: BatchNorm refuses a single one."""
 
@@ -43,8 +41,8 @@ class NetworkFacts:
     """What the backward pass of one sample needs to keep, in float32."""
 
 
-def sample_shape(data: DataSpec) -> tuple[int, int, int]:
-    """Return (channels, height, width) of one training sample; loads what is the user's own.
+def sample_shape(data: DataSpec) -> tuple[int, ...]:
+    """Return the shape of one training sample, the channels first; loads what is the user's own.
 
     Raises:
         JobError: an option is wrong, or the data cannot be loaded.
@@ -52,19 +50,18 @@ def sample_shape(data: DataSpec) -> tuple[int, int, int]:
     if not own_code.is_own(data.name):
         return catalog.sample_shape(data.name, data.options)
     task = load_task(data, seed=0)
-    channels, height, width = task.train_batch(0, range(1))[0].shape[1:]
-    return channels, height, width
+    return tuple(task.train_batch(0, range(1))[0].shape[1:])
 
 
 def inspect_network(
-    spec: ModelSpec, kernel_size: int, shape_CHW: tuple[int, int, int]
+    spec: ModelSpec, kernel_size: int, sample_shape: tuple[int, ...]
 ) -> NetworkFacts:
     """Return the facts of a network.
 
     Args:
         spec: the network.
         kernel_size: of the density.
-        shape_CHW: of one training sample.
+        sample_shape: of one training sample, the channels first.
 
     Raises:
         JobError: the network cannot be built with its options, or does not take such samples.
@@ -72,7 +69,7 @@ def inspect_network(
     """
     with torch.device("meta"):
         model = build_model(spec.name, **spec.options).train()
-        inputs_BCHW = torch.empty(_BATCH, *shape_CHW)
+        inputs = torch.empty(_BATCH, *sample_shape)
     found = sites(model, (1.0,) * (kernel_size // 2))
     convolutions = {
         id(layer): layer
@@ -81,15 +78,15 @@ def inspect_network(
     }
     weighted_macs = 0
 
-    def count(layer: nn.Module, _: object, output_BCHW: Tensor) -> None:
+    def count(layer: nn.Module, _: object, output: Tensor) -> None:
         nonlocal weighted_macs
         assert isinstance(layer.weight, Tensor)
-        weighted_macs += output_BCHW.numel() * math.prod(layer.weight.shape[1:])
+        weighted_macs += output.numel() * math.prod(layer.weight.shape[1:])
 
     hooks = [layer.register_forward_hook(count) for layer in set(found.values())]
     kept = _Kept(model)
     with FlopCounterMode(display=False) as flops, saved_tensors_hooks(kept.pack, kept.unpack):
-        model(inputs_BCHW)
+        model(inputs)
     for hook in hooks:
         hook.remove()
     return NetworkFacts(
@@ -106,7 +103,7 @@ def inspect_network(
 
 
 def memory_bytes(facts: NetworkFacts, recipe: RecipeSpec, ranks: int) -> int:
-    """Return an estimate of what training takes of each rank's GPU.
+    """Return an estimate of the memory that training takes on each rank's GPU.
 
     Weights, gradients (twice with several ranks, which exchange a copy), the optimizer's state,
     the raw weights of the sites, the best epoch's weights where early stopping keeps them, and the

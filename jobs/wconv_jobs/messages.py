@@ -72,7 +72,7 @@ class Report(Message):
     epoch: int
     """Number of epochs finished, from 1."""
     metrics: dict[str, float]
-    """Metrics of the validation part, and `train_loss`."""
+    """Metrics of the validation set, and `train_loss`."""
     epoch_s: float
     """Wall time of the epoch, validation included, seconds."""
 
@@ -96,7 +96,8 @@ class Broken(Message):
     rank: int
     error: str
     """Class of the exception."""
-    message: str
+    reason: str
+    """What the exception says."""
     where: str
     """`file:line` of the innermost frame: with `error` it tells equal failures."""
     traceback: str
@@ -110,7 +111,7 @@ class Broken(Message):
         return cls(
             rank=rank,
             error=type(error).__name__,
-            message=str(error),
+            reason=str(error),
             where=f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown",
             traceback="".join(traceback.format_exception(error)),
             final=final,

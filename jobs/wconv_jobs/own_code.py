@@ -1,6 +1,6 @@
 """Networks and data sets of the user's own: a study names them as `package.module:function`.
 
-A study that names a function is as trusted as the function: whoever trains it runs the code.
+A study that names a function is as trusted as the function: to train it is to run the code.
 Importing this module does not import torch, and `problems` reads a function's source text only, so
 that a login node can check a study. It imports the packages that hold the module, as Python does.
 """
@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from wconv_jobs.errors import JobError
+from wconv_jobs.options import options_of, validated
 
 _NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
 
 def is_own(name: str) -> bool:
-    """Tell whether a name means a function of the user's, and not what comes with the program."""
+    """Return whether a name means a function of the user's, not a part of the program."""
     return ":" in name
 
 
@@ -78,7 +79,7 @@ def problems(
         return [f"{name}: {spec.origin} cannot be read as Python: {error}."]
     found = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     if function in found:
-        return _option_problems(name, found[function].args, options, passed)
+        return _option_problems(name, found[function], options, passed)
     if any(function in _bound(node) for node in tree.body):
         return []  # a class, an import, an assignment: calling it will tell
     near = difflib.get_close_matches(function, found, n=1)
@@ -106,37 +107,19 @@ def call(name: str, options: Mapping[str, object], passed: Mapping[str, object])
         importlib.import_module(module), function_name, None
     )
     if not callable(function):
-        raise JobError(f"{name}: there is no such function.")
+        raise JobError(f"{name}: there is no such function. Correct the name.")
     taken = inspect.signature(function).parameters
     given = {key: value for key, value in passed.items() if key in taken}
     return function(**options, **given)
 
 
 def _option_problems(
-    name: str, arguments: ast.arguments, options: Mapping[str, object], passed: Set[str]
+    name: str, function: ast.FunctionDef, options: Mapping[str, object], passed: Set[str]
 ) -> list[str]:
-    positional = [argument.arg for argument in arguments.args]
-    without_default = len(positional) - len(arguments.defaults)
-    required = {
-        *positional[:without_default],
-        *(
-            argument.arg
-            for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-            if default is None
-        ),
-    }
-    known = {*positional, *(argument.arg for argument in arguments.kwonlyargs)} - passed
-    found = [
-        f"{name}: option {option!r} is missing, and it has no default."
-        for option in sorted(required - passed - options.keys())
-    ]
-    for option in options:
-        if option in passed:
-            found.append(f"{name}: option {option!r} is given by the program.")
-        elif option not in known and arguments.kwarg is None:
-            hint = f"known: {', '.join(sorted(known))}" if known else "it takes none"
-            found.append(f"{name}: unknown option {option!r}; {hint}.")
-    return found
+    given = {option: value for option, value in options.items() if option not in passed}
+    _, problems = validated(name, options_of(function, passed=passed), given)
+    taken = (option for option in options if option in passed)
+    return [*problems, *(f"{name}: option {each!r} is given by the program." for each in taken)]
 
 
 def _bound(node: ast.stmt) -> set[str]:

@@ -24,6 +24,9 @@ TEST_IMAGE_FILE = "test_image_{}.png"
 """Name of a test image before and after a denoiser in that folder, numbered from 1, see
 `wconv_jobs.artifacts.before_after`."""
 
+Density = tuple[float, ...]
+"""Coefficients of a density, outermost first; all ones is plain convolution."""
+
 Option = bool | int | FiniteFloat | str | list[bool | int | FiniteFloat | str]
 
 
@@ -88,7 +91,7 @@ class RecipeSpec(Spec):
     amp: Literal["none", "bfloat16"] = "none"
     """Autocast of forward and loss."""
     test_metrics: list[str] = Field(default_factory=list)
-    """Metrics of the test part beside those of every epoch, for they take long: uiq, uiq_global,
+    """Metrics of the test set beside those of every epoch, for they take long: uiq, uiq_global,
     fsim, fsimc."""
 
     @model_validator(mode="after")
@@ -112,7 +115,7 @@ class RecipeSpec(Spec):
     @model_validator(mode="after")
     def _amp_needs_float32(self) -> Self:
         if self.amp != "none" and self.dtype != "float32":
-            raise ValueError(f"amp: {self.amp} needs dtype: float32, it leaves others as they are")
+            raise ValueError(f"amp: {self.amp} needs dtype: float32")
         return self
 
 
@@ -126,7 +129,7 @@ class TrialSpec(Spec):
     data: DataSpec
     recipe: RecipeSpec
     density: tuple[FiniteFloat, ...] = Field(strict=False, min_length=1)
-    """Coefficients, outermost first; all ones is plain convolution."""
+    """A `Density`."""
     study_seed: Annotated[int, Field(ge=0)]
     replicate: Annotated[int, Field(ge=0)] = 0
     """Seed index: trials of one index share initial weights, data order and noise."""

@@ -19,9 +19,9 @@ def load_density(path: str | Path, study: str | None = None) -> tuple[float, ...
 
     Raises:
         OSError: the file cannot be read.
-        DensityError: it is no such file, or does not say which density is meant.
+        DensityError: it is not such a file, or does not say which density is meant.
     """
-    # Imported here: whoever uses the operator alone needs torch alone.
+    # Imported here: the operator alone needs only torch.
     import yaml
 
     try:

@@ -35,7 +35,7 @@ def read_raw_weights(
     """Return the saved W by name, after a check that it belongs to this density and model.
 
     Raises:
-        EngineError: there is none, or it was saved with another density or for other sites.
+        EngineError: there is no such state, or it was saved with another density or other sites.
     """
     if STATE_KEY not in state_dict:
         raise EngineError(

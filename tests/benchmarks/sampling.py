@@ -28,7 +28,7 @@ from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.search.sampling import GP_TRIALS, propose
 from wconv_sweep.search.trial_mirror import TrialMirror
 from wconv_sweep.slots import studies
-from wconv_sweep.slots.table import Claim, SlotTable
+from wconv_sweep.slots.table import Lease, SlotTable
 from wconv_sweep.storage import trial_rows
 from wconv_sweep.storage.open_storage import Storage, create_storage
 from wconv_sweep.storage.optuna_client import optuna_client
@@ -103,20 +103,20 @@ def _create(connection: Any, study_id: int, number: int) -> tuple[int, int]:
     return trial_id, number
 
 
-def claims(storage: Storage, config: StudyConfig) -> Iterator[Claim]:
-    """Claim slots one after the other; the trials of all of them go on running."""
+def leases(storage: Storage, config: StudyConfig) -> Iterator[Lease]:
+    """Lease slots one after the other; the trials of all of them go on running."""
     slots = SlotTable(storage, config, lease_s=3600)
-    while isinstance(claim := slots.claim("benchmark"), Claim):
-        yield claim
+    while isinstance(lease := slots.lease("benchmark"), Lease):
+        yield lease
 
 
-def ours(storage: Storage, config: StudyConfig) -> Callable[[Claim], tuple[float, ...]]:
+def ours(storage: Storage, config: StudyConfig) -> Callable[[Lease], tuple[float, ...]]:
     """Return a new agent's way to ask."""
     mirror = TrialMirror(storage, config)
-    return lambda claim: propose(config, mirror, claim.trial, claim.position).density
+    return lambda lease: propose(config, mirror, lease.trial, lease.position).density
 
 
-def plain(client: RDBStorage, config: StudyConfig) -> Callable[[Claim], tuple[float, ...]]:
+def plain(client: RDBStorage, config: StudyConfig) -> Callable[[Lease], tuple[float, ...]]:
     """Return how one would ask Optuna's own client, which reads all of every trial."""
     cached = get_storage(client)
     kinds: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
@@ -126,10 +126,10 @@ def plain(client: RDBStorage, config: StudyConfig) -> Callable[[Claim], tuple[fl
         "gp": lambda: optuna.samplers.GPSampler(seed=0),
     }
 
-    def ask(claim: Claim) -> tuple[float, ...]:
+    def ask(lease: Lease) -> tuple[float, ...]:
         sampler = kinds[config.search.sampler.name]()
         study = optuna.load_study(study_name=config.study, storage=cached, sampler=sampler)
-        trial = cached.get_trial(claim.trial_id)
+        trial = cached.get_trial(lease.trial_id)
         space = sampler.infer_relative_search_space(study, trial)
         params = sampler.sample_relative(study, trial, space)
         return tuple(
@@ -147,20 +147,20 @@ def plain(client: RDBStorage, config: StudyConfig) -> Callable[[Claim], tuple[fl
 def timed(
     storage: Storage,
     config: StudyConfig,
-    claimed: Iterator[Claim],
-    ask: Callable[[Claim], tuple[float, ...]],
+    leased: Iterator[Lease],
+    ask: Callable[[Lease], tuple[float, ...]],
     questions: int,
 ) -> tuple[float, float]:
     """Return the seconds of the first question and the median of the others."""
     slots = SlotTable(storage, config, lease_s=3600)
     took_s = []
     for _ in range(questions):
-        claim = next(claimed)
+        lease = next(leased)
         gc.collect()
         started = time.perf_counter()
-        density = ask(claim)
+        density = ask(lease)
         took_s.append(time.perf_counter() - started)
-        slots.set_density(claim, density, distributions_of(config))
+        slots.set_density(lease, density, distributions_of(config))
     return took_s[0], statistics.median(took_s[1:])
 
 
@@ -189,8 +189,8 @@ def measure(folder: Path, sampler: str, trials: int, epochs: int, questions: int
     storage = create_storage(make_url(f"sqlite:///{folder}/sweep.db"))
     config = study_of(sampler, trials, 2 * questions)
     fill(storage, config, trials, epochs)
-    claimed = claims(storage, config)
-    cells = timed(storage, config, claimed, ours(storage, config), questions)
+    leased = leases(storage, config)
+    cells = timed(storage, config, leased, ours(storage, config), questions)
     row = [f"{1000 * cell:.0f}" for cell in cells]
     if sampler == "gp" and trials > 2 * GP_TRIALS:
         # Optuna's own takes 3 s at 1,000 trials and grows with the cube.
@@ -199,7 +199,7 @@ def measure(folder: Path, sampler: str, trials: int, epochs: int, questions: int
         storage.close()
         return [*row, "-", "-"]
     client = optuna_client(storage)
-    cells = timed(storage, config, claimed, plain(client, config), questions)
+    cells = timed(storage, config, leased, plain(client, config), questions)
     client.remove_session()
     client.engine.dispose()
     storage.close()

@@ -94,7 +94,7 @@ def _measure(box: SlurmBox, server: Server) -> Launch:
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         study = stack.enter_context(closing(ClusterStudy(Path(folder), box, server)))
-        study.profile(gpus=1)
+        study.profile(gpus_used_per_node=1)
         study.study(
             recipe=TINY["recipe"] | {"epochs": EPOCHS},
             data={"name": "photographs", "options": {"crop_px": 32, "crops_per_epoch": 128}},

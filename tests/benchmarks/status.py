@@ -10,7 +10,6 @@ and the median time, seconds.
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -45,7 +44,7 @@ def complete(storage: Storage, trials: int) -> None:
     with storage.write() as connection:
         ended = SLOTS.c.state == SlotState.COMPLETE
         slots = connection.scalars(select(SLOTS.c.slot).where(ended)).all()
-        written = {"metrics": json.dumps(METRICS), "provenance": json.dumps(PROVENANCE)}
+        written = {"metrics": METRICS, "provenance": PROVENANCE}
         connection.execute(update(SLOTS).where(ended).values(written))
         connection.execute(
             insert(ATTEMPTS),
@@ -55,8 +54,8 @@ def complete(storage: Storage, trials: int) -> None:
                     "attempt": 1,
                     "owner": f"lrdn0001/pilot-{number % PILOT_COUNT}/1",
                     "outcome": AttemptOutcome.COMPLETE,
-                    "gpus": 1,
-                    "provenance": json.dumps(PROVENANCE),
+                    "gpus_per_trial": 1,
+                    "provenance": PROVENANCE,
                     "started_at": now - number - TRIAL_S,
                     "ended_at": now - number,
                 }
@@ -71,7 +70,7 @@ def complete(storage: Storage, trials: int) -> None:
                     "pilot": number,
                     "host": f"lrdn{number:04}",
                     "job": f"1234_{number}.0",
-                    "gpus": 4,
+                    "gpus_total": 4,
                     "started_at": now - 86_400,
                     "seen_at": now,
                     "ended_at": now,

@@ -40,7 +40,7 @@ from tests.sweep.searching import launched, study_of
 from wconv_sweep.errors import StorageAway
 from wconv_sweep.search.sampling import propose
 from wconv_sweep.search.trial_mirror import TrialMirror
-from wconv_sweep.slots.table import Claim, SlotTable
+from wconv_sweep.slots.table import Lease, SlotTable
 from wconv_sweep.storage import trial_rows
 from wconv_sweep.storage.open_storage import Storage, create_storage, open_storage
 from wconv_sweep.storage.tables import SLOTS, SlotState
@@ -53,7 +53,7 @@ OPEN_SLOTS = 1500
 FEW = 4
 """Processes that work on each of the larger studies."""
 
-OPERATIONS = ("claim and ask", "report", "finish")
+OPERATIONS = ("lease and ask", "report", "finish")
 ERRORS = (StorageAway, SQLAlchemyError, optuna.exceptions.StorageInternalError)
 Times = dict[str, list[float]]
 Life = Callable[[Callable[[str, float], None]], None]
@@ -67,17 +67,17 @@ def ours(url: URL, config: StudyConfig, worker: int) -> Life:
 
     def life(took: Callable[[str, float], None]) -> None:
         begun = time.perf_counter()
-        claim = slots.claim(f"node/pilot-{worker}/1")
-        assert isinstance(claim, Claim), claim
-        proposal = propose(config, mirror, claim.trial, claim.position)
-        slots.set_density(claim, proposal.density, distributions_of(config))
-        took("claim and ask", begun)
+        lease = slots.lease(f"node/pilot-{worker}/1")
+        assert isinstance(lease, Lease), lease
+        proposal = propose(config, mirror, lease.trial, lease.position)
+        slots.set_density(lease, proposal.density, distributions_of(config))
+        took("lease and ask", begun)
         for epoch in range(1, EPOCHS + 1):
             begun = time.perf_counter()
-            slots.report(claim, epoch, 1 / epoch, {})
+            slots.report(lease, epoch, 1 / epoch, {})
             took("report", begun)
         begun = time.perf_counter()
-        slots.complete(claim, {}, {})
+        slots.complete(lease, {}, {})
         took("finish", begun)
 
     return life
@@ -96,7 +96,7 @@ def plain(url: URL, config: StudyConfig, worker: int) -> Life:
         trial = study.ask()
         for name, distribution in distributions_of(config).items():
             trial.suggest_float(name, distribution.low, distribution.high)
-        took("claim and ask", begun)
+        took("lease and ask", begun)
         for epoch in range(1, EPOCHS + 1):
             begun = time.perf_counter()
             trial.report(1 / epoch, epoch)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.jobs.catalog_copy import catalog_copy
 from wconv_jobs import catalog
 from wconv_jobs.catalog import (
     Kind,
@@ -16,9 +17,8 @@ from wconv_jobs.catalog import (
     reads_files,
     smoke_options,
 )
-from wconv_jobs.data import load_data
+from wconv_jobs.data import load_data, photographs
 from wconv_jobs.errors import JobError
-from wconv_jobs.kinds import KINDS
 
 MODELS = (
     "cgnet",
@@ -174,10 +174,13 @@ def test_a_number_that_is_not_finite_is_refused(value: float) -> None:
 
 
 def test_checked_options_have_the_types_of_the_signature() -> None:
-    values = checked_options("data", "photographs", {"noise_sigma": 25, "crop_px": 8})
+    values = checked_options("models", "mobilenetv2", {"width": 1, "num_classes": 4})
+    options = catalog.data_options("photographs", {"noise_sigma": 20, "crop_px": 8})
 
-    assert values == {"noise_sigma": 25.0, "crop_px": 8}
-    assert isinstance(values["noise_sigma"], float)
+    assert values == {"width": 1.0, "num_classes": 4}
+    assert isinstance(values["width"], float)
+    assert options == photographs.Options(noise_sigma=20.0, crop_px=8, crops_per_epoch=800)
+    assert isinstance(options.noise_sigma, float)
 
 
 def test_all_problems_are_raised_at_once() -> None:
@@ -202,20 +205,15 @@ def test_annotations_that_an_option_may_have(
     value: object,
     bad: object,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    models = tmp_path / "models"
-    models.mkdir()
     # What would fail when it ran shows that nothing of the module runs.
     source = f"raise SystemExit\ndef build(*, wanted: {annotation}) -> None: ...\n"
-    (models / "probe.py").write_text(source)
-    monkeypatch.setattr(catalog, "__file__", str(tmp_path / "catalog.py"))
-    catalog._tree.cache_clear()
-    catalog._options.cache_clear()
+    with catalog_copy(tmp_path) as package:
+        (package / "models" / "probe.py").write_text(source)
 
-    assert names("models") == ("probe",)
-    assert checked_options("models", "probe", {"wanted": good}) == {"wanted": value}
-    assert len(check_options("models", "probe", {"wanted": bad})) == 1
+        assert "probe" in names("models")
+        assert checked_options("models", "probe", {"wanted": good}) == {"wanted": value}
+        assert len(check_options("models", "probe", {"wanted": bad})) == 1
 
 
 @pytest.mark.parametrize(
@@ -245,9 +243,9 @@ def test_a_data_set_without_files_of_the_user_has_only_its_options_checked() -> 
 
 @pytest.mark.parametrize("name", ["photographs", "textures"])
 def test_the_metrics_of_a_data_set_are_known_without_loading_it(name: str) -> None:
-    facts = KINDS[catalog.data_kind(name)]
+    metrics = catalog.epoch_metrics(catalog.data_kind(name))
 
-    assert facts.metrics == load_data(name, seed=0).metrics
+    assert metrics == load_data(name, seed=0).metrics
 
 
 @pytest.mark.parametrize("kind", ["models", "data"])

@@ -1,14 +1,17 @@
 """The costs of a network, against a count by hand and a real training step."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
+from wconv_jobs import own_code
 from wconv_jobs.errors import JobError
-from wconv_jobs.inspection import inspect_network, memory_bytes
+from wconv_jobs.inspection import inspect_network, memory_bytes, sample_shape
 from wconv_jobs.models import build_model
 from wconv_jobs.recipe.optimizer import AdamSpec, SgdSpec
-from wconv_jobs.spec import EarlyStoppingSpec, ModelSpec, RecipeSpec
+from wconv_jobs.spec import DataSpec, EarlyStoppingSpec, ModelSpec, RecipeSpec
 from wconv_kernels import SiteError
 
 DNCNN = ModelSpec(name="dncnn", options={"depth": 3, "width": 2, "norm": "none"})
@@ -23,6 +26,31 @@ def test_the_facts_of_a_small_network_are_those_counted_by_hand() -> None:
     assert facts.parameters == weights + 2 + 2 + 3
     assert facts.weighted_parameters == weights
     assert facts.macs == facts.weighted_macs == weights * 5 * 7
+
+
+def test_signals_in_one_dimension_are_as_good_as_images(tmp_path: Path) -> None:
+    source = """
+import torch
+from torch import nn
+
+
+def build():
+    return nn.Sequential(nn.Conv1d(2, 4, 3, padding=1), nn.ReLU(), nn.Conv1d(4, 2, 3, padding=1))
+
+
+def load(seed):
+    signals = torch.zeros(4, 2, 16)
+    return dict.fromkeys(("train", "validation", "test"), (signals, signals))
+"""
+    (tmp_path / "signals_1d.py").write_text(source, "utf-8")
+
+    with own_code.folder_added(tmp_path):
+        shape = sample_shape(DataSpec(name="signals_1d:load", kind="denoising"))
+        facts = inspect_network(ModelSpec(name="signals_1d:build"), 3, shape)
+
+    assert shape == (2, 16)
+    assert facts.kernels == {"3": 2}
+    assert facts.macs == facts.weighted_macs == (2 * 4 + 4 * 2) * 3 * 16
 
 
 def test_convolutions_of_other_sizes_and_linear_layers_count_as_work_but_not_as_sites() -> None:

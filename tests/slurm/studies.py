@@ -61,7 +61,7 @@ class ClusterStudy(SlurmSweep):
     def __init__(self, folder: Path, box: SlurmBox, server: Server) -> None:
         super().__init__(folder, box, server)
         self._storage: Storage | None = None
-        self.profile(gpus=3, lease_s=LEASE_S, grace_s=GRACE_S)
+        self.profile(gpus_used_per_node=3, lease_s=LEASE_S, grace_s=GRACE_S)
         self.study(**TWELVE)
 
     def close(self) -> None:

@@ -32,7 +32,7 @@ class SlurmSweep(Sweep):
             for name, text in self._environment.items()
             if not name.startswith(("SLURM_", "SBATCH_"))
         } | {"SLURM_CONF": str(box.site.slurm_conf), "WCONV_SWEEP_STORAGE": url}
-        self.profile(gpus=1)
+        self.profile(gpus_used_per_node=1)
 
     def profile(self, **keys: Any) -> Path:
         """Write the profile `box.yaml`, with some of its keys replaced."""

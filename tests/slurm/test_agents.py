@@ -89,7 +89,7 @@ def make_study(box: SlurmBox, folder: Path, *, nodes: int = 1, **sections: Any) 
     storage = create_storage(choose_url(None, folder, {}))
     run = RunFolder.of(folder, "tiny")
     studies.create_or_extend(storage, config, run, "box", provenance=provenance_of(config))
-    run.create(definitions.place_of(storage, "tiny").uid)
+    run.create(definitions.study_place(storage, "tiny").uid)
     order = PilotOrder(
         study="tiny",
         storage=storage.name,
@@ -97,7 +97,7 @@ def make_study(box: SlurmBox, folder: Path, *, nodes: int = 1, **sections: Any) 
         launcher="slurm",
         pilot=0,
         nodes=nodes,
-        gpus=4,
+        gpus_used_per_node=4,
         cpus=8,
         requeue=True,
         lease_s=120.0,
@@ -173,8 +173,8 @@ def test_a_trial_of_eight_ranks_takes_two_nodes_and_measures_the_same(
     # Warned in its middle, with all ranks on both nodes.
     assert wide.rows(ATTEMPTS.c.id, ATTEMPTS.c.outcome) == [(1, "interrupted"), (2, "complete")]
     assert "node has no trials of its own" in box.output(job)
-    assert wide.rows(PILOTS.c.gpus) == [(8,), (8,)]
-    assert wide.rows(ATTEMPTS.c.gpus) == [(8,), (8,)]
+    assert wide.rows(PILOTS.c.gpus_total) == [(8,), (8,)]
+    assert wide.rows(ATTEMPTS.c.gpus_per_trial) == [(8,), (8,)]
     (provenance,) = wide.rows(SLOTS.c.provenance)
     assert '"ranks": "8"' in provenance[0]
     (one,), (other,) = wide.status.trials, narrow.status.trials

@@ -53,29 +53,30 @@ def test_every_wish_that_the_site_refuses_is_named(slurm_sweep: SlurmSweep) -> N
     assert found["max_array_size: 5000, but the site has 1001"]["mark"] == "warning"
     assert found["pilots: the site refuses them"]["mark"] == "wrong"
 
-    slurm_sweep.profile(gpus=8, gpus_per_node=8, cpus_per_gpu=1)
+    slurm_sweep.profile(gpus_used_per_node=8, gpus_per_node=8, cpus_per_gpu=1)
     assert wrong(doctor(slurm_sweep, status=1)) == [
         "partition gpu: 0 nodes with 8 GPUs and 8 CPUs, 1 wanted",
         "pilots: the site refuses them",
     ]
 
-    slurm_sweep.profile(gpus=1, partition={"default": "gpu_short"}, walltime_min=120)
+    slurm_sweep.profile(gpus_used_per_node=1, partition={"default": "gpu_short"}, walltime_min=120)
     (limit,) = begin_with(doctor(slurm_sweep, status=1), "site: pilots cannot")
     assert "--time 60" in limit["remedy"]
 
-    slurm_sweep.profile(gpus=1)
+    slurm_sweep.profile(gpus_used_per_node=1)
     unknown = doctor(slurm_sweep, "--qos", "fast", status=1)
     assert "debug" in unknown["QOS fast: account wconv may not use it here"]["remedy"]
 
 
 def test_facts_that_have_grown_old_are_a_warning(slurm_sweep: SlurmSweep) -> None:
     slurm_sweep.profile(
-        gpus=1, partition={"default": "gpu", "known": {"gpu": {"max_walltime_min": 600}}}
+        gpus_used_per_node=1,
+        partition={"default": "gpu", "known": {"gpu": {"max_walltime_min": 600}}},
     )
 
     checks = doctor(slurm_sweep, status=0)
 
-    old = checks["profile: limits of gpu are not the site's"]
+    old = checks["profile: limits of gpu differ from the site's"]
     assert "max_walltime_min: 600 in the profile, 1440 at the site" in old["remedy"]
 
 
@@ -92,15 +93,15 @@ def test_accounting_that_is_away_is_a_warning_and_the_rest_is_looked_at(
 
 
 def test_a_job_looks_from_a_node_and_leaves_nothing(slurm_sweep: SlurmSweep) -> None:
-    slurm_sweep.profile(gpus=0)
+    slurm_sweep.profile(gpus_used_per_node=0)
 
     checks = doctor(slurm_sweep, "--job", status=0)
 
     (ran,) = begin_with(checks, "test job ")
-    assert ran["what"].endswith(": has run as pilots do")
+    assert ran["what"].endswith(": ran as pilots do")
     said = [what.partition(": ")[2] for what in begin_with_on(checks)]
     assert "program imported from the frozen copy, Python 3" in " ".join(said)
-    assert "gloo: 2 processes have added up their numbers" in said
+    assert "gloo: 2 processes summed their numbers" in said
     assert "storage: rows can be written" in said
     assert begin_with(checks, "run folder: ")[-1]["what"].endswith("read each other's files")
     assert len(begin_with(checks, "clocks of ")) == 3
@@ -134,7 +135,7 @@ def test_a_job_that_does_not_begin_is_cancelled(slurm_sweep: SlurmSweep) -> None
 
 
 def test_a_job_whose_program_cannot_start_shows_its_last_words(slurm_sweep: SlurmSweep) -> None:
-    slurm_sweep.profile(gpus=0, modules=["nothing/1.0"])
+    slurm_sweep.profile(gpus_used_per_node=0, modules=["nothing/1.0"])
 
     checks = doctor(slurm_sweep, "--job", status=1)
 

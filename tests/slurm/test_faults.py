@@ -180,7 +180,7 @@ def test_a_database_that_starts_again(
     with frozen(study):
         postgres.stop()
     try:
-        study.await_log("storage is away, training goes on")
+        study.await_log("storage is away, training continues")
     finally:
         postgres.start()
 

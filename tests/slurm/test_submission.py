@@ -44,9 +44,9 @@ def test_a_second_launch_tops_up_and_never_doubles(slurm_sweep: SlurmSweep) -> N
     more = slurm_sweep.launch("--pilots", "5")
     fewer = slurm_sweep.launch("--pilots", "2")
 
-    assert "0 pilot(s) submitted, 3 wait or run already" in same
-    assert "2 pilot(s) submitted, 3 wait or run already" in more
-    assert "0 pilot(s) submitted, 5 wait or run already" in fewer
+    assert "0 pilot(s) submitted, 3 already queued or running" in same
+    assert "2 pilot(s) submitted, 3 already queued or running" in more
+    assert "0 pilot(s) submitted, 5 already queued or running" in fewer
     assert len(slurm_sweep.jobs()) == 5
     # No two pilots have had the same number.
     assert {path.name for path in slurm_sweep.pilots.glob("slurm_*")} == {
@@ -65,7 +65,7 @@ def test_a_launch_tells_of_pilots_that_wait_to_be_released(slurm_sweep: SlurmSwe
 
     output = slurm_sweep.launch()
 
-    assert "0 pilot(s) submitted, 1 wait or run already" in output
+    assert "0 pilot(s) submitted, 1 already queued or running" in output
     assert f"1 of those that wait are held, {job.id} for one" in output
     assert f"`scontrol release {job.id}`" in output
 
@@ -100,7 +100,7 @@ def test_a_launch_that_is_killed_right_after_sbatch_has_submitted_all_the_same(
     slurm_sweep.variables(PATH=real_path)
     output = slurm_sweep.launch("--pilots", "3")
 
-    assert "1 pilot(s) submitted, 2 wait or run already" in output
+    assert "1 pilot(s) submitted, 2 already queued or running" in output
     assert len(slurm_sweep.jobs()) == 3
     wait_until(
         lambda: (
@@ -118,7 +118,7 @@ def test_a_launch_that_is_killed_right_after_sbatch_has_submitted_all_the_same(
         (["--qos", "nosuch"], {}, "Invalid qos", "--qos"),
         (["--time", "2-00:00:00"], {}, "time limit is invalid", "--time"),
         (["--nodes", "3"], {}, "processors", "--nodes"),
-        ([], {"gpus_per_node": 5, "gpus": 5}, "node configuration", "gpus"),
+        ([], {"gpus_per_node": 5, "gpus_used_per_node": 5}, "node configuration", "gpus"),
         ([], {"constraint": "h100"}, "Invalid feature", "constraint"),
     ],
 )
@@ -152,7 +152,7 @@ def test_a_submit_limit_is_filled_up_to_and_the_next_launch_goes_on(
 
     assert "2 pilot(s) submitted" in first
     assert "1 more are wanted" in first
-    assert "0 pilot(s) submitted, 2 wait or run already" in second
+    assert "0 pilot(s) submitted, 2 already queued or running" in second
     assert len(slurm_sweep.jobs()) == 2
     # Neither orders nor scripts of what was refused are left.
     assert sorted(path.name for path in slurm_sweep.pilots.glob("slurm_*")) == ["slurm_0_2.json"]
@@ -161,7 +161,7 @@ def test_a_submit_limit_is_filled_up_to_and_the_next_launch_goes_on(
 
 def test_arrays_are_split_where_the_site_takes_no_larger_ones(slurm_sweep: SlurmSweep) -> None:
     slurm_sweep.study(**LONG)
-    slurm_sweep.profile(gpus=1, max_array_size=2)
+    slurm_sweep.profile(gpus_used_per_node=1, max_array_size=2)
 
     slurm_sweep.launch("--pilots", "5")
 
@@ -188,7 +188,7 @@ def test_stop_now_cancels_the_jobs_of_the_study_and_no_others(slurm_sweep: Slurm
 
 def test_a_resume_hands_back_at_once_what_killed_pilots_held(slurm_sweep: SlurmSweep) -> None:
     slurm_sweep.study(**LONG)
-    slurm_sweep.profile(gpus=1, lease_s=600)
+    slurm_sweep.profile(gpus_used_per_node=1, lease_s=600)
     slurm_sweep.launch()
     wait_until(lambda: slurm_sweep.status()["running"], "a trial runs")
     # Cancelled, the pilot would have the time to hand it back itself.
@@ -225,7 +225,7 @@ def test_no_variable_of_the_users_changes_what_is_submitted(slurm_sweep: SlurmSw
     slurm_sweep.launch("--pilots", "2")
     output = slurm_sweep.launch("--pilots", "2")
 
-    assert "0 pilot(s) submitted, 2 wait or run already" in output
+    assert "0 pilot(s) submitted, 2 already queued or running" in output
     wait_until(lambda: slurm_sweep.status()["running"], "a trial runs")
 
 

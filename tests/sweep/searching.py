@@ -9,7 +9,7 @@ from wconv_sweep.search.pruning import Pruning
 from wconv_sweep.search.sampling import propose
 from wconv_sweep.search.trial_mirror import TrialMirror
 from wconv_sweep.slots import studies
-from wconv_sweep.slots.table import Claim, SlotTable
+from wconv_sweep.slots.table import Lease, SlotTable
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.search_space import distributions_of
@@ -65,49 +65,49 @@ class Searcher:
         self.mirror = TrialMirror(storage, config)
         self.pruning = Pruning(config, self.mirror)
 
-    def claim(self) -> Claim:
-        """Claim a slot that must be there."""
-        claim = self.slots.claim(self.owner)
-        assert isinstance(claim, Claim)
-        return claim
+    def lease(self) -> Lease:
+        """Lease a slot that must be there."""
+        lease = self.slots.lease(self.owner)
+        assert isinstance(lease, Lease)
+        return lease
 
-    def claims(self) -> Iterator[Claim]:
-        """Claim slots until there are none."""
-        while isinstance(claim := self.slots.claim(self.owner), Claim):
-            yield claim
+    def leases(self) -> Iterator[Lease]:
+        """Lease slots until there are none."""
+        while isinstance(lease := self.slots.lease(self.owner), Lease):
+            yield lease
 
-    def density_of(self, claim: Claim) -> tuple[float, ...]:
-        """Return the density of a claim, proposed where it has none."""
-        if claim.density is not None:
-            return claim.density
-        proposal = propose(self.config, self.mirror, claim.trial, claim.position)
+    def density_of(self, lease: Lease) -> tuple[float, ...]:
+        """Return the density of a lease, proposed where it has none."""
+        if lease.density is not None:
+            return lease.density
+        proposal = propose(self.config, self.mirror, lease.trial, lease.position)
         self.slots.set_density(
-            claim, proposal.density, distributions_of(self.config), proposal.attributes
+            lease, proposal.density, distributions_of(self.config), proposal.attributes
         )
         return proposal.density
 
-    def report(self, claim: Claim, epoch: int, value: float) -> bool:
+    def report(self, lease: Lease, epoch: int, value: float) -> bool:
         """Record an epoch that is not recorded yet, and return whether the trial is pruned."""
-        decision = self.pruning.decide(claim, epoch, value)
+        decision = self.pruning.decide(lease, epoch, value)
         metrics = {self.config.objective.metric: value}
-        self.slots.report(claim, epoch, value, metrics, decision.attributes)
+        self.slots.report(lease, epoch, value, metrics, decision.attributes)
         return decision.prune
 
-    def train(self, claim: Claim, curve: Curve = parabola) -> tuple[float, ...]:
-        """Train a claim to its end, and return its density."""
-        density = self.density_of(claim)
-        for epoch in range(claim.epoch + 1, self.config.recipe.epochs + 1):
-            if self.report(claim, epoch, curve(density, epoch)):
-                self.slots.prune(claim)
+    def train(self, lease: Lease, curve: Curve = parabola) -> tuple[float, ...]:
+        """Train a lease to its end, and return its density."""
+        density = self.density_of(lease)
+        for epoch in range(lease.epoch + 1, self.config.recipe.epochs + 1):
+            if self.report(lease, epoch, curve(density, epoch)):
+                self.slots.prune(lease)
                 return density
         value = curve(density, self.config.recipe.epochs)
-        self.slots.complete(claim, {f"test_{self.config.objective.metric}": value}, {})
+        self.slots.complete(lease, {f"test_{self.config.objective.metric}": value}, {})
         return density
 
     def work(self, curve: Curve = parabola) -> list[tuple[float, ...]]:
         """Train until nothing is left, and return the densities that were proposed."""
-        trained = [(claim, self.train(claim, curve)) for claim in self.claims()]
-        return [density for claim, density in trained if claim.density is None]
+        trained = [(lease, self.train(lease, curve)) for lease in self.leases()]
+        return [density for lease, density in trained if lease.density is None]
 
 
 def launched(storage: Storage, config: StudyConfig) -> Searcher:

@@ -20,7 +20,7 @@ ROWS = (None, 8, 4, 2, 1)
 
 @contextmanager
 def progress(out: Console) -> Iterator[Callable[[StudyStatus], None]]:
-    """Give a function that shows a status: a live display, or a line per change without a tty."""
+    """Yield a function that shows a status: a live display, or a line per change without a tty."""
     if out.is_terminal:
         with Live(console=out, refresh_per_second=4, transient=True) as live:
             yield lambda status: live.update(

@@ -1,4 +1,4 @@
-"""What pilots cost if they run to their time limit, by the site's own formula."""
+"""The cost of pilots that run to their time limit, by the site's own formula."""
 
 import math
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ class Cost:
 
     node_hours: float
     gpu_hours: float
-    """As the site counts them where it counts in GPU-hours, else GPUs that are held x hours."""
+    """As the site counts them if it counts in GPU-hours, else allocated GPUs x hours."""
     core_hours: float | None
-    """As the site counts them where it counts in core-hours, else CPUs that are held x hours;
-    None: how many is not known."""
+    """As the site counts them if it counts in core-hours, else allocated CPUs x hours;
+    None: their number is unknown."""
     billed: float | None
-    """What the site takes off the account; None: its formula is not known."""
+    """Charge to the account; None: the formula is unknown."""
     unit: str | None
     """Of `billed`."""
 
 
 def projected_cost(profile: SlurmProfile, shape: PilotShape) -> Cost:
-    """Return the most that pilots can cost before they are submitted again.
+    """Return the maximum cost of pilots before they are submitted again.
 
     Args:
         profile: of the site.
@@ -32,7 +32,7 @@ def projected_cost(profile: SlurmProfile, shape: PilotShape) -> Cost:
     """
     node_hours = shape.pilots * shape.nodes * shape.walltime_min / 60
     whole = profile.whole_nodes
-    gpus = profile.gpus_per_node if whole else shape.gpus_per_node
+    gpus = profile.gpus_per_node if whole else shape.gpus_used_per_node
     cpus = shape.cpus_per_task
     price = hourly_price(profile, shape)
     billed = None if price is None else node_hours * price
@@ -47,9 +47,9 @@ def projected_cost(profile: SlurmProfile, shape: PilotShape) -> Cost:
 
 
 def hourly_price(profile: SlurmProfile, shape: PilotShape) -> float | None:
-    """Return what an hour of one node of a pilot costs, in `profile.billing.unit`.
+    """Return the cost of an hour of one node of a pilot, in `profile.billing.unit`.
 
-    None where the formula is not known, or needs a number of CPUs that is not.
+    None if the formula, or a number of CPUs that it needs, is unknown.
     """
     billing = profile.billing
     if billing is None:
@@ -60,7 +60,7 @@ def hourly_price(profile: SlurmProfile, shape: PilotShape) -> float | None:
         return None
     shares = [
         shape.cpus_per_task * (billing.per_cpu or 0),
-        shape.gpus_per_node * (billing.per_gpu or 0),
+        shape.gpus_used_per_node * (billing.per_gpu or 0),
     ]
     if billing.node_mem_mb is not None and shape.mem_per_node_mb is not None:
         shares.append(shape.mem_per_node_mb / billing.node_mem_mb * billing.per_node)

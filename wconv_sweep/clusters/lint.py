@@ -1,4 +1,4 @@
-"""What a site would refuse, found before anything is submitted.
+"""Finds what a site would refuse before anything is submitted.
 
 Nothing here asks the site: a profile, the pilots and the study's trials go in, sentences come out.
 Each says which option or key of the profile to change.
@@ -18,7 +18,7 @@ from wconv_sweep.study.config import TrialShape
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What is wrong with pilots, and what may surprise."""
+    """Problems of pilots, and warnings."""
 
     problems: tuple[str, ...]
     """The site would refuse them, or they could never start or train."""
@@ -26,7 +26,7 @@ class Findings:
 
 
 def lint(profile: SlurmProfile, shape: PilotShape, trial: TrialShape) -> Findings:
-    """Return all that is wrong with pilots for the trials of a study.
+    """Return all problems of pilots for the trials of a study.
 
     Args:
         profile: of the site; what it does not know is not checked.
@@ -53,12 +53,12 @@ def lint(profile: SlurmProfile, shape: PilotShape, trial: TrialShape) -> Finding
 def folder_advice(
     profile: SlurmProfile, folder: Path, environment: Mapping[str, str] = os.environ
 ) -> str | None:
-    """Return a warning when the site deletes what lies in a folder; None when it does not.
+    """Return a warning if the site deletes the files in a folder; None otherwise.
 
     Args:
         profile: of the site.
         folder: of a study or of all runs.
-        environment: where the variable of the scratch folder is looked up.
+        environment: has the variable of the scratch folder.
     """
     facts = profile.filesystem
     scratch = environment.get(facts.scratch or "")
@@ -75,20 +75,20 @@ def folder_advice(
 def _names(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
     if shape.account is None and profile.account_required:
         yield (
-            "no account is named, and the site refuses jobs without one. Use --account NAME, set "
+            "no account is given, and the site refuses jobs without one. Use --account NAME, set "
             f"{ACCOUNT_VARIABLE}, or write `account: NAME` into a profile of your own."
         )
     if shape.qos is None and profile.qos.required:
         yield (
-            "no QOS is named, and the site refuses jobs without one. Use --qos with one of "
+            "no QOS is given, and the site refuses jobs without one. Use --qos with one of "
             f"{', '.join(profile.qos.known)}."
         )
     if shape.qos is not None and profile.qos.known and shape.qos not in profile.qos.known:
         yield _unknown("qos", "QOS", shape.qos, profile.qos.known)
     if shape.partition is None:
-        if shape.gpus_per_node and profile.partition.site_default_has_gpu is False:
+        if shape.gpus_used_per_node and profile.partition.site_default_has_gpu is False:
             yield (
-                "no partition is named, and the site's default has no GPU. Use --partition NAME "
+                "no partition is given, and the site's default has no GPU. Use --partition NAME "
                 "or set partition.default."
             )
     elif profile.partition.known and shape.partition not in profile.partition.known:
@@ -105,7 +105,7 @@ def _unknown(key: str, what: str, name: str, known: Mapping[str, Limits]) -> str
 
 
 def _resources(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
-    gpus = shape.gpus_per_node
+    gpus = shape.gpus_used_per_node
     cpus, node_cpus = shape.cpus_per_task, profile.cpus_per_node
     if node_cpus is not None and cpus > node_cpus:
         yield (
@@ -121,11 +121,11 @@ def _resources(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
 
 
 def _memory(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
-    """Yield a warning where a pilot takes memory that other GPUs of the node would need."""
+    """Yield a warning if a pilot takes memory that other GPUs of the node would need."""
     mem, node_mem = shape.mem_per_node_mb, profile.mem_per_node_mb
     if mem is None or node_mem is None or profile.whole_nodes:
         return
-    share = node_mem * shape.gpus_per_node // profile.gpus_per_node
+    share = node_mem * shape.gpus_used_per_node // profile.gpus_per_node
     if share < mem <= node_mem:
         yield (
             f"mem_per_gpu_mb is {profile.mem_per_gpu_mb}, more than a GPU's share of the node, "
@@ -134,7 +134,7 @@ def _memory(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
 
 
 def _trials(shape: PilotShape, trial: TrialShape) -> Iterator[str]:
-    gpus, nodes, ranks = shape.gpus_per_node, shape.nodes, trial.ranks
+    gpus, nodes, ranks = shape.gpus_used_per_node, shape.nodes, trial.ranks
     if not gpus or nodes_of_trial(shape, trial) is not None:
         return
     if ranks > gpus * nodes:
@@ -155,7 +155,7 @@ def nodes_of_trial(shape: PilotShape, trial: TrialShape) -> int | None:
         (
             nodes
             for nodes in range(1, shape.nodes + 1)
-            if trial.ranks % nodes == 0 and trial.ranks // nodes <= shape.gpus_per_node
+            if trial.ranks % nodes == 0 and trial.ranks // nodes <= shape.gpus_used_per_node
         ),
         None,
     )
@@ -170,7 +170,7 @@ def _time(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
 
 
 def _limits(profile: SlurmProfile, shape: PilotShape) -> Iterator[tuple[str, Limits]]:
-    """Yield the limits that hold for pilots, each with how messages call it."""
+    """Yield the limits that hold for pilots, each with its name in messages."""
     qos = shape.qos or profile.qos.unnamed
     if qos in profile.qos.known:
         yield f"QOS {qos}", profile.qos.known[qos]
@@ -180,7 +180,7 @@ def _limits(profile: SlurmProfile, shape: PilotShape) -> Iterator[tuple[str, Lim
 
 def _beyond(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
     """Yield what the site refuses, or would keep waiting for ever."""
-    gpus = shape.nodes * shape.gpus_per_node
+    gpus = shape.nodes * shape.gpus_used_per_node
     if limits.max_walltime_min is not None and shape.walltime_min > limits.max_walltime_min:
         yield (
             f"--time: {shape.walltime_min} min are more than the {limits.max_walltime_min} min "
@@ -201,8 +201,8 @@ def _beyond(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
     most_gpus = _least(limits.max_gpus, limits.max_gpus_per_user)
     if most_gpus is not None and gpus > most_gpus:
         yield (
-            f"{shape.nodes} x {shape.gpus_per_node} GPUs: {name} allows {most_gpus}. Lower "
-            "--nodes or gpus, or use another QOS or partition."
+            f"{shape.nodes} x {shape.gpus_used_per_node} GPUs: {name} allows {most_gpus}. Lower "
+            "--nodes or gpus_used_per_node, or use another QOS or partition."
         )
     if limits.max_submit_jobs is not None and shape.pilots > limits.max_submit_jobs:
         yield (
@@ -213,14 +213,14 @@ def _beyond(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
 
 def _waiting(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
     """Yield how many pilots run at the same time, where that is not all of them."""
-    gpus = shape.nodes * shape.gpus_per_node
+    gpus = shape.nodes * shape.gpus_used_per_node
     at_once = _least(
         limits.max_running_jobs,
         limits.max_nodes_per_user and limits.max_nodes_per_user // shape.nodes,
         limits.max_gpus_per_user and gpus and limits.max_gpus_per_user // gpus,
     )
     if at_once and at_once < shape.pilots:
-        yield f"of {shape.pilots} pilots {at_once} run at the same time, as {name} allows no more."
+        yield f"of {shape.pilots} pilots {at_once} run at the same time; {name} allows no more."
 
 
 def _least(*limits: int | None) -> int | None:
@@ -230,12 +230,13 @@ def _least(*limits: int | None) -> int | None:
 def _waste(profile: SlurmProfile, shape: PilotShape, trial: TrialShape) -> Iterator[str]:
     nodes = nodes_of_trial(shape, trial) or 1
     ranks = trial.ranks // nodes
-    gpus = shape.gpus_per_node
+    gpus = shape.gpus_used_per_node
     used = gpus // ranks * ranks if nodes == 1 else ranks
     if 0 < used < gpus:
         yield (
             f"{gpus - used} of {gpus} GPUs of each node stay idle with trials of {trial.ranks} "
-            f"rank(s). Change trial.ranks, or set gpus: {used} in a profile of your own."
+            f"rank(s). Change trial.ranks, or set gpus_used_per_node: {used} in a profile of your "
+            "own."
         )
     idle_nodes = shape.nodes % nodes
     if idle_nodes:

@@ -1,4 +1,4 @@
-"""The test job: `python -m wconv_sweep.doctor.node_probe ORDER.json`, started as pilots are."""
+"""The test job: `python -m wconv_sweep.doctor.node_probe PROBE.json`, started as pilots are."""
 
 import platform
 import sys
@@ -10,6 +10,7 @@ from pydantic import Field
 from sqlalchemy import URL, make_url
 
 import wconv_sweep
+from wconv_jobs.files.atomic import replace_file
 from wconv_jobs.spec_base import Spec
 from wconv_sweep.doctor.checks import Area, Check, examine, right, warning, wrong
 from wconv_sweep.doctor.database import clock_ahead_s, database_checks
@@ -18,21 +19,21 @@ from wconv_sweep.storage.url import is_sqlite
 
 MODULE = "wconv_sweep.doctor.node_probe"
 GROUP_S = 150.0
-"""Time for the GPUs to find each other; torch itself may take half of it to load."""
+"""Time for the GPUs to find each other; the import of torch may take half of it."""
 
 
-class NodeOrder(Spec):
-    """What the program on the node is told."""
+class NodeProbe(Spec):
+    """What the test job checks on a node."""
 
     folder: Path = Field(strict=False)
     """Gets the report; holds the file of the login node."""
     code: Path = Field(strict=False)
-    """The frozen program that is to be imported."""
+    """The frozen program to import."""
     storage: str | None
-    """URL, without a password; null: it could not be found."""
+    """URL, without a password; null: it was not found."""
     nodes: int
     """That all pilots together may be on."""
-    gpus: int
+    gpus_used_per_node: int
     """GPUs that the job has asked for."""
 
     @property
@@ -46,33 +47,33 @@ class NodeOrder(Spec):
 
 
 class NodeReport(Spec):
-    """What the node tells."""
+    """The report of the node."""
 
     host: str
     greeting: str | None
-    """What it has read of the file of the login node; null: it could not."""
+    """Content of the login node's file as read here; null: it was not readable."""
     now_s: float
     """The node's clock, seconds since 1970."""
     ahead_s: float | None
-    """By how much the database's clock is ahead of it; null: not known."""
+    """Lead of the database's clock over it; null: unknown."""
     checks: list[Check]
 
 
-def report_on(order: NodeOrder) -> NodeReport:
+def report_on(probe: NodeProbe) -> NodeReport:
     """Look at everything that a pilot needs on this node."""
     host = platform.node().split(".")[0]
-    url = make_url(order.storage) if order.storage else None
+    url = make_url(probe.storage) if probe.storage else None
     areas = [
-        Area("program", lambda: _program(order)),
-        Area("GPUs", lambda: _gpus(order), limit_s=None),
+        Area("program", lambda: _program(probe)),
+        Area("GPUs", lambda: _gpus(probe), limit_s=None),
     ]
     if url is not None:
-        areas.append(Area("storage", lambda: database_checks(lambda: url, order.nodes)))
+        areas.append(Area("storage", lambda: database_checks(lambda: url, probe.nodes)))
     checks = [
         Check(check.mark, f"on {host}: {check.what}", check.remedy) for _, check in examine(areas)
     ]
     try:
-        greeting = order.greeting.read_text("utf-8")
+        greeting = probe.greeting.read_text("utf-8")
     except OSError:
         greeting = None
     return NodeReport(
@@ -84,43 +85,44 @@ def report_on(order: NodeOrder) -> NodeReport:
     )
 
 
-def _program(order: NodeOrder) -> Iterator[Check]:
+def _program(probe: NodeProbe) -> Iterator[Check]:
     there = Path(wconv_sweep.__file__).resolve()
     python = f"Python {platform.python_version()}"
-    if there.is_relative_to(order.code.resolve()):
+    if there.is_relative_to(probe.code.resolve()):
         yield right(f"program imported from the frozen copy, {python}")
     else:
         yield warning(
             f"program imported from {there.parent}, not from the frozen copy",
-            "Something puts a folder before PYTHONPATH: look at setup and modules of the profile.",
+            "Something puts a folder before PYTHONPATH. Check setup and modules of the profile.",
         )
 
 
-def _gpus(order: NodeOrder) -> Iterator[Check]:
+def _gpus(probe: NodeProbe) -> Iterator[Check]:
     # Imported here: that torch cannot be loaded is one of the answers.
     from wconv_jobs.ranks.gpu_check import gpu_group
 
     group = gpu_group(GROUP_S)
     what = f"torch {group.torch}, "
     found = len(group.gpus)
-    if found < order.gpus:
+    if found < probe.gpus_used_per_node:
         yield wrong(
-            f"{what}{f'{found} of {order.gpus} GPUs' if found else 'no GPU'}",
-            f"The job has asked for {order.gpus} GPU(s). Install a torch that knows this site's "
-            "GPUs (its modules may load CUDA or ROCm), or change gpu_flag or gpus in the profile.",
+            f"{what}{f'{found} of {probe.gpus_used_per_node} GPUs' if found else 'no GPU'}",
+            f"The job has asked for {probe.gpus_used_per_node} GPU(s). Install a torch that knows "
+            "this site's GPUs (its modules may load CUDA or ROCm), or change gpu_flag or "
+            "gpus_used_per_node in the profile.",
         )
     elif found:
         yield right(f"{what}{found} x {group.gpus[0]}")
     else:
-        yield right(f"{what}no GPU, and none is asked for")
+        yield right(f"{what}no GPU, and none is requested")
     if group.problem:
         yield wrong(
-            f"{group.backend}: {group.ranks} processes have not added up their numbers",
+            f"{group.backend}: {group.ranks} processes did not sum their numbers",
             f"{group.problem}. NCCL_SOCKET_IFNAME in env of the profile may have to name the "
             "network; NCCL_DEBUG=INFO there says more.",
         )
     else:
-        yield right(f"{group.backend}: {group.ranks} processes have added up their numbers")
+        yield right(f"{group.backend}: {group.ranks} processes summed their numbers")
 
 
 def _ahead_s(url: URL | None) -> float | None:
@@ -135,10 +137,8 @@ def _ahead_s(url: URL | None) -> float | None:
 
 def main() -> None:
     """Write the report, at once and as a whole."""
-    order = NodeOrder.model_validate_json(Path(sys.argv[1]).read_text("utf-8"))
-    unfinished = order.report.with_suffix(".unfinished")
-    unfinished.write_text(report_on(order).model_dump_json(), "utf-8")
-    unfinished.replace(order.report)
+    probe = NodeProbe.model_validate_json(Path(sys.argv[1]).read_text("utf-8"))
+    replace_file(probe.report, report_on(probe).model_dump_json())
 
 
 if __name__ == "__main__":

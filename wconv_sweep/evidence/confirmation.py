@@ -1,7 +1,7 @@
 """The confirmation of a study: the best densities beside plain convolution, on the same seeds.
 
-The density that is named has the best mean validation score over fresh seeds; how much better it
-is shows on the test part, by paired differences. Neither rests on the run that was chosen.
+The selected density has the best mean validation score over fresh seeds; how much better it
+is shows on the test set, by paired differences. Neither uses the run that selected it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wconv_jobs import catalog
 from wconv_jobs.seeding import derive_seed
+from wconv_jobs.spec import Density
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.statistics import Difference, Summary, paired_difference, summarise
 from wconv_sweep.storage.slot_plan import ABLATIONS
@@ -20,11 +21,9 @@ if TYPE_CHECKING:
     from wconv_sweep.evidence.surrogate import Surrogate
 
 EXPECTED, OBSERVED = "best expected", "best observed"
-"""Labels of the candidates that the search names: by all of its trials, and by the best one."""
+"""Labels of the candidates that the search selects: by all of its trials, and by the best one."""
 SAME = 0.01
 """Densities closer than this share of the bounds, in every coefficient, are one candidate."""
-
-Density = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Arm:
     runs: Mapping[int, TrialRow]
     """Completed trials by seed index."""
     failed: int
-    """Trials that failed, in which the others must not hide: a density may diverge."""
+    """Number of failed trials; shown, because a density may diverge."""
 
     def values(self, metric: str) -> dict[int, float]:
         """Return a metric by seed index; a run that has none is left out."""
@@ -54,13 +53,13 @@ class Arm:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What the fresh seeds have shown so far."""
+    """The results of the fresh seeds so far."""
 
     config: StudyConfig
     plain: Arm
     candidates: list[Arm]
     ablations: list[Arm]
-    """Plain convolution with one half of what the named density does."""
+    """Plain convolution with one half of the effect of the selected density."""
     complete: bool
     """Whether every trial of the confirmation has ended."""
 
@@ -78,7 +77,7 @@ class Confirmation:
 
     @property
     def metric(self) -> str:
-        """The metric that the claim is about: the objective on the test part."""
+        """The metric that the claim is about: the objective on the test set."""
         return f"test_{self.config.objective.metric}"
 
     def difference(self, arm: Arm, metric: str) -> Difference | None:
@@ -90,7 +89,7 @@ class Confirmation:
         )
 
     def metrics(self) -> list[str]:
-        """Return the scores that runs have on the validation and the test part, by name."""
+        """Return the scores that runs have on the validation and the test set, by name."""
         found = {
             name
             for arm in [self.plain, *self.candidates]
@@ -102,11 +101,11 @@ class Confirmation:
 
     def direction(self, metric: str) -> str:
         """Return whether more or less of a score is better."""
-        return catalog.metric_goal(metric.removeprefix("test_"))
+        return catalog.metric_facts(metric.removeprefix("test_")).goal
 
     @property
     def claim(self) -> str:
-        """What may be said of the named density, in a sentence."""
+        """The conclusion about the selected density, in a sentence."""
         arm = self.named
         difference = None if arm is None else self.difference(arm, self.metric)
         if difference is None or difference.interval is None:
@@ -161,7 +160,7 @@ def surrogate_of(trials: Sequence[TrialRow], config: StudyConfig) -> "Surrogate 
 
 
 def searched(trials: Sequence[TrialRow]) -> list[tuple[Density, float]]:
-    """Return what a density is chosen from: those of completed trials with their objective."""
+    """Return the densities of completed trials with their objective."""
     return [
         (row.density, row.value)
         for row in trials
@@ -173,7 +172,7 @@ def searched(trials: Sequence[TrialRow]) -> list[tuple[Density, float]]:
 
 
 def choose_candidates(trials: Sequence[TrialRow], config: StudyConfig) -> dict[str, Density]:
-    """Return the densities to confirm, by label, those that are the same left out.
+    """Return the densities to confirm, by label, without duplicates.
 
     The best expected by all trials, the best observed, then the fixed points; none is plain
     convolution, with which they are compared.

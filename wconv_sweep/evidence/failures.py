@@ -1,4 +1,4 @@
-"""Why trials broke, grouped by cause."""
+"""The causes of broken trials."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class Failure:
     """Broken attempts with the same cause."""
 
     error: str
-    place: str
+    where: str
     count: int
     reason: str
     traceback: str
@@ -24,13 +24,13 @@ def failures_of(connection: Connection, study: str) -> list[Failure]:
     groups = connection.execute(
         select(
             ATTEMPTS.c.error,
-            ATTEMPTS.c.place,
+            ATTEMPTS.c.where,
             func.count().label("number"),
             func.min(ATTEMPTS.c.id).label("first"),
         )
         .select_from(ATTEMPTS.join(SLOTS))
         .where(SLOTS.c.study == study, ATTEMPTS.c.outcome == AttemptOutcome.BROKEN)
-        .group_by(ATTEMPTS.c.error, ATTEMPTS.c.place)
+        .group_by(ATTEMPTS.c.error, ATTEMPTS.c.where)
         .order_by(func.count().desc())
     ).all()
     if not groups:
@@ -44,7 +44,7 @@ def failures_of(connection: Connection, study: str) -> list[Failure]:
     return [
         Failure(
             error=group.error,
-            place=group.place,
+            where=group.where,
             count=group.number,
             reason=firsts[group.first].reason,
             traceback=firsts[group.first].traceback,

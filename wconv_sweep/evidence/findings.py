@@ -1,22 +1,22 @@
-"""What a study has found, as plain data for `export` and scripts."""
+"""The findings of a study, as plain data for `export` and scripts."""
 
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wconv_jobs.seeding import derive_seed
 from wconv_sweep.evidence.confirmation import Arm, Confirmation, noise_of_baseline, surrogate_of
 from wconv_sweep.evidence.overview import StudyOverview
+from wconv_sweep.evidence.score_rows import ScoreDifference, ScoreRow, score_rows
+from wconv_sweep.evidence.statistics import Interval
 from wconv_sweep.evidence.study_status import StudyStatus
 
 
 def confirmation_json(confirmation: Confirmation, *, bootstrap: bool) -> dict[str, Any]:
-    """Return what fresh seeds have shown: all scores, and their differences to plain.
+    """Return the results of fresh seeds: all scores, and their differences to plain.
 
     Args:
         confirmation: of a study.
         bootstrap: also give the intervals by resampling, which take a second.
     """
-    named = confirmation.named
     return {
         "complete": confirmation.complete,
         "claim": confirmation.claim,
@@ -27,7 +27,7 @@ def confirmation_json(confirmation: Confirmation, *, bootstrap: bool) -> dict[st
         },
         "plain": _arm(confirmation, confirmation.plain, bootstrap),
         "candidates": [
-            {"named": arm is named} | _arm(confirmation, arm, bootstrap)
+            {"selected": arm is confirmation.named} | _arm(confirmation, arm, bootstrap)
             for arm in confirmation.candidates
         ],
         "ablation": [_arm(confirmation, arm, bootstrap) for arm in confirmation.ablations],
@@ -35,7 +35,7 @@ def confirmation_json(confirmation: Confirmation, *, bootstrap: bool) -> dict[st
 
 
 def surrogate_json(status: StudyStatus) -> dict[str, Any] | None:
-    """Return what all trials of the search say together; None before one has completed.
+    """Return the surrogate's findings from all trials; None before one has completed.
 
     Its noise stands beside the spread of the plain baseline over its seeds, which is larger where
     the trials of the search share one seed.
@@ -59,41 +59,66 @@ def surrogate_json(status: StudyStatus) -> dict[str, Any] | None:
 
 
 def pruning_json(study: StudyOverview) -> dict[str, int] | None:
-    """Return what pruning saved and what would have been trained without; None without any."""
+    """Return the epochs that pruning saved, and those without it; None without pruning."""
     trained, saved = study.epochs, study.epochs_saved
     return (
         {"epochs": trained, "epochs_without": trained + saved, "saved": saved} if saved else None
     )
 
 
+def score_row(arm: Mapping[str, Any], metric: str) -> ScoreRow:
+    """Return a score of a network in `confirmation_json` as a row."""
+    scores = arm["metrics"][metric]
+    found = scores.get("difference")
+    difference = found and ScoreDifference(
+        **{key: found[key] for key in _KEPT},
+        interval=_pair(found["interval"]),
+        bootstrap=_pair(found.get("bootstrap_interval")),
+    )
+    return ScoreRow(
+        metric=metric,
+        label=arm["label"],
+        is_selected=arm.get("selected", False),
+        density=tuple(arm["density"]),
+        failed=arm["failed"],
+        **{key: scores[key] for key in ("seeds", "mean", "sd")},
+        difference=difference,
+    )
+
+
+_KEPT = ("mean", "sd", "seeds", "level", "verdict")
+"""What a difference has under the same names as plain data."""
+
+
 def _arm(confirmation: Confirmation, arm: Arm, bootstrap: bool) -> dict[str, Any]:
-    metrics: dict[str, dict[str, Any]] = {}
-    for metric in confirmation.metrics():
-        summary = arm.summary(metric)
-        if summary is None:
-            continue
-        metrics[metric] = asdict(summary)
-        difference = confirmation.difference(arm, metric)
-        if arm is not confirmation.plain and difference is not None:
-            seed = derive_seed(confirmation.config.seed, "bootstrap", arm.label, metric)
-            metrics[metric]["difference"] = {
-                "mean": difference.mean,
-                "sd": difference.sd,
-                "seeds": difference.seeds,
-                "level": difference.level,
-                "interval": _list(difference.interval),
-                **({"bootstrap_interval": _list(difference.bootstrap(seed))} if bootstrap else {}),
-                "verdict": difference.verdict(confirmation.direction(metric)),
-            }
+    rows = score_rows(confirmation, confirmation.metrics(), [arm], bootstrap=bootstrap)
     return {
         "label": arm.label,
         "density": list(arm.density),
         "seed_indices": sorted(arm.runs),
         "trials": [row.trial for _, row in sorted(arm.runs.items())],
         "failed": arm.failed,
-        "metrics": metrics,
+        "metrics": {row.metric: _scores(row, bootstrap) for row in rows if row.seeds},
     }
 
 
-def _list(interval: tuple[float, float] | None) -> list[float] | None:
+def _scores(row: ScoreRow, bootstrap: bool) -> dict[str, Any]:
+    scores: dict[str, Any] = {"mean": row.mean, "sd": row.sd, "seeds": row.seeds}
+    if row.difference is None:
+        return scores
+    of_row = row.difference
+    difference = {
+        **{key: getattr(of_row, key) for key in _KEPT[:-1]},
+        "interval": _list(of_row.interval),
+        **({"bootstrap_interval": _list(of_row.bootstrap)} if bootstrap else {}),
+        "verdict": of_row.verdict,
+    }
+    return scores | {"difference": difference}
+
+
+def _list(interval: Interval | None) -> list[float] | None:
     return None if interval is None else list(interval)
+
+
+def _pair(interval: Sequence[float] | None) -> Interval | None:
+    return None if interval is None else (interval[0], interval[1])

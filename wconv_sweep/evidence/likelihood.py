@@ -1,7 +1,7 @@
-"""How likely trials are under a Gaussian process, for the one kernel of the surrogate.
+"""The likelihood of trials under a Gaussian process, for the one kernel of the surrogate.
 
 scikit-learn computes the same for any kernel, and most of a fit's time goes there: it forms the
-distances anew at each step of the optimizer. Here they are formed once, for each pair of trials
+distances at each step of the optimizer. Here they are formed once, for each pair of trials
 once, so that a fit takes a third of the time or less.
 """
 
@@ -60,7 +60,7 @@ def negative_log_likelihood(unit_NC: Vector, values_N: Vector) -> Objective:
         log_determinant = 2 * np.log(factor_NN.diagonal()).sum()
         weights_N, _ = lapack.dpotrs(factor_NN, values_N, lower=1)
         inverse_NN, _ = lapack.dpotri(factor_NN, lower=1, overwrite_c=1)
-        # d log p / d K = (w w' - K^-1) / 2: each pair stands there twice, the diagonal once.
+        # d log p / d K = (w w' - K^-1) / 2: each pair is in it twice, the diagonal once.
         slope_P = weights_N[row_P] * weights_N[column_P] - inverse_NN[row_P, column_P]
         slope = 0.5 * float((weights_N**2 - inverse_NN.diagonal()).sum())
         # d k / d log l_C = 5/3 (1 + t) exp(-t) ((x_C - x'_C) / l_C)^2

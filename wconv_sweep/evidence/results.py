@@ -1,12 +1,12 @@
-"""What a study has found: the best density beside plain convolution."""
+"""The result of a study: the best density beside plain convolution."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row
 
+from wconv_jobs.spec import Density
 from wconv_sweep.storage.tables import SEARCHING, SlotState
 from wconv_sweep.study.config import PLAIN
 
@@ -19,7 +19,7 @@ class TrialRow:
     stage: str
     label: str | None
     state: SlotState
-    density: tuple[float, ...] | None
+    density: Density | None
     trial: int | None
     attempt: int
     epoch: int
@@ -45,11 +45,11 @@ class StudyResult:
 
     @property
     def difference(self) -> float | None:
-        """Objective of the best minus that of plain convolution, on the validation part."""
+        """Objective of the best minus that of plain convolution, on the validation set."""
         return _difference(self.best.value, self.plain.value if self.plain else None)
 
     def test_difference(self, metric: str) -> float | None:
-        """Return the difference of a metric on the test part."""
+        """Return the difference of a metric on the test set."""
         name = f"test_{metric}"
         plain = self.plain.metrics.get(name) if self.plain else None
         return _difference(self.best.metrics.get(name), plain)
@@ -58,9 +58,9 @@ class StudyResult:
 def best_of(trials: Sequence[TrialRow], direction: str) -> StudyResult | None:
     """Return the result of the completed trials of the search; None when there are none.
 
-    The best is the best observed validation value. It is one run of one seed, so it promises more
-    than its density holds: the more trials, the more of them are lucky. The plain run is the one
-    of its seed, or the first where that one has not completed.
+    The best is the best observed validation value. It is one run of one seed, so it is optimistic:
+    the more trials, the more of them are lucky. The plain run is the one of its seed, or the first
+    if that one has not completed.
     """
     completed = [
         row
@@ -83,13 +83,13 @@ def trial_row_of(slot: Row[Any], gpu_hours: float = 0.0) -> TrialRow:
         stage=slot.stage,
         label=slot.label,
         state=SlotState(slot.state),
-        density=tuple(json.loads(slot.density)) if slot.density else None,
+        density=slot.density,
         trial=slot.trial,
         attempt=slot.attempt,
         epoch=slot.epoch,
         value=slot.value,
-        metrics=json.loads(slot.metrics or "{}"),
-        provenance=json.loads(slot.provenance or "{}"),
+        metrics=slot.metrics or {},
+        provenance=slot.provenance or {},
         reason=slot.reason,
         lease_until=slot.lease_until,
         gpu_hours=gpu_hours,

@@ -1,8 +1,8 @@
-"""A Gaussian process of the objective as a function of the density: what all trials say together.
+"""A Gaussian process of the objective as a function of the density, fitted to all trials.
 
-The best single run of a noisy search is lucky as often as it is good. The process tells the noise
-of a run from what the density does, and names the density by all trials. How much nearer to the
-best one that is, on simulated flat and noisy optima, tells docs/search_benchmark.md.
+The best single run of a noisy search is lucky as often as it is good. The process separates the
+noise of a run from the effect of the density, and selects the density by all trials. How much this
+helps on simulated flat and noisy optima is in docs/search_benchmark.md.
 """
 
 import threading
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from wconv_jobs.spec import Density
 from wconv_sweep.evidence.likelihood import negative_log_likelihood
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ Vector = NDArray[np.float64]
 
 COLLAPSED_MADS = 20.0
 """A run has collapsed when it lies further below the median, in median absolute deviations: 13
-standard deviations, where a bad density alone seldom brings a run."""
+standard deviations, which a bad density alone rarely reaches."""
 MAX_TRIALS = 400
 """Trials that are fitted, chosen at random if there are more: the cost grows with their cube."""
 SHORTEST, LONGEST = 0.2, 5.0
@@ -69,12 +70,12 @@ class Surrogate:
         mean_P, sd_P = self._posterior(self._unit(points_PC))
         return self._sign * (self._centre + self._scale * mean_P), self._scale * sd_P
 
-    def best_point(self) -> tuple[float, ...]:
+    def best_point(self) -> Density:
         """Return the density with the best expected objective within the bounds.
 
-        It is sought where the trained density next to it has not collapsed, by a Sobol sequence
-        and the trained densities, the best of which are refined. The same trials and seed give the
-        same density, of four digits after the point: more would say nothing.
+        The search starts from a Sobol sequence and the trained densities, refines the best of
+        them, and leaves out points whose nearest trained density has collapsed. The same trials
+        and seed give the same density, with four decimals: more would mean nothing.
         """
         from scipy.optimize import minimize
 
@@ -97,7 +98,7 @@ class Surrogate:
         return tuple(min(max(value, low), high) for value, (low, high) in pairs)
 
     def expected_improvement(self, points_PC: ArrayLike) -> Vector:
-        """Return by how much densities are expected to beat the best expected objective.
+        """Return the expected improvement of densities over the best expected objective.
 
         EI = E[max(0, f(x) - max f_mean)], in units of the objective and without the noise of a
         run (Jones, Schonlau and Welch 1998); shape (P,), never negative.
@@ -143,7 +144,7 @@ class Surrogate:
         return allowed if len(allowed) else inside_NC
 
     def _may_be_best(self, unit_PC: Vector) -> NDArray[np.bool_]:
-        """Tell which points lie nearer to a good trial than to one that collapsed."""
+        """Return which points lie nearer to a good trial than to a collapsed one."""
         if not len(self._collapsed_NC):
             return np.ones(len(unit_PC), dtype=bool)
         return _distance(unit_PC, self._kept_NC) <= _distance(unit_PC, self._collapsed_NC)
@@ -213,7 +214,7 @@ def fit(
 
 
 def collapsed(values_N: Vector) -> NDArray[np.bool_]:
-    """Tell which values, of which more is better, are those of collapsed runs; see `fit`."""
+    """Return which values, of which more is better, belong to collapsed runs; see `fit`."""
     finite = np.isfinite(values_N)
     if not finite.any():
         return ~finite

@@ -1,4 +1,4 @@
-"""The agent: the process of a pilot on one node, which claims slots for its lanes."""
+"""The agent: the process of a pilot on one node, which leases slots for its lanes."""
 
 import contextlib
 import logging
@@ -24,7 +24,7 @@ from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.search.pruning import Pruning
 from wconv_sweep.search.trial_mirror import TrialMirror
 from wconv_sweep.slots.provenance import place, program_of, provenance_of
-from wconv_sweep.slots.table import Claim, NoSlot, SlotTable
+from wconv_sweep.slots.table import Lease, NoSlot, SlotTable
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.study.config import StudyConfig
 
@@ -35,7 +35,7 @@ WAIT_S = 2.0
 
 
 class Agent:
-    """Claims slots for the lanes of one node."""
+    """Leases slots for the lanes of one node."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Agent:
             storage,
             config,
             lease_s=order.lease_s,
-            gpus=config.trial.ranks if order.gpus else 0,
+            gpus_per_trial=config.trial.ranks if order.gpus_used_per_node else 0,
             provenance=_origin(config),
         )
         self._owner = f"{place.prefix}{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -64,7 +64,7 @@ class Agent:
         self._show_life_at = 0.0
 
     def work(self) -> str | None:
-        """Claim and train until there is nothing left to claim; return why.
+        """Lease and train until there is nothing left to lease; return why.
 
         None: the pilot's time is up, or it was asked to stop.
         """
@@ -85,14 +85,14 @@ class Agent:
         idle, nonce, why = lanes, secrets.token_hex(4), None
         while not self._end.has_begun:
             if idle and self._has_time():
-                claims = self._claim(len(idle), nonce)
-                if isinstance(claims, list):
-                    # A nonce of its own for each claim: see `SlotTable.claim_many`.
+                leases = self._lease(len(idle), nonce)
+                if isinstance(leases, list):
+                    # A nonce of its own for each lease: see `SlotTable.lease_many`.
                     nonce = secrets.token_hex(4)
-                    for claim in claims:
-                        self._start(idle.pop(0), claim)
-                elif isinstance(claims, NoSlot) and claims is not NoSlot.WAIT and not self._busy:
-                    why = claims.value
+                    for lease in leases:
+                        self._start(idle.pop(0), lease)
+                elif isinstance(leases, NoSlot) and leases is not NoSlot.WAIT and not self._busy:
+                    why = leases.value
                     break
             elif not self._busy:
                 self._end.begin()
@@ -107,20 +107,20 @@ class Agent:
         try:
             return self._parts.record.end()
         except StorageAway:
-            # Nobody can tell; the agent of the first node answers for all.
+            # This is unknown here; the agent of the first node decides for all.
             return self._place.node == 0
 
     def has_work(self) -> bool:
-        """Tell whether a pilot that started now would find a slot."""
+        """Return whether a pilot that started now would find a slot."""
         try:
             return self._slots.has_open()
         except StorageAway:
             return True
 
     def _begin(self) -> AgentParts:
-        """Tell the storage that this agent is there, and what the one before left behind."""
+        """Register this agent in the storage, with the reports left behind by its predecessor."""
         order, place, config = self._order, self._place, self._config
-        record = PilotRecord(self._storage, order.study, place, gpus=self._gpus)
+        record = PilotRecord(self._storage, order.study, place, gpus_total=self._gpus_total)
         self._replay()
         freed = self._slots.interrupt_all_of(
             place.dead_prefix, "its pilot died", but=lambda owner: not place.is_dead(owner)
@@ -143,41 +143,41 @@ class Agent:
         )
 
     @property
-    def _gpus(self) -> int:
+    def _gpus_total(self) -> int:
         """GPUs that this agent answers for: of its group, and the first one for what is left."""
         nodes = len(self._share.group)
         left = self._order.nodes % nodes if self._place.node == 0 else 0
-        return self._order.gpus * (nodes + left)
+        return self._order.gpus_used_per_node * (nodes + left)
 
     def _has_time(self) -> bool:
-        """Tell whether a trial that begins now reaches its first checkpoint.
+        """Return whether a trial that starts now reaches its first checkpoint.
 
-        It can be told to make one as soon as it trains, and the grace is for that.
+        It can be asked for one as soon as it trains, and the grace is for that.
         """
         start_up_s = self._parts.start_up_s
         return start_up_s == 0 or self._end.training_left_s > start_up_s
 
-    def _claim(self, count: int, nonce: str) -> list[Claim] | NoSlot | None:
-        """Return the next claims; None while the storage is away."""
+    def _lease(self, count: int, nonce: str) -> list[Lease] | NoSlot | None:
+        """Return the next leases; None while the storage is away."""
         try:
-            # First: whoever has been replaced claims nothing.
+            # First: whoever has been replaced leases nothing.
             self._show_life()
             if self._end.superseded:
                 return None
             self._replay()
-            claims = self._slots.claim_many(self._owner, count, nonce=nonce)
+            leases = self._slots.lease_many(self._owner, count, nonce=nonce)
         except StorageAway as error:
-            logger.warning(event("storage is away, nothing claimed", why=error))
+            logger.warning(event("storage is away, nothing leased", why=error))
             return None
-        return claims
+        return leases
 
     def _look_alive(self) -> None:
-        """Show life from time to time, also while all lanes are busy."""
+        """Send heartbeats, also while all lanes are busy."""
         if time.monotonic() >= self._show_life_at:
             try:
                 self._show_life()
             except StorageAway:
-                # The lanes say so; the next look comes as late as after a success.
+                # The lanes report it; the next try comes as late as after a success.
                 self._show_life_at = time.monotonic() + self._order.lease_s / 6
 
     def _show_life(self) -> None:
@@ -195,19 +195,19 @@ class Agent:
         if replayed:
             logger.info(event("reports of dead agents handed over", attempts=replayed))
 
-    def _start(self, lane: Lane, claim: Claim) -> None:
+    def _start(self, lane: Lane, lease: Lease) -> None:
         self._busy.add(lane)
-        # Daemons: what hangs beyond all grace must not keep the process.
+        # Daemons: a thread that hangs beyond all grace must not keep the process.
         threading.Thread(
             target=self._train,
-            args=(lane, claim),
-            name=f"lane-{lane.number}/trial-{claim.trial}",
+            args=(lane, lease),
+            name=f"lane-{lane.number}/trial-{lease.trial}",
             daemon=True,
         ).start()
 
-    def _train(self, lane: Lane, claim: Claim) -> None:
+    def _train(self, lane: Lane, lease: Lease) -> None:
         try:
-            lane.train(claim)
+            lane.train(lease)
         except BaseException as error:
             # A bug: raised by the main thread once the other lanes have ended.
             self._failure = error
@@ -230,7 +230,7 @@ class Agent:
         return ended
 
     def _wind_up(self) -> None:
-        """Wait for the lanes at work, until nothing can be hoped for any more."""
+        """Wait for the working lanes, until their time is used up."""
         if self._busy:
             logger.info(event("stopping", why=self._end.why, lanes=len(self._busy)))
         while self._busy and not self._end.is_hopeless:
@@ -246,6 +246,6 @@ def _origin(config: StudyConfig) -> dict[str, Any]:
     try:
         return provenance_of(config) | place()
     except ConfigurationError as error:
-        # Its trial will break for the same reason, and the study say so.
-        logger.warning(event("data cannot be looked at", why=error))
+        # Its trial will break for the same reason, and the study will show it.
+        logger.warning(event("data cannot be checked", why=error))
         return program_of(config) | place()

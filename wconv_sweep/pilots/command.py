@@ -1,10 +1,10 @@
-"""What every pilot runs, whichever launcher starts it: a module, and a file that tells it more."""
+"""The command of every pilot, for every launcher: a module, and a file with its order."""
 
-import os
 import shlex
 import sys
 from pathlib import Path
 
+from wconv_jobs.files.atomic import replace_file
 from wconv_sweep.pilots.order import PilotOrder
 
 MODULE = "wconv_sweep.pilots.pilot"
@@ -17,6 +17,4 @@ def pilot_command(order: Path) -> str:
 
 def write_order(order: PilotOrder, path: Path) -> None:
     """Write an order at once: of two launches, a pilot may read what the other one is writing."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(order.model_dump_json(indent=2) + "\n", "utf-8")
-    unfinished.replace(path)
+    replace_file(path, order.model_dump_json(indent=2) + "\n")

@@ -6,7 +6,7 @@ import logging
 from wconv_jobs.errors import CheckpointError
 from wconv_jobs.messages import Broken, Finished
 from wconv_jobs.ranks.placement import NodeCommand, Placement
-from wconv_jobs.spec import CHECKPOINT_FILE, TrialSpec
+from wconv_jobs.spec import CHECKPOINT_FILE, Density, TrialSpec
 from wconv_sweep.errors import StorageAway
 from wconv_sweep.log import event
 from wconv_sweep.pilots.agent_parts import AgentParts
@@ -15,7 +15,7 @@ from wconv_sweep.pilots.slurm_pilot import on_node
 from wconv_sweep.pilots.spool import Spool, adopt
 from wconv_sweep.pilots.supervision import Following
 from wconv_sweep.search.sampling import propose
-from wconv_sweep.slots.table import Claim, LeaseLost
+from wconv_sweep.slots.table import Lease, LeaseLost
 from wconv_sweep.storage.slot_plan import ablation_of
 from wconv_sweep.study.search_space import distributions_of
 from wconv_sweep.study.trial_spec import trial_spec
@@ -23,93 +23,93 @@ from wconv_sweep.study.trial_spec import trial_spec
 logger = logging.getLogger(__name__)
 
 NO_CHECKPOINT = "NoCheckpoint"
-"""Error of an attempt that was told to end at a checkpoint, and reached none in its time."""
+"""Error of an attempt that was asked to end at a checkpoint and reached none in time."""
 
 
 class Lane:
-    """Trains the trials of one claim after another on its share of the node."""
+    """Trains the trials of one lease after another on its share of the node."""
 
     def __init__(self, parts: AgentParts, number: int) -> None:
         self.number = number
         self._parts = parts
         self._share: LaneShare = parts.share.lanes[number]
 
-    def train(self, claim: Claim) -> None:
-        """Train the trial of a claim to its end, and tell the storage how it ended."""
+    def train(self, lease: Lease) -> None:
+        """Train the trial of a lease to its end, and tell the storage how it ended."""
         parts = self._parts
         metric = parts.config.objective.metric
-        spool = Spool(parts.slots, claim, metric, parts.folder)
+        spool = Spool(parts.slots, lease, metric, parts.folder)
         try:
-            claim = parts.storage.retrying(
-                lambda: adopt(parts.slots, claim, metric, parts.folder),
+            lease = parts.storage.retrying(
+                lambda: adopt(parts.slots, lease, metric, parts.folder),
                 patience_s=parts.end.patience_s,
                 wait=parts.end.wait,
             )
             try:
-                result = self._attempt(claim, spool)
+                result = self._attempt(lease, spool)
             except (LeaseLost, StorageAway):
                 raise
             except Exception as error:
-                # Counted, with its traceback. If it escaped, every next pilot would claim the
+                # Counted, with its traceback. If it escaped, every next pilot would lease the
                 # slot, end in the same way, and nobody would see why.
-                logger.exception(event("agent failed", trial=claim.trial))
+                logger.exception(event("agent failed", trial=lease.trial))
                 result = Broken.of(error, rank=0)
-            self._finish(claim, result, spool)
+            self._finish(lease, result, spool)
         except LeaseLost as error:
             # What it could not tell, whoever continues the slot does.
-            logger.warning(event("lease lost, trial ended", trial=claim.trial, lease=error))
+            logger.warning(event("lease lost, trial ended", trial=lease.trial, lease=error))
         except StorageAway as error:
-            # Whoever continues the slot finds the spool, and the checkpoint.
+            # The successor on this slot finds the spool and the checkpoint.
             logger.warning(
-                event("storage is away, trial left to others", trial=claim.trial, why=error)
+                event("storage is away, trial left to others", trial=lease.trial, why=error)
             )
 
-    def _attempt(self, claim: Claim, spool: Spool) -> Finished | Broken:
+    def _attempt(self, lease: Lease, spool: Spool) -> Finished | Broken:
         # Imported here: it loads torch, which no command on a login node should wait for.
         from wconv_jobs.ranks.run import RanksAborted, run_ranks
 
         parts = self._parts
-        density = claim.density or parts.storage.retrying(
-            lambda: self._propose(claim), patience_s=parts.end.patience_s, wait=parts.end.wait
+        density = lease.density or parts.storage.retrying(
+            lambda: self._propose(lease), patience_s=parts.end.patience_s, wait=parts.end.wait
         )
-        logs = parts.folder.attempt_logs(claim.trial, claim.attempt)
+        logs = parts.folder.attempt_logs(lease.trial, lease.attempt)
         logger.info(
             event(
                 "trial started",
-                trial=claim.trial,
-                attempt=claim.attempt,
+                trial=lease.trial,
+                attempt=lease.attempt,
                 density=density,
                 logs=logs,
             )
         )
-        following = Following(parts, claim, spool)
-        stopped = Finished(ending="stopped", epoch=claim.epoch, metrics={}, provenance={})
+        following = Following(parts, lease, spool)
+        stopped = Finished(ending="stopped", epoch=lease.epoch, metrics={}, provenance={})
         try:
             result = run_ranks(
-                self._spec(claim, density),
+                self._spec(lease, density),
                 placement=self._placement(),
                 log_folder=logs,
                 on_report=following.on_report,
                 on_tick=following.on_tick,
             )
         except RanksAborted:
-            # What its ranks have done since the last checkpoint is lost.
+            # The work of its ranks since the last checkpoint is lost.
             return stopped if following.has_progressed else _without_checkpoint(parts, stopped)
         if isinstance(result, Broken) and _is_silent_death(result) and parts.end.signalled:
             # SLURM's signals, and the end of a job, reach every process.
-            logger.info(event("ranks ended with the pilot", trial=claim.trial, how=result.message))
+            logger.info(event("ranks ended with the pilot", trial=lease.trial, how=result.reason))
             return stopped
         if isinstance(result, Finished) and result.ending == "stopped" and not following.stopping:
             # The ranks themselves saw that the time for training is over.
             parts.end.begin()
         return result
 
-    def _propose(self, claim: Claim) -> tuple[float, ...]:
+    def _propose(self, lease: Lease) -> Density:
         parts = self._parts
         with parts.mirror_turn:
-            proposal = propose(parts.config, parts.mirror, claim.trial, claim.position)
+            proposal = propose(parts.config, parts.mirror, lease.trial, lease.position)
         return parts.slots.set_density(
-            claim, proposal.density, distributions_of(parts.config), proposal.attributes
+            lease, proposal.density, distributions_of(parts.config), proposal.attributes
         )
 
     def _placement(self) -> Placement:
@@ -122,21 +122,21 @@ class Lane:
             address=place.host if others else "",
         )
 
-    def _spec(self, claim: Claim, density: tuple[float, ...]) -> TrialSpec:
+    def _spec(self, lease: Lease, density: Density) -> TrialSpec:
         return trial_spec(
             self._parts.config,
             density,
-            claim.replicate,
-            self._parts.folder.trial(claim.trial),
-            ablation=ablation_of(claim.stage, claim.label),
+            lease.replicate,
+            self._parts.folder.trial(lease.trial),
+            ablation=ablation_of(lease.stage, lease.label),
             threads_per_rank=self._share.threads_per_rank,
             deadline_s=self._parts.end.training_ends_s,
         )
 
-    def _finish(self, claim: Claim, result: Finished | Broken, spool: Spool) -> None:
+    def _finish(self, lease: Lease, result: Finished | Broken, spool: Spool) -> None:
         """Tell the storage how an attempt ended."""
         parts = self._parts
-        unusable = parts.folder.trial(claim.trial) / CHECKPOINT_FILE
+        unusable = parts.folder.trial(lease.trial) / CHECKPOINT_FILE
         if isinstance(result, Broken) and result.error == CheckpointError.__name__:
             # The next attempt trains from the start, to the same numbers.
             with contextlib.suppress(FileNotFoundError):
@@ -149,18 +149,18 @@ class Lane:
             logger.error(
                 event(
                     "trial broken",
-                    trial=claim.trial,
-                    attempt=claim.attempt,
+                    trial=lease.trial,
+                    attempt=lease.attempt,
                     slot=state,
                     error=result.error,
                     where=result.where,
-                    message=result.message,
+                    reason=result.reason,
                 )
             )
             return
         logger.info(
             event(
-                f"trial {result.ending}", trial=claim.trial, epochs=result.epoch, **result.metrics
+                f"trial {result.ending}", trial=lease.trial, epochs=result.epoch, **result.metrics
             )
         )
 
@@ -177,7 +177,7 @@ def _without_checkpoint(parts: AgentParts, stopped: Finished) -> Finished | Brok
     return Broken(
         rank=0,
         error=NO_CHECKPOINT,
-        message=(
+        reason=(
             f"no checkpoint before the pilot's time was up, and none in the {grace_s:g} s of "
             "grace_s after it. Raise walltime_min or grace_s in the cluster profile."
         ),

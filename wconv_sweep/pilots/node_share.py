@@ -1,4 +1,4 @@
-"""How a pilot's nodes, and the GPUs and cores of each, are divided among its trials.
+"""Divides a pilot's nodes, and the GPUs and cores of each, among its trials.
 
     lanes of a node = GPUs // ranks of a trial, at least 1
 
@@ -14,7 +14,7 @@ from wconv_sweep.study.config import TrialShape
 
 @dataclass(frozen=True)
 class LaneShare:
-    """What a trial gets on one node."""
+    """The share of a trial on one node."""
 
     devices: tuple[int, ...]
     """Indices among the GPUs that the agent sees; none on the CPU."""
@@ -23,7 +23,7 @@ class LaneShare:
 
 @dataclass(frozen=True)
 class NodeShare:
-    """What an agent has to give."""
+    """The resources of an agent."""
 
     lanes: tuple[LaneShare, ...]
     """Of the trials that it trains side by side."""
@@ -31,16 +31,16 @@ class NodeShare:
     """Numbers of the nodes that each of its trials takes; the first one's agent leads them."""
 
 
-def nodes_per_trial(gpus: int, ranks: int) -> int:
+def nodes_per_trial(gpus_used_per_node: int, ranks: int) -> int:
     """Return on how many nodes a trial is trained, each with as many of its ranks."""
-    if gpus == 0:
+    if gpus_used_per_node == 0:
         return 1
-    fewest = -(-ranks // gpus)
+    fewest = -(-ranks // gpus_used_per_node)
     return next(nodes for nodes in range(fewest, ranks + 1) if ranks % nodes == 0)
 
 
 def share_of(order: PilotOrder, shape: TrialShape, node: int) -> NodeShare | None:
-    """Return what the agent of one node of a pilot has to give.
+    """Return the resources of the agent of one node of a pilot.
 
     Args:
         order: of the pilot.
@@ -54,21 +54,22 @@ def share_of(order: PilotOrder, shape: TrialShape, node: int) -> NodeShare | Non
     Raises:
         ConfigurationError: the pilot has too few GPUs for a single trial.
     """
-    nodes = nodes_per_trial(order.gpus, shape.ranks)
+    gpus = order.gpus_used_per_node
+    nodes = nodes_per_trial(gpus, shape.ranks)
     if nodes > order.nodes:
         raise ConfigurationError(
             f"study {order.study}: trial.ranks is {shape.ranks}, which takes {nodes} nodes of "
-            f"{order.gpus} GPU(s), but the pilot has {order.nodes}. Lower trial.ranks, or launch "
+            f"{gpus} GPU(s), but the pilot has {order.nodes}. Lower trial.ranks, or launch "
             "with more nodes."
         )
     if node % nodes or node + nodes > order.nodes:
         return None
     ranks_here = shape.ranks // nodes
-    count = max(1, order.gpus // shape.ranks) if order.gpus else order.lanes
+    count = max(1, gpus // shape.ranks) if gpus else order.lanes
     threads = _threads(order.cpus, count * ranks_here, shape.threads_per_rank)
     lanes = tuple(
         LaneShare(
-            tuple(range(lane * ranks_here, (lane + 1) * ranks_here)) if order.gpus else (), threads
+            tuple(range(lane * ranks_here, (lane + 1) * ranks_here)) if gpus else (), threads
         )
         for lane in range(count)
     )

@@ -1,11 +1,10 @@
-"""What ranks say, handed to the storage in order; kept on disk while the storage is away.
+"""Hands the messages of ranks to the storage in order; keeps them on disk while it is away.
 
-A spool is a file of JSON lines in the run folder: the claim, then the messages of its ranks, each
+A spool is a file of JSON lines in the run folder: the lease, then the messages of its ranks, each
 with what was decided on it. It is there only while something is still to be written.
 """
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +12,18 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from wconv_jobs.files.atomic import replace_file
 from wconv_jobs.messages import Broken, Finished, Report
 from wconv_sweep.errors import StorageAway
 from wconv_sweep.log import event
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots.leases import Claim, LeaseLost
+from wconv_sweep.slots.leases import Lease, LeaseLost
 from wconv_sweep.slots.table import SlotTable
 from wconv_sweep.storage.tables import SlotState, StudyState
 
 logger = logging.getLogger(__name__)
 
-_CLAIM: TypeAdapter[Claim] = TypeAdapter(Claim)
+_LEASE: TypeAdapter[Lease] = TypeAdapter(Lease)
 
 STOPPED = "stopped at a checkpoint"
 
@@ -40,16 +40,16 @@ class _Entry(BaseModel):
 class Spool:
     """The messages of one attempt on their way to the storage."""
 
-    def __init__(self, slots: SlotTable, claim: Claim, metric: str, folder: RunFolder) -> None:
+    def __init__(self, slots: SlotTable, lease: Lease, metric: str, folder: RunFolder) -> None:
         """
         Args:
             slots: gets the messages.
-            claim: the attempt.
+            lease: the attempt.
             metric: the objective, among the metrics of a report.
             folder: of the study.
         """
-        self._slots, self._claim, self._metric = slots, claim, metric
-        self._path = folder.spools / f"slot_{claim.slot}_attempt_{claim.attempt}.jsonl"
+        self._slots, self._lease, self._metric = slots, lease, metric
+        self._path = folder.spools / f"slot_{lease.slot}_attempt_{lease.attempt}.jsonl"
         self._pending: list[_Entry] = []
 
     @property
@@ -60,7 +60,7 @@ class Spool:
     def put(
         self, message: Told, attributes: Mapping[str, Any] | None = None
     ) -> StudyState | SlotState | None:
-        """Hand a message to the storage, after those that wait.
+        """Hand a message to the storage, after the waiting ones.
 
         Args:
             message: of rank 0, or of the agent in its place.
@@ -81,55 +81,50 @@ class Spool:
             raise
 
     def hold(self, message: Told, attributes: Mapping[str, Any] | None = None) -> None:
-        """Let a message wait without a try, which may take its time."""
+        """Let a message wait without a try, which may be slow."""
         self._pending.append(_Entry(message=message, attributes=dict(attributes or {})))
         self._keep()
 
     def flush(self) -> StudyState | SlotState | None:
-        """Hand over what waits; see `put`."""
+        """Hand over the waiting messages; see `put`."""
         answer: StudyState | SlotState | None = None
         while self._pending:
-            answer = _tell(self._slots, self._claim, self._pending[0], self._metric)
+            answer = _tell(self._slots, self._lease, self._pending[0], self._metric)
             del self._pending[0]
         self.discard()
         return answer
 
     def discard(self) -> None:
-        """Forget what waits."""
+        """Drop the waiting messages."""
         self._pending.clear()
         self._path.unlink(missing_ok=True)
 
     def _keep(self) -> None:
         """Write what waits to disk: the agent may end before the storage is back."""
-        lines = [_CLAIM.dump_json(self._claim).decode()]
+        lines = [_LEASE.dump_json(self._lease).decode()]
         lines += [entry.model_dump_json() for entry in self._pending]
-        unfinished = self._path.with_suffix(".unfinished")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with unfinished.open("w", encoding="utf-8") as file:
-                file.write("\n".join(lines) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(self._path)
+            replace_file(self._path, "\n".join(lines) + "\n", durable=True)
         except OSError as error:
             # It stays in memory, and is lost only if this process ends before the storage is back.
             logger.warning(event("reports not kept on disk", path=self._path, error=error))
 
 
-def adopt(slots: SlotTable, claim: Claim, metric: str, folder: RunFolder) -> Claim:
-    """Report, in the claim's name, what earlier attempts at its slot could not.
+def adopt(slots: SlotTable, lease: Lease, metric: str, folder: RunFolder) -> Lease:
+    """Report, in the lease's name, what earlier attempts at its slot could not.
 
-    Their lease may run out between a look at their spools and a claim. Their epochs are in the
-    checkpoint that the claim continues from, so nobody would report them again.
+    Their leases may run out after the last look at their spools. Their epochs are in the
+    checkpoint that the lease continues from, so nobody would report them again.
 
     Args:
         slots: of the study.
-        claim: that has not been trained yet.
+        lease: that has not been trained yet.
         metric: the objective.
         folder: of the study.
 
     Returns:
-        The claim, with the epochs that are reported now.
+        The lease, with the epochs that are reported now.
 
     Raises:
         StorageAway: repeat it; what has been reported stays so.
@@ -137,8 +132,8 @@ def adopt(slots: SlotTable, claim: Claim, metric: str, folder: RunFolder) -> Cla
     """
     spools = [
         (path, read[1])
-        for path in folder.spools.glob(f"slot_{claim.slot}_attempt_*.jsonl")
-        if (read := _read(path)) is not None and read[0].attempt < claim.attempt
+        for path in folder.spools.glob(f"slot_{lease.slot}_attempt_*.jsonl")
+        if (read := _read(path)) is not None and read[0].attempt < lease.attempt
     ]
     reported = {
         entry.message.epoch: entry
@@ -147,10 +142,10 @@ def adopt(slots: SlotTable, claim: Claim, metric: str, folder: RunFolder) -> Cla
         if isinstance(entry.message, Report)
     }
     for _, entry in sorted(reported.items()):
-        _tell(slots, claim, entry, metric)
+        _tell(slots, lease, entry, metric)
     for path, _ in spools:
         path.unlink(missing_ok=True)
-    return replace(claim, epoch=max([claim.epoch, *reported]))
+    return replace(lease, epoch=max([lease.epoch, *reported]))
 
 
 def replay(
@@ -161,9 +156,9 @@ def replay(
     is_dead: Callable[[str], bool],
     own: str | None = None,
 ) -> int:
-    """Hand over what dead agents of the study could not; return for how many attempts.
+    """Hand over the messages of dead agents of the study; return the number of attempts.
 
-    What is not ended by it is handed back, to be continued from its checkpoint. The spool of an
+    Slots that have not ended are handed back, to continue from their checkpoints. The spool of an
     attempt that has lost its slot is left to the next one, see `adopt`, and dropped once the slot
     has got as far.
 
@@ -173,7 +168,7 @@ def replay(
         folder: of the study.
         is_dead: tells whether the caller knows of an owner that it is dead; others are taken to
             be once their leases have run out.
-        own: begins the caller's own owners, whose attempts speak for themselves.
+        own: start of the caller's own owner names, whose attempts report on their own.
 
     Raises:
         StorageAway: repeat it; what has been handed over stays so.
@@ -183,21 +178,21 @@ def replay(
         read = _read(path)
         if read is None:
             continue
-        claim, entries = read
-        if own is not None and claim.owner.startswith(own):
+        lease, entries = read
+        if own is not None and lease.owner.startswith(own):
             continue
         epochs = [entry.message.epoch for entry in entries if isinstance(entry.message, Report)]
-        if slots.is_outdated(claim, max([0, *epochs])):
+        if slots.is_outdated(lease, max([0, *epochs])):
             logger.info(event("outdated spool dropped", path=path))
             path.unlink(missing_ok=True)
             continue
-        if not is_dead(claim.owner) and not slots.is_abandoned(claim):
+        if not is_dead(lease.owner) and not slots.is_abandoned(lease):
             continue
         try:
             for entry in entries:
-                _tell(slots, claim, entry, metric)
+                _tell(slots, lease, entry, metric)
             if all(isinstance(entry.message, Report) for entry in entries):
-                slots.interrupt(claim, "its pilot died")
+                slots.interrupt(lease, "its pilot died")
         except LeaseLost:
             continue
         replayed += 1
@@ -206,28 +201,28 @@ def replay(
 
 
 def _tell(
-    slots: SlotTable, claim: Claim, entry: _Entry, metric: str
+    slots: SlotTable, lease: Lease, entry: _Entry, metric: str
 ) -> StudyState | SlotState | None:
     message = entry.message
     if isinstance(message, Report):
         value = message.metrics[metric]
-        return slots.report(claim, message.epoch, value, message.metrics, entry.attributes)
+        return slots.report(lease, message.epoch, value, message.metrics, entry.attributes)
     if isinstance(message, Broken):
-        return slots.break_(claim, message)
+        return slots.break_(lease, message)
     if message.ending == "complete":
-        slots.complete(claim, message.metrics, message.provenance)
+        slots.complete(lease, message.metrics, message.provenance)
     elif message.ending == "pruned":
-        slots.prune(claim)
+        slots.prune(lease)
     else:
-        slots.interrupt(claim, STOPPED)
+        slots.interrupt(lease, STOPPED)
     return None
 
 
-def _read(path: Path) -> tuple[Claim, list[_Entry]] | None:
-    """Return what a spool holds; None when it has just been handed over, or holds no claim."""
+def _read(path: Path) -> tuple[Lease, list[_Entry]] | None:
+    """Return what a spool holds; None when it has just been handed over, or holds no lease."""
     try:
         first, *rest = path.read_bytes().split(b"\n")
-        claim = _CLAIM.validate_json(first)
+        lease = _LEASE.validate_json(first)
     except (FileNotFoundError, ValidationError):
         return None
     entries: list[_Entry] = []
@@ -236,4 +231,4 @@ def _read(path: Path) -> tuple[Claim, list[_Entry]] | None:
             entries.append(_Entry.model_validate_json(line))
         except ValidationError:
             break  # the end, or what a full disk has cut off
-    return claim, entries
+    return lease, entries

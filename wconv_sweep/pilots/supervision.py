@@ -1,7 +1,7 @@
-"""What an agent does while the ranks of a claim train: it reports, renews and decides.
+"""What an agent does while the ranks of a lease train: it reports, renews and decides.
 
-While the storage is away, training goes on: reports are spooled, and told in order once it is
-back. Whether the lease has been lost meanwhile shows then.
+While the storage is away, training continues: reports are spooled, and sent in order once it is
+back. Only then it shows whether the lease was lost.
 """
 
 import logging
@@ -13,7 +13,7 @@ from wconv_sweep.log import event
 from wconv_sweep.pilots.agent_parts import AgentParts
 from wconv_sweep.pilots.spool import Spool
 from wconv_sweep.search.pruning import Decision
-from wconv_sweep.slots.table import Claim
+from wconv_sweep.slots.table import Lease
 from wconv_sweep.storage.backoff import pauses
 from wconv_sweep.storage.tables import StudyState
 
@@ -24,16 +24,16 @@ FIRST_PAUSE_S = 0.5
 
 
 class Following:
-    """What an agent does while the ranks of a claim train."""
+    """What an agent does while the ranks of a lease train."""
 
-    def __init__(self, parts: AgentParts, claim: Claim, spool: Spool) -> None:
-        self._parts, self._claim, self._spool = parts, claim, spool
+    def __init__(self, parts: AgentParts, lease: Lease, spool: Spool) -> None:
+        self._parts, self._lease, self._spool = parts, lease, spool
         self._metric = parts.config.objective.metric
         # Several renewals may fail before the lease runs out.
         self._heartbeat_s = parts.order.lease_s / 6
         self._began = time.monotonic()
         self._heard = False
-        self._epoch = claim.epoch
+        self._epoch = lease.epoch
         self._state = StudyState.ACTIVE
         self._stop_since: float | None = None
         self._away = False
@@ -50,8 +50,8 @@ class Following:
             logger.info(
                 event(
                     "epoch received",
-                    trial=self._claim.trial,
-                    attempt=self._claim.attempt,
+                    trial=self._lease.trial,
+                    attempt=self._lease.attempt,
                     epoch=report.epoch,
                     epoch_s=report.epoch_s,
                     **value,
@@ -83,10 +83,10 @@ class Following:
     @property
     def has_progressed(self) -> bool:
         """Whether the attempt has finished an epoch."""
-        return self._epoch > self._claim.epoch
+        return self._epoch > self._lease.epoch
 
     def _time_start_up(self, report: Report) -> None:
-        """Take the time from the beginning of the first attempts to their first step."""
+        """Take the time from the start of the first attempts to their first step."""
         if self._heard:
             return
         self._heard = True
@@ -109,15 +109,15 @@ class Following:
         value = report.metrics[self._metric]
         try:
             with self._parts.mirror_turn:
-                return self._parts.pruning.decide(self._claim, report.epoch, value)
+                return self._parts.pruning.decide(self._lease, report.epoch, value)
         except StorageAway:
-            # Nobody can tell how the others do, and the next epoch may be decided on again.
+            # The other trials are unknown, and the next epoch may be decided on again.
             return Decision(prune=False)
 
     def _renew(self) -> None:
         try:
             self._spool.flush()
-            self._note(self._parts.slots.heartbeat(self._claim))
+            self._note(self._parts.slots.heartbeat(self._lease))
         except StorageAway as error:
             self._miss(error)
 
@@ -125,7 +125,7 @@ class Following:
         assert isinstance(state, StudyState)
         if self._away:
             self._away = False
-            logger.info(event("storage is back", trial=self._claim.trial))
+            logger.info(event("storage is back", trial=self._lease.trial))
         self._state = state
         self._pauses = pauses(FIRST_PAUSE_S, self._heartbeat_s)
         self._next_s = time.monotonic() + self._heartbeat_s
@@ -133,5 +133,5 @@ class Following:
     def _miss(self, error: StorageAway) -> None:
         if not self._away:
             self._away = True
-            logger.warning(event("storage is away, training goes on", why=error))
+            logger.warning(event("storage is away, training continues", why=error))
         self._next_s = time.monotonic() + next(self._pauses)

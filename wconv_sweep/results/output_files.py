@@ -1,30 +1,25 @@
-"""Writes files for the user: each whole or not at all, none in the place of another unasked."""
+"""Writes files for the user: atomically, and replacing no file without permission."""
 
-import errno
 import os
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from wconv_jobs.files.atomic import place_new, unfinished_name
 from wconv_sweep.errors import ConfigurationError
-
-_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-_KEPT = 40
-"""Characters of a name that a temporary file keeps: names have 255 bytes, a character up to 4."""
 
 
 @dataclass(frozen=True)
 class _Complete:
-    """A file that is written, but not yet in its place."""
+    """A file that is written but not yet in its place."""
 
     path: Path
-    """What the user asked for."""
+    """The path that the user gave."""
     target: Path
     """The same with links followed."""
     beside: Path
-    """Where its content is."""
+    """The temporary file."""
 
 
 def write_files(contents: Mapping[Path, bytes], *, force: bool) -> None:
@@ -68,24 +63,24 @@ def write_files(contents: Mapping[Path, bytes], *, force: bool) -> None:
 
 
 def _in_the_way(path: Path, *, force: bool) -> str | None:
-    """Return why what is there is not replaced; None where it is, or nothing is there."""
-    # Unlike Path.exists, these ask no name that is too long: it is told when it is written.
+    """Return why an existing file must not be replaced; None if it may be, or does not exist."""
+    # Unlike Path.exists, these do not ask for a name that is too long: writing reports it.
     if not os.path.exists(path):
         return None
     if not os.path.isfile(path):
-        return f"{path}: is no file that could be replaced. Name another."
+        return f"{path}: is not a regular file. Choose another name."
     return None if force else _exists(path)
 
 
 def _exists(path: Path) -> str:
-    return f"{path}: exists already. Replace it with --force."
+    return f"{path}: already exists. Replace it with --force."
 
 
 def _same_file(targets: Mapping[Path, Path]) -> Iterator[str]:
     first: dict[Path, Path] = {}
     for path, target in targets.items():
         if first.setdefault(target, path) != path:
-            yield f"{path}: leads to the same file as {first[target]}. Name another."
+            yield f"{path}: leads to the same file as {first[target]}. Choose another."
 
 
 def _written_beside(path: Path, target: Path, content: bytes, made: list[Path]) -> _Complete:
@@ -93,7 +88,7 @@ def _written_beside(path: Path, target: Path, content: bytes, made: list[Path]) 
     _make_folder(target.parent, made)
     with suppress(FileNotFoundError):
         target.lstat()  # a name that is too long is told here, before any file is in its place
-    beside = target.with_name(f".{target.name[:_KEPT]}.{secrets.token_hex(4)}")
+    beside = unfinished_name(target)
     try:
         with beside.open("xb") as file:
             file.write(content)
@@ -108,7 +103,7 @@ def _written_beside(path: Path, target: Path, content: bytes, made: list[Path]) 
 def _make_folder(folder: Path, made: list[Path]) -> None:
     missing = [each for each in (folder, *folder.parents) if not os.path.exists(each)]
     for each in reversed(missing):
-        with suppress(FileExistsError):  # another has just made it
+        with suppress(FileExistsError):  # another process has just created it
             each.mkdir()
             made.append(each)
 
@@ -117,22 +112,12 @@ def _put_into_place(file: _Complete, *, force: bool) -> None:
     """Give a file its place.
 
     Raises:
-        FileExistsError: another is there that was not when this began, and `force` is False.
+        FileExistsError: another file has appeared since this started, and `force` is False.
     """
     if force:
         file.beside.replace(file.target)
-        return
-    try:
-        os.link(file.beside, file.target)  # unlike a rename, replaces nothing
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        file.target.open("xb").close()
-        try:
-            file.beside.replace(file.target)
-        except OSError:
-            file.target.unlink()
-            raise
+    else:
+        place_new(file.beside, file.target)
 
 
 def _not_placed(file: _Complete, before: Sequence[_Complete], error: OSError) -> str:

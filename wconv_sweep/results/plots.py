@@ -1,7 +1,7 @@
-"""Pictures of a study: density kernel, response, learning curves, what the gain cost.
+"""Figures of a study: density kernel, response, learning curves, cost of the gain.
 
 Each function returns a matplotlib figure; `save` writes it as PNG and SVG, the same bytes for the
-same figure. Nothing global of matplotlib is touched.
+same figure. No global state of matplotlib changes.
 """
 
 import io
@@ -19,12 +19,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
+from wconv_jobs.spec import Density
 from wconv_sweep.amounts import axis_title
 from wconv_sweep.evidence.surrogate import Surrogate
 
 # Shape letters: K kernel size, C coefficients, N trials, P points.
 
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#666666"  # told apart by all eyes, and in grey
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#666666"  # distinguishable by all eyes, and in gray
 FAINT = "#bbbbbb"
 DPI = 150
 MANY_POINTS = 3000
@@ -32,7 +33,7 @@ MANY_POINTS = 3000
 would grow with them. All are shown in any case."""
 _SIZE_IN = (6.4, 4.2)
 _POINTS = 201
-_FEW_PT, _MANY_PT = 4.0, 1.5  # diameters of a trial's mark
+_FEW_PT, _MANY_PT = 4.0, 1.5  # diameter of a trial's mark
 _SVG: Any = {"svg.hashsalt": "wconv-sweep", "svg.fonttype": "path"}
 
 
@@ -47,7 +48,7 @@ class Trials:
     direction: Literal["maximize", "minimize"]
     plain: float | None
     """Objective of plain convolution."""
-    best: tuple[float, ...]
+    best: Density
     """The density that is named."""
 
 
@@ -74,7 +75,7 @@ def kernel_figure(density: Sequence[float], title: str) -> Figure:
 
 def response_figure(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
     """Return how the objective depends on the density: a curve, a map, or a curve for each of
-    several coefficients through the density that is named."""
+    several coefficients through the selected density."""
     coefficients = len(surrogate.bounds)
     if coefficients == 2:
         return _response_map(trials, surrogate, title)
@@ -83,8 +84,8 @@ def response_figure(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
     for number, axes in enumerate(panels):
         _response_curve(axes, trials, surrogate, number)
         axes.set_xlabel("density" if coefficients == 1 else f"density_{number + 1}")
-    panels[0].set_ylabel(f"{axis_title(trials.metric)}, validation part")
-    # Framed: the line of the named density may run through it.
+    panels[0].set_ylabel(f"{axis_title(trials.metric)}, validation set")
+    # Framed: the line of the selected density may run through it.
     _add_legend(panels[0], len(trials.value_N), frameon=True)
     figure.suptitle(title)
     return figure
@@ -98,7 +99,7 @@ def learning_figure(
     Args:
         curves: by the trial's name, value after each epoch.
         metric: name of the objective.
-        highlighted: what the legend calls one or two of the trials.
+        highlighted: legend texts of one or two of the trials.
         title: of the figure.
 
     Raises:
@@ -109,7 +110,7 @@ def learning_figure(
     begun = {name: sorted(curve.items()) for name, curve in curves.items() if curve}
     others = [curve for name, curve in begun.items() if name not in highlighted]
     points = sum(map(len, others))
-    # One artist for all of them: each for itself would take a millisecond.
+    # One artist for all of them: one for each would take a millisecond.
     faint = LineCollection(
         others,
         colors=FAINT,
@@ -127,7 +128,7 @@ def learning_figure(
     axes.autoscale_view()
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
-    axes.set_ylabel(f"{axis_title(metric)}, validation part")
+    axes.set_ylabel(f"{axis_title(metric)}, validation set")
     if highlighted:
         # Where the curves do not end: "best" does not see those that are drawn as one artist.
         ends = [curve[-1][1] for curve in begun.values()]
@@ -141,10 +142,10 @@ def learning_figure(
 def cost_figure(
     hours_N: Sequence[float], value_N: Sequence[float], trials: Trials, unit: str, title: str
 ) -> Figure:
-    """Return the best objective so far against what had been spent by then.
+    """Return the best objective so far against the cost by then.
 
     Args:
-        hours_N: what each trial has used, in the order of completion.
+        hours_N: cost of each trial, in the order of completion.
         value_N: its objective.
         trials: of the study.
         unit: of what was spent, e.g. GPU-hours.
@@ -171,14 +172,14 @@ def cost_figure(
     if unit == "trials":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(unit)
-    axes.set_ylabel(f"{axis_title(trials.metric)}, validation part")
+    axes.set_ylabel(f"{axis_title(trials.metric)}, validation set")
     _add_legend(axes, len(value_N), frameon=False)
     axes.set_title(title)
     return figure
 
 
 def confusion_figure(counts_KK: NDArray[np.int64], title: str) -> Figure:
-    """Return a confusion matrix: of each true class, the share that was taken for each class."""
+    """Return a confusion matrix: for each true class, the share of each predicted class."""
     figure = Figure(figsize=(5.4, 4.6), layout="constrained")
     axes = figure.subplots()
     share_KK = counts_KK / np.maximum(1, counts_KK.sum(axis=1, keepdims=True))
@@ -189,7 +190,7 @@ def confusion_figure(counts_KK: NDArray[np.int64], title: str) -> Figure:
             axes.text(column, row, str(count), ha="center", va="center", color=colour)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("taken for class")
+    axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.set_title(title)
     figure.colorbar(image, ax=axes, label="share of the true class")
@@ -242,14 +243,14 @@ def _response_map(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
     (marks,) = axes.plot(
         *trials.density_NC.T, "o", color="w", markersize=_FEW_PT, markeredgecolor="k"
     )
-    if len(trials.value_N) > MANY_POINTS:  # the map must be seen between them
+    if len(trials.value_N) > MANY_POINTS:  # the map must stay visible between them
         marks.set(rasterized=True, markersize=_MANY_PT, markeredgewidth=0)
     axes.plot(1.0, 1.0, "s", color=ORANGE, markersize=9, label="plain convolution")
     axes.plot(*trials.best, "*", color=ORANGE, markersize=15, label="density named")
     axes.set_xlabel("density_1 (outer)")
     axes.set_ylabel("density_2 (inner)")
     _add_legend(axes, len(trials.value_N), frameon=True)
-    label = f"{axis_title(trials.metric)}, expected on the validation part"
+    label = f"{axis_title(trials.metric)}, expected on the validation set"
     figure.colorbar(filled, ax=axes, label=label, format=ScalarFormatter(useOffset=False))
     figure.suptitle(title)
     return figure
@@ -262,7 +263,7 @@ def _add_legend(axes: Axes, points: int, *, frameon: bool) -> None:
 
 
 def _leave_out_collapsed(axes: Axes, trials: Trials, mean_P: NDArray[np.float64]) -> None:
-    """Keep a few diverged runs from pressing all others into one line."""
+    """Limit the axis, so that a few diverged runs do not flatten all others."""
     low, high = np.quantile(trials.value_N, [0.1, 0.9])
     margin = 3 * max(high - low, float(np.ptp(mean_P)), 1e-12)
     inside = (trials.value_N > low - margin) & (trials.value_N < high + margin)

@@ -1,4 +1,4 @@
-"""DIRECT-L, the locally biased division of rectangles, as a sequence of points to be asked for.
+"""DIRECT-L, the locally biased division of rectangles, as a sequence of points to evaluate.
 
 Gablonsky and Kelley, A locally-biased form of the DIRECT algorithm, Journal of Global Optimization
 21 (2001). The unit cube is divided into rectangles with a value at each centre. One iteration
@@ -40,10 +40,10 @@ class Known:
 
 
 def wanted_points(dimensions: int, lookup: Callable[[Point], Known | None]) -> Iterator[Point]:
-    """Yield the centres that nobody has asked for, in the order in which they are needed.
+    """Yield the centers that no trial has taken yet, in the order in which they are needed.
 
     The first ones are those of the first iteration that is not complete. When all of these are
-    being evaluated, further ones are a guess: the division goes on as if each centre without a
+    being evaluated, further ones are a guess: the division continues as if each center without a
     value had that of the rectangle that it divides. A guess costs nothing where it is right, and
     is one more value where it is not. A failed evaluation counts as the worst value of all.
 
@@ -168,7 +168,7 @@ def potentially_optimal(value_of: Mapping[int, float], target: float) -> list[in
     """Return the levels whose lowest rectangle is potentially optimal, the largest first.
 
     As in the authors' program, the smallest are judged first, and one that is left out, also for
-    too small a gain, is no rival to larger ones.
+    too small a gain, does not compete with larger ones.
 
     Args:
         value_of: the lowest value of each level, of rectangles with longest side 3^-level.

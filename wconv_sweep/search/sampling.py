@@ -8,6 +8,7 @@ from typing import Any
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
 
 from wconv_jobs.seeding import derive_seed
+from wconv_jobs.spec import Density
 from wconv_sweep.search import direct_l
 from wconv_sweep.search.known_trials import KnownTrials
 from wconv_sweep.study.config import StudyConfig
@@ -25,20 +26,20 @@ from wconv_sweep.study.search_space import distributions_of
 GP_TRIALS = 300
 """Completed trials up to which `gp` fits a Gaussian process, whose cost grows with their cube."""
 TRIES = 5
-"""Seeds that are tried before the density of another trial is replaced by a random one."""
+"""Number of seeds to try before a repeated density is replaced by a random one."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a sampler wants to be trained."""
+    """The proposal of a sampler."""
 
-    density: tuple[float, ...]
+    density: Density
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """System attributes of the Optuna trial that later proposals, of any agent, build on."""
 
 
 def propose(config: StudyConfig, mirror: KnownTrials, trial: int, position: int) -> Proposal:
-    """Return what the study's sampler proposes for a running trial.
+    """Return the proposal of the study's sampler for a running trial.
 
     The sampler's seed depends on the study and the slot's place in it: a study worked on by one
     pilot proposes the same densities each time it is run, whatever else the storage holds.
@@ -69,13 +70,11 @@ def propose(config: StudyConfig, mirror: KnownTrials, trial: int, position: int)
     else:
         seed = derive_seed(config.seed, "sampler", position, TRIES) % 2**32
         density = _ask(config, mirror, trial, RandomSampler(seed=seed))
-    # What other samplers write repeats the density.
+    # Attributes of other samplers only repeat the density.
     return Proposal(density, mirror.written if chosen.takes_notes else {})
 
 
-def _ask(
-    config: StudyConfig, mirror: KnownTrials, number: int, sampler: BaseSampler
-) -> tuple[float, ...]:
+def _ask(config: StudyConfig, mirror: KnownTrials, number: int, sampler: BaseSampler) -> Density:
     study, trial = mirror.study(sampler), mirror.trial(number)
     sampler.before_trial(study, trial)
     space = sampler.infer_relative_search_space(study, trial)
@@ -110,7 +109,7 @@ def _sampler(config: StudyConfig, mirror: KnownTrials, seed: int) -> BaseSampler
     return RandomSampler(seed=seed)
 
 
-def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> tuple[float, ...]:
+def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> Density:
     """Return the point of the sequence that belongs to a slot, whoever works on it, and when."""
     # Imported here: it takes half a second, and no other sampler needs it.
     from scipy.stats import qmc
@@ -128,12 +127,10 @@ def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> tuple[f
     )
 
 
-def _direct_l_point(
-    config: StudyConfig, mirror: KnownTrials, trial: int
-) -> tuple[float, ...] | None:
+def _direct_l_point(config: StudyConfig, mirror: KnownTrials, trial: int) -> Density | None:
     """Return the centre that a trial is to evaluate; None once the division is at its finest.
 
-    Trials that were begun before this one and have no density yet will take the centres before:
+    Trials that were started before this one and have no density yet will take the centers before:
     agents that ask at the same time get one each.
     """
     sign = -1.0 if config.direction == "maximize" else 1.0
@@ -142,7 +139,7 @@ def _direct_l_point(
         for density, value in mirror.outcomes().items()
     }
 
-    def density_of(point: direct_l.Point) -> tuple[float, ...]:
+    def density_of(point: direct_l.Point) -> Density:
         # Rounded, so that a centre that is a fixed point by its digits is found to be the same.
         return tuple(
             round(low + (high - low) * share, 12)

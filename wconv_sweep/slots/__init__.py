@@ -1,1 +1,1 @@
-"""The budget as rows: claiming, leases, stages, retries; all changes are transactions."""
+"""The budget as rows: open slots, leases, stages, retries; all changes are transactions."""

@@ -17,7 +17,7 @@ DIVERGED = TrainingDiverged.__name__
 
 
 def is_hopeless(failure: Broken) -> bool:
-    """Tell whether all trials of the study would break in this way, however often tried."""
+    """Return whether all trials of the study would break in this way, however often tried."""
     return failure.final and failure.error != DIVERGED
 
 
@@ -30,7 +30,7 @@ def maybe_break(
         connection: in a transaction that has locked the study.
         study: its row.
         failure: how the attempt ended.
-        limit: equal failures that are too many.
+        limit: number of equal failures that breaks the study.
     """
     completed = connection.scalar(
         select(func.count()).where(
@@ -49,14 +49,14 @@ def maybe_break(
             ATTEMPTS.c.id > study.breaker_from,
             ATTEMPTS.c.outcome == AttemptOutcome.BROKEN,
             ATTEMPTS.c.error == failure.error,
-            ATTEMPTS.c.place == failure.where,
+            ATTEMPTS.c.where == failure.where,
         )
     )
     if study.state != StudyState.ACTIVE or (not is_hopeless(failure) and (equal or 0) < limit):
         return
     number = f"{equal} equal failures" if equal and equal > 1 else "a failure"
-    message = failure.message.rstrip(".")
-    reason = f"{number}: {failure.error} at {failure.where}: {message}"
+    said = failure.reason.rstrip(".")
+    reason = f"{number}: {failure.error} at {failure.where}: {said}"
     connection.execute(
         update(STUDIES)
         .where(STUDIES.c.study == study.study)

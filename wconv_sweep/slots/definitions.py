@@ -1,6 +1,5 @@
-"""What a storage holds of a study besides its slots: its definition, and where its files lie."""
+"""The definition of a study in a storage, and the folder of its files."""
 
-import json
 from dataclasses import dataclass
 
 from wconv_sweep.run_folder import RunFolder
@@ -21,7 +20,7 @@ def load_config(storage: Storage, study: str) -> StudyConfig:
 
 
 def load_frozen_config(storage: Storage, study: str) -> StudyConfig:
-    """Return the same with the user's own modules as they were launched: what pilots train.
+    """Return the same with the frozen copy of the user's own modules, which pilots train.
 
     Raises:
         StudyError: the storage holds no such study.
@@ -29,7 +28,7 @@ def load_frozen_config(storage: Storage, study: str) -> StudyConfig:
     with storage.read() as connection:
         row = find_study(connection, storage, study)
     config = config_of(row.config)
-    sha256 = json.loads(row.provenance or "{}").get("modules_sha256")
+    sha256 = (row.provenance or {}).get("modules_sha256")
     if config.code is None or sha256 is None:
         return config
     run_folder = (storage.folder / row.run_folder).resolve()
@@ -38,13 +37,13 @@ def load_frozen_config(storage: Storage, study: str) -> StudyConfig:
 
 def freeze_own_modules(storage: Storage, study: str) -> None:
     """Copy the user's own modules, if the study names any, to where `load_frozen_config` looks."""
-    config, place = load_config(storage, study), place_of(storage, study)
+    config, place = load_config(storage, study), study_place(storage, study)
     if config.code_folder is not None:
         freeze_modules(config.code_folder, place.folder.path)
 
 
 @dataclass(frozen=True)
-class Place:
+class StudyPlace:
     """Where a study's files lie and its pilots run."""
 
     folder: RunFolder
@@ -53,7 +52,7 @@ class Place:
     """Profile of the last launch: a name, or the path of a file."""
 
 
-def place_of(storage: Storage, study: str) -> Place:
+def study_place(storage: Storage, study: str) -> StudyPlace:
     """Return the place of a study.
 
     Raises:
@@ -62,4 +61,4 @@ def place_of(storage: Storage, study: str) -> Place:
     with storage.read() as connection:
         row = find_study(connection, storage, study)
     folder = RunFolder((storage.folder / row.run_folder).resolve())
-    return Place(folder, row.uid, row.cluster)
+    return StudyPlace(folder, row.uid, row.cluster)

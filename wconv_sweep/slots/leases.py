@@ -1,21 +1,21 @@
 """Slots and attempts row by row, inside a transaction of the slot table."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Update, and_, case, func, select, update
 
+from wconv_jobs.spec import Density
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, STUDIES, AttemptOutcome, SlotState, Stage
 
 
 class LeaseLost(Exception):
-    """The slot was given to another worker; the trial must end and leave no trace."""
+    """The slot was given to another worker; the trial must end without a trace."""
 
 
 @dataclass(frozen=True)
-class Claim:
+class Lease:
     """A worker's right to one slot."""
 
     slot: int
@@ -27,16 +27,16 @@ class Claim:
     trial: int
     stage: Stage
     label: str | None
-    density: tuple[float, ...] | None
+    density: Density | None
     """None for a search slot that has not been sampled yet."""
     replicate: int
     epoch: int
     """Epochs that earlier attempts have reported."""
 
 
-def claim_of(row: Row[Any]) -> Claim:
+def lease_of(row: Row[Any]) -> Lease:
     """Return the right that the row of a leased slot describes."""
-    return Claim(
+    return Lease(
         slot=row.slot,
         position=row.position,
         attempt=row.attempt,
@@ -45,26 +45,26 @@ def claim_of(row: Row[Any]) -> Claim:
         trial=row.trial,
         stage=Stage(row.stage),
         label=row.label,
-        density=tuple(json.loads(row.density)) if row.density else None,
+        density=row.density,
         replicate=row.replicate,
         epoch=row.epoch,
     )
 
 
-def is_of(claim: Claim) -> ColumnElement[bool]:
-    """Return the condition that a slot is still the claim's."""
+def is_of(lease: Lease) -> ColumnElement[bool]:
+    """Return the condition that a lease still holds its slot."""
     return and_(
-        SLOTS.c.slot == claim.slot,
-        SLOTS.c.attempt == claim.attempt,
-        SLOTS.c.owner == claim.owner,
+        SLOTS.c.slot == lease.slot,
+        SLOTS.c.attempt == lease.attempt,
+        SLOTS.c.owner == lease.owner,
         SLOTS.c.state == SlotState.LEASED,
     )
 
 
 def ran_out(storage: Storage, lease_s: float) -> ColumnElement[bool]:
-    """Return the condition that nobody has renewed a slot's lease although he could have.
+    """Return the condition that a slot's lease was not renewed although it could have been.
 
-    While the database itself was away nobody could: after its start everybody gets a whole lease
+    While the database itself was away, no one could: after its start everyone gets a whole lease
     to come back.
     """
     over = and_(SLOTS.c.state == SlotState.LEASED, SLOTS.c.lease_until < storage.now())
@@ -72,20 +72,20 @@ def ran_out(storage: Storage, lease_s: float) -> ColumnElement[bool]:
     return over if up_since is None else and_(over, up_since + lease_s < storage.now())
 
 
-def renew(connection: Connection, storage: Storage, claim: Claim, lease_s: float) -> Row[Any]:
+def renew(connection: Connection, storage: Storage, lease: Lease, lease_s: float) -> Row[Any]:
     """Renew a lease, and return its slot.
 
     Raises:
-        LeaseLost: the slot is no longer the claim's.
+        LeaseLost: the lease no longer holds its slot.
     """
     renewed = connection.execute(
         update(SLOTS)
-        .where(is_of(claim))
+        .where(is_of(lease))
         .values(lease_until=storage.now() + lease_s)
         .returning(*SLOTS.c)
     ).one_or_none()
     if renewed is None:
-        raise LeaseLost(f"slot {claim.slot}, attempt {claim.attempt}")
+        raise LeaseLost(f"slot {lease.slot}, attempt {lease.attempt}")
     return renewed
 
 
@@ -93,7 +93,7 @@ def study_row(connection: Connection, study: str, *, lock: bool = False) -> Row[
     """Return the row of a study that exists; locked to the end of the transaction if wanted.
 
     Its key is not locked: PostgreSQL checks that again for each slot that a transaction changes
-    twice, so the end of a trial would wait for every claim.
+    twice, so the end of a trial would wait for every new lease.
     """
     query = select(STUDIES).where(STUDIES.c.study == study)
     return connection.execute(query.with_for_update(key_share=True) if lock else query).one()
@@ -107,12 +107,12 @@ def reopen(connection: Connection, storage: Storage, slot: int, attempt: int, re
 
 
 def set_state(connection: Connection, slot: int, state: SlotState, **values: object) -> None:
-    """Let nobody hold a slot any more."""
+    """Release a slot from its holder."""
     connection.execute(leaving(slot, state, **values))
 
 
 def leaving(slot: int, state: SlotState, **values: object) -> Update:
-    """Return the change after which nobody holds a slot any more."""
+    """Return the change that releases a slot from its holder."""
     return (
         update(SLOTS)
         .where(SLOTS.c.slot == slot)
@@ -128,13 +128,13 @@ def close_attempt(
     outcome: AttemptOutcome,
     **values: str,
 ) -> None:
-    """Write how an attempt ended, before its slot is given on.
+    """Record the end of an attempt, before its slot goes to another.
 
-    It ends now, or with its lease when that ran out: what nobody has worked costs nothing.
+    It ends now, or with its lease if that has expired: time without work costs nothing.
     """
     now = storage.now()
-    lease = select(SLOTS.c.lease_until).where(SLOTS.c.slot == slot).scalar_subquery()
-    lease_until = func.coalesce(lease, now)
+    held_until = select(SLOTS.c.lease_until).where(SLOTS.c.slot == slot).scalar_subquery()
+    lease_until = func.coalesce(held_until, now)
     ended_at = case((lease_until < now, lease_until), else_=now)
     connection.execute(closing(slot, attempt, outcome, ended_at, **values))
 
@@ -144,9 +144,9 @@ def closing(
     attempt: int,
     outcome: AttemptOutcome,
     ended_at: ColumnElement[float],
-    **values: str,
+    **values: object,
 ) -> Update:
-    """Return the change that writes how and when an attempt ended."""
+    """Return the change that records how and when an attempt ended."""
     return (
         update(ATTEMPTS)
         .where(ATTEMPTS.c.slot == slot, ATTEMPTS.c.attempt == attempt)
@@ -154,16 +154,16 @@ def closing(
     )
 
 
-def has_ended(connection: Connection, claim: Claim, outcome: AttemptOutcome, **equal: str) -> bool:
-    """Tell whether the claim's own attempt has ended in this very way.
+def has_ended(connection: Connection, lease: Lease, outcome: AttemptOutcome, **equal: str) -> bool:
+    """Tell whether the lease's own attempt has ended in this very way.
 
     Then a transaction whose answer was lost is being repeated.
     """
     row = connection.execute(
         select(ATTEMPTS).where(
-            ATTEMPTS.c.slot == claim.slot,
-            ATTEMPTS.c.attempt == claim.attempt,
-            ATTEMPTS.c.owner == claim.owner,
+            ATTEMPTS.c.slot == lease.slot,
+            ATTEMPTS.c.attempt == lease.attempt,
+            ATTEMPTS.c.owner == lease.owner,
             ATTEMPTS.c.outcome == outcome,
         )
     ).one_or_none()

@@ -1,11 +1,11 @@
-"""Opens failed slots again, for another round of attempts."""
+"""Reopens failed slots, to retry their trials."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select, update
 
+from wconv_jobs.spec import Density
 from wconv_sweep.errors import StudyError
 from wconv_sweep.slots.leases import study_row
 from wconv_sweep.storage import trial_rows
@@ -16,19 +16,19 @@ from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, STUDIES, SlotState
 
 @dataclass(frozen=True)
 class Retried:
-    """A trial that had failed and is open again."""
+    """A reopened trial."""
 
     trial: int
     label: str | None
-    density: tuple[float, ...] | None
+    density: Density | None
     epoch: int
-    """From which its checkpoint goes on."""
+    """The epoch that its checkpoint continues from."""
     reason: str | None
-    """Why it had failed."""
+    """Reason of its failure."""
 
 
 def retry(storage: Storage, study: str, trials: Sequence[int] | None) -> list[Retried]:
-    """Open failed slots again: the same trials, whose broken attempts no longer count.
+    """Reopen failed slots: the same trials, whose broken attempts no longer count.
 
     The attempts stay on record, but neither `budget.max_attempts` nor the circuit breaker counts
     them any more. The checkpoints stay, too.
@@ -82,7 +82,7 @@ def retry(storage: Storage, study: str, trials: Sequence[int] | None) -> list[Re
         Retried(
             trial=slot.trial,
             label=slot.label,
-            density=tuple(json.loads(slot.density)) if slot.density else None,
+            density=slot.density,
             epoch=slot.epoch,
             reason=slot.reason,
         )

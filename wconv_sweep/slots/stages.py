@@ -1,16 +1,16 @@
 """Opens the stages of a study one after another: search, confirmation, ablation.
 
 Slots of a later stage are there from the beginning, closed: what they train follows from trials
-that have not ended. Whoever finds nothing else to claim opens the next stage, in one transaction;
+that have not ended. Whoever finds nothing else to lease opens the next stage, in one transaction;
 of several at once, the second finds it open.
 """
 
-import json
 from collections.abc import Sequence
 from itertools import product
 
 from sqlalchemy import Connection, Row, func, select, update
 
+from wconv_jobs.spec import Density
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.confirmation import choose_candidates, confirmation_of
 from wconv_sweep.evidence.results import TrialRow
@@ -28,7 +28,7 @@ ORDER = (Stage.FIXED, Stage.SEARCH, Stage.CONFIRM, Stage.ABLATION)
 def stage_due(connection: Connection, study: str) -> Stage | None:
     """Return the first stage with closed slots, once all before it have ended.
 
-    That is the search itself, where nobody has proposed what its closed slots were to repeat.
+    That is the search itself, if the density that its closed slots repeat was never proposed.
     """
     at_work = _stages(connection, study, (SlotState.OPEN, SlotState.LEASED))
     closed = _stages(connection, study, (SlotState.CLOSED,))
@@ -39,14 +39,14 @@ def stage_due(connection: Connection, study: str) -> Stage | None:
 
 
 def open_stage(storage: Storage, config: StudyConfig) -> None:
-    """Open the stage that is due, or end its slots where there is nothing to train."""
+    """Open the stage that is due, or end its slots if there is nothing to train."""
     with storage.read() as connection:
         due = stage_due(connection, config.study)
     if due is None:
         return
     trials = read_status(storage, config.study).trials
     # Outside of the transaction: fitting takes seconds. The trials before have ended, so that
-    # everybody comes to the same.
+    # every agent gets the same result.
     candidates = choose_candidates(trials, config) if due is Stage.CONFIRM else {}
     with storage.write() as connection:
         study_row(connection, config.study, lock=True)
@@ -58,7 +58,7 @@ def open_stage(storage: Storage, config: StudyConfig) -> None:
         elif due is Stage.ABLATION:
             _open_ablation(connection, config, slots, trials)
         else:
-            _skip(connection, slots, "no density was proposed that it could have repeated")
+            _skip(connection, slots, "no density was proposed for it to repeat")
 
 
 def check_ablation(config: StudyConfig) -> ConfirmSpec:
@@ -98,11 +98,11 @@ def _open_confirmation(
     connection: Connection,
     config: StudyConfig,
     slots: Sequence[Row[tuple[object, ...]]],
-    candidates: dict[str, tuple[float, ...]],
+    candidates: dict[str, Density],
     trials: Sequence[TrialRow],
 ) -> None:
     if not candidates:
-        nothing = "no trial has completed that a density could be chosen from"
+        nothing = "no trial has completed to select a density from"
         plain = "no density was found that differs from plain convolution"
         completed = any(row.state is SlotState.COMPLETE for row in trials)
         _skip(connection, slots, plain if completed else nothing)
@@ -115,7 +115,7 @@ def _open_confirmation(
     runs = product(range(first, first + seeds), arms.items())
     for slot, (replicate, (label, density)) in zip(slots, runs, strict=False):
         _open(connection, slot, density, label=label, replicate=replicate)
-    _skip(connection, slots[seeds * len(arms) :], "candidates are the same: no seed for all left")
+    _skip(connection, slots[seeds * len(arms) :], "candidates are equal: no seed left for all")
 
 
 def _open_ablation(
@@ -129,16 +129,16 @@ def _open_ablation(
     if named is None:
         _skip(connection, slots, "no density was confirmed")
     elif 0.0 in named.density:
-        _skip(connection, slots, "a coefficient is 0: its weights cannot be kept and not trained")
+        _skip(connection, slots, "a coefficient is 0, so its gradient alone has no effect")
     else:
         for slot in slots:
             _open(connection, slot, named.density)
 
 
 def _open(
-    connection: Connection, slot: Row[tuple[object, ...]], density: object, **values: object
+    connection: Connection, slot: Row[tuple[object, ...]], density: Density, **values: object
 ) -> None:
-    opened = {"state": SlotState.OPEN, "density": json.dumps(density)} | values
+    opened = {"state": SlotState.OPEN, "density": density} | values
     connection.execute(update(SLOTS).where(SLOTS.c.slot == slot.slot).values(opened))
 
 

@@ -1,6 +1,6 @@
-"""The slot table: the budget of a study, claimed and ended exactly once.
+"""The slot table: the budget of a study, leased and ended exactly once.
 
-    OPEN --claim--> LEASED --complete/prune--> COMPLETE | PRUNED
+    OPEN --lease--> LEASED --complete/prune--> COMPLETE | PRUNED
       ^                |
       |  interrupted   |   signal, time limit, lost lease      free, continues from the checkpoint
       +----------------+
@@ -12,7 +12,6 @@ given away changes nothing and gets `LeaseLost`. A transaction whose answer was 
 taken place; so every change may be repeated by its owner, and has one effect.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,11 +21,11 @@ from optuna.trial import TrialState
 from sqlalchemy import Column, Connection, Label, Row, not_, or_, select, update
 
 from wconv_jobs.messages import Broken
+from wconv_jobs.spec import Density
 from wconv_sweep.evidence.accounting import slot_gpu_hours, usage_of
 from wconv_sweep.slots.breaker import DIVERGED, is_hopeless, maybe_break
-from wconv_sweep.slots.claiming import Claiming, NoSlot
 from wconv_sweep.slots.leases import (
-    Claim,
+    Lease,
     LeaseLost,
     close_attempt,
     closing,
@@ -39,6 +38,7 @@ from wconv_sweep.slots.leases import (
     set_state,
     study_row,
 )
+from wconv_sweep.slots.open_slots import NoSlot, OpenSlots
 from wconv_sweep.slots.provenance import Provenance
 from wconv_sweep.slots.search_end import SearchEnd
 from wconv_sweep.slots.stages import open_stage
@@ -56,7 +56,7 @@ from wconv_sweep.storage.tables import (
 from wconv_sweep.storage.together import execute_together
 from wconv_sweep.study.config import StudyConfig
 
-__all__ = ["Claim", "LeaseLost", "NoSlot", "SlotTable"]
+__all__ = ["Lease", "LeaseLost", "NoSlot", "SlotTable"]
 
 
 class SlotTable:
@@ -68,7 +68,7 @@ class SlotTable:
         config: StudyConfig,
         *,
         lease_s: float,
-        gpus: int = 0,
+        gpus_per_trial: int = 0,
         provenance: Provenance | None = None,
     ) -> None:
         """
@@ -76,7 +76,7 @@ class SlotTable:
             storage: holds the study.
             config: the study's definition.
             lease_s: silence after which a worker's slot is given to another.
-            gpus: that each of the worker's trials holds.
+            gpus_per_trial: that each of the worker's trials holds.
             provenance: of what the worker's trials come from; a study with another one gives it
                 no slot.
         """
@@ -86,40 +86,44 @@ class SlotTable:
         self._lease_s = lease_s
         self._provenance = provenance or {}
         self._search_end = SearchEnd(storage, config)
-        self._claiming = Claiming(
-            storage, config, lease_s=lease_s, gpus=gpus, provenance=self._provenance
+        self._open_slots = OpenSlots(
+            storage,
+            config,
+            lease_s=lease_s,
+            gpus_per_trial=gpus_per_trial,
+            provenance=self._provenance,
         )
 
-    def claim(self, owner: str, *, nonce: str | None = None) -> Claim | NoSlot:
-        """Lease the next open slot, with its trial, to `owner`; see `claim_many`."""
-        claims = self.claim_many(owner, 1, nonce=nonce)
-        return claims if isinstance(claims, NoSlot) else claims[0]
+    def lease(self, owner: str, *, nonce: str | None = None) -> Lease | NoSlot:
+        """Lease the next open slot, with its trial, to `owner`; see `lease_many`."""
+        leases = self.lease_many(owner, 1, nonce=nonce)
+        return leases if isinstance(leases, NoSlot) else leases[0]
 
-    def claim_many(
+    def lease_many(
         self, owner: str, count: int, *, nonce: str | None = None
-    ) -> list[Claim] | NoSlot:
+    ) -> list[Lease] | NoSlot:
         """Lease up to `count` open slots, of the next stage once the one before has ended.
 
-        See `Claiming.claim_many`.
+        See `OpenSlots.lease_many`.
         """
         self._search_end.end_if_due()
         while True:
-            claims = self._claiming.claim_many(owner, count, nonce=nonce)
-            if claims is not NoSlot.STAGE:
-                return claims
+            leases = self._open_slots.lease_many(owner, count, nonce=nonce)
+            if leases is not NoSlot.STAGE:
+                return leases
             open_stage(self._storage, self._config)
 
     def has_open(self) -> bool:
-        """Tell whether there is a slot that a worker might lease now, see `claim_many`."""
-        return self._claiming.has_open()
+        """Tell whether there is a slot that a worker might lease now, see `lease_many`."""
+        return self._open_slots.has_open()
 
     def set_density(
         self,
-        claim: Claim,
-        density: tuple[float, ...],
+        lease: Lease,
+        density: Density,
         distributions: Mapping[str, FloatDistribution],
         attributes: Mapping[str, object] | None = None,
-    ) -> tuple[float, ...]:
+    ) -> Density:
         """Record the density that the sampler proposed for a slot without one, and its notes.
 
         The slots that repeat it with other seeds open.
@@ -130,30 +134,28 @@ class SlotTable:
         with self._storage.write() as connection:
             first = connection.execute(
                 update(SLOTS)
-                .where(is_of(claim), SLOTS.c.density.is_(None))
-                .values(
-                    density=json.dumps(density), lease_until=self._storage.now() + self._lease_s
-                )
+                .where(is_of(lease), SLOTS.c.density.is_(None))
+                .values(density=density, lease_until=self._storage.now() + self._lease_s)
             )
             if not first.rowcount:
-                row = renew(connection, self._storage, claim, self._lease_s)
-                return tuple(json.loads(row.density))
+                known: Density = renew(connection, self._storage, lease, self._lease_s).density
+                return known
             if self._config.search.seeds > 1:
-                self._open_replicates(connection, claim, density)
+                self._open_replicates(connection, lease, density)
             params = dict(zip(distributions, density, strict=True))
-            trial_rows.set_params(connection, claim.trial_id, params, distributions)
-            trial_rows.set_system_attributes(connection, claim.trial_id, attributes or {})
+            trial_rows.set_params(connection, lease.trial_id, params, distributions)
+            trial_rows.set_system_attributes(connection, lease.trial_id, attributes or {})
             return density
 
-    def heartbeat(self, claim: Claim) -> StudyState:
+    def heartbeat(self, lease: Lease) -> StudyState:
         """Renew the lease and return the study's state."""
         with self._storage.write() as connection:
-            renew(connection, self._storage, claim, self._lease_s)
+            renew(connection, self._storage, lease, self._lease_s)
             return self._state(connection)
 
     def report(
         self,
-        claim: Claim,
+        lease: Lease,
         epoch: int,
         value: float,
         metrics: Mapping[str, float],
@@ -164,27 +166,27 @@ class SlotTable:
         With it what was decided after it, see `wconv_sweep.search.pruning`.
         """
         with self._storage.write() as connection:
-            # As `renew` does, in the same statement: each costs a way to the server and back.
+            # As `renew` does, in the same statement: each costs a round trip to the server.
             recorded = connection.execute(
                 update(SLOTS)
-                .where(is_of(claim), SLOTS.c.epoch < epoch)
+                .where(is_of(lease), SLOTS.c.epoch < epoch)
                 .values(
                     epoch=epoch,
                     value=value,
-                    metrics=json.dumps(_finite(metrics)),
+                    metrics=_finite(metrics),
                     lease_until=self._storage.now() + self._lease_s,
                 )
                 .returning(self._of_study(STUDIES.c.state), self._of_study(STUDIES.c.config))
             ).one_or_none()
             if recorded is None:
-                renew(connection, self._storage, claim, self._lease_s)
+                renew(connection, self._storage, lease, self._lease_s)
                 return self._state(connection)
-            trial_rows.add_intermediate_value(connection, claim.trial_id, epoch, value)
-            trial_rows.set_system_attributes(connection, claim.trial_id, attributes or {})
+            trial_rows.add_intermediate_value(connection, lease.trial_id, epoch, value)
+            trial_rows.set_system_attributes(connection, lease.trial_id, attributes or {})
             return self._state_of(connection, recorded.state, recorded.config)
 
     def complete(
-        self, claim: Claim, metrics: Mapping[str, float], provenance: Mapping[str, str]
+        self, lease: Lease, metrics: Mapping[str, float], provenance: Mapping[str, str]
     ) -> None:
         """End the slot with the metrics of the whole run.
 
@@ -192,54 +194,54 @@ class SlotTable:
         early stopping are not those of the last epoch.
         """
         with self._storage.write() as connection:
-            row = self._begin_end(connection, claim, AttemptOutcome.COMPLETE)
+            row = self._begin_end(connection, lease, AttemptOutcome.COMPLETE)
             if row is None:
                 return
-            merged = json.loads(row.metrics or "{}") | _finite(metrics)
+            merged = (row.metrics or {}) | _finite(metrics)
             value = merged.get(self._config.objective.metric, row.value)
-            whole = json.dumps(dict(self._provenance) | dict(provenance))
-            attributes = merged | dict(provenance) | self._cost(connection, claim)
-            slot, attempt, outcome = claim.slot, claim.attempt, AttemptOutcome.COMPLETE
-            kept = {"value": value, "metrics": json.dumps(merged), "provenance": whole}
+            whole = dict(self._provenance) | dict(provenance)
+            attributes = merged | dict(provenance) | self._cost(connection, lease)
+            slot, attempt, outcome = lease.slot, lease.attempt, AttemptOutcome.COMPLETE
+            kept = {"value": value, "metrics": merged, "provenance": whole}
             execute_together(
                 connection,
                 closing(slot, attempt, outcome, self._storage.now(), provenance=whole),
                 leaving(slot, SlotState.COMPLETE, **kept),
-                *trial_rows.finishing(claim.trial_id, TrialState.COMPLETE, value, attributes),
+                *trial_rows.finishing(lease.trial_id, TrialState.COMPLETE, value, attributes),
             )
 
-    def prune(self, claim: Claim) -> None:
+    def prune(self, lease: Lease) -> None:
         """End the slot as pruned, with the value of its last epoch."""
         with self._storage.write() as connection:
-            row = self._begin_end(connection, claim, AttemptOutcome.PRUNED)
+            row = self._begin_end(connection, lease, AttemptOutcome.PRUNED)
             if row is None:
                 return
-            slot, attempt, outcome = claim.slot, claim.attempt, AttemptOutcome.PRUNED
+            slot, attempt, outcome = lease.slot, lease.attempt, AttemptOutcome.PRUNED
             execute_together(
                 connection,
                 closing(slot, attempt, outcome, self._storage.now()),
                 leaving(slot, SlotState.PRUNED),
-                *trial_rows.finishing(claim.trial_id, TrialState.PRUNED, row.value),
+                *trial_rows.finishing(lease.trial_id, TrialState.PRUNED, row.value),
             )
 
-    def interrupt(self, claim: Claim, reason: str) -> None:
+    def interrupt(self, lease: Lease, reason: str) -> None:
         """Hand the slot back; its trial stays, and the next attempt continues it."""
         with self._storage.write() as connection:
             if (
-                self._begin_end(connection, claim, AttemptOutcome.INTERRUPTED, reason=reason)
+                self._begin_end(connection, lease, AttemptOutcome.INTERRUPTED, reason=reason)
                 is not None
             ):
-                reopen(connection, self._storage, claim.slot, claim.attempt, reason)
+                reopen(connection, self._storage, lease.slot, lease.attempt, reason)
 
     def interrupt_all_of(
         self, owner_prefix: str, reason: str, *, but: Callable[[str], bool] = lambda owner: False
     ) -> int:
-        """Hand back what dead workers hold whose owner starts with `owner_prefix`.
+        """Hand back the slots of dead workers whose owner starts with `owner_prefix`.
 
         Args:
             owner_prefix: of the workers.
             reason: why they are dead.
-            but: tells of an owner with this prefix whether it is alive.
+            but: returns whether an owner with this prefix is alive.
         """
         with self._storage.write() as connection:
             rows = connection.execute(
@@ -257,20 +259,20 @@ class SlotTable:
                 reopen(connection, self._storage, row.slot, row.attempt, reason)
             return len(dead)
 
-    def is_outdated(self, claim: Claim, epoch: int) -> bool:
-        """Tell whether a slot that is no longer the claim's has ended, or got to an epoch."""
+    def is_outdated(self, lease: Lease, epoch: int) -> bool:
+        """Return whether the slot of a lost lease has ended, or got to an epoch."""
         got_so_far = or_(SLOTS.c.state.in_(ENDED), SLOTS.c.epoch >= epoch)
         with self._storage.read() as connection:
-            condition = SLOTS.c.slot == claim.slot, not_(is_of(claim)), got_so_far
+            condition = SLOTS.c.slot == lease.slot, not_(is_of(lease)), got_so_far
             return connection.scalar(select(SLOTS.c.slot).where(*condition)) is not None
 
-    def is_abandoned(self, claim: Claim) -> bool:
-        """Tell whether the slot is still the claim's, but its lease has run out."""
+    def is_abandoned(self, lease: Lease) -> bool:
+        """Return whether the lease has run out, but its slot was not given to another worker."""
         with self._storage.read() as connection:
-            condition = is_of(claim), ran_out(self._storage, self._lease_s)
+            condition = is_of(lease), ran_out(self._storage, self._lease_s)
             return connection.scalar(select(SLOTS.c.slot).where(*condition)) is not None
 
-    def break_(self, claim: Claim, failure: Broken) -> SlotState:
+    def break_(self, lease: Lease, failure: Broken) -> SlotState:
         """Count a broken attempt; return FAILED when it was the last, OPEN when it is tried again.
 
         The same failure `budget.breaker_failures` times breaks the study; once a trial has
@@ -280,21 +282,21 @@ class SlotTable:
         at once and leaves the slot open: each further trial would only fail in the same way.
         """
         budget = self._config.budget
-        cause = {"error": failure.error, "place": failure.where, "reason": failure.message}
+        cause = {"error": failure.error, "where": failure.where, "reason": failure.reason}
         with self._storage.write() as connection:
             # Of several failures at once the last one must count the others.
             study = study_row(connection, self._study, lock=True)
-            row = self._begin_end(connection, claim, AttemptOutcome.BROKEN, **cause)
+            row = self._begin_end(connection, lease, AttemptOutcome.BROKEN, **cause)
             if row is None:
-                known = select(SLOTS).where(SLOTS.c.slot == claim.slot)
+                known = select(SLOTS).where(SLOTS.c.slot == lease.slot)
                 ended = connection.execute(known).one()
-                failed = ended.state == SlotState.FAILED and ended.attempt == claim.attempt
+                failed = ended.state == SlotState.FAILED and ended.attempt == lease.attempt
                 return SlotState.FAILED if failed else SlotState.OPEN
             close_attempt(
                 connection,
                 self._storage,
-                claim.slot,
-                claim.attempt,
+                lease.slot,
+                lease.attempt,
                 AttemptOutcome.BROKEN,
                 traceback=failure.traceback,
                 **cause,
@@ -303,40 +305,38 @@ class SlotTable:
             broken = row.broken + (0 if is_hopeless(failure) else 1)
             diverged = failure.error == DIVERGED
             if is_hopeless(failure) or (not diverged and broken < budget.max_attempts):
-                set_state(connection, claim.slot, SlotState.OPEN, broken=broken)
+                set_state(connection, lease.slot, SlotState.OPEN, broken=broken)
                 return SlotState.OPEN
-            reason = f"{failure.error}: {failure.message}"
+            reason = f"{failure.error}: {failure.reason}"
             attributes = {trial_rows.FAILED: reason}
             execute_together(
                 connection,
-                leaving(claim.slot, SlotState.FAILED, broken=broken, reason=reason),
-                *trial_rows.finishing(claim.trial_id, TrialState.FAIL, None, attributes),
+                leaving(lease.slot, SlotState.FAILED, broken=broken, reason=reason),
+                *trial_rows.finishing(lease.trial_id, TrialState.FAIL, None, attributes),
             )
             return SlotState.FAILED
 
-    def _open_replicates(
-        self, connection: Connection, claim: Claim, density: tuple[float, ...]
-    ) -> None:
+    def _open_replicates(self, connection: Connection, lease: Lease, density: Density) -> None:
         connection.execute(
             update(SLOTS)
             .where(
                 SLOTS.c.study == self._study,
                 SLOTS.c.stage == Stage.SEARCH,
                 SLOTS.c.state == SlotState.CLOSED,
-                SLOTS.c.position > claim.position,
-                SLOTS.c.position < claim.position + self._config.search.seeds,
+                SLOTS.c.position > lease.position,
+                SLOTS.c.position < lease.position + self._config.search.seeds,
             )
-            .values(density=json.dumps(density), state=SlotState.OPEN)
+            .values(density=density, state=SlotState.OPEN)
         )
 
     def _begin_end(
-        self, connection: Connection, claim: Claim, outcome: AttemptOutcome, **equal: str
+        self, connection: Connection, lease: Lease, outcome: AttemptOutcome, **equal: str
     ) -> Row[Any] | None:
         """Return the slot whose attempt is to end; None when it has ended in this very way."""
         try:
-            return renew(connection, self._storage, claim, self._lease_s)
+            return renew(connection, self._storage, lease, self._lease_s)
         except LeaseLost:
-            if has_ended(connection, claim, outcome, **equal):
+            if has_ended(connection, lease, outcome, **equal):
                 return None
             raise
 
@@ -345,24 +345,26 @@ class SlotTable:
         wanted = select(column).where(STUDIES.c.study == self._study)
         return wanted.scalar_subquery().label(column.name)
 
-    def _cost(self, connection: Connection, claim: Claim) -> dict[str, float]:
+    def _cost(self, connection: Connection, lease: Lease) -> dict[str, float]:
         """Return what all attempts have used; nothing where no GPU was used."""
-        hours = slot_gpu_hours(connection, self._storage.now(), claim.slot)
+        hours = slot_gpu_hours(connection, self._storage.now(), lease.slot)
         return {"gpu_hours": round(hours, 6)} if hours else {}
 
     def _state(self, connection: Connection) -> StudyState:
         study = study_row(connection, self._study)
         return self._state_of(connection, study.state, study.config)
 
-    def _state_of(self, connection: Connection, stored: str, config: str) -> StudyState:
+    def _state_of(
+        self, connection: Connection, stored: str, config: Mapping[str, Any]
+    ) -> StudyState:
         """Return the study's state; CAPPED when another epoch would pass the cap."""
         state = StudyState(stored)
-        if state is StudyState.ACTIVE and json.loads(config)["budget"].get("gpu_hours"):
+        if state is StudyState.ACTIVE and config["budget"].get("gpu_hours"):
             usage = usage_of(connection, self._storage.now(), self._study)
             return StudyState.CAPPED if usage.exhausted else state
         return state
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Leave out what JSON cannot hold; a metric that is missing is not defined for these data."""
+    """Leave out values that JSON cannot hold; a missing metric is undefined for these data."""
     return {name: value for name, value in metrics.items() if math.isfinite(value)}

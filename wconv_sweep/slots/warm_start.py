@@ -1,9 +1,9 @@
-"""Densities of a new study that finished studies of related networks make likely.
+"""Promising densities for a new study, from finished studies of related networks.
 
-A density that serves one network, or a 3x3 kernel, often serves another. What is taken over is
-where to look first, and nothing else: the values of one study say nothing about another's. So each
+A density that serves one network, or a 3x3 kernel, often serves another. Only the
+places to look first are taken over: the values of one study say nothing about another's. So each
 source gives a few densities, which the new study trains as the first of its search. They are
-written into its slots when it is launched; what becomes of the source later does not matter.
+written into its slots at its launch; later changes of the source do not matter.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import numpy as np
 from sqlalchemy import URL
 
 from wconv_jobs.seeding import derive_seed
+from wconv_jobs.spec import Density
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.confirmation import surrogate_of
 from wconv_sweep.evidence.study_status import read_status
@@ -26,7 +27,7 @@ from wconv_sweep.study.config import StudyConfig
 POINTS = 4
 """Densities taken from each source."""
 APART = 0.05
-"""Least distance of two of them, as a share of the bounds: nearer ones would tell the same."""
+"""Least distance of two of them, as a share of the bounds: nearer ones would add nothing."""
 CANDIDATES = 256
 """Densities among which those beside the best are sought."""
 
@@ -65,7 +66,7 @@ def warm_densities(url: URL, config: StudyConfig) -> list[GivenDensity]:
     return found
 
 
-def to_coefficients(point: Sequence[float], coefficients: int) -> tuple[float, ...]:
+def to_coefficients(point: Sequence[float], coefficients: int) -> Density:
     """Return a density of another kernel size, matched from the innermost coefficient outwards.
 
     A larger kernel has further coefficients outside, which are 1, as in plain convolution; a
@@ -74,7 +75,7 @@ def to_coefficients(point: Sequence[float], coefficients: int) -> tuple[float, .
     return (1.0,) * (coefficients - len(point)) + tuple(point)[-coefficients:]
 
 
-def likely_points(surrogate: Surrogate, seed: int) -> list[tuple[float, ...]]:
+def likely_points(surrogate: Surrogate, seed: int) -> list[Density]:
     """Return up to `POINTS` densities among which the best one may be, the most likely first."""
     from scipy.stats import qmc
 
@@ -108,7 +109,7 @@ def _source(storage: Storage, config: StudyConfig, study: str) -> _Source:
         raise StudyError(
             f"study {config.study}: search.warm_start names {study}, which has not ended: "
             f"{status.ended} of {status.budget} trials have. "
-            f"`wconv-sweep resume --study {study}` goes on with it."
+            f"`wconv-sweep resume --study {study}` continues it."
         )
     surrogate = surrogate_of(status.trials, status.config)
     if surrogate is None:
@@ -126,7 +127,7 @@ def _missing(config: StudyConfig, study: str, why: str) -> str:
     )
 
 
-def _within(config: StudyConfig, density: Sequence[float]) -> tuple[float, ...]:
+def _within(config: StudyConfig, density: Sequence[float]) -> Density:
     # Rounded: further digits only hide that two densities are the same.
     return tuple(
         min(max(round(value, 6), low), high)

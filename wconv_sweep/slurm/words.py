@@ -1,20 +1,21 @@
-"""Texts of a profile that end up in a batch script: what they may hold, so that none is a command.
+"""Texts of a profile in a batch script: the allowed characters, so that none is a command.
 
 A batch script is a program of the shell. Names are written into it quoted, and beyond that they
-may hold no character that the shell, sbatch or a path would take for its own.
+must not hold a character with a meaning for the shell, sbatch or a path.
 """
 
 import re
 import shlex
-from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import AfterValidator
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,99}")
-_SUFFIX = re.compile(r"[A-Za-z0-9_.@+-]{1,50}")
-_CONSTRAINT = re.compile(r"[A-Za-z0-9_(\[][A-Za-z0-9_.:,+*&|()\[\]-]{0,199}")
-_MODULE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+/-]{0,199}")
+from wconv_sweep.text_patterns import Matches
+
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,99}"
+_SUFFIX = r"[A-Za-z0-9_.@+-]{1,50}"
+_CONSTRAINT = r"[A-Za-z0-9_(\[][A-Za-z0-9_.:,+*&|()\[\]-]{0,199}"
+_MODULE = r"[A-Za-z0-9_][A-Za-z0-9_.+/-]{0,199}"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _WORD = re.compile(r"(?:[A-Za-z0-9_@%+=:,./~-]|\$[A-Za-z_]\w*|\$\{[A-Za-z_]\w*\})+")
 _SETUP_COMMANDS = ("module", "source", "ulimit", "umask")
@@ -27,24 +28,24 @@ _SECRET = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|_KEY$", re.IGNORECASE)
 
 def is_slurm_name(text: str) -> bool:
     """Tell whether a text can be the name of a partition, QOS or account."""
-    return _NAME.fullmatch(text) is not None
+    return re.fullmatch(_NAME, text) is not None
 
 
 def setup_line(command: str) -> str:
-    """Return a command of a profile as a line of shell that does just this.
+    """Return a command of a profile as a line of shell that runs only this command.
 
     Variables are expanded inside quotes; nothing else of the shell's has a meaning.
 
     Raises:
-        ValueError: it is none of the commands that a profile may run, or holds more than words.
+        ValueError: it is not one of the commands that a profile may run, or holds more than words.
     """
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise ValueError(f"is no command: {error}") from error
+        raise ValueError(f"is not a command: {error}") from error
     if not words or words[0] not in _SETUP_COMMANDS:
         raise ValueError(
-            f"takes the commands {', '.join(_SETUP_COMMANDS)} alone; put everything else into a "
+            f"takes only the commands {', '.join(_SETUP_COMMANDS)}; put everything else into a "
             "script of your own and source it"
         )
     wrong = next((word for word in words if not _WORD.fullmatch(word)), None)
@@ -56,31 +57,22 @@ def setup_line(command: str) -> str:
     return " ".join(f'"{word}"' if "$" in word else shlex.quote(word) for word in words)
 
 
-def _checked(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
-    def check(text: str) -> str:
-        if not pattern.fullmatch(text):
-            raise ValueError(f"takes {what}")
-        return text
-
-    return check
-
-
 def _variable(name: str) -> str:
     if not _VARIABLE.fullmatch(name):
-        raise ValueError(f"'{name}' is no name of a variable: letters, digits and _ alone")
+        raise ValueError(f"'{name}' is not a variable name: only letters, digits and _")
     if name in _OWN_VARIABLES or name.startswith(_OWN_PREFIXES):
         raise ValueError(f"'{name}' is set by the batch script or by SLURM; leave it out")
     if _SECRET.search(name):
         raise ValueError(
-            f"'{name}' looks like a secret, and everybody can read a batch script; passwords of "
-            "databases belong into ~/.pgpass"
+            f"'{name}' looks like a secret, and anyone can read a batch script; passwords of "
+            "databases belong in ~/.pgpass"
         )
     return name
 
 
 def _value(text: str) -> str:
     if not text.isprintable():
-        raise ValueError("may hold no line break and no control character")
+        raise ValueError("must not hold a line break or a control character")
     return text
 
 
@@ -90,18 +82,17 @@ def _setup(command: str) -> str:
 
 
 SlurmName = Annotated[
-    str, AfterValidator(_checked(_NAME, "letters, digits and _ . @ + - alone, at most 100"))
+    str, Matches(_NAME, "may contain only letters, digits and _ . @ + -, at most 100")
 ]
 """Of a partition, QOS, account or kind of GPU."""
 AccountSuffix = Annotated[
-    str, AfterValidator(_checked(_SUFFIX, "letters, digits and _ . @ + - alone, at most 50"))
+    str, Matches(_SUFFIX, "may contain only letters, digits and _ . @ + -, at most 50")
 ]
 Constraint = Annotated[
-    str,
-    AfterValidator(_checked(_CONSTRAINT, "names of features, joined by & | , and brackets alone")),
+    str, Matches(_CONSTRAINT, "may contain only names of features, joined by & | , and brackets")
 ]
 ModuleName = Annotated[
-    str, AfterValidator(_checked(_MODULE, "letters, digits and _ . + / - alone, as in cuda/12.2"))
+    str, Matches(_MODULE, "may contain only letters, digits and _ . + / -, as in cuda/12.2")
 ]
 VariableName = Annotated[str, AfterValidator(_variable)]
 VariableValue = Annotated[str, AfterValidator(_value)]

@@ -1,36 +1,35 @@
-"""Which slots a study has: its budget, divided among fixed points, search and confirmation."""
+"""The slots of a study: its budget, divided among fixed points, search and confirmation."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from wconv_jobs.spec import Ablation
+from wconv_jobs.spec import Ablation, Density
 from wconv_sweep.storage.tables import SlotState, Stage
 from wconv_sweep.study.config import StudyConfig
 
 ABLATIONS: tuple[Ablation, ...] = ("initial weights", "gradient")
-"""Labels of an ablation's slots: which half of the density's effect plain convolution gets. That
-of both and that of neither are in the confirmation."""
+"""Labels of an ablation's slots: the half of the density's effect that plain convolution gets.
+Both halves, and neither, are in the confirmation."""
 
 
 @dataclass(frozen=True)
 class PlannedSlot:
-    """A slot that is to be added to a study."""
+    """A slot to add to a study."""
 
     stage: Stage
     replicate: int
     label: str | None = None
-    density: tuple[float, ...] | None = None
+    density: Density | None = None
     state: SlotState = SlotState.OPEN
 
     def row(self, study: str, position: int) -> dict[str, object]:
-        """Return what the table of slots holds of it."""
+        """Return its row in the table of slots."""
         return {
             "study": study,
             "position": position,
             "stage": self.stage,
             "label": self.label,
-            "density": None if self.density is None else json.dumps(self.density),
+            "density": self.density,
             "replicate": self.replicate,
             "state": self.state,
             "attempt": 0,
@@ -44,15 +43,15 @@ class GivenDensity:
     """A density that the search trains before it proposes its own."""
 
     label: str
-    density: tuple[float, ...]
+    density: Density
 
 
 def plan_slots(config: StudyConfig, given: Sequence[GivenDensity] = ()) -> Iterator[PlannedSlot]:
-    """Yield the slots of a new study, `budget.trials` of them, in the order of claiming.
+    """Yield the slots of a new study, `budget.trials` of them, in the order of leasing.
 
     Args:
         config: the study.
-        given: densities to begin the search with, as many as its budget holds.
+        given: densities to start the search with, as many as its budget holds.
     """
     replicates = range(config.search.seeds)
     for label, density in config.fixed_points().items():
@@ -92,7 +91,7 @@ def plan_ablation(replicates: Sequence[int]) -> Iterator[PlannedSlot]:
 
 
 def ablation_of(stage: Stage, label: str | None) -> Ablation:
-    """Return what a slot leaves out of its density's effect."""
+    """Return the part of its density's effect that a slot leaves out."""
     if stage is not Stage.ABLATION:
         return "none"
     return next(each for each in ABLATIONS if each == label)

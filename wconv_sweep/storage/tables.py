@@ -1,10 +1,12 @@
-"""The tables of wconv-sweep, which stand beside Optuna's in the same database.
+"""The tables of wconv-sweep, beside Optuna's in the same database.
 
 A study has slots, a slot has attempts. Times are seconds since 1970 on the database's clock.
-Whoever changes a table raises SCHEMA_VERSION and adds a step to `wconv_sweep.storage.migrations`.
+A change of a table raises SCHEMA_VERSION and adds a step to `wconv_sweep.storage.migrations`.
 """
 
 import enum
+import json
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -20,15 +22,17 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from wconv_jobs.spec import Density
+
 SCHEMA_VERSION = 3
 
 METADATA = MetaData()
 
 
 class FreeText(TypeDecorator[str]):
-    """Text of any origin, such as the message of an exception; what no database takes is escaped.
+    """Text of any origin, such as the message of an exception, with odd characters escaped.
 
-    PostgreSQL knows no NUL in a text, and neither database a byte of a file name that is not
+    PostgreSQL refuses a NUL in a text, and both databases refuse a byte of a file name that is not
     UTF-8.
     """
 
@@ -36,29 +40,59 @@ class FreeText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: object) -> str | None:
-        """Return what is stored."""
+        """Return the stored form."""
         if value is None:
             return None
         return value.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
+class JsonColumn(TypeDecorator[Any]):
+    """A value that JSON can hold, stored as its text; None is NULL."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: object, dialect: object) -> str | None:
+        """Return what is stored."""
+        return None if value is None else json.dumps(value)
+
+    def process_result_value(self, value: str | None, dialect: object) -> Any:
+        """Return what was stored."""
+        return None if value is None else json.loads(value)
+
+
+class DensityColumn(TypeDecorator[Density]):
+    """A density, stored as a JSON list of its coefficients; None is NULL."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Density | None, dialect: object) -> str | None:
+        """Return what is stored."""
+        return None if value is None else json.dumps(value)
+
+    def process_result_value(self, value: str | None, dialect: object) -> Density | None:
+        """Return what was stored."""
+        return None if value is None else tuple(json.loads(value))
+
+
 class StudyState(enum.StrEnum):
-    """What agents may do with a study."""
+    """The state of a study, which says what agents may do."""
 
     ACTIVE = "active"
     STOPPED = "stopped"
-    """Nobody claims; running trials end at their next checkpoint."""
+    """Nobody leases; running trials end at their next checkpoint."""
     BROKEN = "broken"
     """As stopped, by the circuit breaker; `reason` says why."""
     CAPPED = "capped"
-    """As stopped, because the GPU-hours are used up; worked out anew each time, never stored."""
+    """As stopped, because the GPU-hours are used up; computed each time, never stored."""
 
 
 class SlotState(enum.StrEnum):
-    """Where a slot is in its life."""
+    """The state of a slot."""
 
     CLOSED = "closed"
-    """Its density is not known yet: it follows from trials that have not ended."""
+    """Its density is unknown yet: it follows from trials that have not ended."""
     OPEN = "open"
     LEASED = "leased"
     COMPLETE = "complete"
@@ -72,7 +106,7 @@ ENDED = (SlotState.COMPLETE, SlotState.PRUNED, SlotState.FAILED, SlotState.SKIPP
 
 
 class AttemptOutcome(enum.StrEnum):
-    """How a worker's try at a slot ended."""
+    """The end of an attempt at a slot."""
 
     RUNNING = "running"
     COMPLETE = "complete"
@@ -84,18 +118,18 @@ class AttemptOutcome(enum.StrEnum):
 
 
 class Stage(enum.StrEnum):
-    """What a slot is for."""
+    """The purpose of a slot."""
 
     FIXED = "fixed"
     SEARCH = "search"
     CONFIRM = "confirm"
     """Trains the best densities and plain convolution on fresh seeds."""
     ABLATION = "ablation"
-    """Trains plain convolution with one half of what the named density does."""
+    """Trains plain convolution with one half of the effect of the selected density."""
 
 
 SEARCHING = (Stage.FIXED, Stage.SEARCH)
-"""The stages that a density is chosen from."""
+"""The stages whose trials select a density."""
 
 
 SCHEMA = Table("wconv_schema", METADATA, Column("version", Integer, nullable=False))
@@ -105,12 +139,12 @@ STUDIES = Table(
     METADATA,
     Column("study", String(100), primary_key=True),
     Column("optuna_study_id", Integer, nullable=False),
-    Column("config", Text, nullable=False),  # the definition as JSON, defaults filled in
+    Column("config", JsonColumn, nullable=False),  # the definition, defaults filled in
     Column("version", String(50), nullable=False),  # of wconv-sweep, that made the study
     # One folder for good, whatever --runs says later: pilots in another one would neither see the
     # locks nor the checkpoints. Relative to the database's folder, so that both may be moved.
     Column("run_folder", Text, nullable=False),
-    # Stands in the run folder, too, so that no two storages share one.
+    # Also in the run folder, so that no two storages share one.
     Column("uid", String(32), nullable=False),
     Column("cluster", Text, nullable=False),  # of the last launch: a name, or the path of a file
     Column("state", String(10), nullable=False),
@@ -118,9 +152,9 @@ STUDIES = Table(
     # Attempts up to this one do not count for the circuit breaker: `resume` closes it again.
     Column("breaker_from", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
-    # JSON object: version and commit of the code, whether it was changed, hash of the definition,
+    # Version and commit of the code, whether it was changed, hash of the definition,
     # checksums of the data. An agent with another code or definition refuses to train.
-    Column("provenance", Text),
+    Column("provenance", JsonColumn),
 )
 
 PILOTS = Table(
@@ -131,9 +165,9 @@ PILOTS = Table(
     Column("pilot", Integer, nullable=False),  # its number within the study
     Column("host", FreeText, nullable=False),
     Column("job", FreeText),  # of the scheduler, where there is one
-    Column("gpus", Integer, nullable=False),  # that it holds, working or not
+    Column("gpus_total", Integer, nullable=False),  # that it holds, working or not
     Column("started_at", Float, nullable=False),
-    Column("seen_at", Float, nullable=False),  # its last sign of life
+    Column("seen_at", Float, nullable=False),  # its last heartbeat
     Column("ended_at", Float),
 )
 
@@ -142,13 +176,13 @@ SLOTS = Table(
     METADATA,
     Column("slot", Integer, primary_key=True),
     Column("study", String(100), ForeignKey(STUDIES.c.study), nullable=False),
-    Column("position", Integer, nullable=False),  # order of claiming, from 0
+    Column("position", Integer, nullable=False),  # order of leasing, from 0
     Column("stage", String(10), nullable=False),
     Column("label", String(100)),  # of a fixed point, a candidate or a part of an ablation
-    Column("density", Text),  # JSON list, outermost first; null until it is known
+    Column("density", DensityColumn),  # null until it is known
     Column("replicate", Integer, nullable=False),  # seeds are derived from it
     Column("state", String(10), nullable=False),
-    Column("attempt", Integer, nullable=False),  # the last one, from 1; 0: never claimed
+    Column("attempt", Integer, nullable=False),  # the last one, from 1; 0: never leased
     Column("broken", Integer, nullable=False),  # broken attempts so far
     Column("owner", FreeText),
     Column("lease_until", Float),
@@ -156,8 +190,8 @@ SLOTS = Table(
     Column("trial", Integer),  # Optuna's number within the study
     Column("epoch", Integer, nullable=False),  # epochs reported
     Column("value", Float),  # the objective after that epoch
-    Column("metrics", Text),  # JSON object: validation after that epoch, test once complete
-    Column("provenance", Text),  # JSON object, once complete
+    Column("metrics", JsonColumn),  # validation after that epoch, test once complete
+    Column("provenance", JsonColumn),  # once complete
     Column("reason", FreeText),  # why it failed or was skipped
     UniqueConstraint("study", "position"),
     Index("wconv_slots_by_state", "study", "state", "position"),
@@ -172,11 +206,11 @@ ATTEMPTS = Table(
     Column("owner", FreeText, nullable=False),
     Column("outcome", String(12), nullable=False),
     Column("error", FreeText),  # class of the exception
-    Column("place", FreeText),  # file:line of it
+    Column("where", FreeText),  # file:line of it
     Column("reason", FreeText),
     Column("traceback", FreeText),
-    Column("gpus", Integer, nullable=False),  # that its ranks hold
-    Column("provenance", Text),  # JSON object: host, job, code, torch, GPU, driver
+    Column("gpus_per_trial", Integer, nullable=False),  # that its ranks hold
+    Column("provenance", JsonColumn),  # host, job, code, torch, GPU, driver
     Column("started_at", Float, nullable=False),
     Column("ended_at", Float),
     UniqueConstraint("slot", "attempt"),

@@ -1,18 +1,19 @@
-"""The points of a grid over the density's bounds, in an order that covers the range early."""
+"""The points of a grid over the density's bounds, ordered to cover the range early."""
 
 import math
 from collections.abc import Iterator, Sequence
 from itertools import product
 
+from wconv_jobs.spec import Density
 from wconv_sweep.study.search_config import Bound, GridSpec
 
 
 def grid_size(grid: GridSpec, bounds: Sequence[Bound]) -> int:
-    """Return the number of points, without making them."""
+    """Return the number of points, without building them."""
     return math.prod(_axis_sizes(grid, bounds))
 
 
-def grid_points(grid: GridSpec, bounds: Sequence[Bound]) -> Iterator[tuple[float, ...]]:
+def grid_points(grid: GridSpec, bounds: Sequence[Bound]) -> Iterator[Density]:
     """Yield every point once.
 
     The values of each coefficient are ordered by bit reversal (the van der Corput sequence), from

@@ -1,4 +1,4 @@
-"""The note that the Optuna dashboard shows beside a study: what is trained, and what it is for."""
+"""The note that the Optuna dashboard shows beside a study."""
 
 import json
 
@@ -21,7 +21,7 @@ def study_note(config: StudyConfig) -> str:
         "data": f"`{config.data.name}` {_options(config.data.options)}",
         "recipe": f"{recipe.preset or 'own'}: {recipe.optimizer.name}, lr {recipe.optimizer.lr:g},"
         f" {recipe.lr_schedule.summary}, batch size {recipe.batch_size}, {recipe.epochs} epochs",
-        "objective": f"{config.direction} `{config.objective.metric}` of the validation part",
+        "objective": f"{config.direction} `{config.objective.metric}` of the validation set",
         "density": f"{names}, outermost first, in {bounds}; dimensionless",
         "fixed points": fixed,
         "budget": f"{config.budget.trials} trials on {config.trial.ranks} rank(s) each",
@@ -39,7 +39,7 @@ def study_note(config: StudyConfig) -> str:
         "",
         "The value of a trial is that of one training run. Trial attributes: stage and label, "
         "seed_index (trials of one index share initial weights, data order and noise), "
-        "gpu_hours, host, metrics of the validation part and, as `test_...`, of the test part.",
+        "gpu_hours, host, metrics of the validation set and, as `test_...`, of the test set.",
         "",
     ]
     return "\n".join(lines)

@@ -1,7 +1,9 @@
 """What is wrong with a study that no single key shows."""
 
+from typing import get_args
+
 from wconv_jobs import catalog, own_code
-from wconv_jobs.kinds import KINDS
+from wconv_jobs.kinds import TaskKind
 from wconv_sweep.study.config import MAX_TRIALS, PLAIN, StudyConfig
 from wconv_sweep.study.grid import grid_size
 from wconv_sweep.study.optuna_samplers import what_is_wrong
@@ -53,22 +55,22 @@ def problems_of(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
             )
     if config.data.name in catalog.names("data") or config.data.kind:
         kind = catalog.data_kind(config.data.name, config.data.kind)
-        facts = KINDS[kind]
-        if config.objective.metric not in facts.metrics:
+        metrics, further = catalog.epoch_metrics(kind), catalog.further_metrics(kind)
+        if config.objective.metric not in metrics:
             problems.append(
                 (
                     ("objective", "metric"),
                     f"is {config.objective.metric}, but data '{config.data.name}' gives "
-                    f"{', '.join(facts.metrics)}.",
+                    f"{', '.join(metrics)}.",
                 )
             )
         for metric in config.recipe.test_metrics:
-            if metric not in facts.further_metrics:
-                further = ", ".join(facts.further_metrics) or "no further metrics"
+            if metric not in further:
+                known = ", ".join(further) or "no further metrics"
                 problems.append(
                     (
                         ("recipe", "test_metrics"),
-                        f"has {metric}, but {kind} takes {further}.",
+                        f"has {metric}, but {kind} takes {known}.",
                     )
                 )
     problems += _search_problems(config)
@@ -85,9 +87,9 @@ def problems_of(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
 
 def _own_code_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
     problems: list[tuple[tuple[str, ...], str]] = []
-    folder, kinds = config.code_folder, " or ".join(KINDS)
+    folder, kinds = config.code_folder, " or ".join(get_args(TaskKind))
     if folder is not None and not folder.is_dir():
-        problems.append((("code",), f"is {folder}, which is no folder."))
+        problems.append((("code",), f"is {folder}, which is not a folder."))
     if own_code.is_own(config.data.name) and config.data.kind is None:
         text = f"is missing: for data of your own it says which task they are, {kinds}."
         problems.append((("data", "kind"), text))
@@ -112,14 +114,14 @@ def _search_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
         found = what_is_wrong(search.sampler)
         problems += [(("search", "sampler", key), text) for key, text in found]
     if search.warm_start and isinstance(search.sampler, GridSpec):
-        text = "is for a search that goes on from there; a grid has its own points. Remove it."
+        text = "is for a search that continues from there; a grid has its own points. Remove it."
         problems.append((("search", "warm_start"), text))
     if config.study in search.warm_start:
         problems.append((("search", "warm_start"), "names the study itself. Remove it."))
     if isinstance(search.sampler, GridSpec):
         problems += _grid_problems(config, search.sampler)
         if search.stop_when is not None:
-            text = "ends a search early, but every point of a grid is trained. Remove it."
+            text = "ends a search early, but a grid trains every point. Remove it."
             problems.append((("search", "stop_when"), text))
     else:
         problems += _budget_problems(config)

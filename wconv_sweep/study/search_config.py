@@ -5,8 +5,16 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, FiniteFloat, JsonValue, model_validator
 
 from wconv_jobs.spec_base import Spec
+from wconv_sweep.text_patterns import Matches
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
+Name = Annotated[
+    str,
+    Matches(
+        r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}",
+        "may contain only letters, digits, _ and -, at most 100, and must begin with a letter or "
+        "digit",
+    ),
+]
 """Names become folders, job names and table keys: letters, digits, _ and - alone."""
 
 Bound = Annotated[tuple[FiniteFloat, FiniteFloat], Field(strict=False)]
@@ -76,7 +84,13 @@ class OptunaSpec(_Sampler):
 
     takes_notes: ClassVar[bool] = True
     name: Literal["optuna"]
-    path: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
+    path: Annotated[
+        str,
+        Matches(
+            r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+",
+            "must be the import path of a class, with dots, such as optuna.samplers.TPESampler",
+        ),
+    ]
     """Where it is imported from, on every node, e.g. `optuna.samplers.NSGAIISampler`."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """Keyword arguments of the class; `seed` is the program's."""
@@ -134,7 +148,7 @@ class HalvingSpec(Spec):
     min_epochs: _AtLeastOne = 10
     """Epochs that every trial trains."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
-    """One in so many goes on, to so many times the epochs."""
+    """One in so many continues, to so many times the epochs."""
 
     @property
     def first_epoch(self) -> int:

@@ -1,13 +1,13 @@
 """Changes single keys of a file from the command line: `--set epochs=1`."""
 
-import difflib
 from collections.abc import Sequence
 
 from pydantic import BaseModel
 
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.renamed_keys import new_name, old_name
-from wconv_sweep.yaml_files import Document, Location, keys_of, parse_value
+from wconv_sweep.validation import did_you_mean, keys_of
+from wconv_sweep.yaml_files import Document, Location, parse_value
 
 
 def apply_settings(
@@ -57,10 +57,8 @@ def _location(key: str, known: Sequence[Location]) -> Location:
     if old is not None:
         raise ValueError(f"{old} is now {new_name(old.split('.'))}. Rename the key.")
     words = [*map(_dotted, known), *(str(location[-1]) for location in known)]
-    near = difflib.get_close_matches(key, words, n=1)
     options = "Options of the network are model.options.NAME, of the data data.options.NAME."
-    hint = f"Did you mean '{near[0]}'?" if near else options
-    raise ValueError(f"there is no key '{key}'. {hint}")
+    raise ValueError(f"there is no key '{key}'. {did_you_mean(key, words) or options}")
 
 
 def _dotted(location: Location) -> str:

@@ -21,13 +21,13 @@ def shrink(document: Document, folder: Path) -> Document:
 
     Small network, few and small samples, two epochs, two proposals beside the fixed points, the
     best of them on two more seeds, one rank, no pruner. Everything else is that of the study. Data
-    read from files are made-up ones in the same file format, see `generated_folder`. What a
-    setting has given stays, but for the name and the folders: made-up data must not get among real
-    ones, nor a smoke run among real results.
+    read from files are synthetic ones in the same file format, see `generated_folder`. What a
+    setting has given stays, but for the name and the folders: synthetic data must not get among
+    real ones, nor a smoke run among real results.
 
     Args:
         document: of the study, with its settings.
-        folder: gets made-up data.
+        folder: gets synthetic data.
     """
     model, data = (document.get((section, "name")) for section in ("model", "data"))
     always: dict[Location, object] = {
@@ -82,7 +82,7 @@ def shrink(document: Document, folder: Path) -> Document:
 
 
 def generated_folder(folder: Path, data: str) -> Path:
-    """Return where the made-up data of a data set lie."""
+    """Return the folder of the synthetic data of a data set."""
     return folder.absolute() / data
 
 

@@ -5,13 +5,13 @@ The digest of a checkpoint follows from it: `export` must ask for the trial that
 
 from pathlib import Path
 
-from wconv_jobs.spec import Ablation, TrialSpec
+from wconv_jobs.spec import Ablation, Density, TrialSpec
 from wconv_sweep.study.config import StudyConfig
 
 
 def trial_spec(
     config: StudyConfig,
-    density: tuple[float, ...],
+    density: Density,
     replicate: int,
     folder: Path,
     *,

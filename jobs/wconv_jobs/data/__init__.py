@@ -1,37 +1,93 @@
-"""The data sets by name: one module per data set.
+"""The data sets by name: one module per data set, which is a `DataSet`.
 
-A module holds
-
-* a function `load`, whose keyword arguments other than `seed` and `device`, with their annotations
-  and defaults, are the data set's options;
-* a literal `KIND`, see `wconv_jobs.kinds`, and a literal `SMOKE`, the options of a smoke run;
-* a function `sample_shape(**options)`, (channels, height, width) of a training sample.
-
-One that reads the user's files in a folder, its option `folder`, has as well
-
-* a function `check(*, thorough, **options)`, which returns one sentence per problem;
-* a function `checksums(**options)`, which returns the SHA-256 of what it knows at once, by name;
-* a function `generate(folder)`, which writes small made-up data in its file format, and a literal
-  `SMOKE_CLASSES` where these have a number of classes of their own;
-* where training does not read the files as they are, a function `prepare(*, on_progress,
-  **options)`, see `wconv_jobs.files.prepared`.
-
-These are called on login nodes: such a module does not import torch at the top. Adding a data set
-takes one module and its test. Importing this package does not import torch.
+Adding a data set takes one module and its test. Importing this package does not import torch.
 """
 
 import importlib
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from wconv_jobs import own_code
-from wconv_jobs.catalog import checked_options, data_kind
+from wconv_jobs.catalog import Progress, data_kind, data_options
+from wconv_jobs.kinds import TaskKind
 from wconv_jobs.seeding import derive_seed, drawing_from
 from wconv_jobs.spec import DataSpec
+from wconv_jobs.spec_base import Spec
 
 if TYPE_CHECKING:
     import torch
 
     from wconv_jobs.tasks.task import Task
+
+OptionsT = TypeVar("OptionsT", bound=Spec)
+
+
+class DataSet(Protocol[OptionsT]):
+    """What a module of this package holds.
+
+    Login nodes import the module, too: it imports torch inside the functions that need it. A file
+    or an option that cannot be used is a `JobError`, which says what to do.
+    """
+
+    @property
+    def KIND(self) -> TaskKind:
+        """The kind of task, a literal: it is read from the source text as well."""
+
+    @property
+    def SMOKE(self) -> Mapping[str, object]:
+        """The options that make the data set small enough for a smoke run."""
+
+    @property
+    def Options(self) -> type[OptionsT]:
+        """The options, declared once: types, limits, defaults, and a string below each for the
+        documentation. Every function gets them checked."""
+
+    def load(self, options: OptionsT, *, seed: int, device: "torch.device | str") -> "Task":
+        """Return the data with their loss and metrics; every rank calls it, all at once.
+
+        Args:
+            options: of the study.
+            seed: source of every random choice, see `wconv_jobs.tasks.task.Task`.
+            device: of the batches.
+        """
+
+    def sample_shape(self, options: OptionsT) -> tuple[int, ...]:
+        """Return the shape of a training sample, the channels first; looks at no file."""
+
+
+class FileDataSet(DataSet[OptionsT], Protocol[OptionsT]):
+    """A data set that reads the user's files, which are in the folder of its option `folder`.
+
+    A module whose synthetic data have a number of classes of their own gives it as a constant
+    `SMOKE_CLASSES`.
+    """
+
+    def check(self, options: OptionsT, *, thorough: bool) -> list[str]:
+        """Return one sentence per problem with the files; raises none.
+
+        Args:
+            options: of the study.
+            thorough: read the files from end to end; otherwise take seconds at the most, and find
+                what a training run would stumble over.
+        """
+
+    def checksums(self, options: OptionsT) -> dict[str, str]:
+        """Return the SHA-256 of what is known at once, by name: the provenance of a trial."""
+
+    def generate(self, folder: Path) -> None:
+        """Write small synthetic data in the file format; the same files each time."""
+
+
+class PreparedDataSet(FileDataSet[OptionsT], Protocol[OptionsT]):
+    """A data set that training does not read as the user's files are."""
+
+    def prepare(self, options: OptionsT, on_progress: Progress) -> None:
+        """Write the form that training reads, unless it is there.
+
+        Several processes may do so at once, and any of them may be killed: what is there is whole,
+        see `wconv_jobs.files.prepared`.
+        """
 
 
 def load_task(spec: DataSpec, *, seed: int, device: "torch.device | str" = "cpu") -> "Task":
@@ -40,7 +96,7 @@ def load_task(spec: DataSpec, *, seed: int, device: "torch.device | str" = "cpu"
     Args:
         spec: the data set.
         seed: as for `load_data`; a function of the user's gets it if it takes a `seed`.
-        device: likewise.
+        device: as for `load_data`.
 
     Raises:
         JobError: as `load_data`, or the function returns no data set.
@@ -63,16 +119,14 @@ def load_data(
 
     Args:
         name: a module of this package.
-        seed: source of every random choice, see `wconv_jobs.tasks.task.Task`.
+        seed: seed of every random choice, see `wconv_jobs.tasks.task.Task`.
         device: of the batches; the data themselves lie there, too, when they fit.
-        options: keyword arguments of its `load`; those left out take their defaults.
+        options: its options; those left out take their defaults.
 
     Raises:
         JobError: an unknown name, an unknown option, a value that the option does not take, or
             files that cannot be used.
     """
-    checked = checked_options("data", name, options)
-    task: Task = importlib.import_module(f"{__name__}.{name}").load(
-        seed=seed, device=device, **checked
-    )
-    return task
+    checked = data_options(name, options)
+    data_set: DataSet[Any] = importlib.import_module(f"{__name__}.{name}")
+    return data_set.load(checked, seed=seed, device=device)

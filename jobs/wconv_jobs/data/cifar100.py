@@ -1,4 +1,4 @@
-"""CIFAR-100: 60,000 photographs of 32 x 32 pixels in 100 classes (Krizhevsky 2009).
+"""CIFAR-100: 60,000 images of 32 x 32 pixels in 100 classes (Krizhevsky 2009).
 
 Importing this module does not import torch: a login node checks and prepares the data.
 """
@@ -22,6 +22,8 @@ from wconv_jobs.files.prepared_arrays import (
     prepared_index,
     write_array,
 )
+from wconv_jobs.kinds import TaskKind
+from wconv_jobs.spec_base import Spec
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 # Shape letters: N images, C channels, H height, W width, K classes.
 
-KIND = "classification"
+KIND: TaskKind = "classification"
 SMOKE = {"verify": False, "validation_images": 100, "cache_folder": ""}
 
 # Of the grey levels in [0, 1] of the 50,000 training images.
@@ -38,33 +40,34 @@ MEAN = (0.5071, 0.4865, 0.4409)
 STD = (0.2673, 0.2564, 0.2762)
 
 
-def load(
-    *,
-    seed: int,
-    device: "torch.device | str",
-    folder: str,
-    cache_folder: str = "",
-    validation_images: Annotated[int, Field(ge=1)] = 5000,
-    split_seed: Annotated[int, Field(ge=0)] = 0,
-    flip: bool = True,
-    pad_px: Annotated[int, Field(ge=0, le=16)] = 0,
-    verify: bool = True,
-) -> "Task":
+class Options(Spec):
+    """Options of the data set."""
+
+    folder: str
+    """Holds cifar-100-python or cifar-100-binary, as unpacked from the archives, or is one of
+    them. An absolute path, or one that starts with ~."""
+    cache_folder: str = ""
+    """Gets the prepared data, 185 MB; prepared in `folder` when empty."""
+    validation_images: Annotated[int, Field(ge=1)] = 5000
+    """Training images kept back for the validation, as many of each class."""
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    """Chooses them; the same for all trials, or their validations would differ."""
+    flip: bool = True
+    """Flip training images left and right with probability 1/2."""
+    pad_px: Annotated[int, Field(ge=0, le=16)] = 0
+    """Surround training images with so many pixels of the mean color, and cut them back to 32 x 32
+    at a random place."""
+    verify: bool = True
+    """Take nothing but the published files. Otherwise a part of the data set is taken, too."""
+
+
+def load(options: Options, *, seed: int, device: "torch.device | str") -> "Task":
     """Return the task; images are mapped from the prepared files, 3 kB each.
 
     Args:
+        options: see there.
         seed: source of order and augmentation; not of the split.
         device: of the batches.
-        folder: holds cifar-100-python or cifar-100-binary, as unpacked from the archives, or is
-            one of them. An absolute path, or one that starts with ~.
-        cache_folder: gets the prepared data, 185 MB; prepared in `folder` when empty.
-        validation_images: training images kept back for the validation, as many of each class.
-        split_seed: chooses them; the same for all trials, or their validations would differ.
-        flip: flip training images left and right with probability 1/2.
-        pad_px: surround training images with so many pixels of the mean colour, and cut them back
-            to 32 x 32 at a random place.
-        verify: take nothing but the published files. Otherwise a part of the data set is taken,
-            too.
 
     Raises:
         JobError: the data are not prepared or cannot be used.
@@ -73,13 +76,13 @@ def load(
 
     from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardised
 
-    prepared = _prepared_folder(folder, cache_folder)
+    prepared = _prepared_folder(options)
     index = prepared_index(prepared, _KEYS)
-    _require_verified(prepared, index, verify)
+    _require_verified(prepared, index, options.verify)
     train_NCHW, train_class_N, test_NCHW, test_class_N = (
         torch.from_numpy(mapped_array(prepared / name)) for name in _ARRAYS
     )
-    rest_S, kept_S = _split(train_class_N.numpy(), validation_images, split_seed)
+    rest_S, kept_S = _split(train_class_N.numpy(), options.validation_images, options.split_seed)
     test_S = torch.arange(len(test_class_N))
     return ClassificationTask(
         train=ImagePart(train_NCHW, train_class_N, torch.from_numpy(rest_S)),
@@ -96,51 +99,40 @@ def load(
         normalise=standardised(MEAN, STD, device),
         seed=seed,
         device=device,
-        flip_across=flip,
-        pad_px=pad_px,
+        flip_across=options.flip,
+        pad_px=options.pad_px,
     )
 
 
-def sample_shape(**_: object) -> tuple[int, int, int]:
-    """Return (channels, height, width) of an image; takes the options of `load`."""
+def sample_shape(options: Options) -> tuple[int, ...]:
+    """Return (channels, height, width) of an image."""
     return 3, 32, 32
 
 
-def check(
-    *,
-    thorough: bool,
-    folder: str,
-    cache_folder: str = "",
-    validation_images: int = 5000,
-    verify: bool = True,
-    **_: object,
-) -> list[str]:
-    """Return one sentence per problem; takes the options of `load`.
+def check(options: Options, *, thorough: bool) -> list[str]:
+    """Return one sentence per problem.
 
-    Prepared data suffice, the files that they were made of may be gone.
+    Prepared data suffice; their source files may be gone.
 
     Args:
+        options: see there.
         thorough: look at the sums of the prepared data, and of the files where they are.
-        folder: see `load`.
-        cache_folder: see `load`.
-        validation_images: see `load`.
-        verify: see `load`.
     """
     try:
-        prepared = _prepared_folder(folder, cache_folder)
+        prepared = _prepared_folder(options)
         index = read_index(prepared, _KEYS)
-        source = _source(folder, gone=index is not None)
+        source = _source(options.folder, gone=index is not None)
         problems = []
         if source and (thorough or index is None):
-            problems = cifar.check_files(source, verify=verify, thorough=thorough)
+            problems = cifar.check_files(source, verify=options.verify, thorough=thorough)
         if index is None:
             return problems or [not_prepared(prepared)]
     except JobError as error:
         return [str(error)]
     try:
-        _require_verified(prepared, index, verify)
+        _require_verified(prepared, index, options.verify)
         arrays = [mapped_array(prepared / name) for name in _ARRAYS]
-        _require_rest(len(arrays[0]), validation_images)
+        _require_rest(len(arrays[0]), options.validation_images)
         if thorough:
             problems += find_damage(prepared, index["sha256"])
     except JobError as error:
@@ -148,26 +140,19 @@ def check(
     return problems
 
 
-def prepare(
-    *,
-    on_progress: Progress,
-    folder: str,
-    cache_folder: str = "",
-    verify: bool = True,
-    **_: object,
-) -> None:
-    """Write the images as arrays that every rank maps; takes the options of `load`.
+def prepare(options: Options, on_progress: Progress) -> None:
+    """Write the images as arrays that every rank maps.
 
     Raises:
-        JobError: the files cannot be used, or the space does not suffice.
+        JobError: the files cannot be used, or disk space is missing.
     """
-    prepared = _prepared_folder(folder, cache_folder)
+    prepared = _prepared_folder(options)
     index = read_index(prepared, _KEYS)
     if index is not None:
-        _require_verified(prepared, index, verify)
+        _require_verified(prepared, index, options.verify)
         return
-    source = cifar.find(absolute_folder(folder))
-    images, provenance = cifar.read(source, verify=verify)
+    source = cifar.find(absolute_folder(options.folder))
+    images, provenance = cifar.read(source, verify=options.verify)
     arrays: list[NDArray[Any]] = [
         images.train_NCHW,
         images.train_class_N,
@@ -183,7 +168,7 @@ def prepare(
         return {
             "form": source.form,
             "files": provenance,
-            "verified": verify,
+            "verified": options.verify,
             "class_names": images.class_names,
             "sha256": sums,
         }
@@ -191,49 +176,49 @@ def prepare(
     make_once(prepared, write, size_bytes=sum(array.nbytes for array in arrays))
 
 
-def checksums(*, folder: str, cache_folder: str = "", **_: object) -> dict[str, str]:
-    """Return the SHA-256 of the values of each prepared array; takes the options of `load`.
+def checksums(options: Options) -> dict[str, str]:
+    """Return the SHA-256 of the values of each prepared array.
 
     Raises:
         JobError: the data are not prepared.
     """
-    index = prepared_index(_prepared_folder(folder, cache_folder), _KEYS)
+    index = prepared_index(_prepared_folder(options), _KEYS)
     sums: dict[str, str] = index["sha256"]
     return sums
 
 
 def generate(folder: Path) -> None:
-    """Write made-up data in the Python form: 100 classes that differ in colour and stripes.
+    """Write synthetic data in the binary form: 100 classes that differ in color and stripes.
 
     There are 3 training images and 1 test image of each class.
     """
     drawn = np.random.RandomState(0)  # whose numbers do not change with the version of numpy
-    place = folder / "cifar-100-python"
+    binary = folder / "cifar-100-binary"
     for part, per_class in (("train", 3), ("test", 1)):
-        classes = list(range(cifar.CLASSES)) * per_class
-        pixels = np.stack([_made_up(number, drawn).reshape(-1) for number in classes])
-        write_file(place / part, cifar.python_images(pixels, classes, part))
-    fine = [f"made_up_{number:02}" for number in range(cifar.CLASSES)]
-    coarse = [f"made_up_group_{number:02}" for number in range(20)]
-    write_file(place / "meta", cifar.python_names(fine, coarse))
+        labels = list(range(cifar.CLASSES)) * per_class
+        records = [bytes((label // 5, label)) + _image(label, drawn).tobytes() for label in labels]
+        write_file(binary / f"{part}.bin", b"".join(records))
+    names = "".join(f"synthetic_{label:02}\n" for label in range(cifar.CLASSES))
+    write_file(binary / "fine_label_names.txt", names.encode("ascii"))
 
 
 # The version rises with every change of the format, so that old data are never misread.
 _PREPARED = "cifar100-v1"
 
-# Of the index, that are read again.
+# Keys of the index that are read again.
 _KEYS = ("class_names", "sha256", "verified")
 
 _ARRAYS = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy")
 
 
-def _prepared_folder(folder: str, cache_folder: str) -> Path:
-    root = absolute_folder(cache_folder) if cache_folder else absolute_folder(folder) / "prepared"
-    return root / _PREPARED
+def _prepared_folder(options: Options) -> Path:
+    if options.cache_folder:
+        return absolute_folder(options.cache_folder) / _PREPARED
+    return absolute_folder(options.folder) / "prepared" / _PREPARED
 
 
 def _source(folder: str, *, gone: bool) -> cifar.Source | None:
-    """Return the files, or None when there are none and they may be gone."""
+    """Return the files, or None if they are absent, which is allowed with prepared data."""
     try:
         return cifar.find(absolute_folder(folder))
     except JobError:
@@ -284,10 +269,10 @@ def _split(
     return np.sort(order_N[~kept_N]), np.sort(order_N[kept_N])
 
 
-def _made_up(number: int, drawn: np.random.RandomState) -> NDArray[np.uint8]:
-    """Return an image (3, 32, 32) of a class: its colour, its stripes, and noise."""
-    colour_C = 60 + 34 * np.array([number % 5, number // 5 % 5, number // 25])
-    stripes_W = 20 * np.sin(np.arange(32) * (1 + number % 7) / 4)
+def _image(label: int, drawn: np.random.RandomState) -> NDArray[np.uint8]:
+    """Return an image (3, 32, 32) of a class: its color, its stripes, and noise."""
+    color_C = 60 + 34 * np.array([label % 5, label // 5 % 5, label // 25])
+    stripes_W = 20 * np.sin(np.arange(32) * (1 + label % 7) / 4)
     noise_CHW = drawn.normal(0, 15, (3, 32, 32))
-    image_CHW = colour_C[:, None, None] + stripes_W + noise_CHW
+    image_CHW = color_C[:, None, None] + stripes_W + noise_CHW
     return np.asarray(np.clip(image_CHW, 0, 255), np.uint8)

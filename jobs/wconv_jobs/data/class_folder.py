@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from wconv_jobs.catalog import Progress
 from wconv_jobs.errors import JobError
@@ -29,6 +29,8 @@ from wconv_jobs.files.prepared_arrays import (
     prepared_index,
     write_array,
 )
+from wconv_jobs.kinds import TaskKind
+from wconv_jobs.spec_base import Spec
 
 if TYPE_CHECKING:
     import torch
@@ -37,45 +39,46 @@ if TYPE_CHECKING:
 
 # Shape letters: N images, C channels, H height, W width.
 
-KIND = "classification"
+KIND: TaskKind = "classification"
 SMOKE = {"image_px": 32, "cache_folder": ""}
 SMOKE_CLASSES = 4
 
-# Of ImageNet's photographs, grey levels in [0, 1]; near enough for photographs of anything.
+# Of ImageNet's photographs, grey levels in [0, 1]; close enough for other photographs.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 
-def load(
-    *,
-    seed: int,
-    device: "torch.device | str",
-    folder: str,
-    cache_folder: str = "",
-    image_px: Annotated[int, Field(ge=8, le=1024)] = 32,
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1,
-    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1,
-    flip: bool = True,
-    pad_px: Annotated[int, Field(ge=0, le=128)] = 0,
-) -> "Task":
+class Options(Spec):
+    """Options of the data set."""
+
+    folder: str
+    """Holds train/CLASS/IMAGES and test/CLASS/IMAGES, if you like validation/CLASS/IMAGES as well;
+    or CLASS/IMAGES. Parts without a folder are split from each class in the order of the names,
+    the last images for the test, those before it for validation, at least one each. Neighbors in a
+    series thus stay together. Classes are numbered in the order of their names. An absolute path,
+    or one that starts with ~."""
+    cache_folder: str = ""
+    """Gets the prepared data, 3 bytes per pixel; prepared in `folder` when empty."""
+    image_px: Annotated[int, Field(ge=8, le=1024)] = 32
+    """Width and height, pixels: the largest square in the middle of an image is scaled to it."""
+    validation_fraction: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.1
+    """Part of the images of each class, where there is no validation folder."""
+    test_fraction: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.1
+    """Likewise for the test."""
+    flip: bool = True
+    """Flip training images left and right with probability 1/2."""
+    pad_px: Annotated[int, Field(ge=0, le=128)] = 0
+    """Surround training images with so many pixels of the mean color, and cut them back to their
+    size at a random place."""
+
+
+def load(options: Options, *, seed: int, device: "torch.device | str") -> "Task":
     """Return the task; images are mapped from the prepared file.
 
     Args:
+        options: see there.
         seed: source of order and augmentation; not of the split.
         device: of the batches.
-        folder: holds train/CLASS/IMAGES and test/CLASS/IMAGES, if you like validation/CLASS/IMAGES
-            as well; or CLASS/IMAGES. Parts without a folder are split from each class in the order
-            of the names, the last images for the test, those before it for validation, at least
-            one each. Neighbours in a series thus stay together. Classes are numbered in the order
-            of their names. An absolute path, or one that starts with ~.
-        cache_folder: gets the prepared data, 3 bytes per pixel; prepared in `folder` when empty.
-        image_px: width and height, pixels: the largest square in the middle of an image is scaled
-            to it.
-        validation_fraction: part of the images of each class, where there is no validation folder.
-        test_fraction: likewise for the test.
-        flip: flip training images left and right with probability 1/2.
-        pad_px: surround training images with so many pixels of the mean colour, and cut them back
-            to their size at a random place.
 
     Raises:
         JobError: the data are not prepared or cannot be used.
@@ -84,9 +87,9 @@ def load(
 
     from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardised
 
-    prepared = _prepared_folder(folder, cache_folder, image_px)
+    prepared = _prepared_folder(options)
     listing = _listing(prepared, prepared_index(prepared, _KEYS))
-    split = listing.split(validation_fraction=validation_fraction, test_fraction=test_fraction)
+    split = _split(listing, options)
     image_NCHW = torch.from_numpy(mapped_array(prepared / _IMAGES))
     class_N = torch.tensor(listing.classes)
     parts = {
@@ -106,43 +109,30 @@ def load(
         normalise=standardised(MEAN, STD, device),
         seed=seed,
         device=device,
-        flip_across=flip,
-        pad_px=pad_px,
+        flip_across=options.flip,
+        pad_px=options.pad_px,
     )
 
 
-def sample_shape(*, image_px: int = 32, **_: object) -> tuple[int, int, int]:
-    """Return (channels, height, width) of an image; takes the options of `load`."""
-    return 3, image_px, image_px
+def sample_shape(options: Options) -> tuple[int, ...]:
+    """Return (channels, height, width) of an image."""
+    return 3, options.image_px, options.image_px
 
 
-def check(
-    *,
-    thorough: bool,
-    folder: str,
-    cache_folder: str = "",
-    image_px: int = 32,
-    validation_fraction: float = 0.1,
-    test_fraction: float = 0.1,
-    **_: object,
-) -> list[str]:
-    """Return one sentence per problem; takes the options of `load`.
+def check(options: Options, *, thorough: bool) -> list[str]:
+    """Return one sentence per problem.
 
-    Prepared data suffice, the images that they were made of may be gone; where they are, their
+    Prepared data suffice; their source images may be gone; if they exist, their
     names and sizes must be those of the prepared ones.
 
     Args:
+        options: see there.
         thorough: compare the sum of the prepared data, and decode the images where they are.
-        folder: see `load`.
-        cache_folder: see `load`.
-        image_px: see `load`.
-        validation_fraction: see `load`.
-        test_fraction: see `load`.
     """
     problems: list[str] = []
     try:
-        prepared = _prepared_folder(folder, cache_folder, image_px)
-        root = absolute_folder(folder)
+        prepared = _prepared_folder(options)
+        root = absolute_folder(options.folder)
         ignored = _prepared_places(root, prepared)
         index = read_index(prepared, _KEYS)
         if index is None or has_classes(root, ignored=ignored):
@@ -153,7 +143,7 @@ def check(
                 problems.append(_stale(prepared, root))
         else:
             listing = _listing(prepared, index)
-        listing.split(validation_fraction=validation_fraction, test_fraction=test_fraction)
+        _split(listing, options)
         if index is None:
             return problems or [not_prepared(prepared)]
         mapped_array(prepared / _IMAGES)
@@ -164,22 +154,15 @@ def check(
     return problems
 
 
-def prepare(
-    *,
-    on_progress: Progress,
-    folder: str,
-    cache_folder: str = "",
-    image_px: int = 32,
-    **_: object,
-) -> None:
-    """Write the images as one array that every rank maps; takes the options of `load`.
+def prepare(options: Options, on_progress: Progress) -> None:
+    """Write the images as one array that every rank maps.
 
     Raises:
         JobError: an image cannot be used, the images have changed since they were prepared, or
             the prepared data cannot be written.
     """
-    prepared = _prepared_folder(folder, cache_folder, image_px)
-    root = absolute_folder(folder)
+    prepared, image_px = _prepared_folder(options), options.image_px
+    root = absolute_folder(options.folder)
     ignored = _prepared_places(root, prepared)
     index = read_index(prepared, _KEYS)
     if index is not None and not has_classes(root, ignored=ignored):
@@ -213,25 +196,22 @@ def prepare(
     make_once(prepared, write, size_bytes=len(paths) * 3 * image_px**2)
 
 
-def checksums(
-    *, folder: str, cache_folder: str = "", image_px: int = 32, **_: object
-) -> dict[str, str]:
-    """Return the SHA-256 of the values of the prepared array; takes the options of `load`.
+def checksums(options: Options) -> dict[str, str]:
+    """Return the SHA-256 of the values of the prepared array.
 
     Raises:
         JobError: the data are not prepared.
     """
-    prepared = _prepared_folder(folder, cache_folder, image_px)
-    sums: dict[str, str] = prepared_index(prepared, _KEYS)["sha256"]
+    sums: dict[str, str] = prepared_index(_prepared_folder(options), _KEYS)["sha256"]
     return sums
 
 
 def generate(folder: Path) -> None:
-    """Write made-up images of 4 classes that differ in their stripes, of 40 x 36 pixels.
+    """Write synthetic images of 4 classes that differ in their stripes, of 40 x 36 pixels.
 
     Of each class there are 24 for training and 8 for the test.
     """
-    drawn = np.random.RandomState(0)  # whose numbers do not change with the version of numpy
+    drawn = np.random.RandomState(0)  # its numbers do not change with the version of numpy
     for number, name in enumerate(("across", "down", "falling", "rising")):
         for part, images in (("train", 24), ("test", 8)):
             for image in range(images):
@@ -245,35 +225,41 @@ _VERSION = "class_folder-v1"
 
 _IMAGES = "images.npy"
 
-# Of the index, that are read again.
+# Keys of the index that are read again.
 _KEYS = ("fingerprint", "listing", "sha256")
 
 
-def _prepared_folder(folder: str, cache_folder: str, image_px: int) -> Path:
-    root = absolute_folder(folder)
-    name = f"{_VERSION}-{image_px}px"
-    if not cache_folder:
+def _prepared_folder(options: Options) -> Path:
+    root = absolute_folder(options.folder)
+    name = f"{_VERSION}-{options.image_px}px"
+    if not options.cache_folder:
         return root / "prepared" / name
     # The prepared data of several folders may lie in one.
     mark = hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
-    return absolute_folder(cache_folder) / f"{name}-{mark}"
+    return absolute_folder(options.cache_folder) / f"{name}-{mark}"
+
+
+def _split(listing: Listing, options: Options) -> dict[str, list[int]]:
+    return listing.split(
+        validation_fraction=options.validation_fraction, test_fraction=options.test_fraction
+    )
 
 
 def _listing(prepared: Path, index: dict[str, Any]) -> Listing:
     try:
         return Listing(**index["listing"])
     except TypeError as error:
-        raise unusable_index(prepared, "its listing is none of a class_folder") from error
+        raise unusable_index(prepared, "its listing is not that of a class_folder") from error
 
 
 def _prepared_places(root: Path, prepared: Path) -> set[Path]:
-    """Return the folders in which prepared data may lie: with another cache_folder, too."""
+    """Return the folders that may hold prepared data, also of another cache_folder."""
     return {root / "prepared", prepared.parent}
 
 
 def _stale(prepared: Path, root: Path) -> str:
     return (
-        f"{prepared}: was prepared from other images than those in {root}. Put those back, or "
+        f"{prepared}: was prepared from other images than those in {root}. Restore those, or "
         f"delete {prepared} and prepare the data again."
     )
 

@@ -1,19 +1,19 @@
 """Denoising of DIV2K (Agustsson and Timofte, CVPR Workshops 2017, doi:10.1109/CVPRW.2017.150).
 
-900 photographs of about 2040 x 1400 pixels, for academic research only, from
-https://data.vision.ee.ethz.ch/cvl/DIV2K/. Their test photographs have not been published, so the
+900 images of about 2040 x 1400 pixels, for academic research only, from
+https://data.vision.ee.ethz.ch/cvl/DIV2K/. Their test images have not been published, so the
 paper's split takes 0001 to 0750 for training, 0751 to 0800 for validation, and DIV2K's validation
-photographs 0801 to 0900 for the test.
+images 0801 to 0900 as the test set.
 
 They are decoded once, into one file of 7.5 GB that training maps into memory: a crop of 128 pixels
-takes 49 kB of it, while decoding a photograph takes 45 ms.
+takes 49 kB of it, while decoding an image takes 45 ms.
 """
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from wconv_jobs.catalog import Progress
 from wconv_jobs.errors import JobError
@@ -30,13 +30,15 @@ from wconv_jobs.files.prepared_pictures import (
     prepared_pictures,
 )
 from wconv_jobs.files.synthetic import write_pictures
+from wconv_jobs.kinds import TaskKind
+from wconv_jobs.spec_base import Spec
 
 if TYPE_CHECKING:
     import torch
 
     from wconv_jobs.tasks.task import Task
 
-KIND = "denoising"
+KIND: TaskKind = "denoising"
 SMOKE = {
     "cache_folder": "",
     "crop_px": 64,
@@ -56,38 +58,40 @@ WHOLE = {
 """Names of the files in each folder."""
 
 
-def load(
-    *,
-    seed: int,
-    device: "torch.device | str",
-    folder: str,
-    cache_folder: str = "",
-    noise_sigma: Annotated[float, Field(gt=0, le=255)] = 25.0,
-    crop_px: Annotated[int, Field(ge=1, le=4096)] = 128,
-    crops_per_epoch: Annotated[int, Field(ge=1)] = 12000,
-    validation_images: Annotated[int, Field(ge=1)] = 50,
-    noise: Literal["fresh", "fixed"] = "fresh",
-    clip: bool = False,
-    flips: bool = False,
-    verify: bool = True,
-) -> "Task":
+class Options(Spec):
+    """Options of the data set."""
+
+    folder: str
+    """Holds DIV2K_train_HR and DIV2K_valid_HR, as unpacked. An absolute path, or one that starts
+    with ~."""
+    cache_folder: str = ""
+    """Where the prepared data are, a path of the same sort; empty: the folder `prepared` in
+    `folder`."""
+    noise_sigma: Annotated[FiniteFloat, Field(gt=0, le=255)] = 25.0
+    """Standard deviation of the noise, gray levels of 255."""
+    crop_px: Annotated[int, Field(ge=1, le=4096)] = 128
+    """Width and height of the training crops, pixels."""
+    crops_per_epoch: Annotated[int, Field(ge=1)] = 12000
+    """Training samples in an epoch; 12,000 are 16 of each training image."""
+    validation_images: Annotated[int, Field(ge=1)] = 50
+    """How many images of DIV2K_train_HR are not for training, the last ones."""
+    noise: Literal["fresh", "fixed"] = "fresh"
+    """Of the training: fresh for each crop, or fixed, one noisy version of each image."""
+    clip: bool = False
+    """Cut the noisy images to [0, 1]."""
+    flips: bool = False
+    """Show each training crop in one of the 8 symmetries of a square at random."""
+    verify: bool = True
+    """Ask for the 900 images; False takes a part of them, whatever their number."""
+
+
+def load(options: Options, *, seed: int, device: "torch.device | str") -> "Task":
     """Return the task; the data must have been prepared.
 
     Args:
+        options: see there.
         seed: source of crops and noise.
         device: of the batches.
-        folder: holds DIV2K_train_HR and DIV2K_valid_HR, as unpacked. An absolute path, or one that
-            starts with ~.
-        cache_folder: where the prepared data are, a path of the same sort; empty: the folder
-            `prepared` in `folder`.
-        noise_sigma: standard deviation of the noise, grey levels of 255.
-        crop_px: width and height of the training crops, pixels.
-        crops_per_epoch: training samples in an epoch; 12,000 are 16 of each training image.
-        validation_images: how many images of DIV2K_train_HR are not for training, the last ones.
-        noise: of the training: fresh for each crop, or fixed, one noisy version of each image.
-        clip: cut the noisy images to [0, 1].
-        flips: show each training crop in one of the 8 symmetries of a square at random.
-        verify: ask for the 900 images; False takes a part of them, whatever their number.
 
     Raises:
         JobError: the data have not been prepared, or not whole, or an image is too small.
@@ -98,10 +102,10 @@ def load(
     from wconv_jobs.tasks.denoising import DenoisingTask
     from wconv_jobs.tasks.pictures import PictureStore
 
-    prepared = _prepared_folder(folder, cache_folder)
+    prepared = _prepared_folder(options)
     pictures = prepared_pictures(prepared)
-    _require_whole(prepared, [picture.file for picture in pictures], verify)
-    train, validation, test = _split(prepared, pictures, validation_images)
+    _require_whole(prepared, [picture.file for picture in pictures], options.verify)
+    train, validation, test = _split(prepared, pictures, options.validation_images)
     return DenoisingTask(
         store=PictureStore(
             torch.from_numpy(mapped_array(prepared / PIXELS)),
@@ -112,84 +116,62 @@ def load(
         parts={"train": train, "validation": validation, "test": test},
         seed=seed,
         device=device,
-        noise_sigma=noise_sigma,
-        crop_px=crop_px,
-        crops_per_epoch=crops_per_epoch,
-        noise=noise,
-        clip=clip,
-        flips=flips,
+        noise_sigma=options.noise_sigma,
+        crop_px=options.crop_px,
+        crops_per_epoch=options.crops_per_epoch,
+        noise=options.noise,
+        clip=options.clip,
+        flips=options.flips,
     )
 
 
-def sample_shape(*, crop_px: int = 128, **_: object) -> tuple[int, int, int]:
-    """Return (channels, height, width) of a training crop; takes the options of `load`."""
-    return 3, crop_px, crop_px
+def sample_shape(options: Options) -> tuple[int, ...]:
+    """Return (channels, height, width) of a training crop."""
+    return 3, options.crop_px, options.crop_px
 
 
-def prepare(
-    *,
-    on_progress: Progress,
-    folder: str,
-    cache_folder: str = "",
-    verify: bool = True,
-    **_: object,
-) -> None:
-    """Decode the images into one array, unless that has been done; takes the options of `load`.
+def prepare(options: Options, on_progress: Progress) -> None:
+    """Decode the images into one array, unless that has been done.
 
     Raises:
         JobError: files are missing or cannot be decoded, they have changed since they were
             prepared, or the prepared data cannot be written.
     """
-    root = absolute_folder(folder)
-    prepared = _prepared_folder(folder, cache_folder)
+    root, prepared = absolute_folder(options.folder), _prepared_folder(options)
     if read_index(prepared) is None:
-        prepare_pictures(prepared, root, _list(root, verify), on_progress)
+        prepare_pictures(prepared, root, _list(root, options.verify), on_progress)
     elif _has_files(root):
-        changes = find_changes(prepared, root, _list(root, verify), thorough=False)
+        changes = find_changes(prepared, root, _list(root, options.verify), thorough=False)
         if changes:
             raise JobError("\n".join(changes))
 
 
-def check(
-    *,
-    thorough: bool,
-    folder: str,
-    cache_folder: str = "",
-    crop_px: int = 128,
-    validation_images: int = 50,
-    verify: bool = True,
-    **_: object,
-) -> list[str]:
-    """Return one sentence per problem with the files; takes the options of `load`.
+def check(options: Options, *, thorough: bool) -> list[str]:
+    """Return one sentence per problem with the files.
 
-    Prepared data suffice, the files may be gone; where they are, they must be those that were
+    Prepared data suffice; the files may be gone; if they exist, they must be those that were
     prepared.
 
     Args:
+        options: see there.
         thorough: compare the SHA-256 of the files, and of the prepared pixels, with those of the
             index; otherwise names and sizes alone. Without prepared data, decode all files.
-        folder: see `load`.
-        cache_folder: see `load`.
-        crop_px: see `load`.
-        validation_images: see `load`.
-        verify: see `load`.
     """
     problems: list[str] = []
     try:
-        root = absolute_folder(folder)
-        prepared = _prepared_folder(folder, cache_folder)
+        root, prepared = absolute_folder(options.folder), _prepared_folder(options)
         if read_index(prepared) is None:
-            files = _list(root, verify)
+            files = _list(root, options.verify)
             if thorough:
                 problems += check_images([root / file for file in files], min_px=1, decode_px=None)
             return [*problems, not_prepared(prepared)]
         if _has_files(root):
-            files = _list(root, verify)
+            files = _list(root, options.verify)
             problems += find_changes(prepared, root, files, thorough=thorough)
         pictures = prepared_pictures(prepared)
-        _require_whole(prepared, [picture.file for picture in pictures], verify)
-        train, *_evaluated = _split(prepared, pictures, validation_images)
-        problems += _too_small(pictures, train, crop_px)
+        _require_whole(prepared, [picture.file for picture in pictures], options.verify)
+        train, *_evaluated = _split(prepared, pictures, options.validation_images)
+        problems += _too_small(pictures, train, options.crop_px)
         if thorough:
             problems += find_damaged_pixels(prepared)
         else:
@@ -199,19 +181,19 @@ def check(
     return problems
 
 
-def checksums(*, folder: str, cache_folder: str = "", **_: object) -> dict[str, str]:
-    """Return the SHA-256 of the values of the prepared array; takes the options of `load`.
+def checksums(options: Options) -> dict[str, str]:
+    """Return the SHA-256 of the values of the prepared array.
 
     Raises:
         JobError: the data are not prepared.
     """
-    index = prepared_index(_prepared_folder(folder, cache_folder), ["sha256"])
+    index = prepared_index(_prepared_folder(options), ["sha256"])
     sums: dict[str, str] = index["sha256"]
     return sums
 
 
 def generate(folder: Path) -> None:
-    """Write made-up images: 6 for training and validation, 2 for the test."""
+    """Write synthetic images: 6 for training and validation, 2 for the test."""
     write_pictures(folder / TRAIN, WHOLE[TRAIN][:6])
     write_pictures(folder / VALID, WHOLE[VALID][:2])
 
@@ -220,9 +202,10 @@ def generate(folder: Path) -> None:
 _PREPARED = "div2k-v1"
 
 
-def _prepared_folder(folder: str, cache_folder: str) -> Path:
-    root = absolute_folder(cache_folder) if cache_folder else absolute_folder(folder) / "prepared"
-    return root / _PREPARED
+def _prepared_folder(options: Options) -> Path:
+    if options.cache_folder:
+        return absolute_folder(options.cache_folder) / _PREPARED
+    return absolute_folder(options.folder) / "prepared" / _PREPARED
 
 
 def _has_files(root: Path) -> bool:
@@ -244,7 +227,7 @@ def _list(root: Path, verify: bool) -> list[str]:
         if reason:
             raise JobError(
                 f"{root / name}: cannot be used ({reason}). Unpack {name}.zip of {SOURCE} in "
-                f"{root}, or name another folder with data.options.folder."
+                f"{root}, or choose another folder with data.options.folder."
             )
         files += [f"{name}/{file}" for file in found]
     _require_whole(root, files, verify)
@@ -272,7 +255,7 @@ def _some(files: Sequence[str]) -> str:
 def _split(
     prepared: Path, pictures: Sequence[PreparedPicture], validation_images: int
 ) -> tuple[range, range, range]:
-    """Return the numbers of the pictures for training, validation and test."""
+    """Return the numbers of the images for training, validation and test."""
     of_train = sum(picture.file.startswith(f"{TRAIN}/") for picture in pictures)
     trained = of_train - validation_images
     if trained < 1:

@@ -4,52 +4,56 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from wconv_jobs.errors import JobError
 from wconv_jobs.files.images import SCORED_PX, SOME_PX, check_images, file_bytes, list_images
 from wconv_jobs.files.paths import absolute_folder
 from wconv_jobs.files.synthetic import write_pictures
+from wconv_jobs.kinds import TaskKind
+from wconv_jobs.spec_base import Spec
 
 if TYPE_CHECKING:
     import torch
 
     from wconv_jobs.tasks.task import Task
 
-KIND = "denoising"
+KIND: TaskKind = "denoising"
 SMOKE = {"crop_px": 64, "crops_per_epoch": 16}
 
 PARTS = ("train", "validation", "test")
 
 
-def load(
-    *,
-    seed: int,
-    device: "torch.device | str",
-    folder: str,
-    noise_sigma: Annotated[float, Field(gt=0, le=255)] = 25.0,
-    crop_px: Annotated[int, Field(ge=1, le=4096)] = 48,
-    crops_per_epoch: Annotated[int, Field(ge=1)] = 800,
-    noise: Literal["fresh", "fixed"] = "fresh",
-    clip: bool = False,
-    flips: bool = False,
-) -> "Task":
+class Options(Spec):
+    """Options of the data set."""
+
+    folder: str
+    """Holds the folders train, validation and test with the images; or at least 3 images, of
+    which, in the order of their names, the last tenth is for the test, the tenth before it for
+    validation (at least one each), and the rest for training. Neighbors in a series thus stay
+    together. An absolute path, or one that starts with ~: a job does not start in the folder that
+    it was launched from."""
+    noise_sigma: Annotated[FiniteFloat, Field(gt=0, le=255)] = 25.0
+    """Standard deviation of the noise, gray levels of 255."""
+    crop_px: Annotated[int, Field(ge=1, le=4096)] = 48
+    """Width and height of the training crops, pixels."""
+    crops_per_epoch: Annotated[int, Field(ge=1)] = 800
+    """Training samples in an epoch."""
+    noise: Literal["fresh", "fixed"] = "fresh"
+    """Of the training: fresh for each crop, or fixed, one noisy version of each image."""
+    clip: bool = False
+    """Cut the noisy images to [0, 1]."""
+    flips: bool = False
+    """Show each training crop in one of the 8 symmetries of a square at random."""
+
+
+def load(options: Options, *, seed: int, device: "torch.device | str") -> "Task":
     """Return the task; all images are decoded and kept in memory, 3 bytes per pixel and rank.
 
     Args:
+        options: see there.
         seed: source of crops and noise; not of the split.
         device: of the batches.
-        folder: holds the folders train, validation and test with the images; or at least 3 images,
-            of which, in the order of their names, the last tenth is for the test, the tenth before
-            it for validation (at least one each), and the rest for training. Neighbours in a
-            series thus stay together. An absolute path, or one that starts with ~: a job does not
-            start in the folder that it was launched from.
-        noise_sigma: standard deviation of the noise, grey levels of 255.
-        crop_px: width and height of the training crops, pixels.
-        crops_per_epoch: training samples in an epoch.
-        noise: of the training: fresh for each crop, or fixed, one noisy version of each image.
-        clip: cut the noisy images to [0, 1].
-        flips: show each training crop in one of the 8 symmetries of a square at random.
 
     Raises:
         JobError: the folder or an image cannot be used, see `wconv_jobs.files.images`.
@@ -58,7 +62,7 @@ def load(
     from wconv_jobs.tasks.denoising import DenoisingTask
     from wconv_jobs.tasks.pictures import PictureStore
 
-    split = _split(folder)
+    split = _split(options.folder)
     paths = [path for part in PARTS for path in split[part]]
     trained = len(split["train"])
     tested = trained + len(split["validation"])
@@ -71,44 +75,43 @@ def load(
         },
         seed=seed,
         device=device,
-        noise_sigma=noise_sigma,
-        crop_px=crop_px,
-        crops_per_epoch=crops_per_epoch,
-        noise=noise,
-        clip=clip,
-        flips=flips,
+        noise_sigma=options.noise_sigma,
+        crop_px=options.crop_px,
+        crops_per_epoch=options.crops_per_epoch,
+        noise=options.noise,
+        clip=options.clip,
+        flips=options.flips,
     )
 
 
-def sample_shape(*, crop_px: int = 48, **_: object) -> tuple[int, int, int]:
-    """Return (channels, height, width) of a training crop; takes the options of `load`."""
-    return 3, crop_px, crop_px
+def sample_shape(options: Options) -> tuple[int, ...]:
+    """Return (channels, height, width) of a training crop."""
+    return 3, options.crop_px, options.crop_px
 
 
-def check(*, thorough: bool, folder: str, crop_px: int = 48, **_: object) -> list[str]:
-    """Return one sentence per problem with the folder and its images; takes the options of `load`.
+def check(options: Options, *, thorough: bool) -> list[str]:
+    """Return one sentence per problem with the folder and its images.
 
-    The crops' size is asked of the training images alone.
+    Only training images must be as large as the crops.
 
     Args:
+        options: see there.
         thorough: decode all images; otherwise as many as take some seconds.
-        folder: see `load`.
-        crop_px: see `load`.
     """
     try:
-        split = _split(folder)
+        split = _split(options.folder)
     except JobError as error:
         return [str(error)]
     decode_px = None if thorough else SOME_PX
     evaluated = [*split["validation"], *split["test"]]
     return [
-        *check_images(split["train"], min_px=crop_px, decode_px=decode_px),
+        *check_images(split["train"], min_px=options.crop_px, decode_px=decode_px),
         *check_images(evaluated, min_px=SCORED_PX, use="scored", decode_px=decode_px),
     ]
 
 
-def checksums(*, folder: str, **_: object) -> dict[str, str]:
-    """Return the SHA-256 of the names and sizes of the images; takes the options of `load`.
+def checksums(options: Options) -> dict[str, str]:
+    """Return the SHA-256 of the names and sizes of the images.
 
     Their contents are not read: they may be many.
 
@@ -116,14 +119,14 @@ def checksums(*, folder: str, **_: object) -> dict[str, str]:
         JobError: the folder cannot be used.
     """
     lines = hashlib.sha256()
-    for part, paths in _split(folder).items():
+    for part, paths in _split(options.folder).items():
         for path in paths:
             lines.update(f"{(part, path.name, file_bytes(path))!a}\n".encode("ascii"))
     return {"names_and_sizes": lines.hexdigest()}
 
 
 def generate(folder: Path) -> None:
-    """Write made-up images: 6 for training, 2 for validation and 2 for the test."""
+    """Write synthetic images: 6 for training, 2 for validation and 2 for the test."""
     for part, count in zip(PARTS, (6, 2, 2), strict=True):
         write_pictures(folder / part, [f"{part}_{number}.png" for number in range(count)])
 

@@ -1,4 +1,4 @@
-"""Denoising of the photographs that come with scikit-image: real images without a download.
+"""Denoising of the photographs in scikit-image: real images without a download.
 
 Only photographs in the public domain or under CC0 are used. Licences are those that scikit-image
 0.26 states in the documentation of `skimage.data`:
@@ -16,14 +16,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat
+
+from wconv_jobs.kinds import TaskKind
+from wconv_jobs.spec_base import Spec
 
 if TYPE_CHECKING:
     import torch
 
     from wconv_jobs.tasks.task import Task
 
-KIND = "denoising"
+KIND: TaskKind = "denoising"
 SMOKE = {"crop_px": 64, "crops_per_epoch": 16}
 
 TRAIN = ("coffee.png", "rocket.jpg", "hubble_deep_field.jpg", "retina.jpg")
@@ -31,22 +34,24 @@ VALIDATION = ("chelsea.png",)
 TEST = ("astronaut.png",)
 
 
-def load(
-    *,
-    seed: int,
-    device: "torch.device | str",
-    noise_sigma: Annotated[float, Field(gt=0, le=255)] = 25.0,
-    crop_px: Annotated[int, Field(ge=1, le=400)] = 48,
-    crops_per_epoch: Annotated[int, Field(ge=1)] = 800,
-) -> "Task":
+class Options(Spec):
+    """Options of the data set."""
+
+    noise_sigma: Annotated[FiniteFloat, Field(gt=0, le=255)] = 25.0
+    """Standard deviation of the noise, gray levels of 255."""
+    crop_px: Annotated[int, Field(ge=1, le=400)] = 48
+    """Width and height of the training crops, pixels; the smallest photograph has 400."""
+    crops_per_epoch: Annotated[int, Field(ge=1)] = 800
+    """Training samples in an epoch."""
+
+
+def load(options: Options, *, seed: int, device: "torch.device | str") -> "Task":
     """Return the task.
 
     Args:
+        options: see there.
         seed: source of crops and noise.
         device: of the batches.
-        noise_sigma: standard deviation of the noise, grey levels of 255.
-        crop_px: width and height of the training crops, pixels; the smallest photograph has 400.
-        crops_per_epoch: training samples in an epoch.
 
     Raises:
         JobError: the installed scikit-image lacks a photograph.
@@ -68,12 +73,12 @@ def load(
         },
         seed=seed,
         device=device,
-        noise_sigma=noise_sigma,
-        crop_px=crop_px,
-        crops_per_epoch=crops_per_epoch,
+        noise_sigma=options.noise_sigma,
+        crop_px=options.crop_px,
+        crops_per_epoch=options.crops_per_epoch,
     )
 
 
-def sample_shape(*, crop_px: int = 48, **_: object) -> tuple[int, int, int]:
-    """Return (channels, height, width) of a training crop; takes the options of `load`."""
-    return 3, crop_px, crop_px
+def sample_shape(options: Options) -> tuple[int, ...]:
+    """Return (channels, height, width) of a training crop."""
+    return 3, options.crop_px, options.crop_px

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from wconv_jobs.files.images import decode
+from wconv_jobs.kinds import TaskKind
+from wconv_jobs.spec_base import Spec
 
 if TYPE_CHECKING:
     import torch
@@ -32,72 +34,70 @@ if TYPE_CHECKING:
 
 # Shape letters: B batch, C channels, H height, W width, N patches.
 
-KIND = "classification"
+KIND: TaskKind = "classification"
 CLASSES = ("brick", "grass", "gravel", "cell")
 SMOKE = {"patches_per_class": 40}
 
 
-def load(
-    *,
-    seed: int,
-    device: "torch.device | str",
-    patch_px: Annotated[int, Field(ge=8, le=96)] = 32,
-    patches_per_class: Annotated[int, Field(ge=1)] = 400,
-    channels: Literal[1, 3] = 3,
-) -> "Task":
+class Options(Spec):
+    """Options of the data set."""
+
+    patch_px: Annotated[int, Field(ge=8, le=96)] = 32
+    """Width and height, pixels; the lowest strip has 102."""
+    patches_per_class: Annotated[int, Field(ge=1)] = 400
+    """Number of training patches of each class."""
+    channels: Literal[1, 3] = 3
+    """3 repeats the gray values."""
+
+
+def load(options: Options, *, seed: int, device: "torch.device | str") -> "Task":
     """Return the task: which of the 4 images is a patch from?
 
     Each image is cut into three strips, the upper 60 % for training, the next 20 % for validation,
-    the lower 20 % for the test: no pixel is in two parts. Training patches lie at random places
+    the lower 20 % for the test: no pixel is in two sets. Training patches lie at random places
     and are flipped at random along both axes; the others lie on a grid without overlap. A patch
     holds grey values in [0, 1] minus their mean: with it, brightness alone would tell most patches
     apart.
 
     Args:
+        options: see there.
         seed: source of the training patches, their order and their flips.
         device: of the batches.
-        patch_px: width and height, pixels; the lowest strip has 102.
-        patches_per_class: number of training patches of each class.
-        channels: 3 repeats the grey values.
 
     Raises:
         JobError: the installed scikit-image lacks an image.
     """
     folder = Path(str(files("skimage"))) / "data"
     grey_HW = [decode(folder / f"{name}.png")[:, :, 0] for name in CLASSES]
-    return texture_task(
-        grey_HW,
-        seed=seed,
-        device=device,
-        patch_px=patch_px,
-        patches_per_class=patches_per_class,
-        channels=channels,
-    )
+    return texture_task(grey_HW, options, seed=seed, device=device)
 
 
-def sample_shape(*, patch_px: int = 32, channels: int = 3, **_: object) -> tuple[int, int, int]:
-    """Return (channels, height, width) of a patch; takes the options of `load`."""
-    return channels, patch_px, patch_px
+def sample_shape(options: Options) -> tuple[int, ...]:
+    """Return (channels, height, width) of a patch."""
+    return options.channels, options.patch_px, options.patch_px
 
 
 def texture_task(
     grey_HW: Sequence[NDArray[np.uint8]],
+    options: Options,
     *,
     seed: int,
     device: "torch.device | str",
-    patch_px: int,
-    patches_per_class: int,
-    channels: int,
 ) -> "ClassificationTask":
-    """Return the task of `grey_HW`, one image (H, W) per class; see `load`."""
+    """Return the task of `grey_HW`, one image (H, W) per class."""
     from wconv_jobs.tasks.classification import ClassificationTask  # imports torch, see the top
 
+    patch_px = options.patch_px
     train, validation, test = _Patches(), _Patches(), _Patches()
     for number, image_HW in enumerate(grey_HW):
         height, width = image_HW.shape
         validation_top, test_top = height * 6 // 10, height * 8 // 10
         places = _random_places(
-            validation_top - patch_px + 1, width - patch_px + 1, patches_per_class, seed, number
+            validation_top - patch_px + 1,
+            width - patch_px + 1,
+            options.patches_per_class,
+            seed,
+            number,
         )
         train.cut(image_HW, number, places, patch_px)
         for patches, rows in (
@@ -106,9 +106,9 @@ def texture_task(
         ):
             patches.cut(image_HW, number, _grid(rows, width, patch_px), patch_px)
     return ClassificationTask(
-        train=train.part(channels),
-        validation=validation.part(channels),
-        test=test.part(channels),
+        train=train.part(options.channels),
+        validation=validation.part(options.channels),
+        test=test.part(options.channels),
         classes=len(grey_HW),
         normalise=centred,
         seed=seed,
@@ -130,7 +130,7 @@ def centred(image_BCHW: "Tensor") -> "Tensor":
 
 
 class _Patches:
-    """The patches of one part, as they are cut out."""
+    """The patches of one set, as they are cut out."""
 
     def __init__(self) -> None:
         self._patch_HW: list[NDArray[np.uint8]] = []

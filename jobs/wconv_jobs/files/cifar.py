@@ -1,4 +1,4 @@
-"""The two published forms of CIFAR-100 on disk, read without running anything that they say.
+"""The two published forms of CIFAR-100 on disk, read without running their pickles.
 
     cifar-100-python/  train, test, meta: pickles, written by Python 2
     cifar-100-binary/  train.bin, test.bin: records of 3,074 bytes, namely coarse class, fine class
@@ -13,8 +13,6 @@ import hashlib
 import io
 import os
 import pickle
-import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +27,7 @@ from wconv_jobs.errors import JobError
 CLASSES = 100
 
 Form = Literal["python", "binary"]
-"""Which of the two archives was unpacked."""
+"""The archive that was unpacked."""
 
 ARCHIVE = "cifar-100-python.tar.gz"
 ADDRESS = "https://www.cs.toronto.edu/~kriz/cifar.html"
@@ -59,10 +57,10 @@ class Cifar100:
 
 
 def find(folder: Path) -> Source:
-    """Return what a folder holds: a folder with one of the two forms, or one of them itself.
+    """Find the data set in a folder: in a subfolder of one of the two forms, or in itself.
 
     Raises:
-        JobError: there is neither; the message says what to fetch.
+        JobError: neither is there; the message says what to fetch.
     """
     for form in _FILES:
         for place in (folder / f"cifar-100-{form}", folder):
@@ -138,30 +136,6 @@ def read(source: Source, *, verify: bool) -> tuple[Cifar100, dict[str, dict[str,
     return Cifar100(train_NCHW, train_class_N, test_NCHW, test_class_N, names), provenance
 
 
-def python_images(pixels: NDArray[np.uint8], classes: Sequence[int], part: str) -> bytes:
-    """Return the file of made-up images in the Python form, as Python 2 would have written it.
-
-    Args:
-        pixels: shape (N, 3072).
-        classes: N class numbers.
-        part: train or test.
-    """
-    return _python2_pickle(
-        {
-            "filenames": [f"{part}_{number:06}.png" for number in range(len(classes))],
-            "batch_label": f"{part}ing batch 1 of 1",
-            "fine_labels": list(classes),
-            "coarse_labels": [number // 5 for number in classes],
-            "data": pixels,
-        }
-    )
-
-
-def python_names(fine: Sequence[str], coarse: Sequence[str]) -> bytes:
-    """Return the file of made-up class names in the Python form."""
-    return _python2_pickle({"fine_label_names": list(fine), "coarse_label_names": list(coarse)})
-
-
 @dataclass(frozen=True)
 class _File:
     name: str
@@ -214,7 +188,7 @@ def _require_size(source: Source, role: str, size: int) -> None:
 def _require_published(source: Source, role: str, content: bytes) -> None:
     _require_size(source, role, len(content))
     fact = _FILES[source.form][role]
-    # The sum finds damage; that nothing harmful is run does not rest on it.
+    # The sum finds damage; safety does not depend on it.
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if fact.md5 is not None and md5 != fact.md5:
         raise JobError(
@@ -224,7 +198,7 @@ def _require_published(source: Source, role: str, content: bytes) -> None:
 
 
 def _damaged(path: Path, reason: object) -> JobError:
-    return JobError(f"{path}: is no file of CIFAR-100 ({reason}). Unpack the archive again.")
+    return JobError(f"{path}: is not a CIFAR-100 file ({reason}). Unpack the archive again.")
 
 
 def _binary_images(path: Path, content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -242,13 +216,13 @@ def _python_images(path: Path, content: bytes) -> tuple[NDArray[np.uint8], NDArr
     found = _unpickled(path, content)
     classes, pixels = found.get("fine_labels"), found.get("data")
     if not isinstance(pixels, _Array) or pixels.shape[1:] != (_PIXELS,):
-        raise _damaged(path, f"its data are no bytes of shape (N, {_PIXELS:,})")
+        raise _damaged(path, f"its data are not bytes of shape (N, {_PIXELS:,})")
     pixel_NP = np.frombuffer(pixels.content, np.uint8)
     if pixel_NP.size != pixels.shape[0] * _PIXELS:
         raise _damaged(path, f"{pixel_NP.size:,} bytes are not {pixels.shape[0]:,} images")
     # Not isinstance: True is an int, too.
     if not isinstance(classes, list) or any(type(number) is not int for number in classes):
-        raise _damaged(path, "its fine_labels are no list of whole numbers")
+        raise _damaged(path, "its fine_labels are not a list of whole numbers")
     if any(not 0 <= number < CLASSES for number in classes):
         raise _damaged(path, f"its fine_labels are not all from 0 to {CLASSES - 1}")
     return _images(path, pixel_NP.reshape(-1, _PIXELS), np.array(classes, np.int64))
@@ -278,7 +252,7 @@ def _names(path: Path, names: object) -> list[str]:
 
 
 class _Array:
-    """What a pickle says of an array of bytes."""
+    """An array of bytes, as a pickle describes it."""
 
     def __init__(self) -> None:
         self.shape: tuple[int, ...] = ()
@@ -294,14 +268,14 @@ class _Array:
 
 
 class _Dtype:
-    """What a pickle says of the type of an array: bytes, the only one that is taken."""
+    """The type of an array in a pickle: bytes, the only one that is accepted."""
 
     def __setstate__(self, state: object) -> None:
-        """Take the byte order and the sizes, which bytes do not need."""
+        """Accept the byte order and the sizes, which bytes do not need."""
 
 
 class _Global:
-    """Stands in for what a pickle names; nothing of it can be changed by the pickle."""
+    """Replaces the names in a pickle; the pickle cannot change any of it."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -319,7 +293,7 @@ class _Global:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes lists, dictionaries, texts, numbers, and arrays of bytes; calls nobody's code.
+    """Makes lists, dictionaries, texts, numbers, and arrays of bytes; runs no code of the file.
 
     A pickle is a program. This one may name the three functions with which numpy writes an array,
     and even these are replaced, because numpy's own make arrays of any type and size.
@@ -347,35 +321,9 @@ def _unpickled(path: Path, content: bytes) -> dict[str, Any]:
     try:
         # Python 2 wrote texts as bytes; latin1 has a letter for each.
         found = _Unpickler(io.BytesIO(content), encoding="latin1").load()
-    # A damaged pickle raises whatever it stumbles over.
+    # A damaged pickle may raise anything.
     except Exception as error:
         raise _damaged(path, error) from error
     if type(found) is not dict:
         raise _damaged(path, "it holds no dictionary")
     return found
-
-
-def _python2_pickle(content: dict[str, Any]) -> bytes:
-    """Return a pickle of protocol 2, with Python 2's texts; Python 3 would write other ones."""
-    return b"\x80\x02" + _pickled(content) + b"."
-
-
-def _pickled(value: object) -> bytes:
-    if isinstance(value, int):
-        return b"J" + struct.pack("<i", value)
-    if isinstance(value, str | bytes):
-        raw = value if isinstance(value, bytes) else value.encode("ascii")
-        return b"T" + struct.pack("<i", len(raw)) + raw
-    if isinstance(value, tuple):
-        return b"(" + b"".join(map(_pickled, value)) + b"t"
-    if isinstance(value, list):
-        return b"](" + b"".join(map(_pickled, value)) + b"e"
-    if isinstance(value, dict):
-        items = (_pickled(key) + _pickled(item) for key, item in value.items())
-        return b"}(" + b"".join(items) + b"u"
-    assert isinstance(value, np.ndarray)
-    empty = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n" + _pickled((0,))
-    dtype = b"cnumpy\ndtype\n" + _pickled(("u1", 0, 1)) + b"R"
-    dtype += b"(J\x03\x00\x00\x00T\x01\x00\x00\x00|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-    state = _pickled(1) + _pickled(value.shape) + dtype + b"\x89" + _pickled(value.tobytes())
-    return empty + _pickled("b") + b"tR(" + state + b"tb"

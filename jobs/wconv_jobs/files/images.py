@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from wconv_jobs.errors import JobError
+from wconv_jobs.files.paths import reason_of
 
 # Shape letters: H height, W width, C channels.
 
@@ -31,17 +32,17 @@ SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 MAX_PX = 80_000_000
 """Pictures with more pixels are refused before they are decoded: 240 MB each, or a file made to
-exhaust the memory. It lies below the 89 million at which Pillow begins to warn."""
+exhaust the memory. It lies below the 89 million at which Pillow starts to warn."""
 
 SCORED_PX = 11
 """Smallest width and height of a picture that can be scored: the window of SSIM."""
 
 SOME_PX = 200_000_000
-"""As many pixels are decoded in some seconds; a login node is no place for decoding more."""
+"""As many pixels are decoded in some seconds; a login node should not decode more."""
 
 THREADS = 8
 """Most threads that decode at once; Pillow decodes outside the interpreter lock, and a login node
-is there for others, too."""
+is shared."""
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -56,10 +57,9 @@ def list_images(folder: Path) -> list[Path]:
             for path in folder.iterdir()
             if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
         )
-    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-        reason = getattr(error, "strerror", None) or error
+    except (OSError, ValueError) as error:
         raise JobError(
-            f"{folder}: cannot list this folder of images ({reason}). "
+            f"{folder}: cannot list this folder of images ({reason_of(error)}). "
             "Name an existing folder that you may read."
         ) from error
     if not found:
@@ -73,7 +73,7 @@ def file_bytes(path: Path) -> int:
     """Return the size of a file.
 
     Raises:
-        JobError: it cannot be looked at.
+        JobError: its status cannot be read.
     """
     try:
         return path.stat().st_size
@@ -103,7 +103,7 @@ def decode(path: Path) -> NDArray[np.uint8]:
                 rgb = Image.alpha_composite(white, rgba).convert("RGB")
             else:
                 rgb = image.convert("RGB")
-        # A decoder that meets a damaged file raises whatever it stumbles over.
+        # A decoder may raise anything on a damaged file.
         except Exception as error:
             raise JobError(f"{path}: cannot be decoded ({error}). Replace this file.") from error
     return np.asarray(rgb, dtype=np.uint8)
@@ -201,7 +201,7 @@ def check_images(
 def size_problem(
     where: object, height: int, width: int, min_px: int, use: Use = "cropped"
 ) -> str | None:
-    """Return what is wrong with a picture's size, None when nothing is.
+    """Return the problem with an image's size; None if there is none.
 
     Args:
         where: its name or path.
@@ -235,8 +235,8 @@ _FILTERS = threading.Lock()
 
 def _opened(path: Path) -> Image.Image:
     if path.is_fifo():
-        # To open it would wait for somebody who writes.
-        raise JobError(f"{path}: is a pipe and no file. Remove it.")
+        # Opening it would wait for a writer.
+        raise JobError(f"{path}: is a pipe, not a file. Remove it.")
     try:
         with _FILTERS, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -248,7 +248,7 @@ def _opened(path: Path) -> Image.Image:
         ) from error
     except Image.DecompressionBombError as error:
         raise JobError(_too_large(path)) from error
-    # A parser that meets a damaged header raises whatever it stumbles over.
+    # A parser may raise anything on a damaged header.
     except Exception as error:
         raise JobError(f"{path}: cannot be opened ({error}). Replace this file.") from error
     try:
@@ -274,8 +274,8 @@ def _refusal(path: Path, image: Image.Image) -> str | None:
             "supported. Convert it to 8-bit RGB."
         )
     if image.mode not in _MODES_8_BIT:
-        return f"{path}: has colour mode {image.mode}. Convert it to 8-bit RGB."
-    # A phone's JPEG may carry a preview as a second frame; the first is the photograph.
+        return f"{path}: has color mode {image.mode}. Convert it to 8-bit RGB."
+    # A phone's JPEG may carry a preview as a second frame; the first is the image itself.
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         return f"{path}: holds several frames. Save each as a file of its own."
     return None

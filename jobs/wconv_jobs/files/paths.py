@@ -25,3 +25,12 @@ def absolute_folder(path: str) -> Path:
             f"Write {folder.absolute()}."
         )
     return folder
+
+
+def reason_of(error: OSError | ValueError) -> str:
+    """Return why a path leads nowhere: the system's words, which no version of Python changes.
+
+    Args:
+        error: a ValueError is that of a path with a null byte.
+    """
+    return getattr(error, "strerror", None) or "its name holds a null byte"

@@ -1,31 +1,23 @@
-"""Data sets in the form that ranks memory-map: made once, seen whole or not at all.
+"""Data sets in the form that ranks memory-map: created once and atomically.
 
 Importing this module does not import torch.
 """
 
-import glob
 import json
 import os
-import platform
-import secrets
 import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from wconv_jobs.errors import JobError
-from wconv_jobs.files.atomic import replace_file
+from wconv_jobs.files.atomic import create_folder_once, replace_file
 
 _INDEX = "index.json"
 
 
 def make_once(folder: Path, write: Callable[[Path], dict[str, Any]], *, size_bytes: int) -> None:
-    """Make a prepared folder, unless it is there.
-
-    It is written under a name of its own and then renamed, which any file system does at once: a
-    reader sees all of it or nothing, also after a crash, and of two nodes that make it at the same
-    time the later one throws its own away. File locks do not reach from node to node everywhere.
-    What a process of this machine has left behind that was killed meanwhile is removed.
+    """Make a prepared folder, unless it is there; see `create_folder_once`.
 
     Args:
         folder: of the prepared data; its parent is made where it is missing.
@@ -33,34 +25,30 @@ def make_once(folder: Path, write: Callable[[Path], dict[str, Any]], *, size_byt
         size_bytes: how much it will write, for a look at the free space first.
 
     Raises:
-        JobError: the folder cannot be written, or the space does not suffice.
+        JobError: the folder cannot be written, or disk space is missing.
     """
-    if (folder / _INDEX).exists():
-        return
-    own = f".{folder.name}.{platform.node()}."
-    unfinished = folder.with_name(f"{own}{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(folder.parent, own)
+
+    def fill(unfinished: Path) -> None:
         _require_space(folder.parent, size_bytes)
-        unfinished.mkdir()
-        try:
-            index = write(unfinished)
-            (unfinished / _INDEX).write_text(json.dumps(index) + "\n", "utf-8")
-            for path in unfinished.iterdir():
-                _sync(path)
-            _rename(unfinished, folder)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+        index = write(unfinished)
+        (unfinished / _INDEX).write_text(json.dumps(index) + "\n", "utf-8")
+
+    try:
+        create_folder_once(folder, fill, durable=True, is_complete=_has_index)
     except OSError as error:
+        if isinstance(error, FileExistsError) and os.path.lexists(folder):
+            raise JobError(
+                f"{folder}: is in the way, and holds no prepared data. Delete it and prepare the "
+                "data again."
+            ) from error
         raise JobError(
-            f"{folder}: cannot be written ({error.strerror}). Choose another place with "
+            f"{folder}: cannot be written ({error.strerror}). Choose another folder with "
             "data.options.cache_folder."
         ) from error
 
 
 def read_index(folder: Path, keys: Collection[str] = ()) -> dict[str, Any] | None:
-    """Return the index of a prepared folder; None when it has not been made.
+    """Return the index of a prepared folder; None if it does not exist.
 
     Args:
         folder: of the prepared data.
@@ -76,7 +64,7 @@ def read_index(folder: Path, keys: Collection[str] = ()) -> dict[str, Any] | Non
     except (OSError, ValueError) as error:
         raise unusable_index(folder, str(error)) from error
     if not isinstance(index, dict):
-        raise unusable_index(folder, "it is no JSON object")
+        raise unusable_index(folder, "it is not a JSON object")
     missing = sorted(set(keys) - index.keys())
     if missing:
         raise unusable_index(folder, f"it lacks {', '.join(missing)}")
@@ -84,7 +72,7 @@ def read_index(folder: Path, keys: Collection[str] = ()) -> dict[str, Any] | Non
 
 
 def unusable_index(folder: Path, reason: str) -> JobError:
-    """Return the error for an index that is not one of the data wanted."""
+    """Return the error for an index that does not belong to these data."""
     return JobError(
         f"{folder}: its index cannot be read ({reason}). Delete the folder and prepare the data "
         "again."
@@ -92,7 +80,7 @@ def unusable_index(folder: Path, reason: str) -> JobError:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file, unless it is there, in the same way: seen whole or not at all.
+    """Write a file atomically, unless it exists.
 
     Its folder is made where it is missing.
     """
@@ -102,12 +90,8 @@ def write_file(path: Path, content: bytes) -> None:
     replace_file(path, content)
 
 
-def _remove_leftovers(parent: Path, prefix: str) -> None:
-    """Remove unfinished folders of this machine whose process is gone; others' cannot be told."""
-    for path in parent.glob(f"{glob.escape(prefix)}*"):
-        pid = path.name.removeprefix(prefix).partition(".")[0]
-        if pid.isdigit() and not Path("/proc", pid).exists():
-            shutil.rmtree(path, ignore_errors=True)
+def _has_index(folder: Path) -> bool:
+    return (folder / _INDEX).exists()
 
 
 def _require_space(folder: Path, size_bytes: int) -> None:
@@ -115,28 +99,6 @@ def _require_space(folder: Path, size_bytes: int) -> None:
     if free < size_bytes:
         raise JobError(
             f"{folder}: has {free / 1e9:.1f} GB free, but the prepared data need "
-            f"{size_bytes / 1e9:.1f} GB. Make room, or choose another place with "
+            f"{size_bytes / 1e9:.1f} GB. Free disk space, or choose another folder with "
             "data.options.cache_folder."
         )
-
-
-def _rename(unfinished: Path, folder: Path) -> None:
-    try:
-        unfinished.rename(folder)
-    except OSError:
-        if (folder / _INDEX).exists():
-            return  # somebody was faster
-        if os.path.lexists(folder):
-            raise JobError(
-                f"{folder}: is in the way, and holds no prepared data. Delete it and prepare the "
-                "data again."
-            ) from None
-        raise
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Small made-up pictures, for trying out a whole study without the data it is meant for."""
+"""Small synthetic images, to try out a whole study without its real data."""
 
 import hashlib
 import io

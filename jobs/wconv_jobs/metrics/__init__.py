@@ -1,5 +1,12 @@
-"""The metrics by name: one module per metric, with a function `build`, and a literal `GOAL`
-that says whether more is better: "maximize" or "minimize".
+"""The metrics by name: one module per metric, with a function `build` and literals, which are read
+without running the module:
+
+* `TITLE`, what people call it; `UNIT`, of its values, "" where there is none;
+* `KIND`, the kind of task it belongs to, see `wconv_jobs.kinds`;
+* `GOAL`, whether more or less is better: "maximize" or "minimize";
+* `EVERY_EPOCH`, whether every validation computes it and a study may optimize it; one that takes
+  too long for that is computed on the test set, where a recipe asks for it;
+* `MAY_BE_INFINITE = True`, only where that is no sign of a training that diverged.
 
 A builder has no options. One that needs the number of classes has an argument `classes`, which
 `build_metric` hands on.
@@ -38,7 +45,7 @@ class Metric(Protocol):
         The states of one metric have the same length on all ranks, also before any update.
 
         Raises:
-            JobError: a target was no class number of the task.
+            JobError: a target is not a class label of the task.
         """
 
     def compute(self, state: Tensor) -> float:
@@ -50,8 +57,8 @@ def build_metric(name: str, *, classes: int | None = None) -> Metric:
 
     Args:
         name: a module of this package.
-        classes: number of classes of the task; None when there are none. Metrics that do not count
-            by class ignore it.
+        classes: number of classes of the task; None if it has no classes. Metrics that do not
+            count by class ignore it.
 
     Raises:
         JobError: an unknown name, or a metric that counts by class for a task without classes.

@@ -47,7 +47,7 @@ def feature_similarity(
     if channels not in ((3,) if chromatic else (1, 3)):
         kinds = "red, green and blue" if chromatic else "grey, or red, green and blue"
         raise JobError(
-            f"{metric} is defined for images that are {kinds}, but these have {channels} "
+            f"{metric} is defined only for images that are {kinds}, but these have {channels} "
             f"channel{'s' * (channels != 1)}. Leave out {metric}."
         )
     pieces = float64_pieces(output_BCHW, target_BCHW)

@@ -7,7 +7,12 @@ from wconv_jobs.metrics._feature_similarity import feature_similarity
 from wconv_jobs.metrics._mean import MeanOverSamples
 
 # Shape letters: B batch, C channels, H height, W width.
+
+TITLE = "FSIMc"
+UNIT = ""
+KIND = "denoising"
 GOAL = "maximize"
+EVERY_EPOCH = False
 
 
 def build() -> Metric:

@@ -8,7 +8,13 @@ from wconv_jobs.metrics._images import mse
 from wconv_jobs.metrics._mean import MeanOverSamples
 
 # Shape letters: B batch, C channels, H height, W width.
+
+TITLE = "NRMSE"
+UNIT = ""
+KIND = "denoising"
 GOAL = "minimize"
+EVERY_EPOCH = True
+MAY_BE_INFINITE = True  # by definition, for a target of one color
 
 
 def build() -> Metric:

@@ -7,7 +7,12 @@ from wconv_jobs.metrics._images import mse
 from wconv_jobs.metrics._mean import MeanOverSamples
 
 # Shape letters: B batch, C channels, H height, W width.
+
+TITLE = "PSNR"
+UNIT = "dB"
+KIND = "denoising"
 GOAL = "maximize"
+EVERY_EPOCH = True
 
 
 def build() -> Metric:

@@ -10,7 +10,12 @@ from wconv_jobs.metrics._images import mean_over_channels, require_images, requi
 from wconv_jobs.metrics._mean import MeanOverSamples
 
 # Shape letters: B batch, C channels, N planes, H height, W width.
+
+TITLE = "SSIM"
+UNIT = ""
+KIND = "denoising"
 GOAL = "maximize"
+EVERY_EPOCH = True
 
 
 def build() -> Metric:

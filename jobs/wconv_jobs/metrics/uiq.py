@@ -9,7 +9,12 @@ from wconv_jobs.metrics._mean import MeanOverSamples
 from wconv_jobs.metrics._universal_quality import Moments, universal_quality
 
 # Shape letters: B batch, C channels, N planes, H height, W width.
+
+TITLE = "UIQ"
+UNIT = ""
+KIND = "denoising"
 GOAL = "maximize"
+EVERY_EPOCH = False
 
 
 def build() -> Metric:

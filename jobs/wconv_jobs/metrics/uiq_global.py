@@ -8,7 +8,12 @@ from wconv_jobs.metrics._mean import MeanOverSamples
 from wconv_jobs.metrics._universal_quality import Moments, universal_quality
 
 # Shape letters: B batch, C channels, N planes, P pixels of a plane, H height, W width.
+
+TITLE = "whole-image UIQ"
+UNIT = ""
+KIND = "denoising"
 GOAL = "maximize"
+EVERY_EPOCH = False
 
 
 def build() -> Metric:

@@ -59,7 +59,7 @@ def build(
         if side * patch != image_px:
             raise JobError(
                 f"models: gmlp: option 'image_px' is {image_px}, but the patches of stem "
-                f"{stem!r} need a multiple of {patch}."
+                f"{stem!r} need a multiple of {patch}. Change 'image_px'."
             )
         tokenise = nn.Conv2d(channels, width, patch, stride=patch)
     blocks = [Block(width, ffn_width, tokens=side**2) for _ in range(depth)]

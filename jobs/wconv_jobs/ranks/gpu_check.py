@@ -78,7 +78,7 @@ def _run(ranks: int, port: int, within_s: float) -> str:
 
 
 def main() -> None:
-    """Be one of the processes: join the group, and fail unless the sum is right."""
+    """Run one process of the group; fail unless the sum is right."""
     rank, size, port = (int(word) for word in sys.argv[1:])
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", rank) if cuda else torch.device("cpu")

@@ -17,25 +17,25 @@ from wconv_jobs.ranks.node_order import NodeOrder
 from wconv_jobs.ranks.rank_server import RankServer
 
 
-def rank_died(how: str, number: int, place: str = "") -> Broken:
+def rank_died(how: str, number: int, host: str = "") -> Broken:
     """Return the end of a rank that could not tell it itself, e.g. "was killed (SIGKILL)".
 
     Args:
         how: see above.
         number: of the rank.
-        place: of the rank, e.g. " on node n2"; empty where there is one node only.
+        host: of the rank, e.g. " on node n2"; empty where there is one node only.
     """
     return Broken(
         rank=number,
         error="RankDied",
-        message=f"rank {number}{place} {how}",
+        reason=f"rank {number}{host} {how}",
         where="rank process",
         traceback="",
     )
 
 
-def place_of(order: NodeOrder) -> str:
-    """Return the place of a rank on this node, for `rank_died`."""
+def host_of(order: NodeOrder) -> str:
+    """Return the host of a rank on this node, for `rank_died`."""
     return f" on node {platform.node()}" if order.ranks > order.ranks_here else ""
 
 
@@ -116,12 +116,12 @@ class Launcher:
             self._server.wake()
 
     def _death(self, number: int, status: int) -> Broken:
-        place = place_of(self._order)
+        host = host_of(self._order)
         before = self._oom_kills_before
         kills = out_of_memory.oom_kills() if status == -signal.SIGKILL else None
         # Of the whole control group: a rank that was killed by hand while another trial of this
         # agent ran out of memory is taken for one that ran out of memory, too.
         if kills is not None and before is not None and kills > before:
-            how = f"the kernel has killed rank {number}{place} for it"
+            how = f"the kernel has killed rank {number}{host} for it"
             return out_of_memory.ran_out(out_of_memory.HOST_MEMORY_RAN_OUT, how, number)
-        return rank_died(how_it_ended(status), number, place)
+        return rank_died(how_it_ended(status), number, host)

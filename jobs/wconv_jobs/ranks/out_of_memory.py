@@ -11,7 +11,7 @@ from wconv_jobs.messages import Broken
 GPU_MEMORY_RAN_OUT = "GpuMemoryRanOut"
 HOST_MEMORY_RAN_OUT = "HostMemoryRanOut"
 
-_PLACE = "rank process"
+_WHERE = "rank process"
 """In place of the line that asked for one byte too many, which differs from trial to trial."""
 
 _GPU_TEXT = re.compile(
@@ -39,7 +39,7 @@ def memory_failure(error: Exception, rank: int) -> Broken | None:
 
 
 def ran_out(name: str, how: str, rank: int, traceback: str = "") -> Broken:
-    """Return the end of a rank without memory; equal ones have equal names and places.
+    """Return the end of a rank without memory; equal ones have equal names and the same `where`.
 
     Args:
         name: `GPU_MEMORY_RAN_OUT` or `HOST_MEMORY_RAN_OUT`.
@@ -50,8 +50,8 @@ def ran_out(name: str, how: str, rank: int, traceback: str = "") -> Broken:
     return Broken(
         rank=rank,
         error=name,
-        message=_ADVICE[name].format(how),
-        where=_PLACE,
+        reason=_ADVICE[name].format(how),
+        where=_WHERE,
         traceback=traceback,
     )
 
@@ -59,7 +59,7 @@ def ran_out(name: str, how: str, rank: int, traceback: str = "") -> Broken:
 def oom_kills(root: Path = Path("/")) -> int | None:
     """Return how often the kernel has killed a process of this control group for its memory.
 
-    None where that cannot be told. The count of a group holds those of the groups below it.
+    None if that is unknown. The count of a group holds those of the groups below it.
 
     Args:
         root: of the file system; for tests.

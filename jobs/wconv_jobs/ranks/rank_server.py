@@ -38,7 +38,7 @@ class _Connection:
     """What is known of the process at the other end."""
 
     received: bytes = b""
-    """The beginning of a line whose end has not arrived yet."""
+    """The start of a line whose end has not arrived yet."""
     rank: int | None = None
     said_goodbye: bool = False
 
@@ -161,7 +161,7 @@ def _heard(line: bytes, connection: _Connection) -> AnyMessage:
         message = Broken(
             rank=connection.rank or 0,
             error=type(error).__name__,
-            message=str(error),
+            reason=str(error),
             where="channel",
             traceback="",
         )

@@ -23,7 +23,7 @@ def rendezvous(ranks: int) -> Iterator[int]:
     if ranks == 1:
         yield 0
         return
-    # Held here, and not by rank 0, which could tell its port to nobody.
+    # Held here and not by rank 0, which has no way to announce its port.
     store = TCPStore(LOOPBACK, 0, is_master=True, wait_for_workers=False, timeout=_TIMEOUT)
     yield store.port
 

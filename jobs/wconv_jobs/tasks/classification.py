@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wconv_jobs.catalog import epoch_metrics
 from wconv_jobs.errors import JobError
-from wconv_jobs.kinds import KINDS
 from wconv_jobs.seeding import generator
+from wconv_jobs.tasks.evaluation_batches import evaluation_batches
 from wconv_jobs.tasks.random_streams import below, streams
 from wconv_jobs.tasks.residence import resident
 from wconv_jobs.tasks.task import Part
@@ -17,22 +18,18 @@ from wconv_jobs.tasks.task import Part
 # Shape letters: B batch, C channels, H height, W width, K classes, N images of a file,
 # S images of a part.
 
-EVALUATION_PX = 500 * 32 * 32
-"""Most pixels in one batch of an evaluation: what a network keeps of a batch grows with them, and
-500 images of 224 x 224 would take 6.4 GB for each map of 64 channels."""
-
 Normalise = Callable[[Tensor], Tensor]
 """Makes float32 images of 8-bit ones, (B, C, H, W) on any device, each for itself."""
 
 
 @dataclass(frozen=True)
 class ImagePart:
-    """The training, validation or test part: some images out of many."""
+    """The training, validation or test set: some images out of many."""
 
     image_NCHW: Tensor
     """uint8, in memory or mapped from a file; parts may share it."""
     class_N: Tensor
-    """int64, the class number of each image."""
+    """int64, the class label of each image."""
     number_S: Tensor
     """int64, the images that belong to the part, in their order."""
     names: Sequence[str] = ()
@@ -40,7 +37,7 @@ class ImagePart:
 
 
 class ClassificationTask:
-    """A `wconv_jobs.tasks.task.Task`: images (B, C, H, W) and their class numbers (B,).
+    """A `wconv_jobs.tasks.task.Task`: images (B, C, H, W) and their class labels (B,).
 
     Every epoch shows each training image once, in an order drawn from (seed, "order", epoch). The
     image is normalised, surrounded with `pad_px` zeros, which is the mean, cut back to its size at
@@ -51,7 +48,6 @@ class ClassificationTask:
     The images lie on the GPU as bytes when they fit there, see `wconv_jobs.tasks.residence`.
     """
 
-    metrics: tuple[str, ...] = KINDS["classification"].metrics
     input_is_estimate: bool = False
 
     def __init__(
@@ -74,7 +70,7 @@ class ClassificationTask:
             train: shown in training.
             validation: with the names of its images.
             test: with the names of its images.
-            classes: number of classes; class numbers are below it.
+            classes: number of classes; class labels are below it.
             normalise: see there and `standardised`.
             seed: source of order, places and flips.
             device: of the batches.
@@ -83,6 +79,7 @@ class ClassificationTask:
             pad_px: width of the border, pixels.
         """
         self.epoch_samples: int = len(train.number_S)
+        self.metrics: tuple[str, ...] = epoch_metrics("classification")
         self.classes: int | None = classes
         self._classes = classes
         self._device = torch.device(device)
@@ -106,12 +103,10 @@ class ClassificationTask:
         return self._parts[part].names
 
     def evaluation_batches(self, part: Part, items: range) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images (B, C, H, W), not augmented, and classes (B,), see `EVALUATION_PX`."""
+        """Yield images (B, C, H, W), not augmented, and classes (B,) of items in their order."""
         images = self._parts[part]
-        batch = max(1, EVALUATION_PX // images.image_NCHW.shape[2:].numel())
-        for first in range(0, len(items), batch):
-            some = items[first : first + batch]
-            yield self._gathered(images, images.number_S[some.start : some.stop : some.step])
+        for batch in evaluation_batches(items, images.image_NCHW.shape[2:].numel()):
+            yield self._gathered(images, images.number_S[batch])
 
     def loss(self, output: Tensor, target: Tensor, *, label_smoothing: float) -> Tensor:
         """Return the mean cross-entropy of logits (B, K) and classes (B,).
@@ -173,7 +168,7 @@ def standardised(
 
     Args:
         mean: of each channel, of grey levels in [0, 1].
-        std: likewise.
+        std: standard deviations, in the same form.
         device: of the images.
     """
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wconv_jobs.catalog import epoch_metrics
 from wconv_jobs.errors import JobError
 from wconv_jobs.files.images import SCORED_PX, shortened, size_problem
-from wconv_jobs.kinds import KINDS
 from wconv_jobs.tasks.pictures import Crops, PictureStore
 from wconv_jobs.tasks.random_streams import below, normal, normal_at, streams
 from wconv_jobs.tasks.task import Part
@@ -32,7 +32,6 @@ class DenoisingTask:
     picture instead: wherever a crop lies, it shows the same noisy picture.
     """
 
-    metrics: tuple[str, ...] = KINDS["denoising"].metrics
     classes: int | None = None
     input_is_estimate: bool = True
 
@@ -70,6 +69,7 @@ class DenoisingTask:
                 scored.
         """
         self.epoch_samples: int = crops_per_epoch
+        self.metrics: tuple[str, ...] = epoch_metrics("denoising")
         self._store = store
         self._parts = parts
         self._seed = seed

@@ -7,15 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wconv_jobs.catalog import epoch_metrics
 from wconv_jobs.errors import JobError
-from wconv_jobs.kinds import KINDS, TaskKind
+from wconv_jobs.kinds import TaskKind
 from wconv_jobs.seeding import generator
+from wconv_jobs.tasks.evaluation_batches import evaluation_batches
 from wconv_jobs.tasks.task import Part, Task
 
 # Shape letters: B batch, C channels, H height, W width, K classes, S samples of a part.
-
-EVALUATION_PX = 500 * 32 * 32
-"""Most pixels in one batch of an evaluation, as for other data sets."""
 
 PARTS = ("train", "validation", "test")
 
@@ -23,7 +22,7 @@ PARTS = ("train", "validation", "test")
 class TensorTask:
     """Inputs and targets in memory, a `wconv_jobs.tasks.task.Task`.
 
-    Inputs are float32, (S, C, H, W). Targets are class numbers (S,) int64 for classification, with
+    Inputs are float32, (S, C, H, W). Targets are class labels (S,) int64 for classification, with
     the cross-entropy as loss, or images (S, C, H, W) in [0, 1] for denoising, with the mean
     squared error: any task that makes one image of another. Every epoch shows each training sample
     once, in an order drawn from (seed, "order", epoch).
@@ -55,7 +54,7 @@ class TensorTask:
         self._seed = seed
         self._order: tuple[int, Tensor] | None = None
         self.epoch_samples: int = len(self._parts["train"][0])
-        self.metrics: tuple[str, ...] = KINDS[kind].metrics
+        self.metrics: tuple[str, ...] = epoch_metrics(kind)
         self.classes: int | None = None
         if kind == "classification":
             self.classes = 1 + max(int(targets.max()) for _, targets in self._parts.values())
@@ -78,13 +77,10 @@ class TensorTask:
         return [str(number) for number in range(len(self._parts[part][0]))]
 
     def evaluation_batches(self, part: Part, items: range) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield inputs and targets, see `EVALUATION_PX`."""
+        """Yield inputs and targets of items in their order."""
         inputs, targets = self._parts[part]
-        batch = max(1, EVALUATION_PX // max(1, inputs.shape[2:].numel()))
-        for first in range(0, len(items), batch):
-            some = items[first : first + batch]
-            chosen = slice(some.start, some.stop, some.step)
-            yield inputs[chosen], targets[chosen]
+        for batch in evaluation_batches(items, inputs.shape[2:].numel()):
+            yield inputs[batch], targets[batch]
 
     def loss(self, output: Tensor, target: Tensor, *, label_smoothing: float) -> Tensor:
         """Return the mean cross-entropy, or the mean squared error.
@@ -119,7 +115,7 @@ def task_of(
         name: of the function.
         kind: of task, for tensors.
         seed: see `TensorTask`.
-        device: likewise.
+        device: for batches and data.
 
     Raises:
         JobError: it is neither.
@@ -133,8 +129,8 @@ def task_of(
         task: Task = returned
         return task
     raise JobError(
-        f"{name}: returned {type(returned).__name__}, but a data set is a mapping from train, "
-        "validation and test to (inputs, targets), or a wconv_jobs.tasks.task.Task."
+        f"{name}: returned {type(returned).__name__}, not a data set. Return a mapping from "
+        "train, validation and test to (inputs, targets), or a wconv_jobs.tasks.task.Task."
     )
 
 
@@ -146,20 +142,23 @@ def _checked(
         case (Tensor() as inputs, Tensor() as targets):
             pass
         case _:
-            raise JobError(f"{part} is no pair of tensors (inputs, targets)")
+            raise JobError(f"{part} is not a pair of tensors. Return (inputs, targets).")
     if len(inputs) != len(targets) or not len(inputs):
         raise JobError(
-            f"{part} has {len(inputs)} inputs and {len(targets)} targets; it needs as many of "
-            "both, and one at least"
+            f"{part} has {len(inputs)} inputs and {len(targets)} targets. Give as many of "
+            "both, and at least one."
         )
     if not inputs.is_floating_point():
-        raise JobError(f"{part} has inputs of {inputs.dtype}; convert them to float32 first")
+        raise JobError(f"{part} has inputs of {inputs.dtype}. Convert them to float32.")
     if kind == "classification":
         if targets.ndim != 1 or targets.is_floating_point() or int(targets.min()) < 0:
-            raise JobError(f"{part} has targets that are no class numbers (samples,) from 0 on")
+            raise JobError(
+                f"{part} has targets that are not class labels. Give integers (samples,) "
+                "from 0 on."
+            )
         targets = targets.long()
     elif not targets.is_floating_point():
-        raise JobError(f"{part} has targets of {targets.dtype}; convert them to float32 first")
+        raise JobError(f"{part} has targets of {targets.dtype}. Convert them to float32.")
     else:
         targets = targets.float()
     return inputs.float().to(device), targets.to(device)

@@ -1,4 +1,4 @@
-"""What the ranks do between two steps: go on, save or end, agreed without slowing them down.
+"""What the ranks do between two steps: continue, save or end, agreed without slowing them down.
 
 Rank 0 alone hears the agent and looks at the clock. To learn of it, the others need a collective,
 and on a GPU one that waits for the step. So rank 0 tells not only what to do but also after how

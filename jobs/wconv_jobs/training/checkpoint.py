@@ -1,10 +1,7 @@
 """Checkpoints of one trial: written atomically, loaded without executing anything."""
 
 import hashlib
-import os
-import secrets
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,13 +11,15 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from wconv_jobs.errors import CheckpointError
+from wconv_jobs.files.atomic import replacing
 from wconv_jobs.messages import Report
 from wconv_jobs.spec import CHECKPOINT_FILE, TrialSpec
 
 FORMAT = 2
-"""Version of what a checkpoint holds: 1 knew whole epochs alone."""
+"""Version of the content of a checkpoint: version 1 had only whole epochs."""
 
-_TEMPORARY = f".{CHECKPOINT_FILE}."
+_UNFINISHED = f".{CHECKPOINT_FILE}.*"
+"""Names that checkpoints have until they are complete, see `wconv_jobs.files.atomic`."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Progress:
     """Wall time of those steps, seconds."""
     random: dict[str, Tensor] = field(default_factory=dict)
     """State of the random numbers of layers after those steps, by device type. Each epoch seeds
-    them anew, and all ranks have the same (`wconv_jobs.training.rank_invariance`)."""
+    them again, and all ranks have the same (`wconv_jobs.training.rank_invariance`)."""
 
     def note(self, step: int, loss_sums: list[float], elapsed_s: float, device: str) -> None:
         """Take down how far the epoch is, and the state of its random numbers."""
@@ -64,7 +63,7 @@ class Progress:
             self.random["cuda"] = torch.cuda.get_rng_state()
 
     def restore_random(self) -> None:
-        """Go on with the random numbers of an epoch that was begun."""
+        """Continue with the random numbers of a started epoch."""
         torch.set_rng_state(self.random["cpu"])
         if "cuda" in self.random and torch.cuda.is_available():
             torch.cuda.set_rng_state(self.random["cuda"])
@@ -81,8 +80,6 @@ def save(spec: TrialSpec, state: TrainingState, progress: Progress) -> None:
     if _is_behind(spec, progress):
         return
     folder.mkdir(parents=True, exist_ok=True)
-    # Unique, since the attempt before may not know yet that it has lost the trial.
-    temporary = folder / f"{_TEMPORARY}{secrets.token_hex(4)}"
     content = {
         "format": FORMAT,
         "trial": _digest(spec),
@@ -96,15 +93,9 @@ def save(spec: TrialSpec, state: TrainingState, progress: Progress) -> None:
         "elapsed_s": progress.elapsed_s,
         "random": progress.random,
     }
-    try:
-        with temporary.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(folder / CHECKPOINT_FILE)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(folder)
+    # The attempt before may write it, too: it may not know yet that it has lost the trial.
+    with replacing(folder / CHECKPOINT_FILE, durable=True) as file:
+        torch.save(content, file)
 
 
 def load(spec: TrialSpec, state: TrainingState) -> Progress:
@@ -115,7 +106,7 @@ def load(spec: TrialSpec, state: TrainingState) -> Progress:
     Raises:
         CheckpointError: the file cannot be read, or belongs to a trial with another specification.
     """
-    for leftover in spec.checkpoint_folder.glob(f"{_TEMPORARY}*"):
+    for leftover in spec.checkpoint_folder.glob(_UNFINISHED):
         leftover.unlink(missing_ok=True)
     path = spec.checkpoint_folder / CHECKPOINT_FILE
     if not path.exists():
@@ -148,18 +139,18 @@ def load_weights(spec: TrialSpec) -> dict[str, Tensor]:
     """Return the state_dict of the network that a finished trial was tested with, on the CPU.
 
     Raises:
-        CheckpointError: there is none, or as `load`.
+        CheckpointError: there is no checkpoint, or as `load`.
     """
     path = spec.checkpoint_folder / CHECKPOINT_FILE
     if not path.exists():
-        raise CheckpointError(f"{path}: there is no such file; it holds the trained weights")
+        raise CheckpointError(f"{path}: does not exist, but holds the trained weights")
     content = _read(spec)
     weights: dict[str, Tensor] = content["best"] or content["model"]
     return weights
 
 
 def _is_behind(spec: TrialSpec, progress: Progress) -> bool:
-    """Tell whether a checkpoint of this trial stands further; one that is unusable does not."""
+    """Return whether a checkpoint of this trial stands further; one that is unusable does not."""
     if not (spec.checkpoint_folder / CHECKPOINT_FILE).exists():
         return False
     try:
@@ -213,11 +204,3 @@ def _digest(spec: TrialSpec) -> str:
     if not schedule.options:
         recipe["schedule"] = schedule.name
     return hashlib.sha256(to_json(content | {"recipe": recipe})).hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

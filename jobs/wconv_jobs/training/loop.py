@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from wconv_jobs.artifacts.trial_files import write_confusion, write_images
+from wconv_jobs.catalog import metric_facts
 from wconv_jobs.data import load_task
 from wconv_jobs.errors import CheckpointError, JobError, TrainingDiverged
 from wconv_jobs.messages import Report, Verdict
@@ -158,12 +159,12 @@ class _Run:
         )
 
     def is_unfinished(self, reports: list[Report]) -> bool:
-        """Tell whether there is another epoch to train."""
+        """Return whether there is another epoch to train."""
         recipe = self.spec.recipe
         return len(reports) < recipe.epochs and not is_over(losses(reports), recipe.early_stopping)
 
     def train_epoch(self, progress: Progress) -> bool:
-        """Train what is left of an epoch; tell whether to go on, or a checkpoint ends the run.
+        """Train the rest of an epoch; return whether to continue, or a checkpoint ends the run.
 
         Args:
             progress: is brought to the last step that was trained.
@@ -200,7 +201,7 @@ class _Run:
         metrics = {"train_loss": train_loss, "lr": self.lr}
         drop = self._agreement.drop_evaluation
         metrics |= evaluate(self.model, self.task, "validation", self.world, on_batch=drop)
-        _check_finite(metrics, self.task.metrics[0], epoch)
+        _check_finite(metrics, self.task.metrics, epoch)
         epoch_s = progress.elapsed_s + time.monotonic() - started
         return Report(epoch=epoch + 1, metrics=metrics, epoch_s=epoch_s)
 
@@ -299,10 +300,10 @@ class _Run:
         return steps
 
 
-def _check_finite(metrics: dict[str, float], main: str, epoch: int) -> None:
+def _check_finite(metrics: dict[str, float], scores: Sequence[str], epoch: int) -> None:
     for name, value in metrics.items():
-        # A secondary metric may be infinite by definition, as NRMSE is for an image of one colour.
-        if math.isnan(value) or (math.isinf(value) and name in ("train_loss", LOSS, main)):
+        infinite_is_fine = name in scores and metric_facts(name).may_be_infinite
+        if math.isnan(value) or (math.isinf(value) and not infinite_is_fine):
             raise TrainingDiverged(f"{name} is {value} after epoch {epoch + 1}")
 
 

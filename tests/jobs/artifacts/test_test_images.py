@@ -223,12 +223,12 @@ def with_a_wrong_byte(before: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "it is no PNG file"),
-        (b"no picture", "it is no PNG file"),
+        (b"", "it is not a PNG file"),
+        (b"no picture", "it is not a PNG file"),
         (without_text(), "KeyError: 'name'"),
         (shown().png()[:-30], "OSError: "),
         (shown().png()[:20], "OSError: "),
-        (with_a_wrong_byte(b"DAT"), "it is no PNG file"),
+        (with_a_wrong_byte(b"DAT"), "it is not a PNG file"),
         (with_a_wrong_byte(b"IDAT"), "SyntaxError: broken PNG file"),
         (forged(2**30, 2**30), "DecompressionBombError: "),
         (forged(10_000, 10_000), "DecompressionBombWarning: "),
@@ -243,7 +243,7 @@ def test_a_file_that_is_something_else_or_damaged_is_refused(content: bytes, why
     with pytest.raises(JobError) as raised:
         BeforeAfter.of_png(content)
 
-    start = "is no picture of a test image before and after the network ("
+    start = "is not a picture of a test image before and after the network ("
     assert str(raised.value).startswith(start + why)
 
 
@@ -271,8 +271,8 @@ def test_what_cannot_be_kept_is_told_in_a_line_and_the_trial_goes_on(
         (images, "test images before and after the network"),
         (matrix, "the confusion matrix"),
     ):
-        assert line.startswith(f"{no_folder}: {what} could not be kept ([Errno 20] Not a dir")
-        assert line.endswith("Make room, or let the folder be written to, for those that come.")
+        assert line.startswith(f"{no_folder}: {what} could not be saved ([Errno 20] Not a dir")
+        assert line.endswith("Free disk space, or make the folder writable, for later trials.")
 
 
 def test_a_trial_goes_on_also_where_its_log_is_on_the_same_full_disk(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_a_full_disk_leaves_nothing_unfinished(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
     )
 
-    assert "the confusion matrix could not be kept ([Errno 27] File too large" in ended.stderr
+    assert "the confusion matrix could not be saved ([Errno 27] File too large" in ended.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.jobs.files.cifar_python_form import python_images, python_names
 from wconv_jobs.catalog import (
     check_data,
     check_options,
@@ -68,19 +69,19 @@ def _not_prepared(folder: Path) -> str:
     )
 
 
-def _binary_form(folder: Path) -> None:
-    """Write the images of the Python form in the binary one."""
+def _python_form(folder: Path) -> None:
+    """Write the images of the binary form in the Python one."""
     images, _ = read(find(folder), verify=False)
-    place = folder / "cifar-100-binary"
-    place.mkdir()
-    for name, image_NCHW, class_N in (
-        ("train.bin", images.train_NCHW, images.train_class_N),
-        ("test.bin", images.test_NCHW, images.test_class_N),
+    python = folder / "cifar-100-python"
+    python.mkdir()
+    for part, image_NCHW, label_N in (
+        ("train", images.train_NCHW, images.train_class_N),
+        ("test", images.test_NCHW, images.test_class_N),
     ):
-        label_N2 = np.stack([class_N // 5, class_N], axis=1).astype(np.uint8)
-        records = np.concatenate([label_N2, image_NCHW.reshape(-1, 3072)], axis=1)
-        (place / name).write_bytes(records.tobytes())
-    (place / "fine_label_names.txt").write_text("\n".join(images.class_names))
+        written = python_images(image_NCHW.reshape(-1, 3072), label_N.tolist(), part)
+        (python / part).write_bytes(written)
+    coarse = [f"group {number}" for number in range(20)]
+    (python / "meta").write_bytes(python_names(images.class_names, coarse))
 
 
 def test_the_parts_are_the_images_of_the_files(prepared_once: Path) -> None:
@@ -171,7 +172,7 @@ def test_flip_and_crop_are_options(prepared_once: Path) -> None:
 
 
 def test_both_forms_give_the_same_prepared_data(unprepared: Path, tmp_path: Path) -> None:
-    _binary_form(unprepared)
+    _python_form(unprepared)
     prepare_data("cifar100", _options(unprepared / "cifar-100-python"), _silent)
 
     prepare_data("cifar100", _options(unprepared / "cifar-100-binary"), _silent)
@@ -191,11 +192,11 @@ def test_both_forms_give_the_same_prepared_data(unprepared: Path, tmp_path: Path
 def test_the_index_says_what_the_data_were_made_of(prepared_once: Path) -> None:
     index = json.loads((prepared_once / "prepared" / "cifar100-v1" / "index.json").read_text())
 
-    train = prepared_once / "cifar-100-python" / "train"
-    assert list(index["files"]) == ["train", "test", "meta"]
-    assert index["files"]["train"]["bytes"] == train.stat().st_size
-    assert len(index["files"]["train"]["sha256"]) == 64
-    assert index["class_names"][3] == "made_up_03"
+    train = prepared_once / "cifar-100-binary" / "train.bin"
+    assert list(index["files"]) == ["train.bin", "test.bin", "fine_label_names.txt"]
+    assert index["files"]["train.bin"]["bytes"] == train.stat().st_size
+    assert len(index["files"]["train.bin"]["sha256"]) == 64
+    assert index["class_names"][3] == "synthetic_03"
     assert index["verified"] is False
     assert sorted(index["sha256"]) == FILES
 
@@ -248,7 +249,7 @@ def test_missing_files_are_said_before_they_are_prepared(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("thorough", [False, True])
 def test_prepared_data_suffice(folder: Path, thorough: bool) -> None:
-    shutil.rmtree(folder / "cifar-100-python")
+    shutil.rmtree(folder / "cifar-100-binary")
 
     assert check_data("cifar100", _options(folder), thorough=thorough) == []
     assert load_data("cifar100", seed=7, **_options(folder)).epoch_samples == 200
@@ -270,7 +271,7 @@ def test_a_part_of_the_data_set_is_taken_only_without_verification(folder: Path)
         with pytest.raises(JobError, match="was prepared with verify: false"):
             refusing()
     shutil.rmtree(prepared)
-    with pytest.raises(JobError, match=r"train: has 9\d\d,\d\d\d bytes, but CIFAR-100's has 155,"):
+    with pytest.raises(JobError, match=r"train\.bin: has 922,200 bytes, but CIFAR-100's"):
         prepare_data("cifar100", options, _silent)
     assert not prepared.exists()
 
@@ -319,11 +320,12 @@ def test_cut_off_prepared_data_are_found_at_once(folder: Path) -> None:
 
 
 def test_a_thorough_check_looks_at_the_sources_of_prepared_data(folder: Path) -> None:
-    (folder / "cifar-100-python" / "meta").unlink()
+    (folder / "cifar-100-binary" / "fine_label_names.txt").unlink()
 
     assert check_data("cifar100", _options(folder)) == []
     (problem,) = check_data("cifar100", _options(folder), thorough=True)
-    assert problem.startswith(f"{folder}/cifar-100-python/meta: cannot be read (No such file")
+    names = f"{folder}/cifar-100-binary/fine_label_names.txt"
+    assert problem.startswith(f"{names}: cannot be read (No such file")
 
 
 def test_more_validation_images_than_there_are_images_are_refused(folder: Path) -> None:
@@ -401,12 +403,12 @@ def test_made_up_data_are_the_same_whoever_makes_them(prepared_once: Path, tmp_p
     processes = [subprocess.Popen(command) for _ in range(2)]
 
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    made = tmp_path / "new" / "folder" / "cifar-100-python"
-    assert sorted(os.listdir(made)) == ["meta", "test", "train"]
-    for name in ("meta", "test", "train"):
-        assert (made / name).read_bytes() == (
-            prepared_once / "cifar-100-python" / name
-        ).read_bytes()
+    made = tmp_path / "new" / "folder" / "cifar-100-binary"
+    files = ["fine_label_names.txt", "test.bin", "train.bin"]
+    assert sorted(os.listdir(made)) == files
+    for name in files:
+        expected = prepared_once / "cifar-100-binary" / name
+        assert (made / name).read_bytes() == expected.read_bytes()
 
 
 def test_made_up_classes_can_be_told_apart(prepared_once: Path) -> None:

@@ -65,7 +65,7 @@ def _red(batch_BCHW: torch.Tensor) -> list[int]:
         ("fingerprint", "it lacks fingerprint"),
         ("listing", "it lacks listing"),
         ("sha256", "it lacks sha256"),
-        (None, "its listing is none of a class_folder"),
+        (None, "its listing is not that of a class_folder"),
     ],
 )
 def test_an_index_that_lacks_a_key_is_named(tmp_path: Path, key: str | None, reason: str) -> None:
@@ -274,7 +274,7 @@ def test_images_that_have_changed_since_are_noticed(tmp_path: Path, change: Any)
     problems = check_data("class_folder", _options(tmp_path))
 
     assert problems == [
-        f"{prepared}: was prepared from other images than those in {tmp_path}. Put those back, or "
+        f"{prepared}: was prepared from other images than those in {tmp_path}. Restore those, or "
         f"delete {prepared} and prepare the data again."
     ]
     with pytest.raises(JobError, match="was prepared from other images"):

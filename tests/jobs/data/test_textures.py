@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from wconv_jobs.catalog import check_options, data_kind, sample_shape, smoke_options
+from wconv_jobs.catalog import (
+    check_options,
+    data_kind,
+    epoch_metrics,
+    sample_shape,
+    smoke_options,
+)
 from wconv_jobs.data import load_data, textures
 from wconv_jobs.errors import JobError
-from wconv_jobs.kinds import KINDS
 from wconv_jobs.tasks.classification import ClassificationTask
 from wconv_jobs.tasks.task import Part, Task
 
@@ -23,11 +28,9 @@ def _rows_task(patch_px: int = 8, patches: int = 50) -> ClassificationTask:
     image_HW = np.repeat(2 * np.arange(100, dtype=np.uint8)[:, None], 40, axis=1)
     return textures.texture_task(
         [image_HW, image_HW],
+        textures.Options(patch_px=patch_px, patches_per_class=patches, channels=1),
         seed=7,
         device="cpu",
-        patch_px=patch_px,
-        patches_per_class=patches,
-        channels=1,
     )
 
 
@@ -78,9 +81,8 @@ def test_every_epoch_shows_each_patch_once_in_another_order() -> None:
 
 def test_patches_are_flipped_along_both_axes() -> None:
     image_HW = np.repeat(np.arange(64, dtype=np.uint8).reshape(8, 8), 13, axis=0)
-    task = textures.texture_task(
-        [image_HW], seed=7, device="cpu", patch_px=8, patches_per_class=1, channels=1
-    )
+    options = textures.Options(patch_px=8, patches_per_class=1, channels=1)
+    task = textures.texture_task([image_HW], options, seed=7, device="cpu")
 
     shown = torch.cat([task.train_batch(epoch, range(1))[0] for epoch in range(40)])
 
@@ -173,7 +175,7 @@ def test_it_is_a_classification_whose_input_is_no_estimate() -> None:
     task = load_data("textures", seed=7, **smoke_options("data", "textures"))
 
     assert data_kind("textures") == "classification"
-    assert task.metrics == KINDS["classification"].metrics
+    assert task.metrics == epoch_metrics("classification")
     assert task.classes == len(textures.CLASSES)
     assert task.epoch_samples == 160
     assert not task.input_is_estimate

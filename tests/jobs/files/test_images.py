@@ -142,7 +142,7 @@ def test_a_bitmap_of_16_bits_a_pixel_has_fewer_than_8_a_channel(tmp_path: Path) 
 def test_a_pipe_is_refused_and_nobody_waits_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
 
-    with pytest.raises(JobError, match=r"a\.png: is a pipe and no file"):
+    with pytest.raises(JobError, match=r"a\.png: is a pipe, not a file"):
         decode(tmp_path / "a.png")
 
 
@@ -165,7 +165,7 @@ def test_floating_point_is_refused(tmp_path: Path) -> None:
 def test_cmyk_is_refused(tmp_path: Path) -> None:
     Image.new("CMYK", (2, 2)).save(tmp_path / "a.jpg")
 
-    with pytest.raises(JobError, match=r"has colour mode CMYK\. Convert it to 8-bit RGB"):
+    with pytest.raises(JobError, match=r"has color mode CMYK\. Convert it to 8-bit RGB"):
         decode(tmp_path / "a.jpg")
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wconv_jobs.catalog import metric_goal, names
+from wconv_jobs.catalog import epoch_metrics, further_metrics, metric_facts, names
 from wconv_jobs.errors import JobError
 from wconv_jobs.metrics import build_metric
 
@@ -93,8 +93,15 @@ def test_a_metric_on_the_gpu_has_the_value_of_the_cpu_and_its_state_there(name: 
     assert torch.allclose(on_gpu.state(), on_cpu.state(), rtol=1e-10)
 
 
+def test_every_metric_belongs_to_a_kind_of_task() -> None:
+    assert epoch_metrics("classification") == BY_CLASS
+    assert epoch_metrics("denoising") == ("nrmse", "psnr_db", "ssim")
+    assert further_metrics("classification") == ()
+    assert further_metrics("denoising") == ("fsim", "fsimc", "uiq", "uiq_global")
+
+
 def test_the_goals() -> None:
-    to_minimise = {name for name in names("metrics") if metric_goal(name) == "minimize"}
+    to_minimise = {name for name in names("metrics") if metric_facts(name).goal == "minimize"}
 
     assert to_minimise == {"nrmse"}
 

@@ -141,7 +141,7 @@ def test_the_smallest_image_is_accepted_and_a_smaller_one_refused(
                 model(_random(1, 3, *size))
             assert str(raised.value) == (
                 f"models: cgnet: an image has {size[0]} x {size[1]} pixels, but the global "
-                f"context extractors need at least {smallest} x {smallest}. Take larger images "
+                f"context extractors need at least {smallest} x {smallest}. Use larger images "
                 "and crops."
             )
 

@@ -104,7 +104,7 @@ def test_patches_that_do_not_tile_the_image_are_refused(
 
     assert str(raised.value) == (
         f"models: gmlp: option 'image_px' is {image_px}, but the patches of stem '{stem}' need "
-        f"a multiple of {patch}."
+        f"a multiple of {patch}. Change 'image_px'."
     )
 
 

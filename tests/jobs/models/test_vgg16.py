@@ -79,7 +79,7 @@ def test_images_of_odd_and_large_size_give_one_logit_per_class(
 def test_an_image_of_which_nothing_would_be_left_is_refused() -> None:
     model = build_model("vgg16", depth=11, width=1, head="linear")
 
-    with pytest.raises(JobError, match=r"'vgg16'.* of 40x31 pixels\. Take .* at least 32x32"):
+    with pytest.raises(JobError, match=r"'vgg16'.* of 40x31 pixels\. Use .* at least 32x32"):
         model(torch.zeros(1, 3, 40, 31))
 
 

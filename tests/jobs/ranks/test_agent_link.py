@@ -26,7 +26,7 @@ from wconv_jobs.messages import (
 )
 
 _BROKEN = Broken(
-    rank=1, error="ValueError", message="a\nb", where="x.py:3", traceback="t\n", final=True
+    rank=1, error="ValueError", reason="a\nb", where="x.py:3", traceback="t\n", final=True
 )
 
 

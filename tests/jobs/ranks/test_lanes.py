@@ -87,7 +87,7 @@ def test_a_rank_that_is_killed_breaks_the_trial_of_its_lane_alone(tmp_path: Path
         killed, other = lanes.map(lane, range(2))
 
     assert isinstance(killed, Broken)
-    assert killed.message.startswith("rank 0 was killed (SIGKILL)")
+    assert killed.reason.startswith("rank 0 was killed (SIGKILL)")
     assert isinstance(other, Finished)
     assert len(saved(tmp_path / "1" / "trial")["reports"]) == 1
 

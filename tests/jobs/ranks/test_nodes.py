@@ -103,8 +103,8 @@ def test_a_rank_of_another_node_that_is_killed_is_the_cause_and_named_with_its_n
 
     assert isinstance(result, Broken)
     assert (result.rank, result.error) == (2 + number, "RankDied")
-    assert result.message.startswith(f"rank {2 + number} on node ")
-    assert "was killed (SIGKILL)" in result.message
+    assert result.reason.startswith(f"rank {2 + number} on node ")
+    assert "was killed (SIGKILL)" in result.reason
     wait_until(lambda: not any(map(is_alive, there)))
 
 
@@ -120,8 +120,8 @@ def test_another_node_that_is_killed_ends_the_trial_and_leaves_nothing(tmp_path:
 
     assert isinstance(result, Broken)
     assert (result.rank, result.error) == (2, "RankDied")
-    assert "rank 2 to 3 ended with their node: the process that 'env' started" in result.message
-    assert "was killed (SIGKILL)" in result.message
+    assert "rank 2 to 3 ended with their node: the process that 'env' started" in result.reason
+    assert "was killed (SIGKILL)" in result.reason
     assert len(there) == 4
     wait_until(lambda: not any(map(is_alive, there)))
 
@@ -133,7 +133,7 @@ def test_a_command_that_fails_is_named_with_its_last_words(tmp_path: Path) -> No
 
     assert isinstance(result, Broken)
     assert result.error == "RankDied"
-    assert result.message.endswith("exited with status 3: node n2: no such node")
+    assert result.reason.endswith("exited with status 3: node n2: no such node")
 
 
 def test_another_node_that_does_not_start_ends_the_trial(
@@ -146,7 +146,7 @@ def test_another_node_that_does_not_start_ends_the_trial(
     )
 
     assert isinstance(result, Broken)
-    assert result.message == "rank 2 did not start within 5 s"
+    assert result.reason == "rank 2 did not start within 5 s"
 
 
 def test_a_tick_that_aborts_ends_the_ranks_of_all_nodes(tmp_path: Path) -> None:

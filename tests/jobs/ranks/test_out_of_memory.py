@@ -28,7 +28,7 @@ def test_the_kernels_count_is_read_from_the_older_kind_of_group(tmp_path: Path) 
     assert oom_kills(tmp_path) == 3
 
 
-def test_without_a_count_nothing_is_claimed(tmp_path: Path) -> None:
+def test_without_a_count_nothing_is_leased(tmp_path: Path) -> None:
     nothing = oom_kills(tmp_path)
     _write(tmp_path, "proc/self/cgroup", "0::/\n")
     unreadable = oom_kills(tmp_path)

@@ -43,7 +43,7 @@ def test_messages_that_arrive_in_pieces_are_put_together() -> None:
 
 
 def test_a_message_longer_than_one_read_arrives_whole() -> None:
-    long = Broken(rank=0, error="E", message="x" * 300_000, where="", traceback="")
+    long = Broken(rank=0, error="E", reason="x" * 300_000, where="", traceback="")
     with RankServer() as server, _connect(server, 0) as rank:
         sender = threading.Thread(target=rank.sendall, args=(_line(long),))
         sender.start()
@@ -112,7 +112,7 @@ def test_a_checkpoint_is_demanded_of_rank_0_alone_and_once_also_before_it_is_the
 
 @pytest.mark.parametrize(
     "last_words",
-    [_FINISHED, Left(rank=0), Broken(rank=0, error="E", message="", where="", traceback="")],
+    [_FINISHED, Left(rank=0), Broken(rank=0, error="E", reason="", where="", traceback="")],
 )
 def test_a_rank_that_says_how_it_ended_is_not_lost(last_words: Finished | Left | Broken) -> None:
     with RankServer() as server:
@@ -145,7 +145,7 @@ def test_what_is_not_a_message_breaks_the_trial_and_not_the_agent() -> None:
     assert hello == Hello(rank=1)
     assert isinstance(broken, Broken)
     assert (broken.rank, broken.error) == (1, "ChannelError")
-    assert "b'Segmentation fault', which is not a message" in broken.message
+    assert "b'Segmentation fault', which is not a message" in broken.reason
 
 
 def test_hanging_up_ends_connected_waiting_and_late_ranks() -> None:

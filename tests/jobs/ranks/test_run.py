@@ -59,7 +59,7 @@ def _run(
 
 
 def _finished(result: Finished | Broken) -> Finished:
-    assert isinstance(result, Finished), result.message + result.traceback
+    assert isinstance(result, Finished), result.reason + result.traceback
     return result
 
 
@@ -88,7 +88,7 @@ def test_two_ranks_train_and_score_like_one_and_print_nothing(
 
     together = _finished(_run(denoising(tmp_path / "two", norm=norm), two))
 
-    # The one picture of the validation part is scored by rank 0, none by rank 1.
+    # The one picture of the validation set is scored by rank 0, none by rank 1.
     assert together.ending == "complete"
     assert together.epoch == 3
     assert two.epochs == [1, 2, 3]
@@ -213,7 +213,7 @@ def test_a_diverged_training_is_final_and_says_where(tmp_path: Path) -> None:
     result = _broken(_run(spec, Recorder()))
 
     assert (result.error, result.final) == ("TrainingDiverged", True)
-    assert re.fullmatch(r"train_loss is (inf|nan) after epoch 1", result.message)
+    assert re.fullmatch(r"train_loss is (inf|nan) after epoch 1", result.reason)
     assert re.fullmatch(r"training\.py:\d+", result.where)
     assert result.traceback.startswith("Traceback (most recent call last)")
 
@@ -232,9 +232,9 @@ def test_the_exception_of_one_rank_is_told_and_not_that_of_the_peer_that_misses_
     result = _broken(_run(classification(tmp_path / "trial"), Recorder()))
 
     assert (result.rank, result.error, result.final) == (1, "RuntimeError", False)
-    assert result.message == "rank 1 does not like its pictures"
+    assert result.reason == "rank 1 does not like its pictures"
     assert result.where.startswith("rank_doubles.py:")
-    assert result.message in _logs(tmp_path)
+    assert result.reason in _logs(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -257,8 +257,8 @@ def test_a_rank_without_memory_says_which_and_what_to_do(
 
     # Not final: other processes may have had the memory.
     assert (result.error, result.where, result.final) == (error, "rank process", False)
-    assert result.message.startswith(message)
-    assert "Use fewer" in result.message
+    assert result.reason.startswith(message)
+    assert "Use fewer" in result.reason
     assert "rank_doubles.py" in result.traceback
 
 
@@ -276,7 +276,7 @@ def test_a_rank_that_the_kernel_kills_for_its_memory_is_told_from_one_killed_by_
     result = _broken(_run(classification(tmp_path / "trial"), kill, ranks=1))
 
     assert result.error == "HostMemoryRanOut"
-    assert "the kernel has killed rank 0 for it" in result.message
+    assert "the kernel has killed rank 0 for it" in result.reason
 
 
 def test_what_ranks_print_is_in_the_log_folder(
@@ -302,7 +302,7 @@ def test_a_rank_that_is_killed_is_the_cause(tmp_path: Path, number: int) -> None
     result = _broken(_run(classification(tmp_path / "trial"), kill))
 
     assert (result.rank, result.error, result.final) == (number, "RankDied", False)
-    assert result.message.startswith(f"rank {number} was killed (SIGKILL)")
+    assert result.reason.startswith(f"rank {number} was killed (SIGKILL)")
 
 
 def test_a_rank_that_ends_without_a_word_is_the_cause(
@@ -313,7 +313,7 @@ def test_a_rank_that_ends_without_a_word_is_the_cause(
     result = _broken(_run(classification(tmp_path / "trial"), Recorder()))
 
     assert (result.rank, result.error) == (1, "RankDied")
-    assert result.message == "rank 1 exited with status 3"
+    assert result.reason == "rank 1 exited with status 3"
 
 
 def test_a_rank_that_breaks_after_the_result_does_not_spoil_it(

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from wconv_jobs.catalog import epoch_metrics
 from wconv_jobs.errors import JobError
-from wconv_jobs.kinds import KINDS
-from wconv_jobs.tasks import classification
+from wconv_jobs.tasks import classification, evaluation_batches
 from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardised
 
 # Shape letters: B batch, C channels, H height, W width, N images, S samples.
@@ -215,7 +215,7 @@ def test_items_are_the_images_of_the_part_as_they_are() -> None:
 
 
 def test_items_come_in_batches_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classification, "EVALUATION_PX", 7)  # three images of two pixels
+    monkeypatch.setattr(evaluation_batches, "EVALUATION_PX", 7)  # three images of two pixels
     image_NCHW = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1).expand(10, 1, 2, 1)
     part = ImagePart(image_NCHW, torch.zeros(10, dtype=torch.int64), torch.arange(10))
     task = ClassificationTask(
@@ -236,7 +236,7 @@ def test_items_come_in_batches_in_their_order(monkeypatch: pytest.MonkeyPatch) -
     assert batches(range(10)) == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
     assert batches(range(1, 10, 2)) == [[1, 3, 5], [7, 9]]
     assert batches(range(0)) == []
-    monkeypatch.setattr(classification, "EVALUATION_PX", 1)
+    monkeypatch.setattr(evaluation_batches, "EVALUATION_PX", 1)
     assert batches(range(2)) == [[0], [1]]
 
 
@@ -291,7 +291,7 @@ def test_logits_that_do_not_fit_the_classes_are_refused(shape: tuple[int, ...]) 
 def test_it_has_the_metrics_of_its_kind_and_its_input_is_no_estimate() -> None:
     task = _task()
 
-    assert task.metrics == KINDS["classification"].metrics
+    assert task.metrics == epoch_metrics("classification")
     assert task.classes == 4
     assert task.epoch_samples == 16
     assert not task.input_is_estimate

@@ -313,7 +313,7 @@ def test_items_can_be_shared_out_to_ranks() -> None:
 def test_the_metrics_are_those_of_denoising() -> None:
     task = _task()
 
-    assert task.metrics == ("psnr_db", "nrmse", "ssim")
+    assert task.metrics == ("nrmse", "psnr_db", "ssim")
     assert task.classes is None
     assert task.input_is_estimate
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
 from tests.jobs.trials import Recorder, classification, denoising, same_state, saved
+from wconv_jobs import own_code
 from wconv_jobs.data import load_data, load_task
 from wconv_jobs.errors import JobError, TrainingDiverged
 from wconv_jobs.messages import Report, Verdict
@@ -282,6 +283,26 @@ def test_a_diverged_training_says_what_is_not_finite_and_after_which_epoch(
 
     assert recorder.epochs == []
     assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_metric_that_may_be_infinite_ends_no_training(tmp_path: Path) -> None:
+    # The NRMSE of a target of one color is infinite, however good a network is.
+    source = """
+import torch
+
+
+def flat(seed):
+    gray = torch.full((4, 3, 16, 16), 0.5)
+    return dict.fromkeys(("train", "validation", "test"), (gray + 0.1, gray))
+"""
+    (tmp_path / "one_color.py").write_text(source, "utf-8")
+    data = DataSpec(name="one_color:flat", kind="denoising")
+
+    with own_code.folder_added(tmp_path):
+        result = train(denoising(tmp_path, epochs=1).model_copy(update={"data": data}), Recorder())
+
+    assert result.ending == "complete"
+    assert result.metrics["nrmse"] == math.inf
 
 
 def test_a_batch_that_the_ranks_cannot_share_is_refused(tmp_path: Path) -> None:

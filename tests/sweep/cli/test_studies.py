@@ -100,7 +100,7 @@ def test_every_problem_of_every_study_is_named(
 
 
 def test_data_that_need_no_files_are_always_ready(monkeypatch: Monkey, capsys: Capture) -> None:
-    for verb, word in (("check", "nothing is wrong"), ("prepare", "ready")):
+    for verb, word in (("check", "OK"), ("prepare", "ready")):
         status, output, _ = run(monkeypatch, capsys, "data", verb, "--study", "quickstart")
 
         assert (status, output) == (0, f"photographs: {word}\n")
@@ -123,7 +123,7 @@ def test_data_are_checked_prepared_and_ready(
     assert before[0] == 2
     assert "the data have not been prepared. Run `wconv-sweep data prepare" in before[2]
     assert prepared == again == (0, "div2k: ready\n", "")
-    assert after == (0, "div2k: nothing is wrong\n", "")
+    assert after == (0, "div2k: OK\n", "")
     assert (empty_folder / "prepared").is_dir()
 
 

@@ -31,7 +31,7 @@ from wconv_sweep.evidence.pilot_use import Agents
 from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.studies import create_or_extend, stop
-from wconv_sweep.slots.table import Claim, SlotTable
+from wconv_sweep.slots.table import Lease, SlotTable
 from wconv_sweep.storage.open_storage import Storage, create_storage
 from wconv_sweep.storage.tables import StudyState
 from wconv_sweep.study.config import StudyConfig
@@ -52,31 +52,31 @@ class Study:
         self._slots = SlotTable(storage, config, lease_s=600)
         self._config = config
 
-    def begin(self, value: float) -> Claim:
+    def begin(self, value: float) -> Lease:
         """Train an epoch of the next trial."""
-        claim = self._slots.claim("node/1")
-        assert isinstance(claim, Claim)
-        if claim.density is None:
-            self._slots.set_density(claim, (0.75,), distributions_of(self._config))
-        self._slots.report(claim, 1, value, {"psnr_db": value})
-        return claim
+        lease = self._slots.lease("node/1")
+        assert isinstance(lease, Lease)
+        if lease.density is None:
+            self._slots.set_density(lease, (0.75,), distributions_of(self._config))
+        self._slots.report(lease, 1, value, {"psnr_db": value})
+        return lease
 
-    def break_(self, claim: Claim, *, final: bool = False) -> None:
+    def break_(self, lease: Lease, *, final: bool = False) -> None:
         """Let it fail; for good, that breaks the whole study."""
         broken = Broken(
             rank=0,
             error="ShapeError",
-            message="no such shape",
+            reason="no such shape",
             where="net.py:7",
             traceback=TRACEBACK,
             final=final,
         )
-        self._slots.break_(claim, broken)
+        self._slots.break_(lease, broken)
 
-    def end(self, claim: Claim) -> None:
+    def end(self, lease: Lease) -> None:
         """Train the other one."""
-        self._slots.report(claim, 2, 30.0, {"psnr_db": 30.0})
-        self._slots.complete(claim, {"test_psnr_db": 29.0}, {})
+        self._slots.report(lease, 2, 30.0, {"psnr_db": 30.0})
+        self._slots.complete(lease, {"test_psnr_db": 29.0}, {})
 
 
 class Watcher:
@@ -161,9 +161,9 @@ def test_without_a_terminal_each_change_is_a_line_and_the_end_of_the_study_ends_
     watcher.await_text("best so far: plain convolution (1) 30.00 dB")
 
     for trial in (1, 2):
-        claim = study.begin(28.5)
+        lease = study.begin(28.5)
         watcher.await_text(f"trial {trial}, density (0.75), epoch 1/2, PSNR 28.50 dB")
-        study.end(claim)
+        study.end(lease)
     printed = watcher.end()
 
     assert "\x1b" not in printed
@@ -181,7 +181,7 @@ def test_a_terminal_keeps_the_last_picture_while_the_database_is_away(
 ) -> None:
     storage = create_storage(postgres.database())
     study = Study(storage, tiny_config)
-    claim = study.begin(28.0)
+    lease = study.begin(28.0)
     watcher = watch(storage, terminal=True)
     watcher.await_text("1/2")
 
@@ -193,7 +193,7 @@ def test_a_terminal_keeps_the_last_picture_while_the_database_is_away(
     finally:
         postgres.start()
     storage.close()
-    study.end(claim)
+    study.end(lease)
     watcher.await_text("best so far")
     for _ in range(2):
         study.end(study.begin(28.0))
@@ -322,10 +322,10 @@ def test_without_a_terminal_all_trials_are_read_only_where_something_has_happene
 ) -> None:
     study = Study(sqlite_storage, tiny_config)
     with screen_of(str, as_json=False) as screen:
-        claim = study.begin(28.0)
+        lease = study.begin(28.0)
         (first,) = screen.read(sqlite_storage, None)
         (same,) = screen.read(sqlite_storage, None)
-        study.end(claim)
+        study.end(lease)
         (later,) = screen.read(sqlite_storage, None)
 
     assert same is first
@@ -398,13 +398,13 @@ def test_scripts_get_a_line_of_json_for_each_change(
     watch: Callable[..., Watcher], sqlite_storage: Storage, tiny_config: StudyConfig
 ) -> None:
     study = Study(sqlite_storage, tiny_config)
-    claim = study.begin(28.0)
+    lease = study.begin(28.0)
     watcher = watch(sqlite_storage, "--json")
     watcher.await_text('"running"')
 
     stop(sqlite_storage, "tiny")
     watcher.await_text('"stopping"')
-    study.end(claim)
+    study.end(lease)
     states = [json.loads(line)[0]["state"] for line in watcher.end().splitlines()]
 
     assert states == ["running", "stopping", "stopped"]

@@ -26,11 +26,11 @@ def cost(found: SlurmProfile, **options: Any) -> Cost:
         # CINECA: a node for an hour is 32 core-hours, with or without its GPUs.
         ({}, 32),
         # A GPU is a quarter of a node, and 123000 of 494000 MiB are 7.97 of 32.
-        ({"gpus": 1}, 8),
+        ({"gpus_used_per_node": 1}, 8),
         # 16 of 32 cores are half a node: 16 and not 8, though there is one GPU only.
-        ({"gpus": 1, "cpus_per_gpu": 16}, 16),
+        ({"gpus_used_per_node": 1, "cpus_per_gpu": 16}, 16),
         # Half of the memory is half a node, too.
-        ({"gpus": 1, "mem_per_gpu_mb": 247_000}, 16),
+        ({"gpus_used_per_node": 1, "mem_per_gpu_mb": 247_000}, 16),
     ],
 )
 def test_leonardo_bills_the_largest_share_of_a_node(keys: dict[str, Any], price: float) -> None:
@@ -58,13 +58,13 @@ def test_lumi_bills_four_gpu_hours_for_an_hour_of_a_whole_node() -> None:
     ("keys", "billed"),
     [
         # The user guide: 2 dies for 24 hours are (2 x 24) x 0.5.
-        ({"gpus": 2}, 24),
+        ({"gpus_used_per_node": 2}, 24),
         # 1 die with 128 GB is ceil(128 / 64) x 24 x 0.5.
-        ({"gpus": 1, "mem_per_gpu_mb": 128 * 1024}, 24),
+        ({"gpus_used_per_node": 1, "mem_per_gpu_mb": 128 * 1024}, 24),
         # 1 die with 65 GB counts as two, and with 9 cores as well.
-        ({"gpus": 1, "mem_per_gpu_mb": 65 * 1024}, 24),
-        ({"gpus": 1, "cpus_per_gpu": 9}, 24),
-        ({"gpus": 1, "cpus_per_gpu": 8}, 12),
+        ({"gpus_used_per_node": 1, "mem_per_gpu_mb": 65 * 1024}, 24),
+        ({"gpus_used_per_node": 1, "cpus_per_gpu": 9}, 24),
+        ({"gpus_used_per_node": 1, "cpus_per_gpu": 8}, 12),
     ],
 )
 def test_lumi_bills_slices_where_nodes_are_shared(keys: dict[str, Any], billed: float) -> None:
@@ -74,13 +74,15 @@ def test_lumi_bills_slices_where_nodes_are_shared(keys: dict[str, Any], billed: 
 def test_whole_nodes_cost_all_their_gpus_however_few_are_used() -> None:
     billing = {"unit": "node-hours", "per_node": 1}
 
-    found = cost(profile(whole_nodes=True, gpus=1, billing=billing), walltime_min=120)
+    found = cost(
+        profile(whole_nodes=True, gpus_used_per_node=1, billing=billing), walltime_min=120
+    )
 
     assert found == Cost(node_hours=2, gpu_hours=8, core_hours=64, billed=2, unit="node-hours")
 
 
 def test_shared_nodes_cost_the_gpus_that_are_held() -> None:
-    found = cost(profile(gpus=1), walltime_min=120)
+    found = cost(profile(gpus_used_per_node=1), walltime_min=120)
 
     assert found == Cost(node_hours=2, gpu_hours=2, core_hours=16, billed=None, unit=None)
 

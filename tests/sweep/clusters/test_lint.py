@@ -44,7 +44,7 @@ def test_a_profile_that_knows_no_limit_finds_nothing() -> None:
         (
             leonardo(account=None),
             {},
-            "cluster leonardo: no account is named, and the site refuses jobs without one. Use "
+            "cluster leonardo: no account is given, and the site refuses jobs without one. Use "
             "--account NAME, set WCONV_SWEEP_ACCOUNT, or write `account: NAME` into a profile of "
             "your own.",
         ),
@@ -64,13 +64,13 @@ def test_a_profile_that_knows_no_limit_finds_nothing() -> None:
         (
             profile(partition={"site_default_has_gpu": False}),
             {},
-            "cluster site: no partition is named, and the site's default has no GPU. Use "
+            "cluster site: no partition is given, and the site's default has no GPU. Use "
             "--partition NAME or set partition.default.",
         ),
         (
             profile(qos={"required": True, "known": {"a": {}, "b": {}}}),
             {},
-            "cluster site: no QOS is named, and the site refuses jobs without one. Use --qos with "
+            "cluster site: no QOS is given, and the site refuses jobs without one. Use --qos with "
             "one of a, b.",
         ),
         (
@@ -138,14 +138,14 @@ def test_jobs_of_a_user_and_their_gpus_are_counted_together() -> None:
     # 8 GPUs of a user are two jobs of one node, or one job of two nodes.
     assert findings(found, pilots=2) == NOTHING
     assert findings(found, pilots=3).warnings == (
-        "cluster site: of 3 pilots 2 run at the same time, as partition p allows no more.",
+        "cluster site: of 3 pilots 2 run at the same time; partition p allows no more.",
     )
     assert findings(found, pilots=2, nodes=2).warnings == (
         "cluster site: of 2 pilots 1 run at the same time, as partition p allows no more.",
     )
     assert findings(found, nodes=3).problems == (
-        "cluster site: 3 x 4 GPUs: partition p allows 8. Lower --nodes or gpus, or use another "
-        "QOS or partition.",
+        "cluster site: 3 x 4 GPUs: partition p allows 8. Lower --nodes or "
+        "gpus_used_per_node, or use another QOS or partition.",
     )
     assert findings(found, pilots=4).problems == (
         "cluster site: --pilots 4: partition p takes 3 jobs of a user at a time. Use --pilots 3, "
@@ -183,14 +183,16 @@ def test_gpus_with_more_than_a_node_has_are_a_problem(keys: dict[str, Any], prob
 
 
 def test_a_gpu_with_more_memory_than_its_share_is_a_warning() -> None:
-    found = findings(profile(gpus=2, mem_per_gpu_mb=1001))
+    found = findings(profile(gpus_used_per_node=2, mem_per_gpu_mb=1001))
 
     assert found.problems == ()
     assert found.warnings == (
         "cluster site: mem_per_gpu_mb is 1001, more than a GPU's share of the node, 1000 MiB: "
         "the site may bill for it.",
     )
-    assert findings(profile(gpus=2, mem_per_gpu_mb=1001, whole_nodes=True)) == NOTHING
+    assert (
+        findings(profile(gpus_used_per_node=2, mem_per_gpu_mb=1001, whole_nodes=True)) == NOTHING
+    )
 
 
 @pytest.mark.parametrize(
@@ -245,14 +247,14 @@ def test_a_trial_takes_as_few_nodes_as_share_its_ranks_evenly(
             1,
             {},
             "1 of 4 GPUs of each node stay idle with trials of 3 rank(s). Change trial.ranks, or "
-            "set gpus: 3 in a profile of your own.",
+            "set gpus_used_per_node: 3 in a profile of your own.",
         ),
         (
             6,
             1,
             {"nodes": 2},
             "1 of 4 GPUs of each node stay idle with trials of 6 rank(s). Change trial.ranks, or "
-            "set gpus: 3 in a profile of your own.",
+            "set gpus_used_per_node: 3 in a profile of your own.",
         ),
         (
             8,

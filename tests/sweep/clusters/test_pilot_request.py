@@ -39,10 +39,15 @@ def test_options_go_before_the_profile() -> None:
     ("keys", "gpus", "cpus", "mem_mb"),
     [
         ({}, 4, 32, 4000),
-        ({"gpus": 1}, 1, 8, 1000),
-        ({"gpus": 1, "cpus_per_gpu": None}, 1, 8, 1000),  # 32 / 4
-        ({"gpus": 3, "cpus_per_gpu": None, "cpus_per_node": 30}, 3, 22, 3000),  # 3 * 30 // 4
-        ({"gpus": 1, "whole_nodes": True}, 1, 32, 1000),
+        ({"gpus_used_per_node": 1}, 1, 8, 1000),
+        ({"gpus_used_per_node": 1, "cpus_per_gpu": None}, 1, 8, 1000),  # 32 / 4
+        (
+            {"gpus_used_per_node": 3, "cpus_per_gpu": None, "cpus_per_node": 30},
+            3,
+            22,
+            3000,
+        ),  # 3 * 30 // 4
+        ({"gpus_used_per_node": 1, "whole_nodes": True}, 1, 32, 1000),
         ({"mem_per_gpu_mb": None}, 4, 32, None),
         ({"cpus_per_gpu": None, "cpus_per_node": None}, 4, 0, 4000),
         ({"gpus_per_node": 0}, 0, 32, None),
@@ -53,7 +58,7 @@ def test_cpus_and_memory_go_with_the_gpus(
 ) -> None:
     found = shape(keys)
 
-    assert (found.gpus_per_node, found.cpus_per_task, found.mem_per_node_mb) == (
+    assert (found.gpus_used_per_node, found.cpus_per_task, found.mem_per_node_mb) == (
         gpus,
         cpus,
         mem_mb,

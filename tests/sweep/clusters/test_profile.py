@@ -92,7 +92,7 @@ def test_a_misspelt_limit_is_named_with_the_nearest_one() -> None:
 @pytest.mark.parametrize(
     ("keys", "problem"),
     [
-        ({"gpus": 5}, r"gpus \(5\) is more than gpus_per_node \(4\)"),
+        ({"gpus_used_per_node": 5}, r"gpus_used_per_node \(5\) is more than gpus_per_node \(4\)"),
         ({"grace_s": 3600}, r"grace_s \(3600 s\) leaves nothing of walltime_min \(60 min\)"),
         ({"qos": {"default": "a", "known": {"b": {}}}}, "default: 'a' is not among known: b"),
         ({"qos": {"unnamed": "a", "known": {"b": {}}}}, "unnamed: 'a' is not among known: b"),
@@ -126,7 +126,13 @@ def test_a_source_stands_for_all_keys_inside_the_one_it_names() -> None:
 
 
 def test_what_somebody_wants_is_no_fact_about_the_site() -> None:
-    wishes: dict[str, Any] = {"pilots": 3, "nodes": 2, "gpus": 2, "account": "mine", "grace_s": 60}
+    wishes: dict[str, Any] = {
+        "pilots": 3,
+        "nodes": 2,
+        "gpus_used_per_node": 2,
+        "account": "mine",
+        "grace_s": 60,
+    }
 
     assert facts_of(profile(**wishes)) == facts_of(profile())
 
@@ -139,7 +145,7 @@ def test_a_source_of_nothing_and_a_second_source_are_refused() -> None:
 
     unknown, twice = problems(sources=sources)
 
-    assert "sources.0.facts.1: 'gpu_typ' is no fact that this file gives" in unknown
+    assert "sources.0.facts.1: 'gpu_typ' is not a fact that this file gives" in unknown
     assert "'gpus_per_node': gpus_per_node has a source already, 'a page'" in twice
 
 
@@ -153,7 +159,7 @@ INJECTIONS = ["a; rm -rf ~", "$(id)", "`id`", "a b", "a\nb", "a'b", 'a"b', "-x",
 def test_no_name_can_be_a_command(key: str, text: str) -> None:
     (problem,) = problems(**{key: text})
 
-    assert problem.startswith(f"site.yaml:10: {key}: takes letters")
+    assert problem.startswith(f"site.yaml:10: {key}: may contain only letters")
 
 
 @pytest.mark.parametrize("text", INJECTIONS)
@@ -192,14 +198,14 @@ def test_a_command_of_the_setup_becomes_a_line_that_does_just_this(
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
-        ("rm -rf /", "takes the commands module, source, ulimit, umask alone"),
+        ("rm -rf /", "takes only the commands module, source, ulimit, umask"),
         ("module purge; id", "'purge;' holds characters that the shell would take for its own"),
         ("source $(id)", "holds characters"),
         ("source `id`", "holds characters"),
         ("source <(id)", "holds characters"),
         ("module load a\nid -u", None),
-        ("source 'a", "is no command: No closing quotation"),
-        ("", "takes the commands"),
+        ("source 'a", "is not a command: No closing quotation"),
+        ("", "takes only the commands"),
     ],
 )
 def test_a_setup_that_the_shell_would_read_otherwise_is_refused(
@@ -230,8 +236,8 @@ def test_a_folder_with_blanks_and_quotes_in_a_variable_is_sourced_as_one(tmp_pat
 @pytest.mark.parametrize(
     ("variable", "problem"),
     [
-        ("A B", "is no name of a variable"),
-        ("A=1;", "is no name of a variable"),
+        ("A B", "is not a variable name"),
+        ("A=1;", "is not a variable name"),
         ("PYTHONPATH", "is set by the batch script or by SLURM"),
         ("SLURM_JOB_ID", "is set by the batch script or by SLURM"),
         ("SBATCH_QOS", "is set by the batch script or by SLURM"),
@@ -249,7 +255,7 @@ def test_variables_that_are_no_business_of_a_profile_are_refused(
 
 def test_a_value_of_a_variable_stays_on_its_line() -> None:
     assert profile(env={"A": "$(id) 'x'"}).env == {"A": "$(id) 'x'"}
-    assert "may hold no line break" in problems(env={"A": "x\nid"})[0]
+    assert "must not hold a line break" in problems(env={"A": "x\nid"})[0]
 
 
 # Where profiles are found ----------------------------------------------------------------------

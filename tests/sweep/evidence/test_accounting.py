@@ -9,7 +9,7 @@ from rich.console import Console
 from sqlalchemy import func, select, update
 
 from tests.sweep.scenarios.test_local_sweep import assert_all_gone, await_status
-from tests.sweep.slots.test_table import claimed
+from tests.sweep.slots.test_table import leased
 from tests.sweep.tiny import TINY, StudyFile, Sweep
 from wconv_sweep.cli.views.status import status_json, status_view
 from wconv_sweep.errors import StudyError
@@ -21,7 +21,7 @@ from wconv_sweep.pilots.registry import PilotRecord
 from wconv_sweep.results.html.page import html_report
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import definitions, studies
-from wconv_sweep.slots.table import Claim, NoSlot, SlotTable
+from wconv_sweep.slots.table import Lease, NoSlot, SlotTable
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS, SlotState, StudyState
 from wconv_sweep.study.config import StudyConfig
@@ -42,37 +42,37 @@ def launch(storage: Storage) -> Launch:
         budget = {"trials": trials, "gpu_hours": cap}
         config = StudyConfig.model_validate(TINY | {"recipe": recipe, "budget": budget})
         studies.create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"), "local")
-        return SlotTable(storage, config, lease_s=LEASE_S, gpus=gpus)
+        return SlotTable(storage, config, lease_s=LEASE_S, gpus_per_trial=gpus)
 
     return create
 
 
-def lasts(storage: Storage, claim: Claim, hours: float) -> None:
+def lasts(storage: Storage, lease: Lease, hours: float) -> None:
     """Let the attempt have begun so long ago; an attempt that has ended, so long before."""
     with storage.write() as connection:
         until = func.coalesce(ATTEMPTS.c.ended_at, storage.now())
         connection.execute(
             update(ATTEMPTS)
-            .where(ATTEMPTS.c.slot == claim.slot, ATTEMPTS.c.attempt == claim.attempt)
+            .where(ATTEMPTS.c.slot == lease.slot, ATTEMPTS.c.attempt == lease.attempt)
             .values(started_at=until - hours * HOUR_S)
         )
 
 
 def complete(slots: SlotTable, storage: Storage, hours: float) -> None:
     """Complete the next slot in so many hours."""
-    claim = claimed(slots)
-    if claim.density is None:
+    lease = leased(slots)
+    if lease.density is None:
         config = definitions.load_config(storage, "tiny")
-        slots.set_density(claim, (0.5 + claim.position / 10,), distributions_of(config))
-    for epoch in range(claim.epoch + 1, 11):
-        slots.report(claim, epoch, 28.0, {})
-    slots.complete(claim, {}, {})
-    lasts(storage, claim, hours)
+        slots.set_density(lease, (0.5 + lease.position / 10,), distributions_of(config))
+    for epoch in range(lease.epoch + 1, 11):
+        slots.report(lease, epoch, 28.0, {})
+    slots.complete(lease, {}, {})
+    lasts(storage, lease, hours)
 
 
 def pilot(storage: Storage, gpus: int, hours: float, *, number: int = 0) -> None:
     """Record a pilot that has been at work for so many hours."""
-    PilotRecord(storage, "tiny", PilotPlace(number, "node"), gpus=gpus)
+    PilotRecord(storage, "tiny", PilotPlace(number, "node"), gpus_total=gpus)
     with storage.write() as connection:
         connection.execute(
             update(PILOTS)
@@ -96,7 +96,7 @@ def spent(storage: Storage) -> float:
 def test_gpu_hours_are_summed_per_trial_pilot_and_study(launch: Launch, storage: Storage) -> None:
     slots = launch(gpus=2)
     complete(slots, storage, 1.0)
-    interrupted = claimed(slots)
+    interrupted = leased(slots)
     slots.interrupt(interrupted, "stopped")
     lasts(storage, interrupted, 0.25)
     complete(slots, storage, 0.5)
@@ -121,7 +121,7 @@ def test_status_tells_what_each_pilot_has_used(launch: Launch, storage: Storage)
     for restart in (0, 1):
         for host in ("n0", "n1"):
             place = PilotPlace(3, host, hosts=("n0", "n1"), job="77_3", restart=restart)
-            record = PilotRecord(storage, "tiny", place, gpus=4)
+            record = PilotRecord(storage, "tiny", place, gpus_total=4)
             with storage.write() as connection:
                 connection.execute(
                     update(PILOTS)
@@ -157,7 +157,9 @@ def test_of_many_pilots_the_earlier_ones_are_summed(launch: Launch, storage: Sto
     launch(gpus=4)
     for number in range(20):
         host = f"a-node-with-a-very-long-name-{number}.of-a-cluster.somewhere.org"
-        PilotRecord(storage, "tiny", PilotPlace(number, host, job=f"77_{number}"), gpus=4).end()
+        PilotRecord(
+            storage, "tiny", PilotPlace(number, host, job=f"77_{number}"), gpus_total=4
+        ).end()
     with storage.write() as connection:
         connection.execute(update(PILOTS).values(started_at=PILOTS.c.seen_at - HOUR_S))
         connection.execute(update(PILOTS).where(PILOTS.c.pilot == 0).values(ended_at=None))
@@ -185,8 +187,8 @@ def test_time_on_cpus_is_not_counted(launch: Launch, storage: Storage) -> None:
 
 
 def test_a_dead_agent_costs_no_more_than_its_lease(launch: Launch, storage: Storage) -> None:
-    claim = claimed(launch(gpus=1))
-    lasts(storage, claim, 3.0)
+    lease = leased(launch(gpus=1))
+    lasts(storage, lease, 3.0)
     with storage.write() as connection:
         an_hour_ago = storage.now() - HOUR_S
         connection.execute(update(SLOTS).values(lease_until=an_hour_ago))
@@ -196,14 +198,14 @@ def test_a_dead_agent_costs_no_more_than_its_lease(launch: Launch, storage: Stor
 
 def test_a_pilot_counts_to_its_last_sign_of_life(launch: Launch, storage: Storage) -> None:
     launch()
-    record = PilotRecord(storage, "tiny", PilotPlace(0, "node"), gpus=2)
+    record = PilotRecord(storage, "tiny", PilotPlace(0, "node"), gpus_total=2)
     with storage.write() as connection:
         connection.execute(update(PILOTS).values(started_at=storage.now() - HOUR_S))
 
     record.seen()
     seen = spent(storage)
     record.end()
-    successor = PilotRecord(storage, "tiny", PilotPlace(0, "node"), gpus=2)
+    successor = PilotRecord(storage, "tiny", PilotPlace(0, "node"), gpus_total=2)
     successor.seen()
 
     assert seen == pytest.approx(2.0, abs=0.01)
@@ -213,7 +215,7 @@ def test_a_pilot_counts_to_its_last_sign_of_life(launch: Launch, storage: Storag
 def test_a_pilots_record_that_is_begun_twice_counts_once(launch: Launch, storage: Storage) -> None:
     launch()
     for _ in range(2):
-        PilotRecord(storage, "tiny", PilotPlace(0, "node"), gpus=8)
+        PilotRecord(storage, "tiny", PilotPlace(0, "node"), gpus_total=8)
 
     with storage.read() as connection:
         left_open = connection.scalars(
@@ -223,18 +225,18 @@ def test_a_pilots_record_that_is_begun_twice_counts_once(launch: Launch, storage
     assert spent(storage) == pytest.approx(0.0, abs=0.01)
 
 
-def test_the_canary_is_claimed_while_nothing_is_known_of_the_cost(launch: Launch) -> None:
-    assert isinstance(launch(cap=0.001).claim("node/pilot-0/1"), Claim)
+def test_the_canary_is_leased_while_nothing_is_known_of_the_cost(launch: Launch) -> None:
+    assert isinstance(launch(cap=0.001).lease("node/pilot-0/1"), Lease)
 
 
-def test_no_trial_is_claimed_that_would_pass_the_cap(launch: Launch, storage: Storage) -> None:
+def test_no_trial_is_leased_that_would_pass_the_cap(launch: Launch, storage: Storage) -> None:
     slots = launch(cap=3.5)
     for _ in range(3):
         complete(slots, storage, 1.0)
 
     status = read_status(storage, "tiny")
 
-    assert slots.claim("node/pilot-0/1") is NoSlot.CAPPED
+    assert slots.lease("node/pilot-0/1") is NoSlot.CAPPED
     assert status.word == "capped"
     assert status.counts[SlotState.OPEN] == 3
     assert status_json(status)["gpu_hours"]["cap"] == 3.5
@@ -243,33 +245,33 @@ def test_no_trial_is_claimed_that_would_pass_the_cap(launch: Launch, storage: St
 def test_what_running_trials_still_need_counts_as_spent(launch: Launch, storage: Storage) -> None:
     slots = launch(cap=3.5)
     complete(slots, storage, 1.0)
-    running = claimed(slots)
+    running = leased(slots)
     lasts(storage, running, 0.5)
     for epoch in range(1, 6):
         slots.report(running, epoch, 28.0, {})
 
-    second = slots.claim("node/pilot-1/2")
-    third = slots.claim("node/pilot-2/3")
+    second = slots.lease("node/pilot-1/2")
+    third = slots.lease("node/pilot-2/3")
 
     # 1.5 are spent, 0.5 are still to come; then one trial more makes 3, and two make 4.
-    assert isinstance(second, Claim)
+    assert isinstance(second, Lease)
     assert third is NoSlot.CAPPED
 
 
-def test_several_claims_at_once_stay_below_the_cap(launch: Launch, storage: Storage) -> None:
+def test_several_leases_at_once_stay_below_the_cap(launch: Launch, storage: Storage) -> None:
     slots = launch(cap=3.5)
     complete(slots, storage, 1.0)
 
-    claims = slots.claim_many("node/pilot-0/1", 5)
+    leases = slots.lease_many("node/pilot-0/1", 5)
 
-    assert isinstance(claims, list)
-    assert len(claims) == 2
+    assert isinstance(leases, list)
+    assert len(leases) == 2
 
 
 def test_a_trial_that_goes_on_costs_what_is_left_of_it(launch: Launch, storage: Storage) -> None:
     slots = launch(cap=2.3)
     complete(slots, storage, 1.0)
-    nearly = claimed(slots)
+    nearly = leased(slots)
     for epoch in range(1, 9):
         slots.report(nearly, epoch, 28.0, {})
     slots.interrupt(nearly, "stopped")
@@ -278,23 +280,23 @@ def test_a_trial_that_goes_on_costs_what_is_left_of_it(launch: Launch, storage: 
     with storage.write() as connection:
         connection.execute(update(SLOTS).where(SLOTS.c.slot == nearly.slot).values(position=99))
 
-    claim = claimed(slots)
+    lease = leased(slots)
 
-    assert (claim.slot, claim.epoch) == (nearly.slot, 8)
-    assert slots.claim("node/pilot-1/2") is NoSlot.CAPPED
+    assert (lease.slot, lease.epoch) == (nearly.slot, 8)
+    assert slots.lease("node/pilot-1/2") is NoSlot.CAPPED
 
 
 def test_before_a_trial_has_ended_its_epochs_tell_the_cost(
     launch: Launch, storage: Storage
 ) -> None:
     slots = launch(cap=2.0)
-    canary = claimed(slots)
+    canary = leased(slots)
     lasts(storage, canary, 0.3)
     for epoch in (1, 2):
         slots.report(canary, epoch, 28.0, {})
 
     # 0.15 an epoch, 1.5 a trial: the canary alone ends below the cap.
-    assert slots.claim("node/pilot-1/2") is NoSlot.CAPPED
+    assert slots.lease("node/pilot-1/2") is NoSlot.CAPPED
     assert slots.heartbeat(canary) is StudyState.ACTIVE
 
 
@@ -307,7 +309,7 @@ def test_idle_gpus_of_a_pilot_are_part_of_what_a_trial_costs(
     pilot(storage, 4, 1.0)
 
     # A lone trial of one GPU holds a pilot of four: 4 are spent, and the next one costs 4.
-    assert slots.claim("node/pilot-0/1") is NoSlot.CAPPED
+    assert slots.lease("node/pilot-0/1") is NoSlot.CAPPED
 
 
 def test_trials_side_by_side_share_the_cost_of_their_pilot(
@@ -317,11 +319,11 @@ def test_trials_side_by_side_share_the_cost_of_their_pilot(
     complete(slots, storage, 1.0)
     pilot(storage, 4, 1.0)
 
-    claims = slots.claim_many("node/pilot-0/1", 5)
+    leases = slots.lease_many("node/pilot-0/1", 5)
 
     # 4 are spent; four trials on four GPUs make it 8, and a fifth would make it 9.
-    assert isinstance(claims, list)
-    assert len(claims) == 4
+    assert isinstance(leases, list)
+    assert len(leases) == 4
     assert read_status(storage, "tiny").usage.trial_h == pytest.approx(1.0, abs=0.01)
 
 
@@ -346,7 +348,7 @@ def test_pilots_that_are_dead_are_not_expected_to_cost_more(
         earlier = {name: PILOTS.c[name] - HOUR_S for name in ("started_at", "seen_at")}
         connection.execute(update(PILOTS).values(earlier))
 
-    assert isinstance(slots.claim("node/pilot-1/2"), Claim)
+    assert isinstance(slots.lease("node/pilot-1/2"), Lease)
 
 
 def test_a_running_trial_stops_before_an_epoch_that_would_pass_the_cap(
@@ -354,7 +356,7 @@ def test_a_running_trial_stops_before_an_epoch_that_would_pass_the_cap(
 ) -> None:
     slots = launch(cap=2.0)
     complete(slots, storage, 1.0)
-    running = claimed(slots)
+    running = leased(slots)
     slots.report(running, 1, 28.0, {})
     lasts(storage, running, 0.85)
     in_time = slots.heartbeat(running)
@@ -371,14 +373,14 @@ def test_a_raised_cap_lets_the_study_go_on_and_a_lower_one_is_refused(
 ) -> None:
     slots = launch(cap=1.5)
     complete(slots, storage, 1.0)
-    capped = slots.claim("node/pilot-0/1")
+    capped = slots.lease("node/pilot-0/1")
 
     launch(cap=2.5)
     # Also for an agent that began under the old one.
-    raised = slots.claim("node/pilot-0/1")
+    raised = slots.lease("node/pilot-0/1")
 
     assert capped is NoSlot.CAPPED
-    assert isinstance(raised, Claim)
+    assert isinstance(raised, Lease)
     with pytest.raises(StudyError, match=r"budget.gpu_hours was 2.5, is now 1 \(it may only grow"):
         launch(cap=1.0)
 
@@ -391,7 +393,7 @@ def test_a_launch_that_names_no_cap_leaves_the_one_that_holds(
 
     launch(cap=None)
 
-    assert slots.claim("node/pilot-0/1") is NoSlot.CAPPED
+    assert slots.lease("node/pilot-0/1") is NoSlot.CAPPED
     assert read_status(storage, "tiny").usage.cap_h == 1.5
 
 
@@ -402,7 +404,7 @@ def test_a_cap_changes_no_end_of_the_study(
     for _ in range(2):
         complete(slots, storage, 1.0)
 
-    assert slots.claim("node/pilot-0/1") is NoSlot.END
+    assert slots.lease("node/pilot-0/1") is NoSlot.END
     assert read_status(storage, "tiny").word == "complete"
 
 
@@ -410,13 +412,13 @@ def test_trials_of_unequal_length_never_pass_the_cap(launch: Launch, storage: St
     slots = launch(cap=20.0, gpus=4, trials=40)
     used = 0.0
     for hours in (0.9, 1.1, 0.5, 1.3, 0.7, 0.2, 1.0, 1.0):
-        if not isinstance(slots.claim("node/pilot-0/1", nonce="next"), Claim):
+        if not isinstance(slots.lease("node/pilot-0/1", nonce="next"), Lease):
             break
-        slots.interrupt_all_of("node/pilot-0/1", "to be claimed by what completes it")
+        slots.interrupt_all_of("node/pilot-0/1", "to be leased by what completes it")
         complete(slots, storage, hours)
         used += 4 * hours
 
-    assert slots.claim("node/pilot-0/1") is NoSlot.CAPPED
+    assert slots.lease("node/pilot-0/1") is NoSlot.CAPPED
     assert 16.0 < spent(storage) <= 20.0
     assert spent(storage) == pytest.approx(used, abs=0.01)
 

@@ -15,7 +15,7 @@ from wconv_sweep.results.export.entries import CLAIM, export
 from wconv_sweep.results.report.comparison import report
 from wconv_sweep.results.report.notes import notes
 from wconv_sweep.results.report.tables import tables
-from wconv_sweep.slots.leases import Claim
+from wconv_sweep.slots.leases import Lease
 from wconv_sweep.slots.stages import add_ablation
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import Stage
@@ -26,7 +26,7 @@ UP_TO_5 = (1.0, 2.0, 3.0, 4.0, 5.0)
 DIVERGED = Broken(
     rank=0,
     error="TrainingDiverged",
-    message="loss is nan",
+    reason="loss is nan",
     where="a:1",
     traceback="",
     final=True,
@@ -36,20 +36,20 @@ DIVERGED = Broken(
 def work(searcher: Searcher, differences: Sequence[float], metric: str = "psnr_db") -> None:
     """Train all slots; replicate r of plain has 30 + r, of others as much more as given."""
 
-    def score(claim: Claim, density: tuple[float, ...]) -> float:
-        if claim.stage in (Stage.FIXED, Stage.SEARCH):
+    def score(lease: Lease, density: tuple[float, ...]) -> float:
+        if lease.stage in (Stage.FIXED, Stage.SEARCH):
             return 30 - (density[0] - 0.8) ** 2
-        plain = 30.0 + claim.replicate
-        if claim.label == "plain":
+        plain = 30.0 + lease.replicate
+        if lease.label == "plain":
             return plain
-        more = differences[claim.replicate - 1]
-        return plain + (more / 2 if claim.stage is Stage.ABLATION else more)
+        more = differences[lease.replicate - 1]
+        return plain + (more / 2 if lease.stage is Stage.ABLATION else more)
 
-    for claim in searcher.claims():
-        density = searcher.density_of(claim)
-        value = score(claim, density)
-        searcher.slots.report(claim, 1, value, {metric: value})
-        searcher.slots.complete(claim, {f"test_{metric}": value, "test_ssim": value / 100}, {})
+    for lease in searcher.leases():
+        density = searcher.density_of(lease)
+        value = score(lease, density)
+        searcher.slots.report(lease, 1, value, {metric: value})
+        searcher.slots.complete(lease, {f"test_{metric}": value, "test_ssim": value / 100}, {})
 
 
 def one_confirmed(*, trials: int = 20, seeds: int = 5, **more: Any) -> StudyConfig:
@@ -116,14 +116,14 @@ def test_worse_is_said_as_plainly(sqlite_storage: Storage) -> None:
 
 def test_a_density_that_diverges_does_not_hide_it(sqlite_storage: Storage) -> None:
     searcher = launched(sqlite_storage, one_confirmed())
-    while isinstance(claim := searcher.slots.claim("node/pilot-0/1"), Claim):
-        if claim.stage is Stage.CONFIRM and claim.label != "plain" and claim.replicate == 5:
-            searcher.slots.break_(claim, DIVERGED)
+    while isinstance(lease := searcher.slots.lease("node/pilot-0/1"), Lease):
+        if lease.stage is Stage.CONFIRM and lease.label != "plain" and lease.replicate == 5:
+            searcher.slots.break_(lease, DIVERGED)
             continue
-        score = 31.0 + claim.replicate / 8 if claim.label != "plain" else 30.0
-        searcher.density_of(claim)
-        searcher.slots.report(claim, 1, score, {"psnr_db": score})
-        searcher.slots.complete(claim, {"test_psnr_db": score}, {})
+        score = 31.0 + lease.replicate / 8 if lease.label != "plain" else 30.0
+        searcher.density_of(lease)
+        searcher.slots.report(lease, 1, score, {"psnr_db": score})
+        searcher.slots.complete(lease, {"test_psnr_db": score}, {})
 
     (entry,) = export(sqlite_storage, "tiny")
 
@@ -137,15 +137,15 @@ def test_where_too_few_fresh_seeds_completed_it_is_not_said_to_be_under_way(
 ) -> None:
     searcher = launched(sqlite_storage, one_confirmed(trials=12, seeds=3))
     lines = []
-    while isinstance(claim := searcher.slots.claim("node/pilot-0/1"), Claim):
-        if claim.stage is Stage.CONFIRM:
+    while isinstance(lease := searcher.slots.lease("node/pilot-0/1"), Lease):
+        if lease.stage is Stage.CONFIRM:
             lines.append(text_of(read_status(sqlite_storage, "tiny")))
-        if claim.stage is Stage.CONFIRM and claim.label == arm and claim.replicate > 1:
-            searcher.slots.break_(claim, DIVERGED)
+        if lease.stage is Stage.CONFIRM and lease.label == arm and lease.replicate > 1:
+            searcher.slots.break_(lease, DIVERGED)
             continue
-        score = 30.0 - (searcher.density_of(claim)[0] - 0.8) ** 2
-        searcher.slots.report(claim, 1, score, {"psnr_db": score})
-        searcher.slots.complete(claim, {"test_psnr_db": score}, {})
+        score = 30.0 - (searcher.density_of(lease)[0] - 0.8) ** 2
+        searcher.slots.report(lease, 1, score, {"psnr_db": score})
+        searcher.slots.complete(lease, {"test_psnr_db": score}, {})
     lines.append(text_of(read_status(sqlite_storage, "tiny")))
 
     assert set(lines[:-1]) == {"confirmation on fresh seeds under way; nothing is shown yet"}
@@ -207,7 +207,7 @@ def test_the_terminal_shows_each_density_with_its_interval(
         for line in table.splitlines()
         if line.startswith("│")
     ]
-    assert rows[0] == ["plain baseline", "(1)", "5", "33.00 dB", "1.58 dB", "-", "-"]
+    assert rows[0] == ["plain convolution", "(1)", "5", "33.00 dB", "1.58 dB", "-", "-"]
     assert rows[1][0] == "best expected *"
     assert rows[1][2:] == ["5", "36.00 dB", "3.16 dB", "+3.00 dB", "+1.04 dB to +4.96 dB (95 %)"]
     assert [row[0] for row in rows[2:]] == ["initial weights alone", "gradient alone"]
@@ -261,7 +261,7 @@ def test_what_pruning_saved_is_told(sqlite_storage: Storage) -> None:
     searcher = launched(sqlite_storage, config)
     values = iter([30.0] * 5 + [31.0] * 5 + [1.0] * 2)  # five calls of a trial of four epochs
     for _ in range(3):
-        searcher.train(searcher.claim(), lambda *_: next(values))
+        searcher.train(searcher.lease(), lambda *_: next(values))
 
     (entry,) = export(sqlite_storage, "tiny")
 

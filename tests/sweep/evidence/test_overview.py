@@ -17,7 +17,7 @@ from wconv_sweep.evidence.confirmation import confirmation_of
 from wconv_sweep.evidence.overview import StudyOverview, read_overview
 from wconv_sweep.evidence.results import best_of
 from wconv_sweep.evidence.study_status import StudyStatus, read_status
-from wconv_sweep.slots.table import Claim
+from wconv_sweep.slots.table import Lease
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import SlotState
 
@@ -56,7 +56,7 @@ def test_what_the_database_counts_is_what_the_trials_say(storage: Storage, metri
     # Two are equally good, one is pruned after an epoch, and one at work again after it was broken
     # and interrupted.
     for value in (28.0, 31.0, 27.0, 31.0, 27.0):
-        searcher.train(searcher.claim(), constant(value))
+        searcher.train(searcher.lease(), constant(value))
     searcher.slots.prune(begun(searcher, 1))
     searcher.slots.break_(begun(searcher, 2), failure("ValueError"))
     searcher.slots.interrupt(begun(searcher, 3), "stopped")
@@ -74,13 +74,13 @@ def constant(value: float) -> Curve:
     return lambda density, epoch: value
 
 
-def begun(searcher: Searcher, epochs: int) -> Claim:
-    """Claim the next trial and train some epochs of it."""
-    claim = searcher.claim()
-    searcher.density_of(claim)
-    for epoch in range(claim.epoch + 1, epochs + 1):
-        searcher.report(claim, epoch, 29.0)
-    return claim
+def begun(searcher: Searcher, epochs: int) -> Lease:
+    """Lease the next trial and train some epochs of it."""
+    lease = searcher.lease()
+    searcher.density_of(lease)
+    for epoch in range(lease.epoch + 1, epochs + 1):
+        searcher.report(lease, epoch, 29.0)
+    return lease
 
 
 def test_a_confirmation_is_read_whole(sqlite_storage: Storage) -> None:

@@ -21,7 +21,7 @@ from wconv_sweep.pilots.registry import PilotRecord
 from wconv_sweep.results.export.entries import export, render
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.studies import create_or_extend, stop
-from wconv_sweep.slots.table import Claim, SlotTable
+from wconv_sweep.slots.table import Lease, SlotTable
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.optuna_client import close_client, optuna_client
 from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS, SlotState
@@ -39,16 +39,16 @@ def slots(storage: Storage, tiny_config: StudyConfig) -> SlotTable:
 
 @pytest.fixture
 def train(slots: SlotTable, tiny_config: StudyConfig) -> Train:
-    """Complete the next slot with a value on the validation part, and 1 less on the test part."""
+    """Complete the next slot with a value on the validation set, and 1 less on the test set."""
 
     def complete(value: float) -> None:
-        claim = slots.claim("node/pilot-0/1")
-        assert isinstance(claim, Claim)
-        if claim.density is None:
-            slots.set_density(claim, (0.75,), distributions_of(tiny_config))
-        slots.report(claim, 1, value - 0.5, {"psnr_db": value - 0.5})
-        slots.report(claim, 2, value, {"psnr_db": value})
-        slots.complete(claim, {"test_psnr_db": value - 1}, {"torch": "2"})
+        lease = slots.lease("node/pilot-0/1")
+        assert isinstance(lease, Lease)
+        if lease.density is None:
+            slots.set_density(lease, (0.75,), distributions_of(tiny_config))
+        slots.report(lease, 1, value - 0.5, {"psnr_db": value - 0.5})
+        slots.report(lease, 2, value, {"psnr_db": value})
+        slots.complete(lease, {"test_psnr_db": value - 1}, {"torch": "2"})
 
     return complete
 
@@ -140,17 +140,17 @@ def test_a_study_waits_runs_stalls_stops_and_completes(
     slots: SlotTable, train: Train, storage: Storage
 ) -> None:
     words = [read_status(storage, "tiny").word]
-    claim = slots.claim("node/pilot-0/1")
-    assert isinstance(claim, Claim)
+    lease = slots.lease("node/pilot-0/1")
+    assert isinstance(lease, Lease)
     words.append(read_status(storage, "tiny").word)
     with storage.write() as connection:
-        connection.execute(update(SLOTS).where(SLOTS.c.slot == claim.slot).values(lease_until=1.0))
+        connection.execute(update(SLOTS).where(SLOTS.c.slot == lease.slot).values(lease_until=1.0))
     words.append(read_status(storage, "tiny").word)
     assert "no agent has been heard of for a while" in text_of(storage)
-    slots.heartbeat(claim)
+    slots.heartbeat(lease)
     stop(storage, "tiny")
     words.append(read_status(storage, "tiny").word)
-    slots.interrupt(claim, "stopped")
+    slots.interrupt(lease, "stopped")
     words.append(read_status(storage, "tiny").word)
 
     assert words == ["waiting", "running", "stalled", "stopping", "stopped"]
@@ -214,13 +214,13 @@ def test_an_export_in_which_plain_is_best_writes_both_out(storage: Storage, trai
 def test_the_value_is_that_of_the_weights_that_were_tested(
     storage: Storage, slots: SlotTable
 ) -> None:
-    claim = slots.claim("node/pilot-0/1")
-    assert isinstance(claim, Claim)
-    slots.report(claim, 1, 30.0, {"psnr_db": 30.0})
-    slots.report(claim, 2, 29.0, {"psnr_db": 29.0})
+    lease = slots.lease("node/pilot-0/1")
+    assert isinstance(lease, Lease)
+    slots.report(lease, 1, 30.0, {"psnr_db": 30.0})
+    slots.report(lease, 2, 29.0, {"psnr_db": 29.0})
 
     # Early stopping: the first epoch was the best.
-    slots.complete(claim, {"psnr_db": 30.0, "test_psnr_db": 28.0, "best_epoch": 1}, {})
+    slots.complete(lease, {"psnr_db": 30.0, "test_psnr_db": 28.0, "best_epoch": 1}, {})
 
     (plain, *_) = read_status(storage, "tiny").trials
     client = optuna_client(storage)
@@ -257,7 +257,7 @@ def test_the_pilots_are_counted_by_what_is_known_of_them(
     slots: SlotTable, storage: Storage
 ) -> None:
     places = [PilotPlace(number, f"n{number}") for number in range(4)]
-    records = [PilotRecord(storage, "tiny", place, gpus=0) for place in places]
+    records = [PilotRecord(storage, "tiny", place, gpus_total=0) for place in places]
     records[0].end()
     with storage.write() as connection:
         connection.execute(

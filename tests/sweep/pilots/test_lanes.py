@@ -49,8 +49,8 @@ def ordered(folder: Path, sections: dict[str, Any], **facts: Any) -> tuple[Stora
     storage = create_storage(choose_url(None, folder, {}))
     run = RunFolder.of(folder, "tiny")
     studies.create_or_extend(storage, config, run, "local", provenance=provenance_of(config))
-    run.create(definitions.place_of(storage, "tiny").uid)
-    order = order_of(gpus=0).model_copy(
+    run.create(definitions.study_place(storage, "tiny").uid)
+    order = order_of(gpus_used_per_node=0).model_copy(
         update={"storage": storage.name, "run_folder": run.path} | facts
     )
     path = folder / "order.json"
@@ -145,8 +145,8 @@ def test_trials_of_two_ranks_take_two_gpus_each(sweep: Sweep) -> None:
     assert_all_gone(sweep)
     storage = storage_of(sweep)
     with storage.read() as connection:
-        gpus = list(connection.scalars(select(ATTEMPTS.c.gpus)))
-        assert connection.scalars(select(PILOTS.c.gpus)).all() == [4]
+        gpus = list(connection.scalars(select(ATTEMPTS.c.gpus_per_trial)))
+        assert connection.scalars(select(PILOTS.c.gpus_total)).all() == [4]
     storage.close()
     assert gpus == [2, 2, 2]
 

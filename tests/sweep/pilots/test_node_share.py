@@ -19,7 +19,7 @@ def order(**facts: int) -> PilotOrder:
         lease_s=60.0,
         grace_s=120.0,
         walltime_s=3600.0,
-        **{"gpus": 0} | facts,  # type: ignore[arg-type]
+        **{"gpus_used_per_node": 0} | facts,  # type: ignore[arg-type]
     )
 
 
@@ -37,7 +37,7 @@ def order(**facts: int) -> PilotOrder:
 def test_the_gpus_of_a_node_are_shared_by_as_many_trials_as_they_hold(
     gpus: int, ranks: int, devices: list[tuple[int, ...]]
 ) -> None:
-    share = share_of(order(gpus=gpus), TrialShape(ranks=ranks), node=0)
+    share = share_of(order(gpus_used_per_node=gpus), TrialShape(ranks=ranks), node=0)
 
     assert share is not None
     assert [lane.devices for lane in share.lanes] == devices
@@ -66,7 +66,7 @@ def test_the_cores_of_a_node_are_shared_by_all_ranks_on_it(
 ) -> None:
     shape = TrialShape(ranks=ranks, threads_per_rank=wanted)
 
-    share = share_of(order(gpus=4, cpus=cpus), shape, node=0)
+    share = share_of(order(gpus_used_per_node=4, cpus=cpus), shape, node=0)
 
     assert share is not None
     assert {lane.threads_per_rank for lane in share.lanes} == {threads}
@@ -82,7 +82,10 @@ def test_a_trial_takes_the_fewest_nodes_that_share_it_evenly(
 
 
 def test_nodes_that_form_no_whole_group_are_left_out() -> None:
-    shape, five = TrialShape(ranks=8, threads_per_rank=8), order(gpus=4, nodes=5, cpus=16)
+    shape, five = (
+        TrialShape(ranks=8, threads_per_rank=8),
+        order(gpus_used_per_node=4, nodes=5, cpus=16),
+    )
 
     shares = [share_of(five, shape, node) for node in range(5)]
 
@@ -100,4 +103,4 @@ def test_nodes_that_form_no_whole_group_are_left_out() -> None:
 
 def test_a_pilot_that_cannot_hold_one_trial_says_what_to_do() -> None:
     with pytest.raises(ConfigurationError, match=r"8, which takes 2 nodes of 4 GPU\(s\), but the"):
-        share_of(order(gpus=4, nodes=1), TrialShape(ranks=8), node=0)
+        share_of(order(gpus_used_per_node=4, nodes=1), TrialShape(ranks=8), node=0)

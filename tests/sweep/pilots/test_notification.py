@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from tests.sweep.scenarios.test_local_sweep import assert_all_gone, launch
 from tests.sweep.scenarios.test_password import url_with_password
 from tests.sweep.slots.test_table import failure
 from tests.sweep.tiny import TINY, StudyFile, Sweep
+from tests.together import failures_together
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.pilots import notification
 from wconv_sweep.pilots.notification import checked_command, notify, save_command
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import definitions, studies
-from wconv_sweep.slots.table import Claim, SlotTable
+from wconv_sweep.slots.table import Lease, SlotTable
 from wconv_sweep.storage.open_storage import Storage, open_storage
 from wconv_sweep.storage.tables import SLOTS, SlotState
 from wconv_sweep.study.config import StudyConfig
@@ -44,7 +46,7 @@ def folder(storage: Storage, tmp_path: Path) -> RunFolder:
     """Create a study with a command that records what it is told."""
     folder = RunFolder.of(tmp_path, "tiny")
     studies.create_or_extend(storage, ONE, folder, "local")
-    folder.create(definitions.place_of(storage, "tiny").uid)
+    folder.create(definitions.study_place(storage, "tiny").uid)
     save_command(folder, [sys.executable, "-c", TELL, str(folder.path / "told")])
     return folder
 
@@ -69,10 +71,10 @@ def end_all(storage: Storage) -> None:
 
 def break_(storage: Storage, message: str = "no") -> None:
     slots = SlotTable(storage, ONE, lease_s=60)
-    claim = slots.claim("node/1")
-    assert isinstance(claim, Claim)
+    lease = slots.lease("node/1")
+    assert isinstance(lease, Lease)
     broken = failure()
-    slots.break_(claim, broken.model_copy(update={"message": message}))
+    slots.break_(lease, broken.model_copy(update={"reason": message}))
 
 
 def _notify(number: int, url: URL, path: Path) -> None:
@@ -201,6 +203,19 @@ def test_nobody_else_can_read_the_command(tmp_path: Path) -> None:
 
     save_command(folder, ["/bin/true", "https://chat/secret"])
 
+    assert (folder.pilots / "notify.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_of_several_launches_at_once_each_command_is_kept_until_the_next(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.pilots.mkdir(parents=True)
+    commands = [["/bin/true", str(number) * 1000] for number in range(4)]
+
+    failed = failures_together([partial(save_command, folder, words) for words in commands])
+
+    assert failed == []
+    assert json.loads((folder.pilots / "notify.json").read_text("utf-8")) in commands
+    assert os.listdir(folder.pilots) == ["notify.json"]
     assert (folder.pilots / "notify.json").stat().st_mode & 0o777 == 0o600
 
 

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.sweep.pilots.test_node_share import order
-from tests.sweep.slots.test_table import claimed
+from tests.sweep.slots.test_table import leased
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.pilots.place import PilotPlace, place_of
@@ -27,7 +27,9 @@ ELEMENT = {
 
 
 def slurm_order() -> PilotOrder:
-    return order(gpus=4, nodes=2).model_copy(update={"launcher": "slurm", "pilot": 10})
+    return order(gpus_used_per_node=4, nodes=2).model_copy(
+        update={"launcher": "slurm", "pilot": 10}
+    )
 
 
 def in_job(restart: int, host: str = "n1", job: str = "1234_3") -> PilotPlace:
@@ -84,10 +86,10 @@ def slots(storage: Storage, tiny_config: StudyConfig) -> SlotTable:
 
 
 def test_what_an_earlier_start_of_the_job_held_is_handed_back_at_once(slots: SlotTable) -> None:
-    first = claimed(slots, f"{in_job(restart=0).prefix}77-ab")
+    first = leased(slots, f"{in_job(restart=0).prefix}77-ab")
     slots.report(first, 1, 28.0, {})
-    alive = claimed(slots, f"{in_job(restart=1, host='n2').prefix}78-cd")
-    other = claimed(slots, f"{in_job(restart=0, job='1234_30').prefix}79-ef")
+    alive = leased(slots, f"{in_job(restart=1, host='n2').prefix}78-cd")
+    other = leased(slots, f"{in_job(restart=0, job='1234_30').prefix}79-ef")
     again = in_job(restart=1)
 
     freed = slots.interrupt_all_of(
@@ -95,19 +97,19 @@ def test_what_an_earlier_start_of_the_job_held_is_handed_back_at_once(slots: Slo
     )
 
     assert freed == 1
-    for claim in (alive, other):
-        slots.heartbeat(claim)  # raises LeaseLost unless it is held
-    repeated = claimed(slots, f"{again.prefix}80-01")
+    for lease in (alive, other):
+        slots.heartbeat(lease)  # raises LeaseLost unless it is held
+    repeated = leased(slots, f"{again.prefix}80-01")
     assert (repeated.slot, repeated.attempt, repeated.epoch) == (first.slot, 2, 1)
 
 
 @pytest.mark.usefixtures("slots")
 def test_an_old_copy_of_a_job_hears_that_the_job_has_started_again(storage: Storage) -> None:
-    old = PilotRecord(storage, "tiny", in_job(restart=0), gpus=4)
-    other = PilotRecord(storage, "tiny", in_job(restart=0, job="1234_30", host="n9"), gpus=4)
+    old = PilotRecord(storage, "tiny", in_job(restart=0), gpus_total=4)
+    other = PilotRecord(storage, "tiny", in_job(restart=0, job="1234_30", host="n9"), gpus_total=4)
     before = old.seen()
 
-    new = PilotRecord(storage, "tiny", in_job(restart=1, host="n2"), gpus=4)
+    new = PilotRecord(storage, "tiny", in_job(restart=1, host="n2"), gpus_total=4)
 
     assert before
     assert [record.seen() for record in (old, other, new)] == [False, True, True]
@@ -116,7 +118,8 @@ def test_an_old_copy_of_a_job_hears_that_the_job_has_started_again(storage: Stor
 @pytest.mark.usefixtures("slots")
 def test_agents_of_one_start_do_not_take_each_other_for_dead(storage: Storage) -> None:
     records = [
-        PilotRecord(storage, "tiny", in_job(restart=1, host=host), gpus=4) for host in ("n1", "n2")
+        PilotRecord(storage, "tiny", in_job(restart=1, host=host), gpus_total=4)
+        for host in ("n1", "n2")
     ]
 
     assert [record.seen() for record in records] == [True, True]
@@ -124,10 +127,11 @@ def test_agents_of_one_start_do_not_take_each_other_for_dead(storage: Storage) -
 
 @pytest.mark.usefixtures("slots")
 def test_the_last_agent_of_a_pilot_knows_that_it_is_the_last(storage: Storage) -> None:
-    PilotRecord(storage, "tiny", in_job(restart=0, host="n3"), gpus=4)
-    PilotRecord(storage, "tiny", in_job(restart=1, job="1234_4"), gpus=4)
+    PilotRecord(storage, "tiny", in_job(restart=0, host="n3"), gpus_total=4)
+    PilotRecord(storage, "tiny", in_job(restart=1, job="1234_4"), gpus_total=4)
     one, two = (
-        PilotRecord(storage, "tiny", in_job(restart=1, host=host), gpus=4) for host in ("n1", "n2")
+        PilotRecord(storage, "tiny", in_job(restart=1, host=host), gpus_total=4)
+        for host in ("n1", "n2")
     )
 
     last = [one.end(), two.end(), two.end()]

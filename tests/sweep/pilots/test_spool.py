@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from tests.sweep.slots.test_table import LEASE_S, claimed, expire_leases, failure, optuna_trials
+from tests.sweep.slots.test_table import LEASE_S, expire_leases, failure, leased, optuna_trials
 from wconv_jobs.messages import Finished, Report
 from wconv_sweep.errors import StorageAway
 from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.pilots.spool import Spool, adopt, replay
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import studies
-from wconv_sweep.slots.table import Claim, LeaseLost, NoSlot, SlotTable
+from wconv_sweep.slots.table import Lease, LeaseLost, NoSlot, SlotTable
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import SlotState
 from wconv_sweep.study.config import StudyConfig
@@ -65,8 +65,8 @@ def slots(storage: Storage, tiny_config: StudyConfig) -> SlotTable:
 
 
 @pytest.fixture
-def claim(slots: SlotTable) -> Claim:
-    return claimed(slots, f"{OWN}1")
+def lease(slots: SlotTable) -> Lease:
+    return leased(slots, f"{OWN}1")
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 @pytest.fixture
-def spool(slots: SlotTable, claim: Claim, folder: RunFolder) -> Spool:
-    return Spool(slots, claim, METRIC, folder)
+def spool(slots: SlotTable, lease: Lease, folder: RunFolder) -> Spool:
+    return Spool(slots, lease, METRIC, folder)
 
 
 def put_while_away(spool: Spool, *messages: Report | Finished) -> None:
@@ -134,7 +134,7 @@ def test_the_next_pilot_tells_what_its_predecessor_could_not(
 
 
 def test_an_attempt_without_an_end_is_handed_back_with_its_epochs(
-    spool: Spool, slots: SlotTable, switch: Switch, folder: RunFolder, claim: Claim
+    spool: Spool, slots: SlotTable, switch: Switch, folder: RunFolder, lease: Lease
 ) -> None:
     switch.away = True
     put_while_away(spool, report(1))
@@ -142,8 +142,8 @@ def test_an_attempt_without_an_end_is_handed_back_with_its_epochs(
 
     replay(slots, METRIC, folder, is_dead=starts_with(OWN))
 
-    again = claimed(slots)
-    assert (again.slot, again.attempt, again.epoch) == (claim.slot, 2, 1)
+    again = leased(slots)
+    assert (again.slot, again.attempt, again.epoch) == (lease.slot, 2, 1)
 
 
 def test_the_reports_of_another_pilot_are_told_once_its_lease_has_run_out(
@@ -159,7 +159,7 @@ def test_the_reports_of_another_pilot_are_told_once_its_lease_has_run_out(
     dead = replay(slots, METRIC, folder, is_dead=starts_with("node/pilot-1/"))
 
     assert (alive, kept, dead, files(folder)) == (0, 1, 1, [])
-    assert claimed(slots, "node/pilot-1/2").epoch == 1
+    assert leased(slots, "node/pilot-1/2").epoch == 1
 
 
 @pytest.mark.parametrize("own_prefix", [OWN, "node/pilot-1/"])
@@ -175,7 +175,7 @@ def test_who_continues_a_slot_reports_what_earlier_attempts_could_not(
     put_while_away(spool, report(1), report(2), COMPLETE)
     switch.away = False
     expire_leases(storage)
-    heir = claimed(slots, "node/pilot-2/3")
+    heir = leased(slots, "node/pilot-2/3")
 
     replayed = replay(slots, METRIC, folder, is_dead=starts_with(own_prefix))
     left = files(folder)
@@ -191,12 +191,12 @@ def test_the_spools_of_several_attempts_are_reported_in_the_order_of_their_epoch
     slots: SlotTable, storage: Storage, switch: Switch, folder: RunFolder
 ) -> None:
     for owner, epoch in (("node/pilot-2/3", 1), ("node/pilot-3/3", 2)):
-        spool = Spool(slots, claimed(slots, owner), METRIC, folder)
+        spool = Spool(slots, leased(slots, owner), METRIC, folder)
         switch.away = True
         put_while_away(spool, report(epoch))
         switch.away = False
         expire_leases(storage)
-    heir = claimed(slots, "node/pilot-4/3")
+    heir = leased(slots, "node/pilot-4/3")
 
     adopted = adopt(slots, heir, METRIC, folder)
 
@@ -212,7 +212,7 @@ def test_a_spool_is_adopted_again_when_the_heir_dies_over_it(
     switch.away = False
     for owner in ("node/pilot-2/3", "node/pilot-3/3"):
         expire_leases(storage)
-        heir = claimed(slots, owner)
+        heir = leased(slots, owner)
         switch.away = owner == "node/pilot-2/3"
         if switch.away:
             with pytest.raises(StorageAway):
@@ -238,7 +238,7 @@ def test_a_spool_is_dropped_once_its_slot_has_got_as_far(
     put_while_away(spool, report(1))
     switch.away = False
     expire_leases(storage)
-    heir = claimed(slots, "node/pilot-2/3")
+    heir = leased(slots, "node/pilot-2/3")
     slots.report(heir, 1, 28.0, {})
 
     replayed = replay(slots, METRIC, folder, is_dead=starts_with(own_prefix))
@@ -255,7 +255,7 @@ def test_a_lease_lost_while_the_storage_was_away_leaves_no_trace(
     put_while_away(spool, report(1))
     switch.away = False
     expire_leases(storage)
-    claimed(slots, "node/pilot-2/3")
+    leased(slots, "node/pilot-2/3")
 
     with pytest.raises(LeaseLost):
         spool.flush()
@@ -277,7 +277,7 @@ def test_a_torn_last_line_costs_itself_alone(
     replay(slots, METRIC, folder, is_dead=starts_with(OWN))
 
     assert optuna_trials(storage)[0].intermediate_values == {1: 28.0}
-    assert claimed(slots).epoch == 1
+    assert leased(slots).epoch == 1
 
 
 def test_a_spool_that_is_told_twice_has_one_effect(
@@ -342,4 +342,4 @@ def test_what_was_decided_on_an_epoch_is_kept_with_it(
     replay(slots, METRIC, folder, is_dead=starts_with(OWN))
 
     assert optuna_trials(storage)[0].system_attrs == {"wconv_pruned_at": 1}
-    assert slots.claim("node/pilot-9/9") is not NoSlot.END
+    assert slots.lease("node/pilot-9/9") is not NoSlot.END

@@ -18,7 +18,7 @@ from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.results.dashboard import serve, tunnel
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.studies import create_or_extend
-from wconv_sweep.slots.table import Claim, SlotTable
+from wconv_sweep.slots.table import Lease, SlotTable
 from wconv_sweep.storage.open_storage import Storage, choose_url, create_storage
 from wconv_sweep.study.config import StudyConfig
 
@@ -27,10 +27,10 @@ def write_study(runs: Path, config: StudyConfig) -> None:
     storage = create_storage(choose_url(None, runs, {}))
     create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"), "local")
     slots = SlotTable(storage, config, lease_s=60)
-    claim = slots.claim("node/pilot-0/1")
-    assert isinstance(claim, Claim)
-    slots.report(claim, 1, 28.25, {"psnr_db": 28.25})
-    slots.complete(claim, {"test_psnr_db": 27.5}, {"torch": "2"})
+    lease = slots.lease("node/pilot-0/1")
+    assert isinstance(lease, Lease)
+    slots.report(lease, 1, 28.25, {"psnr_db": 28.25})
+    slots.complete(lease, {"test_psnr_db": 27.5}, {"torch": "2"})
     storage.close()
 
 
@@ -103,7 +103,7 @@ def test_a_browser_shows_the_best_value_and_every_trial_of_the_database(
     assert "Params = [density_1: 1.0]" in text
     begun = sum(row.trial is not None for row in status.trials)
     assert len(set(re.findall(r"Trial (\d+) ", trials))) == begun == 1
-    assert "maximize | psnr_db | of the validation part" in note
+    assert "maximize | psnr_db | of the validation set" in note
 
 
 @pytest.mark.slow

@@ -10,13 +10,13 @@ from wconv_jobs.messages import Broken
 from wconv_sweep.results import trial_logs
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.studies import create_or_extend
-from wconv_sweep.slots.table import Claim, SlotTable
+from wconv_sweep.slots.table import Lease, SlotTable
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import AttemptOutcome
 from wconv_sweep.study.config import StudyConfig
 
 FAILURE = Broken(
-    rank=0, error="ValueError", message="no", where="a.py:1", traceback="Traceback: no\n"
+    rank=0, error="ValueError", reason="no", where="a.py:1", traceback="Traceback: no\n"
 )
 
 
@@ -28,10 +28,10 @@ def slots(sqlite_storage: Storage, tiny_config: StudyConfig) -> SlotTable:
     return SlotTable(sqlite_storage, tiny_config, lease_s=60)
 
 
-def claimed(slots: SlotTable) -> Claim:
-    claim = slots.claim("node7/pilot-0/1")
-    assert isinstance(claim, Claim)
-    return claim
+def leased(slots: SlotTable) -> Lease:
+    lease = slots.lease("node7/pilot-0/1")
+    assert isinstance(lease, Lease)
+    return lease
 
 
 def printed(storage: Storage, attempt: int, rank: int, **files: str) -> Path:
@@ -49,9 +49,9 @@ def test_the_last_attempt_is_shown_with_its_traceback(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    slots.break_(claimed(slots), FAILURE)
+    slots.break_(leased(slots), FAILURE)
     printed(sqlite_storage, 1, 0, stdout="first out\n", stderr="first err\n")
-    slots.interrupt(claimed(slots), "stopped")
+    slots.interrupt(leased(slots), "stopped")
     printed(sqlite_storage, 2, 0, stdout="second\n", stderr="")
     where = ("logs", "0", "--study", "tiny", "--runs", str(sqlite_storage.folder))
 
@@ -71,7 +71,7 @@ def test_a_rank_that_has_printed_nothing_is_told_from_a_command_that_fails(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    slots.interrupt(claimed(slots), "stopped")
+    slots.interrupt(leased(slots), "stopped")
     printed(sqlite_storage, 1, 0, stdout="", stderr="")
     where = ("logs", "0", "--study", "tiny", "--runs", str(sqlite_storage.folder))
 
@@ -89,7 +89,7 @@ def test_what_is_not_there_is_said(
 ) -> None:
     runs = ("--runs", str(sqlite_storage.folder))
     before = run(monkeypatch, capsys, "logs", "0", "--study", "tiny", *runs)
-    claimed(slots)
+    leased(slots)
     printed(sqlite_storage, 1, 1, stdout="one\n")
 
     def problem(*words: str) -> str:
@@ -98,7 +98,7 @@ def test_what_is_not_there_is_said(
         return errors.splitlines()[-1]
 
     assert before[0] == 2
-    assert "no such trial; none has begun yet" in before[2]
+    assert "no such trial; none has started yet" in before[2]
     assert "the trials begun are 0 to 0" in problem("5", "--study", "tiny")
     assert "has the attempts 1" in problem("0", "--study", "tiny", "--attempt", "3")
     assert "no output of this rank, but of 1" in problem("0", "--study", "tiny")
@@ -108,7 +108,7 @@ def test_what_is_not_there_is_said(
 def test_ranks_are_counted_over_all_nodes_of_a_trial(
     sqlite_storage: Storage, slots: SlotTable
 ) -> None:
-    claimed(slots)
+    leased(slots)
     folder = RunFolder.of(sqlite_storage.folder, "tiny").attempt_logs(0, 1)
     for node, inner in enumerate(("attempt_1_abc", "node_1/node_1_abc")):
         for local in (0, 1):
@@ -125,7 +125,7 @@ def test_ranks_are_counted_over_all_nodes_of_a_trial(
 def test_following_ends_with_the_attempt_and_misses_nothing(
     sqlite_storage: Storage, slots: SlotTable
 ) -> None:
-    claim = claimed(slots)
+    lease = leased(slots)
     folder = printed(sqlite_storage, 1, 0, stdout="a")
     file = (folder / "stdout.log").open("ab", buffering=0)
     steps = iter((b"b\xc3", b"\xa4c", None))
@@ -137,7 +137,7 @@ def test_following_ends_with_the_attempt_and_misses_nothing(
         new = next(steps)
         if new is None:
             file.write(b"d")
-            slots.break_(claim, FAILURE)
+            slots.break_(lease, FAILURE)
         else:
             file.write(new)
 

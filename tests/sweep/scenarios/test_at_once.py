@@ -19,7 +19,7 @@ from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import studies
 from wconv_sweep.slots.leases import study_row
 from wconv_sweep.slots.retry import retry
-from wconv_sweep.slots.table import Claim, SlotTable
+from wconv_sweep.slots.table import Lease, SlotTable
 from wconv_sweep.storage.open_storage import Storage, create_storage, open_storage
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, SlotState, StudyState
 from wconv_sweep.study.config import StudyConfig
@@ -73,23 +73,23 @@ def _launch(number: int, url: URL, folder: Path) -> bool:
         storage.close()
 
 
-def _claim(number: int, url: URL, count: int) -> list[Claim]:
+def _lease(number: int, url: URL, count: int) -> list[Lease]:
     storage = open_storage(url)
     try:
         # The server of the tests is younger than a lease.
         storage.up_since = lambda: None  # type: ignore[method-assign]
         slots = SlotTable(storage, CONFIG, lease_s=LEASE_S)
-        claims = slots.claim_many(f"node/pilot-{number}/1", count)
-        return claims if isinstance(claims, list) else []
+        leases = slots.lease_many(f"node/pilot-{number}/1", count)
+        return leases if isinstance(leases, list) else []
     finally:
         storage.close()
 
 
-def _break(number: int, url: URL, claims: list[Claim]) -> SlotState:
+def _break(number: int, url: URL, leases: list[Lease]) -> SlotState:
     storage = open_storage(url)
     try:
         slots = SlotTable(storage, CONFIG, lease_s=LEASE_S)
-        return slots.break_(claims[number], failure())
+        return slots.break_(leases[number], failure())
     finally:
         storage.close()
 
@@ -106,8 +106,8 @@ def begin(storage: Storage) -> SlotTable:
     """Create the study and let its canary finish an epoch."""
     studies.create_or_extend(storage, CONFIG, RunFolder.of(storage.folder, "tiny"), "local")
     slots = SlotTable(storage, CONFIG, lease_s=LEASE_S)
-    canary = slots.claim("node/pilot-99/1")
-    assert isinstance(canary, Claim)
+    canary = slots.lease("node/pilot-99/1")
+    assert isinstance(canary, Lease)
     slots.report(canary, 1, 28.0, {})
     return slots
 
@@ -129,48 +129,48 @@ def test_several_launches_at_once_make_one_study(storage_url: URL, tmp_path: Pat
 def test_several_workers_at_once_never_share_a_slot_or_a_trial(storage: Storage) -> None:
     begin(storage)
 
-    claims = [claim for each in together(_claim, storage.url, 3) for claim in each]
+    leases = [lease for each in together(_lease, storage.url, 3) for lease in each]
 
-    assert sorted(claim.position for claim in claims) == list(range(1, 3 * PROCESSES + 1))
-    assert sorted(claim.trial for claim in claims) == list(range(1, 3 * PROCESSES + 1))
+    assert sorted(lease.position for lease in leases) == list(range(1, 3 * PROCESSES + 1))
+    assert sorted(lease.trial for lease in leases) == list(range(1, 3 * PROCESSES + 1))
     assert len(optuna_trials(storage)) == 3 * PROCESSES + 1
 
 
 def test_one_of_several_workers_at_once_gets_the_canary(storage: Storage) -> None:
     studies.create_or_extend(storage, CONFIG, RunFolder.of(storage.folder, "tiny"), "local")
 
-    claims = together(_claim, storage.url, 3)
+    leases = together(_lease, storage.url, 3)
 
-    assert sorted(len(each) for each in claims) == [0] * (PROCESSES - 1) + [1]
+    assert sorted(len(each) for each in leases) == [0] * (PROCESSES - 1) + [1]
 
 
 def test_several_reapers_at_once_hand_each_slot_back_once(storage: Storage) -> None:
     slots = begin(storage)
-    dead = slots.claim_many("node/pilot-98/1", 8)
+    dead = slots.lease_many("node/pilot-98/1", 8)
     assert isinstance(dead, list)
     expire_leases(storage)
 
-    claims = [claim for each in together(_claim, storage.url, 2) for claim in each]
+    leases = [lease for each in together(_lease, storage.url, 2) for lease in each]
 
     with storage.read() as connection:
         attempts = connection.execute(select(ATTEMPTS).order_by(ATTEMPTS.c.id)).all()
     interrupted = [row for row in attempts if row.outcome == "interrupted"]
     running = [row for row in attempts if row.outcome == "running"]
-    assert len({claim.slot for claim in claims}) == len(claims) == 2 * PROCESSES
-    # The nine that were dead, each once, with the reason; and one new attempt for each claim.
+    assert len({lease.slot for lease in leases}) == len(leases) == 2 * PROCESSES
+    # The nine that were dead, each once, with the reason; and one new attempt for each lease.
     assert sorted(row.slot for row in interrupted) == list(range(1, 10))
     assert {row.reason for row in interrupted} == {"lease ran out"}
     assert sorted((row.slot, row.owner) for row in running) == sorted(
-        (claim.slot, claim.owner) for claim in claims
+        (lease.slot, lease.owner) for lease in leases
     )
     assert len(optuna_trials(storage)) == 2 * PROCESSES
 
 
 def test_failures_at_the_same_moment_are_all_counted(storage: Storage) -> None:
     slots = begin(storage)
-    claims = slots.claim_many("node/pilot-97/1", PROCESSES)
+    leases = slots.lease_many("node/pilot-97/1", PROCESSES)
 
-    together(_break, storage.url, claims)
+    together(_break, storage.url, leases)
 
     status = read_status(storage, "tiny")
     assert status.state is StudyState.BROKEN
@@ -180,9 +180,9 @@ def test_failures_at_the_same_moment_are_all_counted(storage: Storage) -> None:
 
 def test_several_retries_at_once_open_a_slot_once(storage: Storage) -> None:
     slots = begin(storage)
-    claim = slots.claim("node/pilot-96/1")
-    assert isinstance(claim, Claim)
-    slots.break_(claim, failure("TrainingDiverged", final=True))
+    lease = slots.lease("node/pilot-96/1")
+    assert isinstance(lease, Lease)
+    slots.break_(lease, failure("TrainingDiverged", final=True))
 
     opened = together(_retry, storage.url)
 
@@ -191,21 +191,21 @@ def test_several_retries_at_once_open_a_slot_once(storage: Storage) -> None:
 
 
 @pytest.mark.parametrize("end", ["complete", "prune"])
-def test_a_trial_ends_while_another_agent_claims(
+def test_a_trial_ends_while_another_agent_leases(
     postgres: Server, tmp_path: Path, end: str
 ) -> None:
     url = postgres.empty_database()
     agent, other = create_storage(url), open_storage(url)
     studies.create_or_extend(agent, CONFIG, RunFolder(tmp_path), "local")
     slots = SlotTable(agent, CONFIG, lease_s=LEASE_S)
-    claim = slots.claim("node/pilot-0/1")
-    assert isinstance(claim, Claim)
-    slots.report(claim, 1, 20.0, {})
+    lease = slots.lease("node/pilot-0/1")
+    assert isinstance(lease, Lease)
+    slots.report(lease, 1, 20.0, {})
 
-    # A claim is under way. Before, the end waited for it, here in vain.
+    # A lease is under way. Before, the end waited for it, here in vain.
     with other.write() as connection:
         study_row(connection, CONFIG.study, lock=True)
-        slots.complete(claim, {}, {}) if end == "complete" else slots.prune(claim)
+        slots.complete(lease, {}, {}) if end == "complete" else slots.prune(lease)
 
     ended = SlotState.COMPLETE if end == "complete" else SlotState.PRUNED
     assert read_status(agent, CONFIG.study).counts[ended] == 1

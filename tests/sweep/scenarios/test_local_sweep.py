@@ -80,7 +80,7 @@ def until(deadline_s: float) -> Iterator[None]:
 
 
 def training(status: dict[str, Any]) -> bool:
-    """Tell whether a search trial of ten epochs is in its middle, and not about to end."""
+    """Return whether a search trial of ten epochs is in its middle, and not about to end."""
     return any(1 <= row["epoch"] <= 6 and row["trial"] >= 1 for row in status["running"])
 
 
@@ -197,7 +197,7 @@ def test_a_classifier_is_searched_like_a_denoiser(sweep: Sweep, study_file: Stud
     output = sweep.run(*launch(path))
 
     entry = json.loads(sweep.run("export", "--format", "json"))[0]
-    assert "accuracy on the test part" in output
+    assert "accuracy on the test set" in output
     assert 0 <= entry["best"]["metrics"]["test_accuracy"] <= 1
     assert entry["plain"]["density"] == [1.0]
 
@@ -228,7 +228,7 @@ def test_ctrl_c_leaves_a_study_that_resume_finishes(
     output, errors = process.communicate(timeout=120)
 
     assert process.returncode == 130, errors
-    assert "Go on with: wconv-sweep resume --study tiny" in output
+    assert "Resume with: wconv-sweep resume --study tiny" in output
     assert_all_gone(sweep)
     stopped = status_of(sweep)
     assert (stopped["state"], stopped["running"]) == ("stopped", [])

@@ -104,7 +104,7 @@ def test_a_server_that_is_away_is_one_plain_line(postgres: Server) -> None:
     url = postgres.url("db").set(port=1)
 
     for use in (open_storage, create_storage, has_storage):
-        with pytest.raises(StorageAway, match=r"cannot be used just now: .* refused\. Try"):
+        with pytest.raises(StorageAway, match=r"cannot be used at the moment: .* refused\. Try"):
             use(url)
     with pytest.raises(StorageAway) as caught:
         open_storage(url)

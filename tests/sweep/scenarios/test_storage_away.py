@@ -82,7 +82,7 @@ def epochs_of(place: list[str]) -> list[list[int]]:
 
 
 def spooled(sweep: Sweep) -> list[str]:
-    """Return the lines of the spools, the claims left out."""
+    """Return the lines of the spools, the leases left out."""
     lines = []
     for path in sweep.folder.glob("wconv_runs/tiny/spools/*.jsonl"):
         try:
@@ -129,7 +129,7 @@ def test_a_pilot_waits_for_a_storage_that_goes_away_before_it_has_read_its_study
         storage=storage.name,
         run_folder=folder.path,
         pilot=0,
-        gpus=0,
+        gpus_used_per_node=0,
         lease_s=60,
         grace_s=60,
         walltime_s=600,
@@ -173,7 +173,7 @@ def test_training_goes_on_while_the_server_is_away_and_nothing_is_lost(
     assert epochs_of(place) == [list(range(1, 11))] * 3
     assert_all_gone(sweep)
     log = log_of(sweep)
-    assert "storage is away, training goes on" in log
+    assert "storage is away, training continues" in log
     assert "attempt=2" not in log
     assert spooled(sweep) == []
 

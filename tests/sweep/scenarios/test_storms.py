@@ -48,7 +48,7 @@ class Storm:
         self.folder = RunFolder.of(folder, CONFIG.study)
         self._lease_s = lease_s
         studies.create_or_extend(self.storage, CONFIG, self.folder, "local")
-        self.folder.create(definitions.place_of(self.storage, CONFIG.study).uid)
+        self.folder.create(definitions.study_place(self.storage, CONFIG.study).uid)
         self._nursery = subprocess.Popen(
             [sys.executable, "-m", "tests.sweep.scenarios.storm_agents"],
             cwd=Path(__file__).parents[2],
@@ -74,7 +74,7 @@ class Storm:
             storage=self.storage.name,
             run_folder=self.folder.path,
             pilot=pilot,
-            gpus=0,
+            gpus_used_per_node=0,
             lease_s=self._lease_s,
             grace_s=60,
             walltime_s=3600,
@@ -216,7 +216,7 @@ def assert_exact(storm: Storm) -> None:
     assert sorted(slot.trial for slot in slots) == list(range(BUDGET))
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * BUDGET
     by_number = {trial.number: trial for trial in trials}
-    densities = {slot.trial: tuple(json.loads(slot.density)) for slot in slots}
+    densities = {slot.trial: slot.density for slot in slots}
     for number, trial in by_number.items():
         curve = {step: parabola(densities[number], step) for step in range(1, EPOCHS + 1)}
         assert tuple(trial.params.values()) == densities[number]
@@ -316,7 +316,7 @@ def test_a_server_that_goes_away_and_agents_that_are_killed_leave_an_exact_budge
         assert_exact(raging)
         logs = raging.logs()
     assert outages.done == 2
-    assert "storage is away, training goes on" in logs
+    assert "storage is away, training continues" in logs
     assert "storage is back" in logs
     assert "pilot ends" not in logs
 

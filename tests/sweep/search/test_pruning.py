@@ -10,7 +10,7 @@ from sqlalchemy import update
 from tests.sweep.searching import Searcher, launched, study_of
 from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.search.pruning import PRUNED_AT, Pruning
-from wconv_sweep.slots.table import Claim
+from wconv_sweep.slots.table import Lease
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.optuna_client import optuna_client
 from wconv_sweep.storage.tables import SLOTS, SlotState
@@ -85,18 +85,18 @@ def test_decisions_do_not_depend_on_which_agent_makes_them(
 ) -> None:
     agent = launched(sqlite_storage, config_of(pruner))
 
-    for claim in agent.claims():
-        density = agent.density_of(claim)
+    for lease in agent.leases():
+        density = agent.density_of(lease)
         for epoch in range(1, EPOCHS + 1):
             value = distance(density, epoch)
             # An agent that knows what the storage holds and nothing else.
-            newcomer = Searcher(sqlite_storage, agent.config).pruning.decide(claim, epoch, value)
-            assert newcomer == agent.pruning.decide(claim, epoch, value)
-            if agent.report(claim, epoch, value):
-                agent.slots.prune(claim)
+            newcomer = Searcher(sqlite_storage, agent.config).pruning.decide(lease, epoch, value)
+            assert newcomer == agent.pruning.decide(lease, epoch, value)
+            if agent.report(lease, epoch, value):
+                agent.slots.prune(lease)
                 break
         else:
-            agent.slots.complete(claim, {}, {})
+            agent.slots.complete(lease, {}, {})
 
     assert read_status(sqlite_storage, "tiny").counts[SlotState.PRUNED] >= 3
 
@@ -139,48 +139,48 @@ def test_a_trial_that_has_trained_to_its_end_is_complete(
     sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = launched(sqlite_storage, config_of(PRUNERS[0], trials=2))
-    agent.train(agent.claim(), distance)
-    claim = agent.claim()
+    agent.train(agent.lease(), distance)
+    lease = agent.lease()
     monkeypatch.setattr(Pruning, "_pruner", lambda _: PrunesNone())
     for epoch in range(1, EPOCHS):
-        agent.report(claim, epoch, 0.0)
+        agent.report(lease, epoch, 0.0)
 
     monkeypatch.setattr(Pruning, "_pruner", lambda _: PrunesAll())
-    decision = agent.pruning.decide(claim, EPOCHS, 0.0)
+    decision = agent.pruning.decide(lease, EPOCHS, 0.0)
 
     assert not decision.prune
 
 
 def _second_trial_at_epoch_2(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, pruner: BasePruner
-) -> tuple[Searcher, Claim]:
+) -> tuple[Searcher, Lease]:
     """Decide on epoch 2 of a search trial whose agent dies before the ranks hear of it."""
     agent = launched(storage, config_of(PRUNERS[1], trials=3))
-    agent.train(agent.claim(), distance)
-    claim = agent.claim()
-    density = agent.density_of(claim)
+    agent.train(agent.lease(), distance)
+    lease = agent.lease()
+    density = agent.density_of(lease)
     monkeypatch.setattr(Pruning, "_pruner", lambda _: PrunesNone())
-    agent.report(claim, 1, distance(density, 1))
+    agent.report(lease, 1, distance(density, 1))
     monkeypatch.setattr(Pruning, "_pruner", lambda _: pruner)
-    agent.report(claim, 2, distance(density, 2))
+    agent.report(lease, 2, distance(density, 2))
     with storage.write() as connection:
         connection.execute(
             update(SLOTS).where(SLOTS.c.state == SlotState.LEASED).values(lease_until=1.0)
         )
     heir = Searcher(storage, agent.config, owner="node/pilot-1/2")
-    return heir, heir.claim()
+    return heir, heir.lease()
 
 
 def test_an_agent_that_dies_between_deciding_and_obeying_leaves_its_decision(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heir, claim = _second_trial_at_epoch_2(storage, monkeypatch, PrunesAll())
+    heir, lease = _second_trial_at_epoch_2(storage, monkeypatch, PrunesAll())
 
     # The pruner thinks otherwise by now, but the decision was made.
     monkeypatch.setattr(Pruning, "_pruner", lambda _: PrunesNone())
-    repeated = heir.pruning.decide(claim, 2, 0.0)
+    repeated = heir.pruning.decide(lease, 2, 0.0)
 
-    assert (claim.attempt, claim.epoch) == (2, 2)
+    assert (lease.attempt, lease.epoch) == (2, 2)
     assert repeated.prune
     assert repeated.attributes == {}
 
@@ -188,27 +188,27 @@ def test_an_agent_that_dies_between_deciding_and_obeying_leaves_its_decision(
 def test_a_trial_that_was_let_go_on_is_not_pruned_for_the_same_epoch_later(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heir, claim = _second_trial_at_epoch_2(storage, monkeypatch, PrunesNone())
+    heir, lease = _second_trial_at_epoch_2(storage, monkeypatch, PrunesNone())
 
     monkeypatch.setattr(Pruning, "_pruner", lambda _: PrunesAll())
 
-    assert not heir.pruning.decide(claim, 2, 0.0).prune
-    assert heir.pruning.decide(claim, 3, 0.0).prune
+    assert not heir.pruning.decide(lease, 2, 0.0).prune
+    assert heir.pruning.decide(lease, 3, 0.0).prune
 
 
 def test_successive_halving_judges_a_rung_once_however_often_it_is_repeated(
     sqlite_storage: Storage,
 ) -> None:
     agent = launched(sqlite_storage, config_of(PRUNERS[1], trials=6))
-    agent.train(agent.claim(), distance)
+    agent.train(agent.lease(), distance)
     for value in (9.0, 8.0, 7.0):
-        claim = agent.claim()
-        agent.density_of(claim)
-        agent.report(claim, 1, value)
-        pruned = agent.report(claim, 2, value)
-        agent.slots.interrupt(claim, "killed before the ranks heard of it")
-        again = agent.claim()
-        assert again.trial == claim.trial
+        lease = agent.lease()
+        agent.density_of(lease)
+        agent.report(lease, 1, value)
+        pruned = agent.report(lease, 2, value)
+        agent.slots.interrupt(lease, "killed before the ranks heard of it")
+        again = agent.lease()
+        assert again.trial == lease.trial
         assert agent.pruning.decide(again, 2, value).prune == pruned
         assert agent.pruning.decide(again, 1, value).prune == pruned
         agent.slots.prune(again)
@@ -217,13 +217,13 @@ def test_successive_halving_judges_a_rung_once_however_often_it_is_repeated(
 
 def test_a_report_that_was_not_recorded_is_decided_anew(sqlite_storage: Storage) -> None:
     agent = launched(sqlite_storage, config_of(PRUNERS[1], trials=6))
-    agent.train(agent.claim(), distance)
-    claim = agent.claim()
-    agent.density_of(claim)
-    agent.report(claim, 1, 9.0)
+    agent.train(agent.lease(), distance)
+    lease = agent.lease()
+    agent.density_of(lease)
+    agent.report(lease, 1, 9.0)
 
-    first = agent.pruning.decide(claim, 2, 9.0)
-    again = agent.pruning.decide(claim, 2, 9.0)
+    first = agent.pruning.decide(lease, 2, 9.0)
+    again = agent.pruning.decide(lease, 2, 9.0)
 
     assert first == again
     assert first.attributes == {"completed_rung_0": 9.0}
@@ -233,21 +233,21 @@ def test_a_trial_that_failed_and_was_brought_back_is_pruned_like_any_other(
     sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = launched(sqlite_storage, config_of(PRUNERS[0], trials=3))
-    agent.train(agent.claim(), distance)
-    claim = agent.claim()
-    agent.density_of(claim)
+    agent.train(agent.lease(), distance)
+    lease = agent.lease()
+    agent.density_of(lease)
     with sqlite_storage.write() as connection:
         connection.execute(
-            update(SLOTS).where(SLOTS.c.slot == claim.slot).values(state=SlotState.FAILED)
+            update(SLOTS).where(SLOTS.c.slot == lease.slot).values(state=SlotState.FAILED)
         )
     agent.mirror.refresh()
     with sqlite_storage.write() as connection:
         connection.execute(
-            update(SLOTS).where(SLOTS.c.slot == claim.slot).values(state=SlotState.OPEN)
+            update(SLOTS).where(SLOTS.c.slot == lease.slot).values(state=SlotState.OPEN)
         )
-    again = agent.claim()
+    again = agent.lease()
 
     monkeypatch.setattr(Pruning, "_pruner", lambda _: PrunesAll())
 
-    assert again.trial == claim.trial
+    assert again.trial == lease.trial
     assert agent.pruning.decide(again, 1, 0.0).prune

@@ -74,9 +74,9 @@ def test_a_new_agent_proposes_what_the_one_before_would_have(
     changing = []
     # A new agent for each trial, which knows what the storage holds and nothing else.
     agent = launched(storage, study_of(sampler, name="two", trials=trials))
-    for claim in agent.claims():
-        density = Searcher(storage, agent.config).train(claim)
-        changing += [density] if claim.density is None else []
+    for lease in agent.leases():
+        density = Searcher(storage, agent.config).train(lease)
+        changing += [density] if lease.density is None else []
 
     assert changing == undisturbed
 
@@ -100,7 +100,7 @@ def test_cmaes_moves_on_from_the_generations_of_all_agents(storage: Storage) -> 
     launched(storage, config)
 
     agents = [Searcher(storage, config, owner=f"node/pilot-{number}/1") for number in range(4)]
-    proposed = [agents[number % 4].train(agents[number % 4].claim()) for number in range(81)]
+    proposed = [agents[number % 4].train(agents[number % 4].lease()) for number in range(81)]
 
     def mean_distance(densities: list[tuple[float, ...]]) -> float:
         return sum(abs(a - 0.3) + abs(b - 0.9) for a, b in densities) / len(densities)
@@ -123,14 +123,14 @@ def test_with_its_defaults_a_sampler_serves_many_workers_at_once(
         pytest.skip("takes two coefficients or more")
     config = study_of(sampler, trials=49, epochs=1, bounds=[[0.5, 1.5]] * coefficients)
     agent = launched(sqlite_storage, config)
-    agent.train(agent.claim(), bowl)
+    agent.train(agent.lease(), bowl)
 
     proposed = []
     for _ in range(3):  # rounds of 16 workers that begin, and end, together
-        claims = [agent.claim() for _ in range(16)]
-        densities = [agent.density_of(claim) for claim in claims]
-        for claim in claims:
-            agent.train(claim, bowl)
+        leases = [agent.lease() for _ in range(16)]
+        densities = [agent.density_of(lease) for lease in leases]
+        for lease in leases:
+            agent.train(lease, bowl)
         proposed += densities
 
     assert len(set(proposed)) == 48
@@ -148,16 +148,16 @@ def test_agents_that_ask_at_the_same_time_get_a_rectangle_each(sqlite_storage: S
     config = study_of({"name": "direct-l"}, trials=12)
     launched(sqlite_storage, config)
     agents = [Searcher(sqlite_storage, config) for _ in range(3)]
-    agents[0].train(agents[0].claim())
-    claims = [agent.claim() for agent in agents]
+    agents[0].train(agents[0].lease())
+    leases = [agent.lease() for agent in agents]
 
     # None of them knows what the others are told.
     at_once = [
-        propose(config, agent.mirror, claim.trial, claim.position).density
-        for agent, claim in zip(agents, claims, strict=True)
+        propose(config, agent.mirror, lease.trial, lease.position).density
+        for agent, lease in zip(agents, leases, strict=True)
     ]
     one_after_the_other = [
-        agent.density_of(claim) for agent, claim in zip(agents, claims, strict=True)
+        agent.density_of(lease) for agent, lease in zip(agents, leases, strict=True)
     ]
 
     assert len(set(at_once)) == 3
@@ -178,25 +178,25 @@ def test_a_rectangle_whose_centre_is_a_fixed_point_takes_its_value(
 def test_what_diverged_is_the_worst_for_rectangles(sqlite_storage: Storage) -> None:
     config = study_of({"name": "direct-l"}, bounds=[[0.5, 1.5]], trials=5)
     agent = launched(sqlite_storage, config)
-    agent.train(agent.claim(), lambda density, _: density[0])
-    broken = agent.claim()
+    agent.train(agent.lease(), lambda density, _: density[0])
+    broken = agent.lease()
     assert agent.density_of(broken) == (round(0.5 + 5 / 6, 12),)
     cause = Broken(
-        rank=0, error=DIVERGED, message="the loss is nan", where="training.py:1", traceback=""
+        rank=0, error=DIVERGED, reason="the loss is nan", where="training.py:1", traceback=""
     )
     agent.slots.break_(broken, cause)
-    agent.train(agent.claim(), lambda density, _: density[0])
+    agent.train(agent.lease(), lambda density, _: density[0])
 
     # The more the better, but the upper third has no value: the middle one is divided.
-    assert agent.density_of(agent.claim()) == (round(0.5 + 11 / 18, 12),)
+    assert agent.density_of(agent.lease()) == (round(0.5 + 11 / 18, 12),)
 
 
 def test_a_slot_that_is_skipped_before_it_had_a_density_is_no_evidence(
     sqlite_storage: Storage,
 ) -> None:
     agent = launched(sqlite_storage, study_of({"name": "direct-l"}))
-    agent.train(agent.claim())
-    cut_short = agent.claim()
+    agent.train(agent.lease())
+    cut_short = agent.lease()
     agent.slots.interrupt(cut_short, "cut short")
     with sqlite_storage.write() as connection:
         connection.execute(
@@ -213,9 +213,9 @@ def test_densities_in_training_are_kept_apart(sqlite_storage: Storage) -> None:
     config = study_of({"name": "tpe", "startup_trials": 3}, trials=30)
     agent = launched(sqlite_storage, config)
     for _ in range(20):
-        agent.train(agent.claim())
+        agent.train(agent.lease())
 
-    at_once = [agent.density_of(agent.claim()) for _ in range(9)]
+    at_once = [agent.density_of(agent.lease()) for _ in range(9)]
 
     assert len(set(at_once)) == 9
 
@@ -224,8 +224,8 @@ def test_the_density_of_another_trial_is_not_proposed_again(
     sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = launched(sqlite_storage, study_of({"name": "random"}))
-    agent.train(agent.claim())
-    taken, other = agent.density_of(agent.claim()), agent.claim()
+    agent.train(agent.lease())
+    taken, other = agent.density_of(agent.lease()), agent.lease()
     asked: list[int] = []
 
     def stubborn(*_: object) -> tuple[float, ...]:
@@ -243,8 +243,8 @@ def test_a_sampler_that_repeats_itself_is_replaced_by_chance(
     sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = launched(sqlite_storage, study_of({"name": "random"}))
-    agent.train(agent.claim())
-    taken, other = agent.density_of(agent.claim()), agent.claim()
+    agent.train(agent.lease())
+    taken, other = agent.density_of(agent.lease()), agent.lease()
     ask, asked = sampling._ask, []
 
     def stubborn(*arguments: Any) -> tuple[float, ...]:
@@ -290,7 +290,7 @@ def test_a_gaussian_process_is_not_fitted_to_more_than_it_can_bear(
     for _ in range(8):
         agent.mirror.refresh()
         used.append(type(sampling._sampler(agent.config, agent.mirror, 0)))
-        agent.train(agent.claim())
+        agent.train(agent.lease())
 
     assert used == [GPSampler] * 5 + [TPESampler] * 3
 
@@ -324,11 +324,11 @@ def test_the_points_of_a_sequence_belong_to_slots_and_not_to_the_order_of_asking
 ) -> None:
     config = study_of({"name": "qmc"}, trials=7, fixed={"paper": [0.2, 0.9]})
     agent = launched(sqlite_storage, config)
-    agent.train(agent.claim())
-    agent.train(agent.claim())
-    claims = [agent.claim() for _ in range(5)]
+    agent.train(agent.lease())
+    agent.train(agent.lease())
+    leases = [agent.lease() for _ in range(5)]
 
-    backwards = [agent.density_of(claim) for claim in reversed(claims)]
+    backwards = [agent.density_of(lease) for lease in reversed(leases)]
 
     assert backwards[::-1] == sobol(config, 5)
 
@@ -339,7 +339,7 @@ def test_eight_processes_take_the_first_points_of_the_sequence_once_each(
 ) -> None:
     config = study_of({"name": "qmc"}, trials=41)
     agent = launched(storage, config)
-    agent.train(agent.claim())
+    agent.train(agent.lease())
     context = multiprocessing.get_context("spawn")
     url = storage.url.render_as_string(hide_password=False)
 
@@ -361,11 +361,11 @@ def _work(url: str, config: str, number: int) -> None:
     storage = open_storage(make_url(url))
     definition = StudyConfig.model_validate_json(config)
     agent = Searcher(storage, definition, owner=f"node/pilot-{number}/1")
-    for claim in agent.claims():
+    for lease in agent.leases():
         # Some attempts are cut short and taken up by another worker.
-        if claim.attempt == 1 and claim.position % 5 == 0:
-            agent.density_of(claim)
-            agent.slots.interrupt(claim, "cut short")
+        if lease.attempt == 1 and lease.position % 5 == 0:
+            agent.density_of(lease)
+            agent.slots.interrupt(lease, "cut short")
         else:
-            agent.train(claim)
+            agent.train(lease)
     storage.close()

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select, update
 
 from tests.sweep.scenarios.test_local_sweep import assert_all_gone
-from tests.sweep.slots.test_table import LEASE_S, claimed, train
+from tests.sweep.slots.test_table import LEASE_S, leased, train
 from tests.sweep.tiny import TINY, StudyFile, Sweep, run
 from wconv_jobs import catalog
 from wconv_jobs.errors import JobError
@@ -25,7 +25,7 @@ from wconv_sweep.results.export.entries import export
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import provenance, studies
 from wconv_sweep.slots.provenance import code_sha256, differences, git_state, place, provenance_of
-from wconv_sweep.slots.table import Claim, NoSlot, SlotTable
+from wconv_sweep.slots.table import Lease, NoSlot, SlotTable
 from wconv_sweep.storage.open_storage import Storage, choose_url, open_storage
 from wconv_sweep.storage.tables import ATTEMPTS, STUDIES, StudyState
 from wconv_sweep.study.config import StudyConfig
@@ -50,7 +50,7 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"data": {"train_images.npy": "1" * 64}},
-        "the data are no longer the same (train_images.npy)",
+        "the data have changed (train_images.npy)",
     ),
 ]
 
@@ -163,11 +163,11 @@ def test_a_worker_of_another_program_definition_or_data_trains_nothing_and_says_
 ) -> None:
     create(storage, tiny_config, ORIGIN)
 
-    refused = slots_of(storage, tiny_config, ORIGIN | change).claim("node7/pilot-0/1")
+    refused = slots_of(storage, tiny_config, ORIGIN | change).lease("node7/pilot-0/1")
 
     assert refused is NoSlot.REFUSED
     assert read_status(storage, "tiny").reason == f"node7 refused to train: {text}"
-    assert isinstance(slots_of(storage, tiny_config, ORIGIN).claim("node/pilot-0/1"), Claim)
+    assert isinstance(slots_of(storage, tiny_config, ORIGIN).lease("node/pilot-0/1"), Lease)
 
 
 @pytest.mark.parametrize(("change", "text"), CHANGES)
@@ -184,20 +184,20 @@ def test_a_study_goes_on_with_a_change_only_when_it_is_accepted(
     create(storage, tiny_config, new, accept_changes=True)
 
     for caught in (launched, resumed):
-        assert f"study tiny was begun with something else: {text}." in str(caught.value)
+        assert f"study tiny was started with something else: {text}." in str(caught.value)
         assert "--accept-changes" in str(caught.value)
     studies.check_provenance(storage, "tiny", new, accept_changes=False)
     assert read_status(storage, "tiny").provenance == new | {"earlier": [ORIGIN]}
     old = slots_of(storage, tiny_config, ORIGIN)
-    assert old.claim("node/pilot-0/1") is NoSlot.REFUSED
-    assert isinstance(slots_of(storage, tiny_config, new).claim("node/pilot-0/1"), Claim)
+    assert old.lease("node/pilot-0/1") is NoSlot.REFUSED
+    assert isinstance(slots_of(storage, tiny_config, new).lease("node/pilot-0/1"), Lease)
 
 
 def test_a_launch_takes_back_that_somebody_refused(
     storage: Storage, tiny_config: StudyConfig
 ) -> None:
     create(storage, tiny_config, ORIGIN)
-    slots_of(storage, tiny_config, ORIGIN | {"code_sha256": "0"}).claim("node7/pilot-0/1")
+    slots_of(storage, tiny_config, ORIGIN | {"code_sha256": "0"}).lease("node7/pilot-0/1")
 
     studies.reopen(storage, "tiny")
 
@@ -215,12 +215,12 @@ def test_attempt_and_export_say_where_a_result_comes_from(
 ) -> None:
     create(storage, tiny_config, ORIGIN)
     slots = slots_of(storage, tiny_config, ORIGIN)
-    claim = claimed(slots)
+    lease = leased(slots)
 
-    train(slots, tiny_config, claim, 28.0)
+    train(slots, tiny_config, lease, 28.0)
 
     with storage.read() as connection:
-        attempt = json.loads(connection.scalar(select(ATTEMPTS.c.provenance)) or "")
+        attempt = connection.scalar(select(ATTEMPTS.c.provenance))
     (entry,) = export(storage, "tiny")
     assert attempt == ORIGIN | {"host": "node"}
     assert entry["provenance"] == ORIGIN | {"host": "node"}
@@ -284,7 +284,7 @@ def test_the_command_line_refuses_a_changed_program_in_one_line(
     assert "the program was" in refused[2]
     changes = "; ".join(json.loads(dry_json[1])["changes"])
     assert changes in refused[2]
-    assert f"{changes}. It takes --accept-changes." in dry[1]
+    assert f"{changes}. Launch with --accept-changes." in dry[1]
 
 
 @pytest.mark.slow
@@ -298,8 +298,8 @@ def test_a_real_pilot_of_another_program_trains_nothing_and_the_study_says_why(
     assert_all_gone(sweep)
     storage = open_storage(choose_url(None, sweep.folder / "wconv_runs", {}))
     with storage.write() as connection:
-        recorded = json.loads(connection.scalar(select(STUDIES.c.provenance)) or "")
-        other = json.dumps(recorded | {"code_sha256": "f" * 64})
+        recorded = connection.scalars(select(STUDIES.c.provenance)).one()
+        other = recorded | {"code_sha256": "f" * 64}
         connection.execute(update(STUDIES).values(provenance=other, state=StudyState.ACTIVE))
     storage.close()
     order = sweep.folder / "wconv_runs/tiny/pilots/pilot_0.json"
@@ -317,4 +317,4 @@ def test_a_real_pilot_of_another_program_trains_nothing_and_the_study_says_why(
     assert f"pilot ended why='{why}'" in pilot.stderr
     assert "refused to train: the program was" in sweep.run("status", "--study", "tiny")
     refused = sweep.run("resume", "--study", "tiny", status=2)
-    assert "study tiny was begun with something else: the program was" in refused
+    assert "study tiny was started with something else: the program was" in refused

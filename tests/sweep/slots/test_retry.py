@@ -5,7 +5,7 @@ import json
 import optuna
 import pytest
 
-from tests.sweep.slots.test_table import LEASE_S, claimed, failure, optuna_trials, train
+from tests.sweep.slots.test_table import LEASE_S, failure, leased, optuna_trials, train
 from tests.sweep.tiny import run
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.study_status import read_status
@@ -23,11 +23,11 @@ def slots(storage: Storage, tiny_config: StudyConfig) -> SlotTable:
     """A study with a completed trial 0 and a failed trial 1 that has finished an epoch."""
     studies.create_or_extend(storage, tiny_config, RunFolder.of(storage.folder, "tiny"), "local")
     slots = SlotTable(storage, tiny_config, lease_s=LEASE_S)
-    train(slots, tiny_config, claimed(slots), 28.0)
+    train(slots, tiny_config, leased(slots), 28.0)
     for number in range(3):
-        claim = claimed(slots)
-        slots.report(claim, 1, 27.0, {"psnr_db": 27.0})
-        slots.break_(claim, failure(f"Error{number}"))
+        lease = leased(slots)
+        slots.report(lease, 1, 27.0, {"psnr_db": 27.0})
+        slots.break_(lease, failure(f"Error{number}"))
     return slots
 
 
@@ -40,14 +40,14 @@ def test_a_failed_trial_is_open_again_and_ends_as_the_same_trial(
     (retried,) = retry(storage, "tiny", trials)
     after = read_status(storage, "tiny")
     opened = optuna_trials(storage)[1]
-    claim = claimed(slots)
-    train(slots, tiny_config, claim, 29.0)
+    lease = leased(slots)
+    train(slots, tiny_config, lease, 29.0)
 
     assert (before.ended, after.ended) == (2, 1)
     assert (retried.trial, retried.epoch, retried.reason) == (1, 1, "Error2: no")
     assert (opened.state, opened.datetime_complete) == (optuna.trial.TrialState.RUNNING, None)
     assert "failed" not in opened.user_attrs
-    assert (claim.trial, claim.attempt, claim.epoch) == (1, 4, 1)
+    assert (lease.trial, lease.attempt, lease.epoch) == (1, 4, 1)
     ended = optuna_trials(storage)
     assert [trial.number for trial in ended] == [0, 1]
     assert ended[1].state is optuna.trial.TrialState.COMPLETE
@@ -59,7 +59,7 @@ def test_a_retried_trial_has_all_its_attempts_again_and_may_fail_again(
 ) -> None:
     retry(storage, "tiny", None)
 
-    states = [slots.break_(claimed(slots), failure(f"Error{number}")) for number in range(3)]
+    states = [slots.break_(leased(slots), failure(f"Error{number}")) for number in range(3)]
 
     assert states == [SlotState.OPEN, SlotState.OPEN, SlotState.FAILED]
     assert optuna_trials(storage)[1].user_attrs["failed"] == "Error2: no"
@@ -71,10 +71,10 @@ def test_attempts_before_a_retry_do_not_open_the_circuit_breaker(
     studies.create_or_extend(storage, tiny_config, RunFolder.of(storage.folder, "tiny"), "local")
     slots = SlotTable(storage, tiny_config, lease_s=LEASE_S)
     for error in ("Error", "Error", "Other"):
-        slots.break_(claimed(slots), failure(error))
+        slots.break_(leased(slots), failure(error))
 
     retry(storage, "tiny", None)
-    slots.break_(claimed(slots), failure("Error"))
+    slots.break_(leased(slots), failure("Error"))
 
     assert read_status(storage, "tiny").state is StudyState.ACTIVE
 
@@ -124,7 +124,7 @@ def test_the_command_says_what_it_did_and_how_to_go_on(
     assert (wrong[0], wrong[2].count("\n")) == (2, 1)
     assert first[0] == 0
     assert first[1].startswith(
-        "trial 1, density being chosen: open again, goes on after epoch 1; it had failed with "
-        "Error2: no\nGo on with: wconv-sweep resume --study tiny"
+        "trial 1, density being chosen: open again, continues after epoch 1; it had failed with "
+        "Error2: no\nResume with: wconv-sweep resume --study tiny"
     )
     assert (again[0], json.loads(again[1])) == (0, [])

@@ -43,7 +43,7 @@ def test_where_the_density_has_no_effect_the_search_ends_at_its_minimum(storage:
     assert status.complete
     assert status.counts[SlotState.COMPLETE] + len(skipped) == 44
     assert 10 <= status.counts[SlotState.COMPLETE] - 4 < 30
-    assert "no density was expected to be better" in str(skipped[0].reason)
+    assert "no density was expected to improve" in str(skipped[0].reason)
     assert all(row.trial is None for row in skipped)
     assert [row.stage for row in status.trials[-4:]] == ["confirm"] * 4
 
@@ -68,14 +68,14 @@ def test_without_a_rule_the_budget_is_spent(sqlite_storage: Storage) -> None:
 
 def test_a_trial_that_was_interrupted_is_trained_to_its_end(sqlite_storage: Storage) -> None:
     searcher = launched(sqlite_storage, study())
-    searcher.train(searcher.claim(), noisy(0.0))
-    begun = searcher.claim()
+    searcher.train(searcher.lease(), noisy(0.0))
+    begun = searcher.lease()
     searcher.report(begun, 1, searcher.density_of(begun)[0])
     searcher.slots.interrupt(begun, "its time was up")
 
     searcher.work(noisy(0.0))
 
     status = read_status(sqlite_storage, "tiny")
-    assert searcher.slots.claim("node/pilot-0/1") is NoSlot.END
+    assert searcher.slots.lease("node/pilot-0/1") is NoSlot.END
     assert status.trials[begun.position].state is SlotState.COMPLETE
     assert status.counts[SlotState.SKIPPED] > 0

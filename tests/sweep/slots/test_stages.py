@@ -16,7 +16,7 @@ from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import studies
 from wconv_sweep.slots.stages import add_ablation, open_stage
-from wconv_sweep.slots.table import Claim, NoSlot
+from wconv_sweep.slots.table import Lease, NoSlot
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.optuna_client import close_client, optuna_client
 from wconv_sweep.storage.tables import SlotState, Stage
@@ -36,11 +36,11 @@ def of_stage(storage: Storage, stage: Stage) -> list[TrialRow]:
 
 
 def search_to_its_end(searcher: Searcher) -> None:
-    """Train until the next claim is one of the confirmation, which is left open."""
+    """Train until the next lease is one of the confirmation, which is left open."""
     config = searcher.config
     searching = config.budget.trials - (config.confirm.trials if config.confirm else 0)
     for _ in range(searching):
-        searcher.train(searcher.claim())
+        searcher.train(searcher.lease())
 
 
 def test_a_study_with_a_confirmation_has_its_budget_and_no_slot_more(storage: Storage) -> None:
@@ -60,19 +60,19 @@ def test_the_confirmation_is_closed_until_the_last_trial_of_the_search_has_ended
     sqlite_storage: Storage,
 ) -> None:
     searcher = launched(sqlite_storage, study(trials=12))
-    claims = []
-    searcher.train(searcher.claim())
+    leases = []
+    searcher.train(searcher.lease())
     for _ in range(2):
-        claims.append(searcher.claim())
+        leases.append(searcher.lease())
 
-    waiting = searcher.slots.claim("node/pilot-1/2")
-    searcher.train(claims[0])
-    still_waiting = searcher.slots.claim("node/pilot-1/2")
-    searcher.train(claims[1])
-    opened = searcher.slots.claim("node/pilot-1/2")
+    waiting = searcher.slots.lease("node/pilot-1/2")
+    searcher.train(leases[0])
+    still_waiting = searcher.slots.lease("node/pilot-1/2")
+    searcher.train(leases[1])
+    opened = searcher.slots.lease("node/pilot-1/2")
 
     assert (waiting, still_waiting) == (NoSlot.WAIT, NoSlot.WAIT)
-    assert isinstance(opened, Claim)
+    assert isinstance(opened, Lease)
     assert opened.stage is Stage.CONFIRM
 
 
@@ -117,16 +117,16 @@ def test_many_that_find_the_search_ended_open_one_confirmation(storage: Storage)
     search_to_its_end(launched(storage, config))
     storages = [Storage(storage.url) for _ in range(4)]
 
-    def claim(number: int) -> Claim | NoSlot:
-        return Searcher(storages[number], config).slots.claim(f"node/pilot-{number}/1")
+    def lease(number: int) -> Lease | NoSlot:
+        return Searcher(storages[number], config).slots.lease(f"node/pilot-{number}/1")
 
     with ThreadPoolExecutor(4) as threads:
-        claims = list(threads.map(claim, range(4)))
+        leases = list(threads.map(lease, range(4)))
 
     for each in storages:
         each.close()
-    assert all(isinstance(each, Claim) for each in claims)
-    assert len({each.slot for each in claims if isinstance(each, Claim)}) == 4
+    assert all(isinstance(each, Lease) for each in leases)
+    assert len({each.slot for each in leases if isinstance(each, Lease)}) == 4
     assert Counter(row.label for row in of_stage(storage, Stage.CONFIRM)) == {
         "plain": 3,
         EXPECTED: 3,
@@ -180,17 +180,17 @@ def test_what_equals_plain_convolution_is_not_compared_with_it(sqlite_storage: S
 def test_without_a_completed_trial_there_is_nothing_to_confirm(storage: Storage) -> None:
     config = study(trials=11)
     searcher = launched(storage, config)
-    failure = Broken(rank=0, error="E", message="no", where="a:1", traceback="", final=False)
+    failure = Broken(rank=0, error="E", reason="no", where="a:1", traceback="", final=False)
     for _ in range(2 * config.budget.max_attempts):
-        claim = searcher.claim()
-        searcher.slots.report(claim, 1, 0.0, {})
-        searcher.slots.break_(claim, failure)
+        lease = searcher.lease()
+        searcher.slots.report(lease, 1, 0.0, {})
+        searcher.slots.break_(lease, failure)
         studies.reopen(storage, "tiny")
 
-    claimed = searcher.slots.claim("node/pilot-0/1")
+    leased = searcher.slots.lease("node/pilot-0/1")
 
     status = read_status(storage, "tiny")
-    assert claimed is NoSlot.END
+    assert leased is NoSlot.END
     assert status.complete
     assert status.counts[SlotState.SKIPPED] == 9
     assert "no trial has completed" in str(status.trials[-1].reason)
@@ -211,11 +211,11 @@ def test_confirmation_is_never_pruned(sqlite_storage: Storage) -> None:
     searcher = launched(sqlite_storage, study(trials=14, epochs=4, pruner=pruner))
     search_to_its_end(searcher)
 
-    claim = searcher.claim()
+    lease = searcher.lease()
 
-    assert claim.stage is Stage.CONFIRM
-    assert not searcher.report(claim, 2, -1e6)
-    assert not searcher.report(claim, 3, -1e6)
+    assert lease.stage is Stage.CONFIRM
+    assert not searcher.report(lease, 2, -1e6)
+    assert not searcher.report(lease, 3, -1e6)
 
 
 def test_the_dashboard_shows_what_the_confirmation_trains(storage: Storage) -> None:
@@ -238,7 +238,7 @@ def test_the_dashboard_shows_what_the_confirmation_trains(storage: Storage) -> N
 
 def test_a_larger_budget_searches_on_before_the_confirmation(storage: Storage) -> None:
     searcher = launched(storage, study(trials=14))
-    searcher.train(searcher.claim())
+    searcher.train(searcher.lease())
     larger = study(trials=17)
 
     studies.create_or_extend(storage, larger, RunFolder.of(storage.folder, "tiny"), "local")
@@ -253,9 +253,9 @@ def test_a_larger_budget_searches_on_before_the_confirmation(storage: Storage) -
 def test_a_budget_cannot_grow_once_the_confirmation_has_begun(sqlite_storage: Storage) -> None:
     searcher = launched(sqlite_storage, study(trials=14))
     search_to_its_end(searcher)
-    searcher.claim()
+    searcher.lease()
 
-    with pytest.raises(StudyError, match=r"its search has ended and the confirmation has begun"):
+    with pytest.raises(StudyError, match=r"its search has ended and the confirmation has started"):
         studies.create_or_extend(
             sqlite_storage, study(trials=15), RunFolder.of(sqlite_storage.folder, "tiny"), "local"
         )
@@ -283,16 +283,16 @@ def test_seeds_of_what_was_never_proposed_end_with_a_reason(
     config = study_of(RANDOM, trials=4, seeds=2)
     searcher = launched(sqlite_storage, config)
     for _ in range(2):
-        searcher.train(searcher.claim())
-    failure = Broken(rank=0, error="E", message="no", where="a:1", traceback="", final=False)
+        searcher.train(searcher.lease())
+    failure = Broken(rank=0, error="E", reason="no", where="a:1", traceback="", final=False)
     for _ in range(config.budget.max_attempts):
-        searcher.slots.break_(searcher.claim(), failure)
+        searcher.slots.break_(searcher.lease(), failure)
 
-    assert searcher.slots.claim("node/pilot-0/1") is NoSlot.END
+    assert searcher.slots.lease("node/pilot-0/1") is NoSlot.END
     last = read_status(sqlite_storage, "tiny").trials[-1]
     assert (last.state, last.reason) == (
         SlotState.SKIPPED,
-        "no density was proposed that it could have repeated",
+        "no density was proposed for it to repeat",
     )
 
 
@@ -320,7 +320,7 @@ def test_an_ablation_may_follow_a_study_that_has_ended(sqlite_storage: Storage) 
     config = study(trials=14)
     searcher = launched(sqlite_storage, config)
     searcher.work()
-    assert searcher.slots.claim("node/pilot-0/1") is NoSlot.END
+    assert searcher.slots.lease("node/pilot-0/1") is NoSlot.END
 
     add_ablation(sqlite_storage, config)
     searcher.work()

@@ -1,4 +1,4 @@
-"""The budget: every slot is claimed by one worker at a time and ends exactly once."""
+"""The budget: every slot is leased by one worker at a time and ends exactly once."""
 
 import itertools
 import math
@@ -22,7 +22,7 @@ from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import definitions, studies
-from wconv_sweep.slots.table import Claim, LeaseLost, NoSlot, SlotTable
+from wconv_sweep.slots.table import Lease, LeaseLost, NoSlot, SlotTable
 from wconv_sweep.storage.open_storage import Storage, choose_url, create_storage, open_storage
 from wconv_sweep.storage.optuna_client import optuna_client
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, SlotState, StudyState
@@ -38,23 +38,23 @@ def slots(storage: Storage, tiny_config: StudyConfig) -> SlotTable:
     return SlotTable(storage, tiny_config, lease_s=LEASE_S)
 
 
-def claimed(slots: SlotTable, owner: str = "node/pilot-0/1") -> Claim:
-    claim = slots.claim(owner)
-    assert isinstance(claim, Claim)
-    return claim
+def leased(slots: SlotTable, owner: str = "node/pilot-0/1") -> Lease:
+    lease = slots.lease(owner)
+    assert isinstance(lease, Lease)
+    return lease
 
 
-def train(slots: SlotTable, config: StudyConfig, claim: Claim, value: float) -> None:
-    """Do to a claim what an agent does for a trial of two epochs."""
-    if claim.density is None:
-        slots.set_density(claim, (0.75,), distributions_of(config))
-    for epoch in range(claim.epoch + 1, 3):
-        slots.report(claim, epoch, value, {"psnr_db": value})
-    slots.complete(claim, {"test_psnr_db": value}, {"host": "node"})
+def train(slots: SlotTable, config: StudyConfig, lease: Lease, value: float) -> None:
+    """Do to a lease what an agent does for a trial of two epochs."""
+    if lease.density is None:
+        slots.set_density(lease, (0.75,), distributions_of(config))
+    for epoch in range(lease.epoch + 1, 3):
+        slots.report(lease, epoch, value, {"psnr_db": value})
+    slots.complete(lease, {"test_psnr_db": value}, {"host": "node"})
 
 
 def failure(error: str = "RuntimeError", *, final: bool = False) -> Broken:
-    return Broken(rank=0, error=error, message="no", where="net.py:7", traceback="tb", final=final)
+    return Broken(rank=0, error=error, reason="no", where="net.py:7", traceback="tb", final=final)
 
 
 def expire_leases(storage: Storage) -> None:
@@ -73,18 +73,18 @@ def optuna_trials(storage: Storage) -> list[optuna.trial.FrozenTrial]:
 
 
 def test_the_plain_baseline_is_the_first_slot(slots: SlotTable) -> None:
-    claim = claimed(slots)
+    lease = leased(slots)
 
-    assert (claim.label, claim.density, claim.trial, claim.attempt) == ("plain", (1.0,), 0, 1)
+    assert (lease.label, lease.density, lease.trial, lease.attempt) == ("plain", (1.0,), 0, 1)
 
 
 def test_a_study_ends_with_exactly_its_budget(
     slots: SlotTable, storage: Storage, tiny_config: StudyConfig
 ) -> None:
     for value in (28.0, 30.0, 29.0):
-        train(slots, tiny_config, claimed(slots), value)
+        train(slots, tiny_config, leased(slots), value)
 
-    assert slots.claim("node/pilot-0/1") is NoSlot.END
+    assert slots.lease("node/pilot-0/1") is NoSlot.END
     status = read_status(storage, "tiny")
     assert status.complete
     assert [row.trial for row in status.trials] == [0, 1, 2]
@@ -93,40 +93,40 @@ def test_a_study_ends_with_exactly_its_budget(
 
 
 def test_the_first_trial_is_a_canary(slots: SlotTable) -> None:
-    canary = claimed(slots)
+    canary = leased(slots)
 
-    while_it_is_out = slots.claim("node/pilot-1/2")
+    while_it_is_out = slots.lease("node/pilot-1/2")
     slots.report(canary, 1, 28.0, {})
-    after_its_first_epoch = slots.claim("node/pilot-1/2")
+    after_its_first_epoch = slots.lease("node/pilot-1/2")
 
     assert while_it_is_out is NoSlot.WAIT
-    assert isinstance(after_its_first_epoch, Claim)
+    assert isinstance(after_its_first_epoch, Lease)
 
 
-def test_of_many_that_claim_at_once_one_gets_the_canary(
+def test_of_many_that_lease_at_once_one_gets_the_canary(
     slots: SlotTable, storage: Storage, tiny_config: StudyConfig
 ) -> None:
     storages = [Storage(storage.url) for _ in range(8)]
 
-    def claim(number: int) -> Claim | NoSlot:
+    def lease(number: int) -> Lease | NoSlot:
         table = SlotTable(storages[number], tiny_config, lease_s=LEASE_S)
-        return table.claim(f"node/pilot-{number}/1")
+        return table.lease(f"node/pilot-{number}/1")
 
     with ThreadPoolExecutor(8) as threads:
-        outcomes = list(threads.map(claim, range(8)))
+        outcomes = list(threads.map(lease, range(8)))
 
     for each in storages:
         each.close()
-    assert sum(isinstance(outcome, Claim) for outcome in outcomes) == 1
+    assert sum(isinstance(outcome, Lease) for outcome in outcomes) == 1
     assert outcomes.count(NoSlot.WAIT) == 7
 
 
 def test_an_interrupted_slot_keeps_its_trial_and_its_epochs(slots: SlotTable) -> None:
-    first = claimed(slots)
+    first = leased(slots)
     slots.report(first, 1, 28.0, {})
     slots.interrupt(first, "stopped")
 
-    again = claimed(slots)
+    again = leased(slots)
 
     assert (again.slot, again.trial, again.trial_id) == (first.slot, first.trial, first.trial_id)
     assert (again.attempt, again.epoch) == (2, 1)
@@ -134,9 +134,9 @@ def test_an_interrupted_slot_keeps_its_trial_and_its_epochs(slots: SlotTable) ->
 
 def test_interruptions_are_free(slots: SlotTable, storage: Storage) -> None:
     for _ in range(5):
-        slots.interrupt(claimed(slots), "stopped")
+        slots.interrupt(leased(slots), "stopped")
 
-    again = claimed(slots)
+    again = leased(slots)
 
     assert again.attempt == 6
     assert read_status(storage, "tiny").failures == []
@@ -145,10 +145,10 @@ def test_interruptions_are_free(slots: SlotTable, storage: Storage) -> None:
 def test_a_pruned_slot_ends_with_the_value_of_its_last_epoch(
     slots: SlotTable, storage: Storage
 ) -> None:
-    claim = claimed(slots)
-    slots.report(claim, 1, 27.5, {})
+    lease = leased(slots)
+    slots.report(lease, 1, 27.5, {})
 
-    slots.prune(claim)
+    slots.prune(lease)
 
     row = read_status(storage, "tiny").trials[0]
     assert (row.state, row.value) == (SlotState.PRUNED, 27.5)
@@ -159,9 +159,9 @@ def test_a_pruned_slot_ends_with_the_value_of_its_last_epoch(
 def test_a_zombie_changes_nothing(
     slots: SlotTable, storage: Storage, tiny_config: StudyConfig
 ) -> None:
-    zombie = claimed(slots, "node/pilot-0/1")
+    zombie = leased(slots, "node/pilot-0/1")
     expire_leases(storage)
-    heir = claimed(slots, "node/pilot-1/2")
+    heir = leased(slots, "node/pilot-1/2")
 
     for attempt in (
         lambda: slots.heartbeat(zombie),
@@ -183,33 +183,33 @@ def test_a_zombie_changes_nothing(
 def test_a_lease_that_ran_out_is_given_away_and_a_renewed_one_is_not(
     slots: SlotTable, storage: Storage
 ) -> None:
-    silent = claimed(slots, "node/pilot-0/1")
+    silent = leased(slots, "node/pilot-0/1")
     expire_leases(storage)
     slots.heartbeat(silent)
-    after_renewal = slots.claim("node/pilot-1/2")
+    after_renewal = slots.lease("node/pilot-1/2")
 
     expire_leases(storage)
-    after_silence = slots.claim("node/pilot-1/2")
+    after_silence = slots.lease("node/pilot-1/2")
 
     assert after_renewal is NoSlot.WAIT
-    assert isinstance(after_silence, Claim)
+    assert isinstance(after_silence, Lease)
     assert after_silence.slot == silent.slot
 
 
 def test_slots_of_a_dead_pilot_are_handed_back_at_once(slots: SlotTable) -> None:
-    dead = claimed(slots, "node/pilot-1/7")
+    dead = leased(slots, "node/pilot-1/7")
 
     freed = slots.interrupt_all_of("node/pilot-1/", "its pilot died")
     others = slots.interrupt_all_of("node/pilot-10/", "its pilot died")
 
     assert (freed, others) == (1, 0)
-    assert claimed(slots).slot == dead.slot
+    assert leased(slots).slot == dead.slot
 
 
 def test_a_slot_fails_after_its_last_attempt_with_the_reason(
     slots: SlotTable, storage: Storage
 ) -> None:
-    states = [slots.break_(claimed(slots), failure(f"Error{number}")) for number in range(3)]
+    states = [slots.break_(leased(slots), failure(f"Error{number}")) for number in range(3)]
 
     assert states == [SlotState.OPEN, SlotState.OPEN, SlotState.FAILED]
     row = read_status(storage, "tiny").trials[0]
@@ -220,7 +220,7 @@ def test_a_slot_fails_after_its_last_attempt_with_the_reason(
 
 
 def test_what_would_end_the_same_way_is_not_tried_again(slots: SlotTable) -> None:
-    state = slots.break_(claimed(slots), failure("TrainingDiverged", final=True))
+    state = slots.break_(leased(slots), failure("TrainingDiverged", final=True))
 
     assert state is SlotState.FAILED
 
@@ -228,7 +228,7 @@ def test_what_would_end_the_same_way_is_not_tried_again(slots: SlotTable) -> Non
 def test_a_failure_that_no_repetition_mends_stops_the_study_and_costs_no_slot(
     slots: SlotTable, storage: Storage
 ) -> None:
-    state = slots.break_(claimed(slots), failure("JobError", final=True))
+    state = slots.break_(leased(slots), failure("JobError", final=True))
 
     status = read_status(storage, "tiny")
     with storage.read() as connection:
@@ -242,26 +242,26 @@ def test_equal_failures_stop_the_study_until_it_is_resumed(
     slots: SlotTable, storage: Storage
 ) -> None:
     for _ in range(3):
-        slots.break_(claimed(slots), failure())
+        slots.break_(leased(slots), failure())
 
     broken = read_status(storage, "tiny")
-    claim_when_broken = slots.claim("node/pilot-0/1")
+    lease_when_broken = slots.lease("node/pilot-0/1")
     studies.reopen(storage, "tiny")
-    claim_when_resumed = slots.claim("node/pilot-0/1")
+    lease_when_resumed = slots.lease("node/pilot-0/1")
 
     assert broken.state is StudyState.BROKEN
     assert broken.reason == "3 equal failures: RuntimeError at net.py:7: no"
     assert [(each.count, each.traceback) for each in broken.failures] == [(3, "tb")]
-    assert claim_when_broken is NoSlot.END
-    assert isinstance(claim_when_resumed, Claim)
+    assert lease_when_broken is NoSlot.END
+    assert isinstance(lease_when_resumed, Lease)
 
 
 def test_one_bad_slot_does_not_stop_a_study_that_has_shown_that_it_works(
     slots: SlotTable, storage: Storage, tiny_config: StudyConfig
 ) -> None:
-    train(slots, tiny_config, claimed(slots), 28.0)
+    train(slots, tiny_config, leased(slots), 28.0)
 
-    states = [slots.break_(claimed(slots), failure()) for _ in range(3)]
+    states = [slots.break_(leased(slots), failure()) for _ in range(3)]
 
     assert states == [SlotState.OPEN, SlotState.OPEN, SlotState.FAILED]
     assert read_status(storage, "tiny").state is StudyState.ACTIVE
@@ -270,9 +270,9 @@ def test_one_bad_slot_does_not_stop_a_study_that_has_shown_that_it_works(
 def test_a_metric_without_a_value_is_left_out(
     slots: SlotTable, storage: Storage, tiny_config: StudyConfig
 ) -> None:
-    claim = claimed(slots)
-    slots.report(claim, 1, 28.0, {"psnr_db": 28.0, "nrmse": math.inf})
-    slots.complete(claim, {"test_nrmse": math.nan, "test_psnr_db": 27.0}, {})
+    lease = leased(slots)
+    slots.report(lease, 1, 28.0, {"psnr_db": 28.0, "nrmse": math.inf})
+    slots.complete(lease, {"test_nrmse": math.nan, "test_psnr_db": 27.0}, {})
 
     assert read_status(storage, "tiny").trials[0].metrics == {
         "psnr_db": 28.0,
@@ -282,7 +282,7 @@ def test_a_metric_without_a_value_is_left_out(
 
 def test_different_failures_do_not_stop_the_study(slots: SlotTable, storage: Storage) -> None:
     for number in range(4):
-        slots.break_(claimed(slots), failure(f"Error{number}"))
+        slots.break_(leased(slots), failure(f"Error{number}"))
 
     assert read_status(storage, "tiny").state is StudyState.ACTIVE
 
@@ -292,21 +292,21 @@ def test_diverging_densities_stop_a_study_only_when_nothing_has_completed(
 ) -> None:
     config = StudyConfig.model_validate(TINY | {"budget": {"trials": 9}})
     studies.create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"), "local")
-    train(slots, config, claimed(slots), 28.0)
+    train(slots, config, leased(slots), 28.0)
 
     for _ in range(4):
-        slots.break_(claimed(slots), failure("TrainingDiverged", final=True))
+        slots.break_(leased(slots), failure("TrainingDiverged", final=True))
 
     assert read_status(storage, "tiny").state is StudyState.ACTIVE
 
 
 def test_a_stopped_study_gives_out_no_slots(slots: SlotTable, storage: Storage) -> None:
-    running = claimed(slots)
+    running = leased(slots)
 
     studies.stop(storage, "tiny")
 
     assert slots.heartbeat(running) is StudyState.STOPPED
-    assert slots.claim("node/pilot-1/2") is NoSlot.END
+    assert slots.lease("node/pilot-1/2") is NoSlot.END
 
 
 def test_launching_twice_adds_nothing(storage: Storage, tiny_config: StudyConfig) -> None:
@@ -326,7 +326,7 @@ def test_a_study_keeps_its_run_folder_and_may_be_moved_with_it(
     studies.create_or_extend(
         storage, tiny_config, RunFolder.of(tmp_path / "other", "tiny"), "local"
     )
-    kept = definitions.place_of(storage, "tiny").folder.path
+    kept = definitions.study_place(storage, "tiny").folder.path
     storage.close()
     moved = tmp_path.with_name(tmp_path.name + "_moved")
     tmp_path.rename(moved)
@@ -334,7 +334,7 @@ def test_a_study_keeps_its_run_folder_and_may_be_moved_with_it(
     reopened = open_storage(choose_url(None, moved, {}))
 
     assert kept == tmp_path / "tiny"
-    assert definitions.place_of(reopened, "tiny").folder.path == moved / "tiny"
+    assert definitions.study_place(reopened, "tiny").folder.path == moved / "tiny"
     reopened.close()
 
 
@@ -453,7 +453,7 @@ def _work(url: str, number: int, last: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     slots.interrupt_all_of(f"node/pilot-{number}/", "its pilot died")
-    while (claim := slots.claim(f"node/pilot-{number}/{os.getpid()}")) is not NoSlot.END:
-        if isinstance(claim, Claim):
-            train(slots, config, claim, 28.0)
+    while (lease := slots.lease(f"node/pilot-{number}/{os.getpid()}")) is not NoSlot.END:
+        if isinstance(lease, Lease):
+            train(slots, config, lease, 28.0)
     storage.close()

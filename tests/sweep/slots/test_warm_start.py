@@ -1,7 +1,6 @@
 """A warm start begins a search where finished studies make it likely, and says when it cannot."""
 
 import itertools
-import json
 from typing import Any
 
 import pytest
@@ -50,7 +49,7 @@ def given_of(storage: Storage, study: str) -> list[tuple[str, list[float]]]:
             .where(SLOTS.c.study == study, SLOTS.c.stage == Stage.SEARCH)
             .order_by(SLOTS.c.position)
         ).all()
-    return [(row.label, json.loads(row.density)) for row in rows if row.density]
+    return [(row.label, list(row.density)) for row in rows if row.density]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +121,7 @@ def test_they_are_slots_of_the_search_and_the_sampler_goes_on_from_them(
     studies.create_or_extend(sqlite_storage, config, folder, "local", given=given)
 
     agent = Searcher(sqlite_storage, config)
-    trained = [(claim, agent.train(claim)) for claim in agent.claims()]
+    trained = [(lease, agent.train(lease)) for lease in agent.leases()]
 
     begun = [tuple(density) for _, density in given_of(sqlite_storage, "warm")[: len(given)]]
     assert begun == [each.density for each in given]
@@ -162,7 +161,7 @@ def test_what_becomes_of_the_source_later_does_not_matter(
         sqlite_storage, first.config, first.folder, "local", given=first.given
     )
     before = given_of(sqlite_storage, "warm")
-    first.folder.create(definitions.place_of(sqlite_storage, "warm").uid)
+    first.folder.create(definitions.study_place(sqlite_storage, "warm").uid)
     grown = study_of(RANDOM, name="source", trials=30, epochs=1, bounds=LINE)
     launched(sqlite_storage, grown)  # has five trials to go now
 
@@ -181,7 +180,7 @@ def test_a_source_that_is_missing_or_under_way_is_refused_with_the_remedy(
 
     config = study_of(RANDOM, name="source", trials=3, epochs=1, bounds=LINE)
     agent = launched(sqlite_storage, config)
-    agent.train(agent.claim(), peak)
+    agent.train(agent.lease(), peak)
 
     with pytest.raises(StudyError, match=r"1 of 3 trials have\. `wconv-sweep resume --study sour"):
         warm_densities(sqlite_storage.url, warm())

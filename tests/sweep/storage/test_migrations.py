@@ -1,76 +1,81 @@
 """Tables of an older version are refused until they are upgraded, and then hold what they held."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
-from sqlalchemy import URL, column, create_engine, inspect, select, table, update
+from sqlalchemy import URL, MetaData, create_engine, func, inspect, select, update
 
 from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY
-from wconv_jobs.recipe.lr_schedule import CosineSpec
 from wconv_sweep.errors import StorageError
+from wconv_sweep.evidence.overview import read_overview
 from wconv_sweep.evidence.study_status import read_status
+from wconv_sweep.search.trial_mirror import TrialMirror
 from wconv_sweep.slots.definitions import load_config
 from wconv_sweep.slots.provenance import differences, program_of
 from wconv_sweep.slots.studies import check_same
 from wconv_sweep.storage.migrations import OPTUNA_REVISION, OPTUNA_SCHEMA
 from wconv_sweep.storage.open_storage import create_storage, open_storage, upgrade_storage
-from wconv_sweep.storage.study_lookup import find_study
-from wconv_sweep.storage.tables import ATTEMPTS, METADATA, SCHEMA, SCHEMA_VERSION, SLOTS, SlotState
+from wconv_sweep.storage.tables import METADATA, SCHEMA, SCHEMA_VERSION, SLOTS, STUDIES, SlotState
 from wconv_sweep.storage.url import choose_url
 from wconv_sweep.study.config import StudyConfig
 
-HERE = Path(__file__).parent
-_ATTRIBUTES = table("trial_user_attributes", column("key"))
+# One dump of the tables of each version before, with a study.
+DUMPS = Path(__file__).parent
 
 # What the study of version_2.sql is in a file of today.
 TODAY = TINY | {
-    "recipe": TINY["recipe"] | {"lr_schedule": "constant"},
-    "search": TINY["search"] | {"seeds": 2},
-    "fixed": {"published": [0.8]},
-    "budget": {"trials": 6},
+    "kernel_size": 5,
+    "search": {
+        "bounds": [[0.05, 1.0], [0.5, 1.5]],
+        "sampler": {"name": "tpe", "startup_trials": 3},
+        "pruner": {"name": "median", "startup_trials": 1},
+    },
+    "fixed": {"paper": [0.1, 0.9]},
+    "confirm": {"candidates": 1, "seeds": 2},
+    "budget": {"trials": 11, "breaker_failures": 9, "gpu_hours": 50.0},
 }
 
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def version_1(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
-    """Make a database as version 1 of the tables had it, with a study that was interrupted."""
-    definition = StudyConfig.model_validate(TINY).plain()
-    recipe, search = definition["recipe"], definition["search"]
-    search["sampler"]["startup_trials"] = 10  # also of `random`, in version 1
-    search["replicates"] = search.pop("seeds")
-    recipe["schedule"] = recipe.pop("lr_schedule")["name"]
-    recipe["batch"] = recipe.pop("batch_size")
-    del definition["is_smoke"]
-    content = (HERE / "version_1.sql").read_text("utf-8")
-    return _database(request, tmp_path, content.replace("{CONFIG}", json.dumps(definition)))
+OldStorage = Callable[[int], URL]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def version_2(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
-    """Make a database as version 2 of the tables had it, with a study and a smoke run."""
-    return _database(request, tmp_path, (HERE / "version_2.sql").read_text("utf-8"))
+def old_storage(request: pytest.FixtureRequest, tmp_path: Path) -> OldStorage:
+    """Make a database as a version of the tables had it, with a study that was interrupted."""
+
+    def make(version: int) -> URL:
+        if request.param == "sqlite":
+            url = choose_url(None, tmp_path, environment={})
+        else:
+            server: Server = request.getfixturevalue("postgres")
+            url = server.empty_database()
+        client = RDBStorage(url.render_as_string(hide_password=False))
+        client.remove_session()
+        client.engine.dispose()
+        dump = (DUMPS / f"version_{version}.sql").read_text("utf-8")
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            for statement in dump.split(";\n"):
+                if statement.strip():
+                    connection.exec_driver_sql(statement)
+        engine.dispose()
+        return url
+
+    return make
 
 
-def _database(request: pytest.FixtureRequest, tmp_path: Path, content: str) -> URL:
-    if request.param == "sqlite":
-        url = choose_url(None, tmp_path, environment={})
-    else:
-        server: Server = request.getfixturevalue("postgres")
-        url = server.empty_database()
-    client = RDBStorage(url.render_as_string(hide_password=False))
-    client.remove_session()
-    client.engine.dispose()
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        for statement in content.split(";\n"):
-            if statement.strip():
-                connection.exec_driver_sql(statement)
-    engine.dispose()
-    return url
+@pytest.fixture
+def version_1(old_storage: OldStorage) -> URL:
+    return old_storage(1)
+
+
+@pytest.fixture
+def version_2(old_storage: OldStorage) -> URL:
+    return old_storage(2)
 
 
 @pytest.mark.slow
@@ -78,8 +83,7 @@ def test_an_older_storage_is_refused_with_the_command_that_upgrades_it(version_1
     for use in (open_storage, create_storage):
         with pytest.raises(StorageError) as caught:
             use(version_1)
-        needed = f"has tables of version 1, this program needs {SCHEMA_VERSION}."
-        assert needed in str(caught.value)
+        assert "has tables of version 1, this program needs 3." in str(caught.value)
         assert "run `wconv-sweep db upgrade`" in str(caught.value)
 
 
@@ -110,43 +114,96 @@ def test_an_upgraded_storage_holds_what_it_held_and_has_the_tables_of_a_new_one(
     }
 
 
+def test_an_upgraded_study_of_version_2_holds_in_the_new_columns_what_it_held(
+    version_2: URL,
+) -> None:
+    before = rows_of(version_2)
+    upgrade_storage(version_2)
+    after = rows_of(version_2)
+
+    for pilot in before["wconv_pilots"]:
+        pilot["gpus_total"] = pilot.pop("gpus")
+    for attempt in before["wconv_attempts"]:
+        attempt["gpus_per_trial"] = attempt.pop("gpus")
+        attempt["where"] = attempt.pop("place")
+    # The definition has other keys, and its digest is on record with each attempt: see below.
+    (study,), (upgraded,) = before["wconv_studies"], after["wconv_studies"]
+    digests = [json.loads(str(each["provenance"]))["config_sha256"] for each in (study, upgraded)]
+    study["config"] = upgraded["config"]
+    for name in ("wconv_studies", "wconv_slots", "wconv_attempts"):
+        for row in before[name]:
+            if row["provenance"] is not None:
+                row["provenance"] = str(row["provenance"]).replace(*digests)
+    for attribute in before["trial_user_attributes"]:
+        if attribute["key"] == "replicate":
+            attribute["key"] = "seed_index"
+    before["wconv_schema"] = [{"version": SCHEMA_VERSION}]
+    assert after == before
+
+
+def test_an_upgraded_study_of_version_2_is_shown_and_goes_on(version_2: URL) -> None:
+    upgrade_storage(version_2)
+
+    storage = open_storage(version_2)
+    status = read_status(storage, "tiny")
+    overview = read_overview(storage, "tiny")
+    mirror = TrialMirror(storage, status.config)
+    mirror.refresh()
+    storage.close()
+    assert [row.state for row in status.trials] == (
+        ["complete"] * 3 + ["pruned", "failed", "leased", "open"] + ["closed"] * 4
+    )
+    first, paper, *_ = status.trials
+    assert (first.density, paper.density, status.trials[-1].density) == (
+        (1.0, 1.0),
+        (0.1, 0.9),
+        None,
+    )
+    assert first.metrics == {"psnr_db": 29.75, "test_psnr_db": 29.25, "epoch_s": 1.5}
+    assert (first.provenance["gpu"], status.trials[-1].provenance) == ("NVIDIA A100", {})
+    assert [(each.where, each.reason, each.count) for each in status.failures] == [
+        ("conv.py:30", "CUDA out of memory", 3),
+        ("loop.py:211", "CUDA error: no kernel image", 1),
+    ]
+    assert overview.usage.attempts_h > 0
+    assert overview.pilots[0].gpu_hours > 0
+    assert overview.provenance["data"] == {"photographs": "d1" * 32}
+    assert mirror.densities == {row.density for row in status.trials if row.density}
+
+
 def test_a_study_with_the_keys_of_version_2_is_the_same_study_after_the_upgrade(
     version_2: URL,
 ) -> None:
     upgrade_storage(version_2)
 
     storage = open_storage(version_2)
-    config = StudyConfig.model_validate(TODAY)
-    there = check_same(storage, config)
-    with storage.read() as connection:
-        row = find_study(connection, storage, "tiny")
-        provenance = [
-            each
-            for rows in (ATTEMPTS, SLOTS)
-            for each in connection.scalars(select(rows.c.provenance))
-            if each is not None
-        ]
-        attributes: set[str] = {*connection.scalars(select(_ATTRIBUTES.c.key))}
+    there = check_same(storage, StudyConfig.model_validate(TODAY))
+    config = load_config(storage, "tiny")
     storage.close()
+    (row,) = rows_of(version_2)["wconv_studies"]
+    recorded = json.loads(str(row["provenance"]))
     assert there
     # Every key is written, so that no default of a later program takes its place.
-    assert json.loads(row.config) == config.plain()
-    recorded = json.loads(row.provenance)
-    assert recorded["git_commit"].startswith("98ec1ee")
+    assert json.loads(str(row["config"])) == config.plain()
     assert recorded["config_sha256"] == config.digest()
     assert not any("definition" in each for each in differences(recorded, program_of(config)))
-    assert [json.loads(each)["config_sha256"] for each in provenance] == [config.digest()] * 2
-    assert attributes == {"stage", "seed_index", "seed"}
 
 
 def test_a_smoke_run_of_version_2_is_known_as_one(version_2: URL) -> None:
+    engine = create_engine(version_2)
+    with engine.begin() as connection:
+        connection.execute(
+            update(STUDIES).values(
+                config=func.replace(STUDIES.c.config, '"study": "tiny"', '"study": "tiny_smoke"')
+            )
+        )
+    engine.dispose()
+
     upgrade_storage(version_2)
 
     storage = open_storage(version_2)
-    smoke, tiny = (load_config(storage, name) for name in ("tiny_smoke", "tiny"))
+    assert load_config(storage, "tiny").is_smoke
     storage.close()
-    assert (smoke.is_smoke, tiny.is_smoke) == (True, False)
-    assert (smoke.recipe.lr_schedule, smoke.search.seeds) == (CosineSpec(name="cosine"), 1)
 
 
 def test_upgrading_again_changes_nothing(version_1: URL) -> None:
@@ -162,7 +219,7 @@ def test_tables_that_pilots_use_are_left_alone(version_1: URL) -> None:
         connection.execute(update(SLOTS).where(leased).values(lease_until=4e9))
     engine.dispose()
 
-    with pytest.raises(StorageError, match=r"pilots hold 1 trial\(s\), and cannot go on"):
+    with pytest.raises(StorageError, match=r"pilots hold 1 trial\(s\), and cannot run on"):
         upgrade_storage(version_1)
     with pytest.raises(StorageError, match=r"has tables of version 1"):
         open_storage(version_1)
@@ -180,6 +237,23 @@ def test_an_upgrade_that_fails_leaves_everything_as_it_was(
     monkeypatch.undo()
 
     assert upgrade_storage(version_1) == (1, SCHEMA_VERSION)
+
+
+def rows_of(url: URL) -> dict[str, list[dict[str, object]]]:
+    """Return all rows of a database as it holds them, by table."""
+    engine = create_engine(url)
+    tables = MetaData()
+    with engine.connect() as connection:
+        tables.reflect(connection)
+        rows = {
+            each.name: [
+                dict(row)
+                for row in connection.execute(select(each).order_by(*each.primary_key)).mappings()
+            ]
+            for each in tables.sorted_tables
+        }
+    engine.dispose()
+    return rows
 
 
 def test_newer_tables_are_refused_with_the_advice_to_update(storage_url: URL) -> None:

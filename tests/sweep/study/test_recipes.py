@@ -100,7 +100,7 @@ def test_an_unknown_preset_is_refused_and_the_known_ones_named(study_file: Study
 @pytest.mark.parametrize(
     ("sections", "problem"),
     [
-        ({"recipe": {"preset": "papr"}}, "recipe.preset: input should be 'paper' or 'tuned'"),
+        ({"recipe": {"preset": "papr"}}, "recipe.preset: must be 'paper' or 'tuned'"),
         ({"recipe": {"preset": "paper"}, "data": None}, "data: must hold `key: value` lines"),
         ({"recipe": {"preset": "paper"}, "data": {}}, "data.name: is required, but missing"),
     ],
@@ -124,7 +124,7 @@ def test_a_preset_for_unknown_data_names_the_data(study_file: StudyFile) -> None
 
 
 def test_a_wrong_value_beside_a_preset_is_named(study_file: StudyFile) -> None:
-    with pytest.raises(ConfigurationError, match=r"tiny.yaml:\d+: recipe.epochs: input"):
+    with pytest.raises(ConfigurationError, match=r"tiny.yaml:\d+: recipe.epochs: must"):
         load_study(str(study_file(recipe={"preset": "paper", "epochs": 0})))
 
 
@@ -133,6 +133,6 @@ def test_a_metric_of_another_kind_is_refused(study_file: StudyFile) -> None:
         _load(study_file, preset="tuned", test_metrics=["fsim", "macro_f1"])
 
     assert (
-        "recipe.test_metrics: has macro_f1, but denoising takes uiq, uiq_global, fsim, fsimc."
+        "recipe.test_metrics: has macro_f1, but denoising takes fsim, fsimc, uiq, uiq_global."
         in (str(caught.value))
     )

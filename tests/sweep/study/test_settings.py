@@ -86,11 +86,11 @@ def test_options_and_fixed_points_can_be_added(study_file: StudyFile) -> None:
         ),
         (
             "search.bounds.0=[1, 2]",
-            "--set search.bounds.0=[1, 2]: search.bounds: input should be a valid list",
+            "--set search.bounds.0=[1, 2]: search.bounds: must be a list",
         ),
         (
             "epochs=0",
-            "--set epochs=0: recipe.epochs: input should be greater than or equal to 1 (it is 0)",
+            "--set epochs=0: recipe.epochs: must be at least 1 (it is 0)",
         ),
         ("recipe.epoch=1", "--set recipe.epoch=1: recipe.epoch: is not a known key. Did you mean"),
         ("recipe=3", "--set recipe=3: recipe: "),

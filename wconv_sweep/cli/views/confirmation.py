@@ -1,39 +1,39 @@
 """Draws on the terminal what fresh seeds have shown."""
 
-from collections.abc import Iterator, Sequence
-
 from rich.table import Table
 
 from wconv_sweep.amounts import amount, density_text, interval, title
-from wconv_sweep.evidence.confirmation import Arm, Confirmation
-from wconv_sweep.evidence.statistics import Difference
+from wconv_sweep.evidence.confirmation import Confirmation
+from wconv_sweep.evidence.score_rows import Column, cell, level_text, score_rows
 
-_TITLES = {
-    "plain": "plain baseline",
-    "initial weights": "initial weights alone",
-    "gradient": "gradient alone",
-}
+_COLUMNS: tuple[Column, ...] = ("density", "seeds", "mean", "sd", "difference", "interval")
 
 
 def confirmation_table(confirmation: Confirmation) -> Table:
-    """Return a row for each density, on the test part, with its difference to plain."""
+    """Return a row for each density, on the test set, with its difference to plain."""
     metric = confirmation.metric
+    arms = (confirmation.plain, *confirmation.candidates, *confirmation.ablations)
+    rows = score_rows(confirmation, [metric], arms)
+    # Candidates may be more, or fewer, than ablations: then their intervals have other levels.
+    levels = sorted({level_text(row.difference) for row in rows if row.difference})
     table = Table(
         title=f"{confirmation.config.study}: {title(metric)}, fresh seeds", title_justify="left"
     )
-    arms = (confirmation.plain, *confirmation.candidates, *confirmation.ablations)
-    levels = _levels(confirmation, arms)
-    heading = f"{levels[0]} interval" if len(levels) == 1 else "interval"
     table.add_column("")
-    for each in ("density", "seeds", "mean", "sd", "difference", heading):
-        table.add_column(each, justify="right")
-    for arm in arms:
-        table.add_row(*_cells(confirmation, arm, metric, levelled=len(levels) > 1))
+    for column in _COLUMNS[:-1]:
+        table.add_column(column, justify="right")
+    heading = f"{levels[0]} interval" if len(levels) == 1 else "interval"
+    table.add_column(heading, justify="right")
+    for row in rows:
+        name, *cells = (cell(row, column) for column in ("network", *_COLUMNS))
+        if row.difference and len(levels) > 1:
+            cells[-1] += f" ({level_text(row.difference)})"
+        table.add_row(name + (" *" if row.is_selected else ""), *cells)
     return table
 
 
 def confirmation_line(confirmation: Confirmation) -> str:
-    """Return the named density and what may be said of it, in a line."""
+    """Return the selected density and what may be said of it, in a line."""
     named, metric = confirmation.named, confirmation.metric
     difference = None if named is None else confirmation.difference(named, metric)
     if named is None or difference is None or difference.interval is None:
@@ -43,30 +43,3 @@ def confirmation_line(confirmation: Confirmation) -> str:
         f"{amount(metric, difference.mean, signed=True)} "
         f"({interval(metric, difference.interval)}): {confirmation.claim}"
     )
-
-
-def _levels(confirmation: Confirmation, arms: Sequence[Arm]) -> list[str]:
-    """Return the levels of all intervals; candidates may be more, or fewer, than ablations."""
-    found = (
-        confirmation.difference(arm, confirmation.metric)
-        for arm in arms
-        if arm is not confirmation.plain
-    )
-    return sorted({_level(difference) for difference in found if difference is not None})
-
-
-def _level(difference: Difference) -> str:
-    return f"{100 * difference.level:.4g} %"
-
-
-def _cells(confirmation: Confirmation, arm: Arm, metric: str, *, levelled: bool) -> Iterator[str]:
-    summary = arm.summary(metric)
-    yield _TITLES.get(arm.label, arm.label) + (" *" if arm is confirmation.named else "")
-    yield density_text(arm.density)
-    yield str(summary.seeds if summary else 0)
-    yield amount(metric, summary.mean if summary else None)
-    yield amount(metric, summary.sd if summary else None)
-    difference = None if arm is confirmation.plain else confirmation.difference(arm, metric)
-    yield amount(metric, difference.mean if difference else None, signed=True)
-    shown = interval(metric, difference.interval if difference else None)
-    yield f"{shown} ({_level(difference)})" if difference and levelled else shown

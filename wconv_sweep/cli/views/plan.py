@@ -19,12 +19,12 @@ def print_plan(out: Console, plan: Plan, changes: Sequence[str]) -> None:
     Args:
         out: the terminal.
         plan: of the launch.
-        changes: what is no longer as it was when the study was begun.
+        changes: what has changed since the study was started.
     """
     preview = plan.preview()
     rows = _rows(plan, preview)
     if changes:
-        rows["changed"] = f"{'; '.join(changes)}. It takes --accept-changes."
+        rows["changed"] = f"{'; '.join(changes)}. Launch with --accept-changes."
     for name, value in rows.items():
         out.print(f"{name + ':':<14} {value}".rstrip(), markup=False, soft_wrap=True)
     if preview.script is not None:
@@ -101,7 +101,7 @@ def _cost(cost: Cost, cap_h: float | None) -> str:
     if cost.core_hours is not None:
         parts.append(f"{cost.core_hours:,.1f} core-hours")
     billed = (
-        "what the site bills for them is not known"
+        "what the site bills for them is unknown"
         if cost.billed is None
         else f"the site bills {cost.billed:,.1f} {cost.unit}"
     )

@@ -1,4 +1,4 @@
-"""Draws studies and data that are not launched yet, for `console`."""
+"""Draws studies and data before a launch, for `console`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,13 +29,13 @@ def print_studies(out: Console, configs: Sequence[StudyConfig]) -> None:
 
 
 def print_facts(out: Console, facts: StudyFacts) -> None:
-    """Print all about one study."""
+    """Print the details of one study."""
     for name, value in _rows(facts).items():
         out.print(f"{name + ':':<14} {value}".rstrip(), markup=False, soft_wrap=True)
 
 
 def print_checked(out: Console, right: Sequence[StudyFacts]) -> None:
-    """Print a table of studies that are right."""
+    """Print a table of valid studies."""
     if not right:
         return
     table = _table("study", "sites", "parameters", "MACs", "memory/GPU")
@@ -62,7 +62,7 @@ def facts_json(facts: StudyFacts) -> dict[str, Any]:
 
 @contextmanager
 def preparing(out: Console, name: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a function that shows how far the preparation of data is, on a terminal."""
+    """Yield a function that shows the progress of data preparation on a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns, TimeRemainingColumn(), console=out, transient=True, disable=not out.is_terminal
@@ -101,7 +101,7 @@ def _rows(facts: StudyFacts) -> dict[str, str]:
         f"{config.search.pruner.name}",
         "fixed points": fixed,
         "budget": f"{config.budget.trials} trials on {config.trial.ranks} rank(s) each",
-        "memory": f"about {_bytes(facts.memory_bytes)} per GPU, data and CUDA's own left out",
+        "memory": f"about {_bytes(facts.memory_bytes)} per GPU, without data and CUDA's own",
     }
 
 

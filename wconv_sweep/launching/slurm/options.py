@@ -49,7 +49,7 @@ def pilot_order(
     storage: str,
     folder: RunFolder,
 ) -> PilotOrder:
-    """Return what the pilots of a study are told, the number of the first of them left at 0."""
+    """Return the order for the pilots of a study, with the first pilot's number set to 0."""
     return PilotOrder(
         launcher="slurm",
         study=study,
@@ -57,7 +57,7 @@ def pilot_order(
         run_folder=folder.path,
         pilot=0,
         nodes=shape.nodes,
-        gpus=shape.gpus_per_node,
+        gpus_used_per_node=shape.gpus_used_per_node,
         lanes=shape.cpu_lanes(trial.ranks, trial.threads_per_rank),
         cpus=shape.cpus_per_task,
         requeue=profile.requeue,
@@ -69,10 +69,10 @@ def pilot_order(
 
 def trials_at_once(shape: PilotShape, trial: TrialShape) -> int:
     """Return how many trials a pilot trains side by side."""
-    if not shape.gpus_per_node:
+    if not shape.gpus_used_per_node:
         return shape.cpu_lanes(trial.ranks, trial.threads_per_rank) * shape.nodes
     spanned = nodes_of_trial(shape, trial) or 1
-    return shape.nodes // spanned * (shape.gpus_per_node // trial.ranks or 1)
+    return shape.nodes // spanned * (shape.gpus_used_per_node // trial.ranks or 1)
 
 
 def _options(profile: SlurmProfile, shape: PilotShape) -> dict[str, str | int | bool]:
@@ -91,8 +91,8 @@ def _options(profile: SlurmProfile, shape: PilotShape) -> dict[str, str | int | 
     options["requeue" if profile.requeue else "no-requeue"] = True
     if profile.whole_nodes:
         options["exclusive"] = True
-    if shape.gpus_per_node:
+    if shape.gpus_used_per_node:
         kind = f"{profile.gpu_type}:" if profile.gpu_type else ""
         resource = "gpu:" if profile.gpu_flag == "gres" else ""
-        options[profile.gpu_flag] = f"{resource}{kind}{shape.gpus_per_node}"
+        options[profile.gpu_flag] = f"{resource}{kind}{shape.gpus_used_per_node}"
     return options

@@ -1,4 +1,4 @@
-"""The page beside an exported network: what it is, how it was made, how to load it."""
+"""The model card of an exported network: what it is, how it was trained, how to load it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -36,7 +36,7 @@ def model_card(
     Args:
         status: of the study.
         result: the run that the network is of, and that of plain convolution.
-        reproduced: the test metrics, worked out from the written file.
+        reproduced: the test metrics, computed from the written file.
         pictures: files beside the card: before, after and truth.
     """
     config, best, plain = status.config, result.best, result.plain
@@ -46,10 +46,10 @@ def model_card(
         "",
         f"Trained with weighted convolutions of size {config.kernel_size}, density ({density}), "
         "outermost first ([arXiv:2505.24558](https://arxiv.org/abs/2505.24558)), and folded into "
-        "stock convolutions: V = W * Phi. Nothing of the density is left to pay for, and the "
-        "weights are those of plain layers.",
+        "stock convolutions: V = W * Phi. The density costs nothing: these are plain layers "
+        "with plain weights.",
         "",
-        "## Scores on the test part",
+        "## Scores on the test set",
         "",
         f"| metric | this file | recorded when it was trained | {_plain_heading(result)} |",
         "|---|---|---|---|",
@@ -93,16 +93,13 @@ def _plain_heading(result: StudyResult) -> str:
 
 
 def _choice(status: StudyStatus, result: StudyResult) -> str:
-    """Return why it is this run."""
+    """Return why this run was selected."""
     best, plain = result.best, result.plain
     if best.stage != Stage.CONFIRM:
-        return f"chosen by `{status.config.objective.metric}` of the validation part"
+        return f"chosen by `{status.config.objective.metric}` of the validation set"
     if plain is not None and plain.replicate == best.replicate:
-        return (
-            "the first fresh seed that the density which the confirmation names and plain "
-            "convolution have both completed"
-        )
-    return "the first fresh seed that the density which the confirmation names has completed"
+        return "the first fresh seed completed by both the confirmed density and plain convolution"
+    return "the first fresh seed completed by the confirmed density"
 
 
 def _how_to_load(name: str) -> Iterator[str]:

@@ -5,7 +5,10 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from wconv_sweep.amounts import amount, interval, title
+from wconv_sweep.amounts import amount, title
+from wconv_sweep.evidence.findings import score_row
+from wconv_sweep.evidence.score_rows import Column as ScoreColumn
+from wconv_sweep.evidence.score_rows import ScoreDifference, ScoreRow, cell
 from wconv_sweep.results.text_tables import (
     Column,
     Table,
@@ -22,7 +25,7 @@ _CSV_COLUMNS = (
     "kernel_size",
     "stage",
     "label",
-    "named",
+    "selected",
     "density",
     "metric",
     "seed_indices",
@@ -39,13 +42,17 @@ _CSV_COLUMNS = (
     "verdict",
 )
 
+_SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
+    *("metric", "network", "density", "seeds", "mean", "sd", "difference", "level", "interval"),
+    "bootstrap interval",
+)
+_COMPARED: tuple[ScoreColumn, ...] = ("difference", "interval")
+
 
 def markdown(entries: Sequence[Entry]) -> str:
     """Return the best densities, then the scores of each study, as Markdown."""
     parts = [f"## {table.title}\n\n{markdown_table(table)}\n" for table in _tables(entries)]
-    parts.append(
-        "## What may be said\n\n" + "".join(f"* {line}\n" for line in _sentences(entries))
-    )
+    parts.append("## Conclusions\n\n" + "".join(f"* {line}\n" for line in _sentences(entries)))
     return "\n".join(parts)
 
 
@@ -103,63 +110,42 @@ def _best_cells(entry: Entry) -> Iterator[str]:
     yield str(entry["seeds"])
     yield title(metric)
     confirmation = entry["confirmation"]
-    named = (
-        next((arm for arm in confirmation["candidates"] if arm["named"]), None)
-        if (confirmation)
-        else None
-    )
-    if confirmation is None or named is None:
+    candidates = confirmation["candidates"] if confirmation else ()
+    selected = next((arm for arm in candidates if arm["selected"]), None)
+    if selected is None:
         plain = entry["plain"]
         yield amount(metric, plain["metrics"].get(metric) if plain else None)
         yield amount(metric, entry["best"]["metrics"].get(metric))
         yield amount(metric, entry["difference"]["test"], signed=True)
         yield "-"
         return
-    for arm in (confirmation["plain"], named):
-        yield amount(metric, arm["metrics"].get(metric, {}).get("mean"))
-    difference = named["metrics"].get(metric, {}).get("difference")
-    yield amount(metric, difference["mean"] if difference else None, signed=True)
-    yield interval(metric, difference["interval"] if difference else None)
+    for arm in (confirmation["plain"], selected):
+        yield cell(score_row(arm, metric), "mean") if metric in arm["metrics"] else "-"
+    for column in _COMPARED:
+        yield cell(score_row(selected, metric), column) if metric in selected["metrics"] else "-"
 
 
 def _scores(entry: Entry) -> Table:
     confirmation = entry["confirmation"]
-    headings = ("metric", "network", "density", "seeds", "mean", "sd", "difference", "level")
     arms = (confirmation["plain"], *confirmation["candidates"], *confirmation["ablation"])
     metrics = dict.fromkeys(
         metric for arm in arms for metric in arm["metrics"] if metric.startswith("test_")
     )
+    rows = [
+        score_row(arm, metric) for metric in metrics for arm in arms if metric in arm["metrics"]
+    ]
     return Table(
-        f"{entry['study']}: scores of the test part over fresh seeds",
-        (
-            *(Column(name, numeric=False) for name in headings[:2]),
-            *(
-                Column(name, numeric=True)
-                for name in (*headings[2:], "interval", "bootstrap interval")
-            ),
-        ),
-        tuple(
-            tuple(_score_cells(arm, metric))
-            for metric in metrics
-            for arm in arms
-            if metric in arm["metrics"]
-        ),
+        f"{entry['study']}: scores of the test set over fresh seeds",
+        tuple(Column(name, name not in ("metric", "network")) for name in _SCORE_COLUMNS),
+        tuple(tuple(_score_cell(row, name) for name in _SCORE_COLUMNS) for row in rows),
     )
 
 
-def _score_cells(arm: Entry, metric: str) -> Iterator[str]:
-    scores = arm["metrics"][metric]
-    difference = scores.get("difference")
-    yield title(metric).removesuffix(" on the test part")
-    yield arm["label"] + (" (named)" if arm.get("named") else "")
-    yield _density(arm["density"])
-    yield str(scores["seeds"])
-    yield amount(metric, scores["mean"])
-    yield amount(metric, scores["sd"])
-    yield amount(metric, difference["mean"] if difference else None, signed=True)
-    yield f"{100 * difference['level']:.4g} %" if difference else "-"
-    for key in ("interval", "bootstrap_interval"):
-        yield interval(metric, difference[key] if difference else None)
+def _score_cell(row: ScoreRow, column: ScoreColumn) -> str:
+    if column == "density":
+        return _density(row.density)
+    selected = " (selected)" if column == "network" and row.is_selected else ""
+    return cell(row, column) + selected
 
 
 def _sentences(entries: Sequence[Entry]) -> Iterator[str]:
@@ -200,35 +186,35 @@ def _arms(entry: Entry) -> Iterator[dict[str, Any]]:
     arms += [("confirm", arm) for arm in confirmation["candidates"]]
     arms += [("ablation", arm) for arm in confirmation["ablation"]]
     for stage, arm in arms:
-        for metric, scores in arm["metrics"].items():
+        for row in (score_row(arm, metric) for metric in arm["metrics"]):
             yield {
                 "stage": stage,
-                "label": arm["label"],
-                "named": "yes" if arm.get("named") else "",
-                "density": _joined(arm["density"]),
-                "metric": metric,
+                "label": row.label,
+                "selected": "yes" if row.is_selected else "",
+                "density": _joined(row.density),
+                "metric": row.metric,
                 "seed_indices": _joined(arm["seed_indices"]),
-                "seeds": scores["seeds"],
-                "mean": scores["mean"],
-                "sd": scores["sd"],
-                **_difference(scores.get("difference")),
+                "seeds": row.seeds,
+                "mean": row.mean,
+                "sd": row.sd,
+                **_difference(row.difference),
             }
 
 
-def _difference(difference: Entry | None) -> dict[str, Any]:
+def _difference(difference: ScoreDifference | None) -> dict[str, Any]:
     if difference is None:
         return {}
-    low, high = difference["interval"] or (None, None)
-    bootstrap_low, bootstrap_high = difference["bootstrap_interval"] or (None, None)
+    low, high = difference.interval or (None, None)
+    bootstrap_low, bootstrap_high = difference.bootstrap or (None, None)
     return {
-        "difference": difference["mean"],
-        "difference_sd": difference["sd"],
-        "level": difference["level"],
+        "difference": difference.mean,
+        "difference_sd": difference.sd,
+        "level": difference.level,
         "interval_low": low,
         "interval_high": high,
         "bootstrap_low": bootstrap_low,
         "bootstrap_high": bootstrap_high,
-        "verdict": difference["verdict"],
+        "verdict": difference.verdict,
     }
 
 

@@ -1,4 +1,4 @@
-"""The same picture for a dark page: ink becomes light, what is coloured keeps its colour."""
+"""The same picture for a dark page: ink becomes light, colors stay."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ _LIGHTER = {BLUE: "#5cb8f0", ORANGE: "#ff9a4d", GREY: "#aab0b8", FAINT: "#5c636d
 
 def in_the_dark(figure: Figure) -> Figure:
     """Turn a figure of `plots` into one for a dark page, and return it."""
-    # Numbers inside a heat map stand on its colours, which do not change.
+    # Numbers inside a heat map stand on its colors, which do not change.
     kept = {text for axes in figure.axes for text in axes.texts}
     for text in figure.findobj(Text):
         if text not in kept:

@@ -1,4 +1,4 @@
-"""What the page of `report --html` says of one study, as text."""
+"""The texts of the page of `report --html` about one study."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,9 +34,9 @@ class StudySection:
     description: str
     state: str
     verdict: str
-    """What may be said, in a sentence."""
+    """The conclusion, in a sentence."""
     mood: str
-    """better, worse or open: how the sentence is set off."""
+    """better, worse or open: the style of the sentence."""
     headline: Facts
     scores: list[Table]
     progress: list[Table]
@@ -48,7 +48,7 @@ class StudySection:
 
 
 def study_section(storage: Storage, status: StudyStatus) -> StudySection:
-    """Return what the page says of a study; none of it is escaped yet."""
+    """Return the texts of the page about a study; none of them is escaped yet."""
     confirmation = status.confirmation
     return StudySection(
         name=status.study,
@@ -72,7 +72,7 @@ def study_section(storage: Storage, status: StudyStatus) -> StudySection:
 
 def _verdict(status: StudyStatus) -> str:
     if status.result is None:
-        return "No trial has completed yet, so nothing can be said."
+        return "No trial has completed yet, so there is no result."
     text = claim_of(status)
     return f"{text[0].upper()}{text[1:]}."
 
@@ -114,7 +114,7 @@ def _scores(confirmation: Confirmation | None) -> Iterator[Table]:
             yield ablation_table(confirmation)
 
 
-# What it took ----------------------------------------------------------------------------------
+# Its cost --------------------------------------------------------------------------------------
 
 
 def _counts(status: StudyStatus) -> Table:
@@ -146,7 +146,7 @@ def _pilots(storage: Storage, study: str) -> Iterator[Table]:
                 str(row.pilot),
                 row.host,
                 row.job or "-",
-                str(row.gpus),
+                str(row.gpus_total),
                 f"{row.gpu_hours:.2f}",
                 _clock(row.started_at),
                 "at work, or silent" if row.ended_at is None else _clock(row.ended_at),
@@ -176,7 +176,7 @@ def _trials(status: StudyStatus) -> Table:
     begun = [row for row in status.trials if row.trial is not None]
     hidden = len(begun) - MAX_TRIALS
     return Table(
-        f"Trials that have begun: {len(begun)}"
+        f"Started trials: {len(begun)}"
         + (f" (the first {MAX_TRIALS} are shown)" if hidden > 0 else ""),
         (
             *(Column(name, name in numeric) for name in headings),
@@ -201,7 +201,7 @@ def _clock(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 
 
-# What it is ------------------------------------------------------------------------------------
+# Its definition --------------------------------------------------------------------------------
 
 
 def _definition(status: StudyStatus) -> Iterator[tuple[str, str]]:
@@ -215,7 +215,7 @@ def _definition(status: StudyStatus) -> Iterator[tuple[str, str]]:
         f"{recipe.lr_schedule.summary}, batch size {recipe.batch_size}, "
         f"{recipe.epochs} epochs, weights {recipe.init}, {recipe.dtype}",
     )
-    yield "objective", f"{config.direction} {config.objective.metric} of the validation part"
+    yield "objective", f"{config.direction} {config.objective.metric} of the validation set"
     bounds = ", ".join(f"[{low:g}, {high:g}]" for low, high in search.bounds)
     yield (
         "density",
@@ -245,6 +245,6 @@ def _provenance(status: StudyStatus) -> Iterator[tuple[str, str]]:
 
 
 def _options(options: Mapping[str, object]) -> str:
-    # Folders are a matter of the machine.
+    # Folders depend on the machine.
     shown = {key: value for key, value in options.items() if not key.endswith("folder")}
     return ", ".join(f"{key}={json.dumps(value)}" for key, value in shown.items())

@@ -26,7 +26,7 @@ from wconv_sweep.results.export.entries import (
 from wconv_sweep.results.report.comparison import compare
 from wconv_sweep.results.report.notes import notes
 from wconv_sweep.slots.stages import add_ablation
-from wconv_sweep.slots.table import Claim
+from wconv_sweep.slots.table import Lease
 from wconv_sweep.storage.open_storage import Storage, choose_url, create_storage
 from wconv_sweep.storage.tables import Stage
 
@@ -41,17 +41,17 @@ def write_study(storage: Storage) -> None:
     config = study_of({"name": "qmc"}, name="with_all", trials=18, epochs=1, confirm=confirm)
     searcher = launched(storage, config)
     add_ablation(storage, config)
-    for claim in searcher.claims():
-        value = _score(claim, searcher.density_of(claim))
-        searcher.slots.report(claim, 1, value, {"psnr_db": value})
-        searcher.slots.complete(claim, {f"test_{name}": value for name in METRICS}, {})
+    for lease in searcher.leases():
+        value = _score(lease, searcher.density_of(lease))
+        searcher.slots.report(lease, 1, value, {"psnr_db": value})
+        searcher.slots.complete(lease, {f"test_{name}": value for name in METRICS}, {})
 
 
-def _score(claim: Claim, density: tuple[float, ...]) -> float:
-    if claim.stage in (Stage.FIXED, Stage.SEARCH):
+def _score(lease: Lease, density: tuple[float, ...]) -> float:
+    if lease.stage in (Stage.FIXED, Stage.SEARCH):
         return 30 - (density[0] - 0.3) ** 2
-    plain = 30.0 + claim.replicate
-    return plain if claim.label == "plain" else plain + claim.replicate
+    plain = 30.0 + lease.replicate
+    return plain if lease.label == "plain" else plain + lease.replicate
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_before_a_confirmation_the_network_is_that_of_the_best_run(
     sqlite_storage: Storage,
 ) -> None:
     searcher = launched(sqlite_storage, study_of({"name": "random"}, name="single", trials=3))
-    searcher.train(searcher.claim())
+    searcher.train(searcher.lease())
     (status,) = with_result(sqlite_storage, None)
     assert status.result is not None
 
@@ -123,13 +123,13 @@ def after(storage: Storage, completed: set[tuple[str, int]]) -> StudyStatus:
     """Return a study at the moment that these arms of its confirmation have completed."""
     config = study_of({"name": "qmc"}, trials=18, epochs=1, confirm={"candidates": 1, "seeds": 5})
     searcher = launched(storage, config)
-    for claim in searcher.claims():
-        arm = "plain" if claim.label == "plain" else "density"
-        if claim.stage is Stage.CONFIRM and (arm, claim.replicate) not in completed:
+    for lease in searcher.leases():
+        arm = "plain" if lease.label == "plain" else "density"
+        if lease.stage is Stage.CONFIRM and (arm, lease.replicate) not in completed:
             continue
-        value = _score(claim, searcher.density_of(claim))
-        searcher.slots.report(claim, 1, value, {"psnr_db": value})
-        searcher.slots.complete(claim, {"test_psnr_db": value}, {})
+        value = _score(lease, searcher.density_of(lease))
+        searcher.slots.report(lease, 1, value, {"psnr_db": value})
+        searcher.slots.complete(lease, {"test_psnr_db": value}, {})
     return read_status(storage, "tiny")
 
 
@@ -162,11 +162,11 @@ def test_beside_the_best_run_of_a_search_stands_plain_convolution_of_its_seed(
 ) -> None:
     config = study_of({"name": "random"}, trials=8, epochs=1, seeds=2)
     searcher = launched(sqlite_storage, config)
-    for claim in searcher.claims():
-        density = searcher.density_of(claim)
-        value = claim.replicate - sum((each - optimum) ** 2 for each in density)
-        searcher.slots.report(claim, 1, value, {"psnr_db": value})
-        searcher.slots.complete(claim, {"test_psnr_db": value}, {})
+    for lease in searcher.leases():
+        density = searcher.density_of(lease)
+        value = lease.replicate - sum((each - optimum) ** 2 for each in density)
+        searcher.slots.report(lease, 1, value, {"psnr_db": value})
+        searcher.slots.complete(lease, {"test_psnr_db": value}, {})
 
     run_of = named_result(read_status(sqlite_storage, "tiny"))
 
@@ -207,15 +207,17 @@ def test_yaml_and_json_say_the_same_and_hold_the_density_for_networks(
 def test_csv_has_every_number_in_full_precision(exported: Storage) -> None:
     entries = export(exported, None)
     rows = list(csv.DictReader(io.StringIO(render(entries, "csv"))))
-    (named,) = [row for row in rows if row["named"] and row["metric"] == "test_ssim"]
+    (selected,) = [row for row in rows if row["selected"] and row["metric"] == "test_ssim"]
     (candidate,) = entries[0]["confirmation"]["candidates"]
     difference = candidate["metrics"]["test_ssim"]["difference"]
 
-    assert named["seed_indices"] == "1 2 3 4 5"
-    assert [float(each) for each in named["density"].split()] == entries[0]["density"]
-    assert float(named["mean"]) == candidate["metrics"]["test_ssim"]["mean"]
-    assert [float(named[f"interval_{end}"]) for end in ("low", "high")] == difference["interval"]
-    assert [float(named[f"bootstrap_{end}"]) for end in ("low", "high")] == difference[
+    assert selected["seed_indices"] == "1 2 3 4 5"
+    assert [float(each) for each in selected["density"].split()] == entries[0]["density"]
+    assert float(selected["mean"]) == candidate["metrics"]["test_ssim"]["mean"]
+    assert [float(selected[f"interval_{end}"]) for end in ("low", "high")] == difference[
+        "interval"
+    ]
+    assert [float(selected[f"bootstrap_{end}"]) for end in ("low", "high")] == difference[
         "bootstrap_interval"
     ]
     assert {row["stage"] for row in rows} == {"search", "confirm", "ablation"}
@@ -230,7 +232,7 @@ def test_markdown_has_the_best_density_and_the_scores_of_its_networks(exported: 
     assert (study, kernel, seeds) == ("with_all", "5x5", "5")
     assert (plain, weighted, difference) == ("33.00 dB", "36.00 dB", "+3.00 dB")
     assert interval == "+1.04 dB to +4.96 dB"
-    scores = table_of(text, "with_all: scores of the test part over fresh seeds")
+    scores = table_of(text, "with_all: scores of the test set over fresh seeds")
     assert len(scores) == len(METRICS) * 4  # plain, the density, two of the ablation
     assert "* with_all: better than plain convolution on 5 fresh seeds, 95 % interval" in text
     assert "Seed indices of seed 0: 1, 2, 3, 4, 5." in text
@@ -253,9 +255,9 @@ def test_a_density_that_nobody_has_confirmed_is_told_from_one_that_is(
     sqlite_storage: Storage,
 ) -> None:
     searcher = launched(sqlite_storage, study_of({"name": "random"}, name="single", trials=3))
-    searcher.train(searcher.claim())
-    why = Broken(rank=0, error="E", message="m", where="f:1", traceback="t")
-    searcher.slots.break_(searcher.claim(), why)
+    searcher.train(searcher.lease())
+    why = Broken(rank=0, error="E", reason="m", where="f:1", traceback="t")
+    searcher.slots.break_(searcher.lease(), why)
     entries = export(sqlite_storage, None)
 
     (row,) = table_of(render(entries, "md"), "Best densities")
@@ -290,6 +292,6 @@ def test_the_command_writes_a_file_and_replaces_it_only_by_force(
     path.write_text("mine", "utf-8")
     status, output, errors = run(monkeypatch, capsys, *command, "--output", str(path))
     assert (status, output, path.read_text("utf-8")) == (2, "", "mine")
-    assert "exists already. Replace it with --force" in errors
+    assert "already exists. Replace it with --force" in errors
     assert run(monkeypatch, capsys, *command, "--output", str(path), "--force")[0] == 0
     assert path.read_text("utf-8") == printed

@@ -21,7 +21,7 @@ def pictures(storage: Storage) -> set[str]:
 def confusion(sqlite_storage: Storage) -> Path:
     """Where the only trial of a study may keep its confusion matrix."""
     searcher = launched(sqlite_storage, study_of({"name": "random"}, trials=3))
-    searcher.train(searcher.claim())
+    searcher.train(searcher.lease())
     status = read_status(sqlite_storage, "tiny")
     result = named_result(status)
     assert result is not None

@@ -23,7 +23,7 @@ from wconv_sweep.storage.tables import Stage
 def status(sqlite_storage: Storage) -> StudyStatus:
     """A study of which one trial has completed."""
     searcher = launched(sqlite_storage, study_of({"name": "random"}, name="single", trials=3))
-    searcher.train(searcher.claim())
+    searcher.train(searcher.lease())
     return read_status(sqlite_storage, "single")
 
 

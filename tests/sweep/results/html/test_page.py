@@ -37,7 +37,7 @@ from wconv_sweep.results.html import study as html_study
 from wconv_sweep.results.html.networks import Networks, networks_of
 from wconv_sweep.results.html.page import html_report
 from wconv_sweep.slots.stages import add_ablation
-from wconv_sweep.slots.table import Claim
+from wconv_sweep.slots.table import Lease
 from wconv_sweep.storage.open_storage import Storage, choose_url, create_storage
 from wconv_sweep.storage.tables import SEARCHING, Stage
 from wconv_sweep.study.config import PLAIN, StudyConfig
@@ -93,13 +93,13 @@ document.getElementById("frame").addEventListener("load", event => {
 """
 
 
-def failure(message: str) -> Broken:
+def failure(reason: str) -> Broken:
     return Broken(
         rank=0,
         error="ValueError",
-        message=message,
+        reason=reason,
         where="net.py:1",
-        traceback=f"Traceback: {message}",
+        traceback=f"Traceback: {reason}",
     )
 
 
@@ -113,28 +113,28 @@ def write_study(storage: Storage) -> None:
     ).model_copy(update={"description": HOSTILE})
     searcher = launched(storage, config)
     add_ablation(storage, config)
-    for number, claim in enumerate(searcher.claims()):
-        density = searcher.density_of(claim)
-        value = _score(claim, density)
-        searcher.slots.report(claim, 1, value - 1, {"psnr_db": value - 1})
+    for number, lease in enumerate(searcher.leases()):
+        density = searcher.density_of(lease)
+        value = _score(lease, density)
+        searcher.slots.report(lease, 1, value - 1, {"psnr_db": value - 1})
         if number == 3:
-            searcher.slots.prune(claim)
+            searcher.slots.prune(lease)
         elif number == 4:
-            searcher.slots.break_(claim, failure(HOSTILE))
+            searcher.slots.break_(lease, failure(HOSTILE))
         else:
-            searcher.slots.report(claim, 2, value, {"psnr_db": value})
+            searcher.slots.report(lease, 2, value, {"psnr_db": value})
             scores = {"test_psnr_db": value, "test_ssim": value / 100, "test_nrmse": 1 / value}
             scores["input_psnr_db"] = 20.17
-            searcher.slots.complete(claim, scores, {"device": HOSTILE})
+            searcher.slots.complete(lease, scores, {"device": HOSTILE})
 
 
-def _score(claim: Claim, density: tuple[float, ...]) -> float:
-    if claim.stage in (Stage.FIXED, Stage.SEARCH):
+def _score(lease: Lease, density: tuple[float, ...]) -> float:
+    if lease.stage in (Stage.FIXED, Stage.SEARCH):
         return 30 - sum(
             (value - best) ** 2 for value, best in zip(density, (0.3, 0.9), strict=True)
         )
-    plain = 30.0 + claim.replicate
-    return plain if claim.label == "plain" else plain + (1, 2, 3, 4, 5)[claim.replicate - 1]
+    plain = 30.0 + lease.replicate
+    return plain if lease.label == "plain" else plain + (1, 2, 3, 4, 5)[lease.replicate - 1]
 
 
 def keep_images(
@@ -232,13 +232,13 @@ def test_the_verdict_and_its_numbers_are_those_of_the_database(shown: Storage, p
 
     # Differences 1 to 5 over five seeds: 3 +- 2.776 * sqrt(2.5) / sqrt(5) = 3 +- 1.963.
     assert 'class="verdict better">Better than plain convolution on 5 fresh seeds' in page
-    plain, named = rows_of(page, "PSNR on the test part, fresh seeds")
+    plain, named = rows_of(page, "PSNR on the test set, fresh seeds")
     assert plain[:5] == ["plain convolution", "(1, 1)", "5", "33.00 dB", "1.58 dB"]
     assert named[2:4] + named[5:8] == ["5", "36.00 dB", "+3.00 dB", "95 %", "+1.04 dB to +4.96 dB"]
     assert named[-1] == "better"
-    metrics = [row[0] for row in rows_of(page, "All scores of the test part")]
+    metrics = [row[0] for row in rows_of(page, "All scores of the test set")]
     assert metrics == ["NRMSE"] * 2 + ["PSNR"] * 2 + ["SSIM"] * 2
-    assert len(rows_of(page, "Ablation: PSNR on the test part")) == 4
+    assert len(rows_of(page, "Ablation: PSNR on the test set")) == 4
     assert status.result is not None
     assert f"<dt>best single run</dt><dd>{status.result.best.value:.2f} dB</dd>" in page
     (counts,) = rows_of(page, "Trials by state")
@@ -291,7 +291,7 @@ def test_headings_come_in_order_and_pictures_say_what_they_show(page: str) -> No
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
     pictures = [each for tag, each in elements if tag == "img"]
-    assert len(pictures) == 4 + 8  # two test images: noisy, plain, the density named, truth
+    assert len(pictures) == 4 + 8  # two test images: noisy, plain, the selected density, truth
     assert all(len(each["alt"] or "") > 35 for each in pictures)
     assert ("html", {"lang": "en"}) in elements
     assert "<title>wconv-sweep: shown</title>" in page
@@ -303,11 +303,11 @@ def test_the_same_storage_gives_the_same_page(shown: Storage, page: str) -> None
 
 def test_a_study_that_only_fails_is_there_with_its_cause(sqlite_storage: Storage) -> None:
     searcher = launched(sqlite_storage, study_of({"name": "random"}, trials=2))
-    searcher.slots.break_(searcher.claim(), failure("no such layer"))
+    searcher.slots.break_(searcher.lease(), failure("no such layer"))
 
     page = html_report(sqlite_storage, None)
 
-    assert "No trial has completed yet, so nothing can be said." in page
+    assert "No trial has completed yet, so there is no result." in page
     assert "<strong>1 x ValueError</strong> at net.py:1: no such layer" in page
     assert "Traceback: no such layer" in page
     assert "<img" not in page
@@ -327,7 +327,7 @@ def test_images_stand_side_by_side_with_the_scores_of_each_network(
     assert (
         f"Trial {result.best.trial}, density {named}, beside plain convolution, trial " in section
     )
-    assert f"trial {result.plain.trial}, which began with the same weights." in section
+    assert f"trial {result.plain.trial}, which started with the same weights." in section
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", section)
     assert captions == 2 * [
         "noisy, 20.17 dB",
@@ -339,11 +339,11 @@ def test_images_stand_side_by_side_with_the_scores_of_each_network(
         "The middle of the test image face: noisy, 20.17 dB.",
         "The middle of the test image face: plain convolution, 28.00 dB.",
     ]
-    # Scores of the test part: those of the confirmation's first seed, 31 and 31 + 1.
+    # Scores of the test set: those of the confirmation's first seed, 31 and 31 + 1.
     assert re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", section) == [
-        ("test part, noisy input", "20.17 dB"),
-        ("test part, plain convolution", "31.00 dB"),
-        (f"test part, density {named}", "32.00 dB"),
+        ("test set, noisy input", "20.17 dB"),
+        ("test set, plain convolution", "31.00 dB"),
+        (f"test set, density {named}", "32.00 dB"),
     ]
 
 
@@ -424,8 +424,8 @@ def test_a_damaged_file_is_told_with_what_to_do_and_the_others_are_shown(
     of_all = networks(storage)
 
     damage = (
-        "shown/{}/test_image_{}.png is no picture of a test image before and after the network "
-        "(it is no PNG file). Delete it; `wconv-sweep export --study shown --weights FOLDER` "
+        "shown/{}/test_image_{}.png is not a picture of a test image before and after the network "
+        "(it is not a PNG file). Delete it; `wconv-sweep export --study shown --weights FOLDER` "
         "makes the pictures of a trial whose checkpoint is there."
     )
     assert captions_of(of_plain) == [WITHOUT_PLAIN, ALL]
@@ -519,7 +519,7 @@ def test_a_trial_that_kept_nothing_is_told_with_what_to_do(sqlite_storage: Stora
 
     assert (
         f"<p>There is no shown/trial_{number:05d}/test_image_1.png in the folder of runs, so what "
-        "the network does to the test part cannot be shown. Trials of an earlier version or with "
+        "the network does to the test set cannot be shown. Trials of an earlier version or with "
         "a full disk have kept none, or the data are no pairs of grey or RGB images of one size, "
         "of which none are kept. In the first case, while the trial&#39;s checkpoint and the data "
         "are there, `wconv-sweep export --study shown --weights FOLDER` works it out.</p>"
@@ -540,7 +540,7 @@ def classifier(sqlite_storage: Storage) -> Storage:
         }
     )
     searcher = launched(sqlite_storage, config)
-    searcher.train(searcher.claim(), lambda density, epoch: 0.5)
+    searcher.train(searcher.lease(), lambda density, epoch: 0.5)
     return sqlite_storage
 
 
@@ -560,8 +560,8 @@ def test_a_classifier_without_its_confusion_matrix_says_so(classifier: Storage) 
 
     assert (
         "<p>There is no tiny/trial_00000/test_confusion.csv in the folder of runs, so it cannot "
-        "be shown which classes the network takes for which. Trials of an earlier version or with "
-        "a full disk have kept none; one that is trained anew keeps it.</p>"
+        "be shown which classes the network confuses. Trials of an earlier version or with "
+        "a full disk have kept none; one that is retrained keeps it.</p>"
     ) in page
 
 
@@ -603,7 +603,7 @@ def test_the_command_writes_the_page_once(
     path.write_text("mine", "utf-8")
     status, _, errors = run(monkeypatch, capsys, *command)
     assert (status, path.read_text("utf-8")) == (2, "mine")
-    assert "exists already. Replace it with --force" in errors
+    assert "already exists. Replace it with --force" in errors
     assert run(monkeypatch, capsys, *command, "--force")[0] == 0
     assert path.read_text("utf-8") == page
 

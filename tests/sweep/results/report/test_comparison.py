@@ -14,21 +14,24 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from tests.jobs.catalog_copy import catalog_copy
 from tests.sweep.tiny import TINY
 from wconv_sweep.cli import app as cli
 from wconv_sweep.errors import StudyError
-from wconv_sweep.results.export.entries import CLAIM
+from wconv_sweep.results.export.entries import CLAIM, export
+from wconv_sweep.results.export.entries import render as render_export
 from wconv_sweep.results.report.comparison import report
 from wconv_sweep.results.report.formats import render
 from wconv_sweep.results.report.notes import notes
 from wconv_sweep.results.report.tables import tables
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.studies import create_or_extend
-from wconv_sweep.slots.table import Claim, SlotTable
+from wconv_sweep.slots.table import Lease, SlotTable
 from wconv_sweep.storage.open_storage import Storage, choose_url, create_storage, open_storage
 from wconv_sweep.storage.tables import SLOTS
 from wconv_sweep.storage.url import FILE_NAME
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.problems import problems_of
 from wconv_sweep.study.search_space import distributions_of
 
 Metrics = Mapping[str, float]
@@ -77,14 +80,14 @@ class Studies:
         create_or_extend(self.storage, config, RunFolder.of(self.storage.folder, name), "local")
         slots = SlotTable(self.storage, config, lease_s=60)
         for position, (density, metrics) in enumerate(trials):
-            claim = slots.claim("node/pilot-0/1")
-            assert isinstance(claim, Claim)
-            if claim.density is None:
-                slots.set_density(claim, density, distributions_of(config))
+            lease = slots.lease("node/pilot-0/1")
+            assert isinstance(lease, Lease)
+            if lease.density is None:
+                slots.set_density(lease, density, distributions_of(config))
             validation = metrics.get(metric, metrics[f"test_{metric}"])
-            slots.report(claim, 1, validation, {metric: validation})
+            slots.report(lease, 1, validation, {metric: validation})
             of_trial = provenance[position] if isinstance(provenance, list) else provenance
-            slots.complete(claim, metrics, of_trial)
+            slots.complete(lease, metrics, of_trial)
 
 
 @pytest.fixture(scope="module")
@@ -514,6 +517,34 @@ def test_csv_has_every_metric_in_full_precision_with_the_published_value(
         ("weighted", "epoch_time"): ("6", "unknown", "", "9.76"),
         ("weighted", "overhead"): ("6", "%", "25.0", repr(100 * (9.76 / 9.48 - 1))),
     }
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Iterator[Path]:
+    with catalog_copy(tmp_path) as copied:
+        yield copied
+
+
+def test_a_new_metric_is_one_file(package: Path, studies: Studies, storage: Storage) -> None:
+    # What would fail when it ran shows that nothing of the module runs.
+    (package / "metrics" / "hue_deg.py").write_text(
+        'TITLE = "hue error"\nUNIT = "degrees"\nKIND = "denoising"\nGOAL = "minimize"\n'
+        "EVERY_EPOCH = True\nraise SystemExit\n"
+    )
+    plain, better = {"test_hue_deg": 12.5}, {"test_hue_deg": 7.25}
+    studies.add("colors", ((1.0,), plain), ((0.75,), better), metric="hue_deg", data="photographs")
+
+    assert problems_of(report(storage, "colors")[0].config) == []
+    assert {
+        (row["metric"], row["value"], row["unit"])
+        for row in csv_rows(storage)
+        if row["variant"] == "weighted" and "hue" in row["metric"]
+    } == {("hue_deg", "7.25", "degrees"), ("test_hue_deg", "7.25", "degrees")}
+    (exported,) = export(storage, "colors")
+    assert exported["density"] == [0.75]  # the lower error
+    assert "| hue error on the test set | 12.50 degrees | 7.25 degrees | -5.25 degrees |" in (
+        render_export([exported], "md")
+    )
 
 
 def test_the_report_is_the_same_each_time_and_one_study_can_be_asked_for(

@@ -1,14 +1,13 @@
-"""Leases open slots: one at a time as long as the canary is out, and never past the cap."""
+"""Leases open slots: one at a time while the canary runs, and never past the cap."""
 
 import enum
-import json
 import secrets
 from typing import Any
 
 from sqlalchemy import Connection, Row, case, exists, func, select, update
 
 from wconv_sweep.evidence.accounting import UNLIMITED, Usage, usage_of
-from wconv_sweep.slots.leases import Claim, claim_of, ran_out, renew, reopen, study_row
+from wconv_sweep.slots.leases import Lease, lease_of, ran_out, renew, reopen, study_row
 from wconv_sweep.slots.provenance import Provenance, differences
 from wconv_sweep.slots.stages import stage_due
 from wconv_sweep.storage import trial_rows
@@ -26,16 +25,16 @@ from wconv_sweep.study.search_space import distributions_of
 
 
 class NoSlot(enum.Enum):
-    """Why there is nothing to claim."""
+    """Why there is nothing to lease."""
 
-    WAIT = "others are at work and may hand a slot back"
+    WAIT = "other pilots are running and may hand a slot back"
     END = "every slot has ended, or the study is stopped"
-    STAGE = "the next stage of the study is to be opened"
+    STAGE = "the next stage of the study has to be opened"
     CAPPED = "the next trial would pass budget.gpu_hours"
     REFUSED = "the program, the definition or the data are not those of the study"
 
 
-class Claiming:
+class OpenSlots:
     """Gives the open slots of one study to workers; see `SlotTable` for the arguments."""
 
     def __init__(
@@ -44,19 +43,19 @@ class Claiming:
         config: StudyConfig,
         *,
         lease_s: float,
-        gpus: int,
+        gpus_per_trial: int,
         provenance: Provenance,
     ) -> None:
         self._storage = storage
         self._config = config
         self._study = config.study
         self._lease_s = lease_s
-        self._gpus = gpus
+        self._gpus_per_trial = gpus_per_trial
         self._provenance = provenance
 
-    def claim_many(
+    def lease_many(
         self, owner: str, count: int, *, nonce: str | None = None
-    ) -> list[Claim] | NoSlot:
+    ) -> list[Lease] | NoSlot:
         """Lease up to `count` open slots, each with its trial, to `owner`.
 
         As long as no trial has finished an epoch there is one at a time: the canary. If it breaks,
@@ -70,7 +69,7 @@ class Claiming:
         """
         holder = f"{owner}/{nonce or secrets.token_hex(4)}"
         with self._storage.write() as connection:
-            # One claim at a time: canary and cap depend on how many there are.
+            # One call at a time: canary and cap depend on how many there are.
             study = study_row(connection, self._study, lock=True)
             held = self._held(connection, holder)
             if held:
@@ -84,19 +83,19 @@ class Claiming:
             if leased and not begun:
                 return NoSlot.WAIT
             # What others use is added up only where something depends on it: the study is locked.
-            capped = json.loads(study.config)["budget"].get("gpu_hours") is not None
+            capped = study.config["budget"].get("gpu_hours") is not None
             usage = usage_of(connection, self._storage.now(), self._study) if capped else UNLIMITED
-            claims: list[Claim] = []
-            while len(claims) < (count if begun else 1):
+            leases: list[Lease] = []
+            while len(leases) < (count if begun else 1):
                 row = self._next_open(connection, usage)
                 if row is None:
                     break
-                claims.append(self._lease(connection, study, row, holder))
-                usage = usage.with_claimed(row.epoch)
-            return claims or self._why_none(connection, usage, leased)
+                leases.append(self._lease(connection, study, row, holder))
+                usage = usage.with_leased(row.epoch)
+            return leases or self._why_none(connection, usage, leased)
 
     def has_open(self) -> bool:
-        """Tell whether the study is active and has a slot to claim now or later under the cap."""
+        """Tell whether the study is active and has a slot to lease now or later under the cap."""
         with self._storage.read() as connection:
             if study_row(connection, self._study).state != StudyState.ACTIVE:
                 return False
@@ -113,8 +112,7 @@ class Claiming:
             )
             return found is not None
 
-    def _lease(self, connection: Connection, study: Row[Any], row: Row[Any], holder: str) -> Claim:
-        density = tuple(json.loads(row.density)) if row.density else None
+    def _lease(self, connection: Connection, study: Row[Any], row: Row[Any], holder: str) -> Lease:
         trial_id, trial = row.trial_id, row.trial
         if trial_id is None:
             named = {"label": row.label} if row.label else {}
@@ -125,9 +123,9 @@ class Claiming:
             } | named
             study_id = study.optuna_study_id
             trial_id, trial = trial_rows.create_trial(connection, study_id, attributes)
-            if density is not None:
+            if row.density is not None:
                 distributions = distributions_of(self._config)
-                params = dict(zip(distributions, density, strict=True))
+                params = dict(zip(distributions, row.density, strict=True))
                 trial_rows.set_params(connection, trial_id, params, distributions)
         now = self._storage.now()
         leased = connection.execute(
@@ -149,24 +147,24 @@ class Claiming:
                 attempt=row.attempt + 1,
                 owner=holder,
                 outcome=AttemptOutcome.RUNNING,
-                gpus=self._gpus,
-                provenance=json.dumps(dict(self._provenance)),
+                gpus_per_trial=self._gpus_per_trial,
+                provenance=dict(self._provenance),
                 started_at=now,
             )
         )
-        return claim_of(leased)
+        return lease_of(leased)
 
-    def _held(self, connection: Connection, holder: str) -> list[Claim]:
+    def _held(self, connection: Connection, holder: str) -> list[Lease]:
         mine = (
             SLOTS.c.study == self._study,
             SLOTS.c.state == SlotState.LEASED,
             SLOTS.c.owner == holder,
         )
         rows = connection.execute(select(SLOTS).where(*mine).order_by(SLOTS.c.position)).all()
-        claims = [claim_of(row) for row in rows]
-        for claim in claims:
-            renew(connection, self._storage, claim, self._lease_s)
-        return claims
+        leases = [lease_of(row) for row in rows]
+        for lease in leases:
+            renew(connection, self._storage, lease, self._lease_s)
+        return leases
 
     def _next_open(self, connection: Connection, usage: Usage) -> Row[Any] | None:
         """Return the first open slot that the cap allows, and lock it."""
@@ -193,11 +191,11 @@ class Claiming:
             if stage_due(connection, self._study) is not None:
                 return NoSlot.STAGE
             return NoSlot.WAIT if leased else NoSlot.END
-        # One that is allowed was locked by somebody just now.
+        # An allowed one was locked by another worker just now.
         return NoSlot.WAIT if usage.allows(furthest) else NoSlot.CAPPED
 
     def _refuses(self, connection: Connection, study: Row[Any]) -> bool:
-        found = differences(json.loads(study.provenance or "{}"), self._provenance)
+        found = differences(study.provenance or {}, self._provenance)
         if not found:
             return False
         where = self._provenance.get("host", "a pilot")
@@ -227,6 +225,6 @@ class Claiming:
         return int(found[0]) - len(expired)
 
     def _has_begun(self, connection: Connection) -> bool:
-        """Tell whether any trial has finished an epoch."""
+        """Return whether any trial has finished an epoch."""
         begun = exists().where(SLOTS.c.study == self._study, SLOTS.c.epoch > 0)
         return bool(connection.scalar(select(begun)))
