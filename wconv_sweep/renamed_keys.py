@@ -1,6 +1,6 @@
 """Keys of study files and cluster profiles that had another name before.
 
-A file with an old name is answered with the new one. Whoever renames a key adds it here, and to
+A file with an old name is answered with the new one. A renamed key is added here, and to
 `wconv_sweep.storage.stored_definitions` if it is one of a study's definition.
 """
 

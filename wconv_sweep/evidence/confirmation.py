@@ -12,7 +12,7 @@ from wconv_jobs import catalog
 from wconv_jobs.seeding import derive_seed
 from wconv_jobs.spec import Density
 from wconv_sweep.evidence.results import TrialRow
-from wconv_sweep.evidence.statistics import Difference, Summary, paired_difference, summarise
+from wconv_sweep.evidence.statistics import Difference, Summary, paired_difference, summarize
 from wconv_sweep.storage.slot_plan import ABLATIONS
 from wconv_sweep.storage.tables import SEARCHING, SlotState, Stage
 from wconv_sweep.study.config import PLAIN, StudyConfig
@@ -48,7 +48,7 @@ class Arm:
     def summary(self, metric: str) -> Summary | None:
         """Return mean and spread of a metric; None when no run has it."""
         values = self.values(metric)
-        return summarise(list(values.values())) if values else None
+        return summarize(list(values.values())) if values else None
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def noise_of_baseline(trials: Sequence[TrialRow], metric: str) -> Summary | None
         for row in trials
         if row.label == PLAIN and row.state is SlotState.COMPLETE and metric in row.metrics
     ]
-    return summarise(values) if values else None
+    return summarize(values) if values else None
 
 
 def _arm(label: str, rows: Sequence[TrialRow]) -> Arm:
@@ -215,7 +215,7 @@ def _best_observed(trials: Sequence[TrialRow], config: StudyConfig) -> Density:
     for density, value in searched(trials):
         values.setdefault(density, []).append(value)
     sign = 1 if config.direction == "maximize" else -1
-    return max(values, key=lambda density: sign * summarise(values[density]).mean)
+    return max(values, key=lambda density: sign * summarize(values[density]).mean)
 
 
 def _same(density: Density, other: Density, config: StudyConfig) -> bool:

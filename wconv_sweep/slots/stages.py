@@ -1,8 +1,8 @@
 """Opens the stages of a study one after another: search, confirmation, ablation.
 
-Slots of a later stage are there from the beginning, closed: what they train follows from trials
-that have not ended. Whoever finds nothing else to lease opens the next stage, in one transaction;
-of several at once, the second finds it open.
+Slots of a later stage exist from the start, closed: what they train follows from trials
+that have not ended. An agent that finds nothing else to lease opens the next one, in one
+transaction; of several at once, the second finds it open.
 """
 
 from collections.abc import Sequence

@@ -128,7 +128,7 @@ def _missing(config: StudyConfig, study: str, why: str) -> str:
 
 
 def _within(config: StudyConfig, density: Sequence[float]) -> Density:
-    # Rounded: further digits only hide that two densities are the same.
+    # Rounded: further digits only hide that two densities are equal.
     return tuple(
         min(max(round(value, 6), low), high)
         for (low, high), value in zip(config.search.bounds, density, strict=True)

@@ -53,7 +53,7 @@ class JsonColumn(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: object, dialect: object) -> str | None:
-        """Return what is stored."""
+        """Return the stored form."""
         return None if value is None else json.dumps(value)
 
     def process_result_value(self, value: str | None, dialect: object) -> Any:
@@ -68,7 +68,7 @@ class DensityColumn(TypeDecorator[Density]):
     cache_ok = True
 
     def process_bind_param(self, value: Density | None, dialect: object) -> str | None:
-        """Return what is stored."""
+        """Return the stored form."""
         return None if value is None else json.dumps(value)
 
     def process_result_value(self, value: str | None, dialect: object) -> Density | None:
@@ -81,7 +81,7 @@ class StudyState(enum.StrEnum):
 
     ACTIVE = "active"
     STOPPED = "stopped"
-    """Nobody leases; running trials end at their next checkpoint."""
+    """No slot is leased; running trials end at their next checkpoint."""
     BROKEN = "broken"
     """As stopped, by the circuit breaker; `reason` says why."""
     CAPPED = "capped"
@@ -165,7 +165,7 @@ PILOTS = Table(
     Column("pilot", Integer, nullable=False),  # its number within the study
     Column("host", FreeText, nullable=False),
     Column("job", FreeText),  # of the scheduler, where there is one
-    Column("gpus_total", Integer, nullable=False),  # that it holds, working or not
+    Column("gpus_total", Integer, nullable=False),  # that it holds, in use or idle
     Column("started_at", Float, nullable=False),
     Column("seen_at", Float, nullable=False),  # its last heartbeat
     Column("ended_at", Float),

@@ -121,7 +121,7 @@ class StudyConfig(Spec):
         return self.budget.trials - references - (self.confirm.trials if self.confirm else 0)
 
     def references(self) -> dict[str, Density]:
-        """Return the reference densities, trained in any case, the plain baseline first."""
+        """Return the reference densities, always trained, the plain baseline first."""
         ones = (1.0,) * len(self.search.bounds)
         return {PLAIN: ones} | {
             name: tuple(point) for name, point in self.reference_densities.items()

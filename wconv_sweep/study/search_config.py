@@ -58,7 +58,7 @@ class QmcSpec(_Sampler):
     name: Literal["qmc"]
     scramble: bool = True
     """Shift the sequence at random, by the study's seed. Without, it starts at the lower bounds
-    and the centre, which is often the plain baseline."""
+    and the center, which is often the plain baseline."""
 
 
 class CmaesSpec(_Sampler):

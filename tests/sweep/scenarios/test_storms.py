@@ -16,7 +16,7 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import URL, func, select
 
-from tests.sweep.postgres import Server
+from tests.sweep.postgres import OwnServer
 from tests.sweep.scenarios.storm_agents import REPORTED
 from tests.sweep.scenarios.test_local_sweep import until
 from tests.sweep.searching import parabola, study_of
@@ -51,7 +51,7 @@ class Storm:
         self.folder.create(definitions.study_place(self.storage, CONFIG.study).uid)
         self._nursery = subprocess.Popen(
             [sys.executable, "-m", "tests.sweep.scenarios.storm_agents"],
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -254,14 +254,6 @@ def assert_continued(storm: Storm) -> None:
         furthest[trial] = epoch
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
-    """A server of the test's own, which it may stop."""
-    server = Server()
-    yield server
-    server.remove()
-
-
 def nothing_else(_: int) -> None:
     pass
 
@@ -269,7 +261,7 @@ def nothing_else(_: int) -> None:
 class Outages:
     """Stops a server for 20 s early in a study, and restarts it twice later on."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: OwnServer) -> None:
         self.steps = self._steps(server)
         self.done = 0
 
@@ -278,7 +270,7 @@ class Outages:
         self.ended = ended
         next(self.steps, None)
 
-    def _steps(self, server: Server) -> Iterator[None]:
+    def _steps(self, server: OwnServer) -> Iterator[None]:
         while self.ended < BUDGET // 10:
             yield
         server.stop()
@@ -308,10 +300,10 @@ def test_agents_that_are_killed_every_second_leave_an_exact_budget(
 
 
 def test_a_server_that_goes_away_and_agents_that_are_killed_leave_an_exact_budget(
-    server: Server, tmp_path: Path
+    own_postgres: OwnServer, tmp_path: Path
 ) -> None:
-    outages = Outages(server)
-    with storm(server.database(), tmp_path, lease_s=12) as raging:
+    outages = Outages(own_postgres)
+    with storm(own_postgres.database(), tmp_path, lease_s=12) as raging:
         raging.rage(raging.kill, outages)
         raging.calm()
 

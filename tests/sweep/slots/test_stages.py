@@ -161,7 +161,7 @@ def test_a_candidate_less_gives_the_others_more_seeds(sqlite_storage: Storage) -
         (EXPECTED, "complete"): 4,
         (None, "skipped"): 1,
     }
-    assert "no seed for all left" in str(rows[-1].reason)
+    assert "no seed left for all" in str(rows[-1].reason)
     assert read_status(sqlite_storage, "tiny").complete
 
 
