@@ -22,7 +22,7 @@ quickstart: .venv/.for-run
 # does what `make docs` does.
 test: .venv/.for-tests slurm browser
 	$(MAKE) --jobs 2 --output-sync lint test-fast
-	$(BIN)/python -m pytest -m slow -n 4 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -m slow -n 4 --dist loadscope --no-loadscope-reorder
 
 test-fast: .venv/.for-tests
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile

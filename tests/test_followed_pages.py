@@ -104,7 +104,7 @@ def test_readme(going_on_in_a_clone: Path, installed: Path) -> None:
     five_lines = "\n".join(block.content for block in readme("python"))
     subprocess.run([installed / "python", "-c", five_lines], cwd=folder, check=True)
 
-    assert "quickstart: PSNR on the test part, fresh seeds" in printed
+    assert "quickstart: PSNR on the test set, fresh seeds" in printed
     assert "http://127.0.0.1:" in printed
     assert len(readme("python")) == 2
     assert len(load_density(folder / "densities.yaml", "quickstart")) == 1
@@ -125,7 +125,7 @@ def test_the_tutorial(going_on: Path, installed: Path) -> None:
     printed = follow("docs/tutorial.md", going_on, installed)
 
     assert "Nothing was written or started (--dry-run)." in printed
-    assert "quickstart: PSNR on the test part" in printed
+    assert "quickstart: PSNR on the test set" in printed
     assert "15 trials complete, 0 failed" in printed
     assert "http://127.0.0.1:" in printed
     assert "mine: PSNR" in printed
@@ -171,7 +171,7 @@ def test_the_pages_on_study_files_and_the_paper(going_on: Path, installed: Path)
 def test_the_page_on_claims(tmp_path: Path, installed: Path) -> None:
     printed = follow("docs/search.md", tmp_path, installed)
 
-    assert "mine_confirmed_smoke: PSNR on the test part, fresh seeds" in printed
+    assert "mine_confirmed_smoke: PSNR on the test set, fresh seeds" in printed
     assert "initial weights alone" in printed
     assert "gradient alone" in printed
 
@@ -204,7 +204,7 @@ def test_the_page_on_storage(going_on: Path, installed: Path) -> None:
 def test_the_page_on_databases(open_folder: Path) -> None:
     printed = follow("docs/database.md", open_folder, as_root=AS_ROOT)
 
-    assert "quickstart_smoke: PSNR on the test part" in printed
+    assert "quickstart_smoke: PSNR on the test set" in printed
     assert printed.count("studies.backup: 1 study") == 2
     assert not list(open_folder.rglob("*.db"))
 

@@ -68,7 +68,11 @@ def test_every_file_that_ships_passes(schema: Path, path: Path) -> None:
         {},
         {"recipe": {"preset": "tuned"}},
         {"recipe": {"preset": "paper", "epochs": 2, "optimizer": {"lr": 0.01}}},
-        {"fixed": {"a-name_of-mine": [0.5]}, "confirm": {"seeds": 2}, "budget": {"trials": 20}},
+        {
+            "reference_densities": {"a-name_of-mine": [0.5]},
+            "confirm": {"seeds": 2},
+            "budget": {"trials": 20},
+        },
     ],
 )
 def test_what_the_program_reads_passes(sections: dict[str, Any]) -> None:

@@ -5,9 +5,9 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C ends it without a traceback, also while it is being loaded."""
+    """Run the command line; Ctrl-C ends it without a traceback, also during imports."""
     try:
-        # Imported here: it takes a moment, in which Ctrl-C may come.
+        # Imported here: it takes a moment, and Ctrl-C may come meanwhile.
         from wconv_sweep.cli import app as cli
 
         cli.main()

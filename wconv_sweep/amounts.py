@@ -6,10 +6,10 @@ from wconv_jobs import catalog
 
 
 def title(metric: str) -> str:
-    """Return what people call a metric; that of the test part has its own word."""
+    """Return the usual name of a metric; one of the test set says so."""
     name = metric.removeprefix("test_")
     facts = _facts(name)
-    return (facts.title if facts else name) + (" on the test part" if name != metric else "")
+    return (facts.title if facts else name) + (" on the test set" if name != metric else "")
 
 
 def unit(metric: str) -> str:
@@ -19,12 +19,12 @@ def unit(metric: str) -> str:
 
 
 def axis_title(metric: str) -> str:
-    """Return what people call a metric, with its unit, as an axis is labelled."""
+    """Return the usual name of a metric with its unit, for an axis."""
     return f"{title(metric)}, {unit(metric)}" if unit(metric) else title(metric)
 
 
 def amount(metric: str, value: float | None, *, signed: bool = False) -> str:
-    """Return a value with its unit, or `-` where there is none."""
+    """Return a value with its unit, or `-` if there is none."""
     if value is None:
         return "-"
     sign, of = "+" if signed else "", unit(metric)
@@ -32,7 +32,7 @@ def amount(metric: str, value: float | None, *, signed: bool = False) -> str:
 
 
 def interval(metric: str, bounds: tuple[float, float] | None) -> str:
-    """Return an interval of differences, or `-` where there is none."""
+    """Return an interval of differences, or `-` if there is none."""
     if bounds is None:
         return "-"
     low, high = (amount(metric, bound, signed=True) for bound in bounds)

@@ -1,4 +1,4 @@
-"""The errors a person can do something about.
+"""The errors that a user can act on.
 
 WconvSweepError                 exit status 1
     ConfigurationError          2: a study file, a cluster profile or an option is wrong
@@ -22,7 +22,7 @@ class WconvSweepError(Exception):
 
 
 class ConfigurationError(WconvSweepError):
-    """What was asked for cannot be done as written; one line per problem."""
+    """The request cannot be done as written; one line per problem."""
 
     exit_status = 2
 
@@ -38,9 +38,9 @@ class StorageError(WconvSweepError):
 
 
 class StorageAway(StorageError):
-    """The storage cannot be reached just now: the same again may succeed later.
+    """The storage cannot be reached at the moment: a retry may succeed later.
 
-    Whether the transaction took place is not known when its COMMIT was not answered.
+    If its COMMIT was not answered, it is unknown whether the transaction took place.
     """
 
 
@@ -57,7 +57,7 @@ class SlurmError(WconvSweepError):
 
 
 class SlurmAway(SlurmError):
-    """SLURM does not answer: nothing is known, not even whether what was asked for happened."""
+    """SLURM does not answer: it is unknown even whether the request was carried out."""
 
 
 class SweepFailed(WconvSweepError):

@@ -1,4 +1,4 @@
-"""The one place that configures logging: one line an event, facts as key=value, on stderr."""
+"""The one place that configures logging: one line per event, facts as key=value, on stderr."""
 
 import logging
 

@@ -1,7 +1,7 @@
 """The address of a database server that runs as a job, published in the folder of all runs.
 
-Its node, and with it its address, is another one after each start: what is published is the folder
-of the server, where the address stands that it has just now.
+Its node, and with it its address, changes with each start. So the folder of the server is
+published, which holds the current address.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ def publish(server: Path, runs: Path) -> None:
 
 
 def was_published(server: Path, runs: Path) -> bool:
-    """Tell whether the server in a folder is the one that is published."""
+    """Return whether the server in a folder is the published one."""
     return _server(runs) == server.absolute()
 
 

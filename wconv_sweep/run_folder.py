@@ -1,4 +1,4 @@
-"""Where a study's files lie: checkpoints, logs and pilots, one folder a study."""
+"""The folder of a study's files: checkpoints, logs and pilots, one folder per study."""
 
 import os
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class RunFolder:
         return cls(runs.resolve() / study)
 
     def check_free(self, uid: str | None) -> None:
-        """Raise `ConfigurationError` when the folder cannot be, or is not that of study `uid`.
+        """Raise `ConfigurationError` if the folder is unusable, or not that of study `uid`.
 
         Args:
             uid: of the study; None for one that is still to be created.
@@ -36,7 +36,7 @@ class RunFolder:
         nearest = next(path for path in (self.path, *self.path.parents) if os.path.exists(path))
         if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
             raise ConfigurationError(
-                f"{self.path}: cannot be created, because {nearest} is no folder that you may "
+                f"{self.path}: cannot be created, because {nearest} is not a folder that you may "
                 "write to. Choose another one with --runs."
             )
         try:
@@ -55,7 +55,7 @@ class RunFolder:
             )
 
     def create(self, uid: str) -> None:
-        """Create the folder, which `check_free` has found possible, with the mark of its study."""
+        """Create the folder, after `check_free`, with the mark of its study."""
         self.pilots.mkdir(parents=True, exist_ok=True)
         (self.path / _OWNER).write_text(f"{uid}\n", "utf-8")
 
@@ -71,7 +71,7 @@ class RunFolder:
 
     @property
     def spools(self) -> Path:
-        """What agents could not tell the storage, see `wconv_sweep.pilots.spool`."""
+        """Messages of agents that wait for the storage, see `wconv_sweep.pilots.spool`."""
         return self.path / "spools"
 
     def trial(self, trial: int) -> Path:
@@ -79,5 +79,5 @@ class RunFolder:
         return self.path / f"trial_{trial:05d}"
 
     def attempt_logs(self, trial: int, attempt: int) -> Path:
-        """Return the folder of what the ranks of an attempt print."""
+        """Return the folder of the output of an attempt's ranks."""
         return self.trial(trial) / f"attempt_{attempt}"

@@ -90,13 +90,13 @@ def read_document(path: Path, name: str) -> Document:
         name: how messages call it.
 
     Raises:
-        ConfigurationError: it cannot be read, is not YAML, repeats a key, or is no mapping.
+        ConfigurationError: it cannot be read, is not YAML, repeats a key, or is not a mapping.
     """
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is not UTF-8 text"
-        raise ConfigurationError(f"{name}: cannot be read: {reason}") from error
+        raise ConfigurationError(f"{name}: cannot be read: {reason}. Check the file.") from error
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -107,13 +107,19 @@ def read_document(path: Path, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        raise ConfigurationError(f"{name}{line}: is not valid YAML: {error.problem}") from error
+        raise ConfigurationError(
+            f"{name}{line}: is not valid YAML: {error.problem}. Correct the file."
+        ) from error
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         # Beyond PyYAML's own: dates that do not exist, keys that are lists, endless anchors.
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigurationError(f"{name}: is not valid YAML: {reason}") from error
+        raise ConfigurationError(
+            f"{name}: is not valid YAML: {reason}. Correct the file."
+        ) from error
     if not isinstance(content, dict):
-        raise ConfigurationError(f"{name}: must hold `key: value` lines at its top level")
+        raise ConfigurationError(
+            f"{name}: is not a mapping. Write `key: value` lines at its top level."
+        )
     return Document(name, content, lines)
 
 

@@ -1,4 +1,4 @@
-"""What can be named in a study: models, data sets and metrics, with the options of each.
+"""The names that a study can use: models, data sets and metrics, with the options of each.
 
 Names are the modules of a package. Networks and metrics import torch, so that their options and
 literals are read from the source text; data sets do not, and are imported: a login node can check
@@ -37,7 +37,7 @@ Progress = Callable[[int, int], None]
 
 @cache
 def names(kind: Kind) -> tuple[str, ...]:
-    """Return the known names of a kind in alphabetical order; private modules are none."""
+    """Return the known names of a kind in alphabetical order; private modules are left out."""
     modules = Path(__file__).with_name(kind).glob("*.py")
     return tuple(sorted(module.stem for module in modules if not module.stem.startswith("_")))
 
@@ -90,7 +90,7 @@ def check_options(kind: Kind, name: str, options: Mapping[str, object]) -> list[
 
 
 def checked_options(kind: Kind, name: str, options: Mapping[str, object]) -> dict[str, Any]:
-    """Return the options in the types that the builder asks for, e.g. 25 as 25.0.
+    """Return the options in the types of the builder, e.g. 25 as 25.0.
 
     Raises:
         JobError: `check_options` finds problems; the message holds them all.
@@ -115,7 +115,7 @@ def check_data(name: str, options: Mapping[str, object], *, thorough: bool = Fal
         name: the data set.
         options: its options.
         thorough: read the files from end to end, sums and all; otherwise only what a training run
-            would stumble over and what takes seconds at the most.
+            would need, in at most a few seconds.
     """
     if own_code.is_own(name):
         return []  # it has no files that are known, and its options are checked with its study
@@ -126,7 +126,7 @@ def check_data(name: str, options: Mapping[str, object], *, thorough: bool = Fal
 
 
 def prepare_data(name: str, options: Mapping[str, object], on_progress: Progress) -> None:
-    """Bring a data set into the form that training reads, unless it is; one effect, safe at once.
+    """Convert a data set to the form that training reads, unless that is done; idempotent.
 
     Raises:
         JobError: an option is wrong, or the files cannot be used.
@@ -139,10 +139,10 @@ def prepare_data(name: str, options: Mapping[str, object], on_progress: Progress
 
 
 def data_checksums(name: str, options: Mapping[str, object]) -> dict[str, str]:
-    """Return what tells a data set from a changed one: SHA-256 by the name of what was summed.
+    """Return checksums that detect a changed data set: SHA-256 by the name of the summed content.
 
-    Only what is known at once is told, see `checksums` of the data set; made-up and bundled data,
-    and functions of the user's, have none.
+    These are the sums that are known without reading the data, see `checksums` of the data set.
+    Synthetic and bundled data, and functions of the user's, have none.
 
     Raises:
         JobError: an option is wrong, or the files cannot be used.
@@ -154,15 +154,15 @@ def data_checksums(name: str, options: Mapping[str, object]) -> dict[str, str]:
 
 
 def generate_data(name: str, folder: Path) -> None:
-    """Write small made-up data in the file format of a data set that reads files.
+    """Write small synthetic data in the file format of a data set that reads files.
 
-    The same folder gets the same files, whoever asks and however often.
+    Every call writes the same files.
     """
     _data_set(name).generate(folder)
 
 
 def reads_files(name: str) -> bool:
-    """Tell whether a data set reads the user's files, in its option `folder`."""
+    """Return whether a data set reads the user's files, in its option `folder`."""
     return not own_code.is_own(name) and hasattr(_data_set(name), "check")
 
 
@@ -189,9 +189,9 @@ def data_kind(name: str, own: TaskKind | None = None) -> TaskKind:
 
 
 def smoke_options(kind: Kind, name: str) -> dict[str, Any]:
-    """Return the options with which a known model or data set is small enough for a smoke run."""
+    """Return the options that make a known model or data set small enough for a smoke run."""
     smoke = _data_set(name).SMOKE if kind == "data" else _literal(kind, name, "SMOKE")
-    # As a file would hold them: lists instead of tuples.
+    # As in a file: lists instead of tuples.
     options: dict[str, Any] = json.loads(json.dumps(smoke))
     return options
 
@@ -202,14 +202,14 @@ def default_of(kind: Kind, name: str, option: str) -> object:
 
 
 def smoke_classes(name: str) -> int | None:
-    """Return the number of classes of a known data set's made-up data; None where it is that of
+    """Return the number of classes of a known data set's synthetic data; None where it is that of
     the real ones."""
     classes: int | None = getattr(_data_set(name), "SMOKE_CLASSES", None)
     return classes
 
 
 def has_option(kind: Kind, name: str, option: str) -> bool:
-    """Tell whether a known name takes an option."""
+    """Return whether a known name takes an option."""
     return option in defaults_of(_options(kind, name))
 
 

@@ -12,7 +12,7 @@ CheckpointFault = Literal["unusable", "another version", "another trial"]
 
 
 class JobError(ValueError):
-    """What was ordered cannot be trained; the message says what, where, and what to do."""
+    """The trial cannot be trained as ordered; the message says what, where, and what to do."""
 
 
 class CheckpointError(Exception):
@@ -21,8 +21,8 @@ class CheckpointError(Exception):
     def __init__(self, message: str, why: CheckpointFault = "unusable") -> None:
         """
         Args:
-            message: says which file, and what is wrong with it.
-            why: the kind of it, for who knows a remedy.
+            message: the file and its problem.
+            why: the kind of problem, for a caller that knows a remedy.
         """
         super().__init__(message)
         self.why = why

@@ -39,7 +39,7 @@ def replace_convolutions(
     Raises:
         DensityError, SiteError: as for `sites`; SiteError also where the model is itself a
             convolution, since a module cannot be replaced in place.
-        ValueError: `trainable` is none of the three.
+        ValueError: `trainable` is not one of the three.
     """
     if trainable not in ("no", "per-layer", "shared"):
         raise ValueError(f'trainable is "no", "per-layer" or "shared", but got {trainable!r}')

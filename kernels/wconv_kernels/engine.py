@@ -317,7 +317,7 @@ class DensityEngine:
         if self._in_step:
             raise EngineError(
                 "optimizer.step() raised an exception and the model holds W instead of V; call "
-                "engine.repair() and zero the gradients before going on"
+                "engine.repair() and zero the gradients before the next step"
             )
 
     def _raw_by_name(self) -> dict[str, Tensor]:

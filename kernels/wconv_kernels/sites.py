@@ -24,7 +24,7 @@ def sites(
 
     A site is an nn.Conv1d, nn.Conv2d or nn.Conv3d with a square, odd kernel above 1 whose size
     is that of the density (or of one density of a mapping). Layers that are weighted already keep
-    their density and are no sites. A layer that stands in the model under several names is listed
+    their density and are not sites. A layer that stands in the model under several names is listed
     under each.
 
     Args:
@@ -36,7 +36,7 @@ def sites(
         DensityError: the density is wrong.
         SiteError: a density finds no site; a name or pattern matches no convolution; a site is of
             a subclass with its own forward, or its weight is computed or not yet there, or is
-            shared with a layer that is no site.
+            shared with a layer that is not a site.
     """
     sizes = densities_by_size(density)
     named = dict(_named_convolutions(model))
@@ -87,7 +87,7 @@ def _check_plain(name: str, conv: Convolution) -> None:
     if "weight" not in dict(conv.named_parameters(recurse=False)):
         raise SiteError(
             f"the weight of {name!r} is computed (weight_norm, pruning), not a parameter; leave "
-            f"it out with exclude=[{name!r}], or remove the reparametrisation"
+            f"it out with exclude=[{name!r}], or remove the reparametrization"
         )
 
 

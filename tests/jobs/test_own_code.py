@@ -131,7 +131,7 @@ def test_data_of_the_users_become_a_task_that_gets_the_seed(module: str) -> None
     assert not torch.equal(inputs, other.train_batch(0, range(6))[0])
     assert one.classes is None
     assert one.input_is_estimate
-    with pytest.raises(JobError, match="returned list, but a data set is a mapping"):
+    with pytest.raises(JobError, match="returned list, not a data set"):
         load_task(DataSpec(name="builtins:list", kind="denoising"), seed=0)
 
 
@@ -153,13 +153,13 @@ IMAGES, CLASSES = torch.zeros(2, 1, 4, 4), torch.tensor([0, 1])
 @pytest.mark.parametrize(
     ("pair", "problem"),
     [
-        (None, "train is no pair of tensors"),
-        ((IMAGES, [0, 1]), "train is no pair of tensors"),
+        (None, "train is not a pair of tensors"),
+        ((IMAGES, [0, 1]), "train is not a pair of tensors"),
         ((IMAGES, CLASSES[:1]), "train has 2 inputs and 1 targets"),
         ((IMAGES[:0], CLASSES[:0]), "train has 0 inputs and 0 targets"),
         ((IMAGES.to(torch.uint8), CLASSES), "inputs of torch.uint8"),
-        ((IMAGES, CLASSES - 1), "no class numbers"),
-        ((IMAGES, IMAGES), "no class numbers"),
+        ((IMAGES, CLASSES - 1), "not class labels"),
+        ((IMAGES, IMAGES), "not class labels"),
     ],
 )
 def test_tensors_of_another_form_are_refused(pair: object, problem: str) -> None:

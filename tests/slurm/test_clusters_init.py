@@ -69,7 +69,7 @@ def test_a_file_that_exists_is_not_overwritten(
     status, _, errors = run(monkeypatch, capsys, "clusters", "init", "--output", str(path))
 
     assert status == 2
-    assert "exists already" in errors
+    assert "already exists" in errors
     assert path.read_text("utf-8") == "precious"
 
 
@@ -81,7 +81,7 @@ def test_without_accounting_a_profile_is_made_with_a_warning(
     status, output, errors = run(monkeypatch, capsys, "clusters", "init")
 
     assert status == 0
-    assert errors.startswith("warning: accounts, QOS and their limits are not known: sacctmgr")
+    assert errors.startswith("warning: accounts, QOS and their limits are unknown: sacctmgr")
     assert "\naccount: null\n" in output
 
 

@@ -76,7 +76,7 @@ def test_facts_that_have_grown_old_are_a_warning(slurm_sweep: SlurmSweep) -> Non
 
     checks = doctor(slurm_sweep, status=0)
 
-    old = checks["profile: limits of gpu are not the site's"]
+    old = checks["profile: limits of gpu differ from the site's"]
     assert "max_walltime_min: 600 in the profile, 1440 at the site" in old["remedy"]
 
 
@@ -98,10 +98,10 @@ def test_a_job_looks_from_a_node_and_leaves_nothing(slurm_sweep: SlurmSweep) -> 
     checks = doctor(slurm_sweep, "--job", status=0)
 
     (ran,) = begin_with(checks, "test job ")
-    assert ran["what"].endswith(": has run as pilots do")
+    assert ran["what"].endswith(": ran as pilots do")
     said = [what.partition(": ")[2] for what in begin_with_on(checks)]
     assert "program imported from the frozen copy, Python 3" in " ".join(said)
-    assert "gloo: 2 processes have added up their numbers" in said
+    assert "gloo: 2 processes summed their numbers" in said
     assert "storage: rows can be written" in said
     assert begin_with(checks, "run folder: ")[-1]["what"].endswith("read each other's files")
     assert len(begin_with(checks, "clocks of ")) == 3
@@ -118,7 +118,7 @@ def test_a_job_that_gets_no_gpu_says_so_plainly(slurm_sweep: SlurmSweep) -> None
 
     (bad,) = wrong(checks)
     assert bad.endswith("no GPU")
-    assert "has asked for 1 GPU(s)" in checks[bad]["remedy"]
+    assert "has requested 1 GPU(s)" in checks[bad]["remedy"]
 
 
 def test_a_job_that_does_not_begin_is_cancelled(slurm_sweep: SlurmSweep) -> None:

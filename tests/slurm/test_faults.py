@@ -66,7 +66,7 @@ def test_a_killed_rank_and_a_controller_that_starts_again(
     study.assert_sound(undisturbed, broken=1)
     assert [outcome for outcome, _ in study.attempts_of(victim)] == ["broken", "complete"]
     assert study.restarts() == {0}
-    assert warning[0].startswith("nobody knows which jobs are at work: squeue ")
+    assert warning[0].startswith("it is unknown which jobs are running: squeue ")
     assert warning[0].endswith(". SLURM does not answer; try again once it does.")
 
 
@@ -173,10 +173,10 @@ def test_accounting_that_is_down_and_a_database_that_starts_again(
         with frozen(study):
             warning = study.status()["pilots"]["warnings"]
             own_postgres.stop()
-        study.await_log("storage is away, training goes on")
+        study.await_log("storage is away, training continues")
         own_postgres.start()
 
         study.await_end()
         study.assert_sound(undisturbed)
         assert study.restarts() == {0}
-        assert "nobody knows how jobs that are gone have ended" in warning[0]
+        assert "it is unknown how past jobs ended" in warning[0]

@@ -52,7 +52,7 @@ def test_accounting_that_is_away_is_a_warning(box: SlurmBox) -> None:
     assert site.partitions
     assert (site.associations, site.qos) == ((), ())
     (warning,) = site.warnings
-    assert warning.startswith("accounts, QOS and their limits are not known: sacctmgr")
+    assert warning.startswith("accounts, QOS and their limits are unknown: sacctmgr")
 
 
 def test_a_controller_that_is_away_is_named_with_its_own_words(box: SlurmBox) -> None:

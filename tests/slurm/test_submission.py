@@ -52,9 +52,9 @@ def test_a_second_launch_tops_up_and_never_doubles(crowded: SlurmSweep) -> None:
     more = crowded.launch("--pilots", "5")
     fewer = crowded.launch("--pilots", "2")
 
-    assert "0 pilot(s) submitted, 3 wait or run already" in same
-    assert "2 pilot(s) submitted, 3 wait or run already" in more
-    assert "0 pilot(s) submitted, 5 wait or run already" in fewer
+    assert "0 pilot(s) submitted, 3 already queued or running" in same
+    assert "2 pilot(s) submitted, 3 already queued or running" in more
+    assert "0 pilot(s) submitted, 5 already queued or running" in fewer
     assert len(crowded.jobs()) == 5
     # No two pilots have had the same number.
     assert {path.name for path in crowded.pilots.glob("slurm_*")} == {
@@ -73,8 +73,8 @@ def test_a_launch_tells_of_pilots_that_wait_to_be_released(slurm_sweep: SlurmSwe
 
     output = slurm_sweep.launch()
 
-    assert "0 pilot(s) submitted, 1 wait or run already" in output
-    assert f"1 of those that wait are held, {job.id} for one" in output
+    assert "0 pilot(s) submitted, 1 already queued or running" in output
+    assert f"1 of the queued ones are held, e.g. {job.id}" in output
     assert f"`scontrol release {job.id}`" in output
 
 
@@ -105,7 +105,7 @@ def test_a_launch_that_is_killed_right_after_sbatch_has_submitted_all_the_same(
     crowded.variables(PATH=real_path)
     output = crowded.launch("--pilots", "3")
 
-    assert "1 pilot(s) submitted, 2 wait or run already" in output
+    assert "1 pilot(s) submitted, 2 already queued or running" in output
     assert len(crowded.jobs()) == 3
     wait_until(
         lambda: "pilot started" in "".join(p.read_text() for p in crowded.pilots.glob("*.err")),
@@ -153,7 +153,7 @@ def test_a_submit_limit_is_filled_up_to_and_the_next_launch_goes_on(
 
     assert "2 pilot(s) submitted" in first
     assert "1 more are wanted" in first
-    assert "0 pilot(s) submitted, 2 wait or run already" in second
+    assert "0 pilot(s) submitted, 2 already queued or running" in second
     assert len(crowded.jobs()) == 2
     # Neither orders nor scripts of what was refused are left.
     assert sorted(path.name for path in crowded.pilots.glob("slurm_*")) == ["slurm_0_2.json"]
@@ -225,7 +225,7 @@ def test_no_variable_of_the_users_changes_what_is_submitted(slurm_sweep: SlurmSw
     slurm_sweep.launch("--pilots", "2")
     output = slurm_sweep.launch("--pilots", "2")
 
-    assert "0 pilot(s) submitted, 2 wait or run already" in output
+    assert "0 pilot(s) submitted, 2 already queued or running" in output
     wait_until(lambda: slurm_sweep.read().running, "a trial runs")
 
 
@@ -238,7 +238,7 @@ def test_no_name_is_taken_for_a_command_by_shell_or_sbatch(slurm_sweep: SlurmSwe
 
     assert list(slurm_sweep.folder.rglob("trap")) == []
     refused = slurm_sweep.launch("--account", "a;touch trap", status=2)
-    assert "is no name of SLURM's" in refused
+    assert "is not a valid SLURM name" in refused
     assert list(slurm_sweep.folder.rglob("trap")) == []
 
 

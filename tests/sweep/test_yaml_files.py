@@ -57,7 +57,7 @@ def test_a_tag_that_would_run_code_is_refused(tmp_path: Path) -> None:
 def test_a_file_without_keys_is_refused(tmp_path: Path, text: str) -> None:
     (problem,) = problems_of(tmp_path, text)
 
-    assert problem == "recipe.yaml: must hold `key: value` lines at its top level"
+    assert problem == "recipe.yaml: is not a mapping. Write `key: value` lines at its top level."
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from wconv_sweep.cli import logs as cli_logs
 from wconv_sweep.cli import report as cli_report
 from wconv_sweep.cli import simulate as cli_simulate
 from wconv_sweep.cli import status as cli_status
-from wconv_sweep.cli import studies as cli_catalogue
+from wconv_sweep.cli import studies as cli_catalog
+from wconv_sweep.cli.help_sections import CommandWithArguments, CommandWithPanels
 from wconv_sweep.cli.options import (
     DEFAULT_RUNS,
     Json,
@@ -39,25 +40,25 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 app = typer.Typer(
     name="wconv-sweep",
-    help="Find the density of a network's weighted convolutions, and whether the gain is real.",
+    help="Find the density of a network's weighted convolutions and test whether it helps.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.add_typer(cli_catalogue.studies, name="studies")
+app.add_typer(cli_catalog.studies, name="studies")
 # The singular is what one types for `study init mine`.
-app.add_typer(cli_catalogue.studies, name="study", hidden=True)
-app.add_typer(cli_catalogue.data, name="data")
+app.add_typer(cli_catalog.studies, name="study", hidden=True)
+app.add_typer(cli_catalog.data, name="data")
 app.add_typer(cli_clusters.clusters, name="clusters")
 app.add_typer(cli_db.db, name="db")
-app.command("launch")(cli_launch.launch_command)
-app.command("resume")(cli_launch.resume_command)
+app.command("launch", cls=CommandWithPanels)(cli_launch.launch_command)
+app.command("resume", cls=CommandWithPanels)(cli_launch.resume_command)
 app.command("stop")(cli_launch.stop_command)
 app.command("status")(cli_status.status_command)
-app.command("doctor")(cli_doctor.doctor_command)
-app.command("logs")(cli_logs.logs_command)
+app.command("doctor", cls=CommandWithPanels)(cli_doctor.doctor_command)
+app.command("logs", cls=CommandWithArguments)(cli_logs.logs_command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -80,18 +81,19 @@ def _options(
     pass
 
 
-@app.command("retry")
+@app.command("retry", cls=CommandWithArguments)
 def retry_command(
     study: StudyName,
     trials: Annotated[
-        list[int] | None, typer.Argument(metavar="TRIAL...", help="Numbers of trials.")
+        list[int] | None,
+        typer.Argument(metavar="TRIAL", help="Numbers of trials, as status shows them."),
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="All trials that failed.")] = False,
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """Give failed trials another round of attempts.
+    """Retry failed trials.
 
     They keep their numbers and their checkpoints, and wait for `wconv-sweep resume`.
 
@@ -114,7 +116,7 @@ def retry_command(
     for each in retried:
         print(console.retried_line(each))
     if retried:
-        print(f"Go on with: {next_command('resume', storage, runs, study)}")
+        print(f"Resume with: {next_command('resume', storage, runs, study)}")
     else:
         print(f"{study}: no trial has failed, so nothing was changed.")
 
@@ -131,14 +133,17 @@ def dashboard_command(
     port: Annotated[
         int | None,
         typer.Option(
-            min=1, max=65535, help="TCP port; if left out, 8080 or a free one where that is taken."
+            min=1,
+            max=65535,
+            metavar="N",
+            help="TCP port (default: 8080, or a free one if that is taken).",
         ),
     ] = None,
     read_only: Annotated[
         bool,
         typer.Option(
             "--read-only/--writable",
-            help="Refuse every change; writable, the page can write notes, and delete studies.",
+            help="Whether the page may write notes and delete studies.",
         ),
     ] = True,
     storage: StorageUrl = None,
@@ -146,7 +151,7 @@ def dashboard_command(
 ) -> None:
     """Serve the Optuna dashboard until Ctrl-C.
 
-    It listens on this machine alone; the ssh line that it prints brings it to yours.
+    It listens only on this machine; it prints the ssh command that opens it on yours.
 
     Example: wconv-sweep dashboard
     """
@@ -181,7 +186,7 @@ def main() -> None:
         print_error(str(error))
         sys.exit(error.exit_status)
     except BrokenPipeError:
-        # Who has read the output, `head` or a pager, has enough; that is no mistake.
+        # The reader of the output, `head` or a pager, has enough; that is not an error.
         _drop_output()
         sys.exit(1)
     except OSError as error:
@@ -193,7 +198,7 @@ def main() -> None:
         # Writing, other than opening, does not name the file.
         print_error(
             f"{error.filename or 'the output or a file'}: cannot be written: {error.strerror}. "
-            "Make room, or write elsewhere; what has been written so far is not complete."
+            "Free disk space, or write elsewhere; the files written so far are incomplete."
         )
         sys.exit(ConfigurationError.exit_status)
 

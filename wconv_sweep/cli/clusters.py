@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from wconv_sweep.cli.help_sections import CommandWithArguments
 from wconv_sweep.cli.options import Json, complete_clusters
 from wconv_sweep.errors import ConfigurationError
 
 clusters = typer.Typer(
-    help="Look at the profiles of clusters, and make one of your own.",
+    help="Show cluster profiles, and create one for your site.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -18,9 +19,9 @@ clusters = typer.Typer(
 
 @clusters.command("list")
 def list_command(as_json: Json = False) -> None:
-    """List the profiles that come with the program, and your own.
+    """List the shipped profiles and your own.
 
-    Exit status 2 if one of your own is wrong; the others are listed all the same.
+    Exit status 2 if one of your own is invalid; the others are still listed.
 
     Example: wconv-sweep clusters list
     """
@@ -37,17 +38,19 @@ def list_command(as_json: Json = False) -> None:
         raise ConfigurationError(problems)
 
 
-@clusters.command("show")
+@clusters.command("show", cls=CommandWithArguments)
 def show_command(
     cluster: Annotated[
         str,
         typer.Argument(
-            help="A name, or a file ending in .yaml.", autocompletion=complete_clusters
+            metavar="NAME",
+            help="A cluster profile, or a file ending in .yaml.",
+            autocompletion=complete_clusters,
         ),
     ],
     as_json: Json = False,
 ) -> None:
-    """Show a profile: every fact about the site, and where it comes from.
+    """Show every fact about a site, and its source.
 
     Example: wconv-sweep clusters show leonardo
     """
@@ -64,7 +67,7 @@ def show_command(
 
 @clusters.command("schema")
 def schema_command() -> None:
-    """Print the JSON schema of cluster profiles, with which editors complete and check them.
+    """Print the JSON schema of cluster profiles, for editors.
 
     Example: wconv-sweep clusters schema > cluster.schema.json
     """
@@ -78,19 +81,25 @@ def schema_command() -> None:
 def init_command(
     name: Annotated[
         str | None,
-        typer.Option(help="Of the cluster in the profile; SLURM's name for it if left out."),
+        typer.Option(
+            metavar="NAME", help="Name of the cluster (default: the name SLURM has for it)."
+        ),
     ] = None,
     partition: Annotated[
         str | None,
-        typer.Option(help="With GPUs; the one with most nodes that have any if left out."),
+        typer.Option(
+            metavar="NAME",
+            help="Partition with GPUs (default: the one with the most GPU nodes).",
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="New file, ending in .yaml; stdout if left out.")
+        Path | None,
+        typer.Option(metavar="FILE", help="New file, ending in .yaml (default: stdout)."),
     ] = None,
 ) -> None:
-    """Write a profile of the site at hand: its SLURM is asked for nodes, limits and accounts.
+    """Write a profile of this site from what SLURM reports.
 
-    Call it on a login node, look at the result, and add what SLURM does not know.
+    Call it on a login node, read the result, and add what SLURM does not know.
 
     Example: wconv-sweep clusters init --output mine.yaml
     """
@@ -107,11 +116,11 @@ def init_command(
             file.write(text)
     except FileExistsError as error:
         raise ConfigurationError(
-            f"--output {output}: exists already, and is not overwritten. Remove it, or choose "
+            f"--output {output}: already exists and is not overwritten. Remove it, or choose "
             "another name."
         ) from error
     except OSError as error:
         raise ConfigurationError(
-            f"--output {output}: cannot be written: {error.strerror}"
+            f"--output {output}: cannot be written: {error.strerror}. Choose another file."
         ) from error
     print(f"Wrote {output}. Launch with --cluster {output}")

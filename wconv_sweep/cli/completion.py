@@ -18,7 +18,7 @@ def complete_studies(incomplete: str) -> list[str]:
 
 
 def complete_clusters(incomplete: str) -> list[str]:
-    """Return the names of profiles, shipped and the user's own, and likewise the YAML files."""
+    """Return the names of profiles, shipped and the user's own, and the YAML files."""
     from wconv_sweep.clusters.profile import PACKAGE, own_folder
     from wconv_sweep.study.resources import files_in, shipped
 

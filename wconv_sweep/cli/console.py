@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def console() -> Console:
-    """Return the console for results: plain text in unbroken lines where stdout is no terminal."""
+    """Return the console for results: unwrapped plain text if stdout is not a terminal."""
     out = Console(highlight=False)
     return out if out.is_terminal else Console(highlight=False, width=10_000)
 
@@ -41,10 +41,10 @@ def print_error(message: str) -> None:
 def retried_line(retried: "Retried") -> str:
     """Return what `retry` did with one trial."""
     label = f" ({retried.label})" if retried.label else ""
-    begin = f"goes on after epoch {retried.epoch}" if retried.epoch else "begins anew"
+    start = f"continues after epoch {retried.epoch}" if retried.epoch else "starts over"
     return (
         f"trial {retried.trial}{label}, density {_density(retried.density)}: open again, "
-        f"{begin}; it had failed with {retried.reason}"
+        f"{start}; it had failed with {retried.reason}"
     )
 
 
@@ -73,7 +73,7 @@ def print_result(out: Console, status: StudyStatus, next_commands: Sequence[str]
         density = "the density" if named is None else f"{_density(named.density)}"
         verdict = f"{density} (*): {confirmation.claim}."
     elif result.best is result.plain:
-        verdict = "No density tried beat plain convolution on the validation part."
+        verdict = "No density tried beat plain convolution on the validation set."
     else:
         against = (
             "the plain baseline failed"
@@ -81,7 +81,7 @@ def print_result(out: Console, status: StudyStatus, next_commands: Sequence[str]
             else f"{_amount(metric, result.difference, signed=True)} against plain convolution"
         )
         verdict = (
-            f"The best was chosen on the validation part ({against}); it is one run of one seed, "
+            f"The best was chosen on the validation set ({against}); it is one run of one seed, "
             "so part of its lead may be luck."
         )
     pruned = "".join(
@@ -101,7 +101,7 @@ def print_result(out: Console, status: StudyStatus, next_commands: Sequence[str]
 
 def _result_table(status: StudyStatus, result: StudyResult) -> Table:
     metric = status.config.objective.metric
-    table = Table(title=f"{status.study}: {_title(metric)} on the test part", title_justify="left")
+    table = Table(title=f"{status.study}: {_title(metric)} on the test set", title_justify="left")
     table.add_column("")
     table.add_column("density", justify="right")
     table.add_column(_title(metric), justify="right")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wconv_sweep.cli.help_sections import CommandWithArguments
 from wconv_sweep.cli.options import DEFAULT_RUNS, Json, Runs, StorageUrl
 from wconv_sweep.errors import ConfigurationError
 
@@ -21,16 +22,19 @@ if TYPE_CHECKING:
 FOLDER_NAME = "postgres"
 
 db = typer.Typer(
-    help="Run a PostgreSQL of your own, and back up the database of studies.",
+    help="Run a PostgreSQL server; back up and restore studies.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 Folder = Annotated[
     Path | None,
-    typer.Option(help="Folder of the server; postgres in the folder of all runs if left out."),
+    typer.Option(metavar="DIR", help="Folder of the server (default: postgres in --runs)."),
 ]
-Server = Annotated[Path | None, typer.Option("--folder", help="Folder of a server of `db start`.")]
+Server = Annotated[
+    Path | None,
+    typer.Option("--folder", metavar="DIR", help="Folder of a server of `db start`."),
+]
 
 
 @db.command("start")
@@ -39,8 +43,9 @@ def start_command(
     host: Annotated[
         str | None,
         typer.Option(
-            help="Name or address of this machine to listen on; as before, or localhost, if left "
-            "out."
+            metavar="NAME",
+            help="Name or address of this machine to listen on (default: the previous value, else "
+            "localhost).",
         ),
     ] = None,
     port: Annotated[
@@ -48,40 +53,46 @@ def start_command(
         typer.Option(
             min=0,
             max=65535,
-            help="TCP port; as before, or a free one, if left out. 0: a free one.",
+            metavar="N",
+            help="TCP port; 0: a free one (default: the previous value, else a free one).",
         ),
     ] = None,
     user: Annotated[
-        str | None, typer.Option(help="User that the server runs as, when root calls.")
+        str | None,
+        typer.Option(metavar="NAME", help="User that the server runs as, if you are root."),
     ] = None,
     force: Annotated[
         bool,
-        typer.Option(
-            "--force", help="Take the data over from another machine that cannot be reached."
-        ),
+        typer.Option("--force", help="Take the data over from a machine that cannot be reached."),
     ] = False,
     job: Annotated[
         bool,
         typer.Option(
             "--job",
-            help="Run it as a job of SLURM, for sites that end programs on login nodes; commands "
-            "with the same --runs find it by themselves.",
+            help="Run it as a SLURM job, for sites that kill long-running processes on login "
+            "nodes; commands with the same --runs find it.",
         ),
     ] = False,
     time_limit: Annotated[
         str,
         typer.Option("--time", metavar="TIME", help="With --job: its time limit, as for launch."),
     ] = "24:00:00",
-    account: Annotated[str | None, typer.Option(help="With --job: project that pays.")] = None,
-    partition: Annotated[
-        str | None, typer.Option(help="With --job: partition; the site's default if left out.")
+    account: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --job: account to charge.")
     ] = None,
-    qos: Annotated[str | None, typer.Option(help="With --job: quality of service.")] = None,
+    partition: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="With --job: partition (default: that of the site)."),
+    ] = None,
+    qos: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --job: quality of service.")
+    ] = None,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
-    """Start a PostgreSQL in a folder of yours, and say how to use it as storage.
+    """Start a PostgreSQL server in a folder of yours.
 
-    Makes the server at the first call. Does nothing where it runs already.
+    Creates the server at the first call; does nothing if it already runs. Prints how to use it as
+    storage.
 
     Example: wconv-sweep db start
     """
@@ -99,7 +110,7 @@ def start_command(
     started = Started(**facts)
     for line in started.warnings:
         _note(f"warning: {line}")
-    verb = "runs already" if started.already else "runs"
+    verb = "already runs" if started.already else "runs"
     print(f"PostgreSQL {started.version} {verb} on {started.address}, port {started.port}.")
     print(f"Its files: {place}")
     print(f"Storage:   {started.url}")
@@ -111,7 +122,9 @@ def start_command(
 def status_command(
     folder: Folder = None, runs: Runs = DEFAULT_RUNS, as_json: Json = False
 ) -> None:
-    """Show whether the server runs, and where. Exit status 1 if not.
+    """Show whether the server runs, and where.
+
+    Exit status 1 if it does not run.
 
     Example: wconv-sweep db status
     """
@@ -131,7 +144,7 @@ def status_command(
 
 @db.command("stop")
 def stop_command(folder: Folder = None, runs: Runs = DEFAULT_RUNS) -> None:
-    """Stop the server; its connections end, and nothing that was written is lost.
+    """Stop the server; no stored data are lost.
 
     Example: wconv-sweep db stop
     """
@@ -146,20 +159,20 @@ def stop_command(folder: Folder = None, runs: Runs = DEFAULT_RUNS) -> None:
         print(f"{place}: its job has ended")
         return
     ran = run_as(owner, lambda: stop(place))
-    print(f"{place}: {'stopped' if ran else 'did not run'}")
+    print(f"{place}: {'stopped' if ran else 'was not running'}")
 
 
-@db.command("backup")
+@db.command("backup", cls=CommandWithArguments)
 def backup_command(
-    file: Annotated[Path, typer.Argument(help="File to write.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write.")],
     folder: Server = None,
     storage: StorageUrl = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace the file where it exists.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
-    """Copy the database of studies into one file; studies may go on meanwhile.
+    """Copy the database of studies to one file.
+
+    Studies may run meanwhile.
 
     Example: wconv-sweep db backup studies.backup
     """
@@ -170,9 +183,9 @@ def backup_command(
     print(f"{file}: {_studies(studies)}")
 
 
-@db.command("restore")
+@db.command("restore", cls=CommandWithArguments)
 def restore_command(
-    file: Annotated[Path, typer.Argument(help="A file that `db backup` wrote.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `db backup` wrote.")],
     folder: Server = None,
     storage: StorageUrl = None,
     force: Annotated[
@@ -180,7 +193,7 @@ def restore_command(
     ] = False,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
-    """Bring the database of studies back from a backup, into a storage that holds nothing.
+    """Restore a backup into an empty storage.
 
     Example: wconv-sweep db restore studies.backup
     """
@@ -195,9 +208,9 @@ def restore_command(
 def upgrade_command(
     folder: Server = None, storage: StorageUrl = None, runs: Runs = DEFAULT_RUNS
 ) -> None:
-    """Bring the tables of a storage to this version of wconv-sweep.
+    """Upgrade the tables of a storage to this version.
 
-    Make a backup first; no pilot may be at work.
+    Make a backup first; no pilot may be running.
 
     Example: wconv-sweep db upgrade
     """
@@ -205,7 +218,7 @@ def upgrade_command(
 
     before, after = upgrade_storage(_url(folder, storage, runs))
     if before == after:
-        print(f"the tables have version {after} already")
+        print(f"the tables already have version {after}")
     else:
         print(f"upgraded the tables from version {before} to {after}")
 
@@ -229,7 +242,7 @@ def _start_job(place: Path, options: dict[str, str | int | bool], limit: str, ru
     print(f"It runs on {known.address}, port {known.port}.")
     print(f"Its files: {place}")
     print(f"Storage:   {known.url}")
-    print(f"Commands with --runs {runs} use it by themselves.")
+    print(f"Commands with --runs {runs} use it automatically.")
 
 
 def _place(folder: Path | None, runs: Path) -> Path:
@@ -239,7 +252,7 @@ def _place(folder: Path | None, runs: Path) -> Path:
 def _with_storage(
     folder: Path | None, storage: str | None, runs: Path, work: "Callable[[URL], int]"
 ) -> int:
-    """Do the work with the storage that is meant, as the user whom its server belongs to."""
+    """Do the work with the chosen storage, as the user who owns its server."""
     from wconv_sweep.server.run_as import owner_for, run_as
 
     url = _url(folder, storage, runs)
@@ -255,7 +268,9 @@ def _url(folder: Path | None, storage: str | None, runs: Path) -> "URL":
     if folder is None:
         return choose_url(storage, runs)
     if storage is not None:
-        raise ConfigurationError("--folder and --storage both name a database; give one of them.")
+        raise ConfigurationError(
+            "--folder and --storage both name a database. Give only one of them."
+        )
     place = _place(folder, runs)
     return choose_url(run_as(owner_for(place), lambda: url_of(place)), runs)
 

@@ -1,10 +1,11 @@
-"""The command that looks at everything a study needs: `doctor`."""
+"""The command that checks everything a study needs: `doctor`."""
 
 import sys
 from typing import Annotated
 
 import typer
 
+from wconv_sweep.cli.help_sections import PILOTS, STUDY
 from wconv_sweep.cli.options import DEFAULT_RUNS, Cluster, Json, Runs, StorageUrl, complete_studies
 from wconv_sweep.cli.pilot_options import (
     Account,
@@ -22,17 +23,29 @@ def doctor_command(
     study: Annotated[
         str | None,
         typer.Option(
-            help="A shipped study by name, or a file ending in .yaml.",
+            metavar="NAME",
+            rich_help_panel=STUDY,
+            help="A shipped study, or a file ending in .yaml.",
             autocompletion=complete_studies,
         ),
     ] = None,
     job: Annotated[
         bool,
-        typer.Option("--job", help="Also look from a node, with a job of a minute like a pilot."),
+        typer.Option(
+            "--job",
+            rich_help_panel=PILOTS,
+            help="Also check from a compute node, with a one-minute test job.",
+        ),
     ] = False,
     wait_min: Annotated[
         float,
-        typer.Option("--wait", min=0, help="Minutes after which a job that waits is cancelled."),
+        typer.Option(
+            "--wait",
+            min=0,
+            metavar="MINUTES",
+            rich_help_panel=PILOTS,
+            help="Time after which a queued test job is canceled.",
+        ),
     ] = 15,
     pilots: Pilots = None,
     nodes: Nodes = None,
@@ -44,9 +57,9 @@ def doctor_command(
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """Look at everything that a study needs: a tick, or what to do.
+    """Check what a study needs and say how to fix what is missing.
 
-    Exit status 1 if something is wrong. Nothing is changed.
+    Exit status 1 if something is wrong. Changes nothing.
 
     Example: wconv-sweep doctor --cluster local --study quickstart
     """
@@ -61,7 +74,7 @@ def doctor_command(
     profile = load_profile(cluster)
     config = load_study(study) if study is not None else None
     if storage is not None:
-        choose_url(storage, runs)  # wrong usage rather than something that is wrong here
+        choose_url(storage, runs)  # wrong usage, not a failed check
     checks = examination(
         profile,
         config,

@@ -1,4 +1,4 @@
-"""The command that hands over a result: `export`."""
+"""The command that exports results: `export`."""
 
 import contextlib
 import sys
@@ -14,20 +14,24 @@ def export_command(
     study: MaybeStudyName = None,
     form: Annotated[
         Literal["yaml", "json", "csv", "md", "tex"],
-        typer.Option("--format", help="How to write it; yaml and json hold everything."),
+        typer.Option("--format", metavar="FORMAT", help="yaml, json (complete), csv, md or tex."),
     ] = "yaml",
     output: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="File to write instead of printing."),
+        typer.Option(metavar="FILE", dir_okay=False, help="File to write (default: stdout)."),
     ] = None,
     plots: Annotated[
         Path | None,
-        typer.Option(file_okay=False, help="Folder for pictures of each study, PNG and SVG."),
+        typer.Option(
+            metavar="DIR", file_okay=False, help="Folder for figures of each study, PNG and SVG."
+        ),
     ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
-            file_okay=False, help="Folder for the trained network of each study, folded."
+            metavar="DIR",
+            file_okay=False,
+            help="Folder for the trained network of each study, with its density folded in.",
         ),
     ] = None,
     force: Force = False,
@@ -36,7 +40,7 @@ def export_command(
 ) -> None:
     """Print the best density per architecture.
 
-    Plain convolution stands beside it.
+    The result of plain convolution stands beside it.
 
     Example: wconv-sweep export --output densities.yaml
     """

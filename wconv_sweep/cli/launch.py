@@ -1,4 +1,4 @@
-"""The commands that set a study to work and stop it: `launch`, `resume` and `stop`."""
+"""The commands that start and stop a study: `launch`, `resume` and `stop`."""
 
 import contextlib
 import sys
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wconv_sweep.cli.help_sections import OUTPUT, PILOTS, STUDY
 from wconv_sweep.cli.options import (
     DEFAULT_RUNS,
     Cluster,
@@ -42,7 +43,9 @@ MaybeCluster = Annotated[
     str | None,
     typer.Option(
         "--cluster",
-        help="As for launch; without it, that of the last launch.",
+        metavar="NAME",
+        rich_help_panel=PILOTS,
+        help="A cluster profile, or a file ending in .yaml (default: that of the last launch).",
         autocompletion=complete_clusters,
     ),
 ]
@@ -50,15 +53,17 @@ AcceptChanges = Annotated[
     bool,
     typer.Option(
         "--accept-changes",
-        help="Go on although the program or the data have changed since the study was begun.",
+        rich_help_panel=STUDY,
+        help="Continue although the program or the data have changed since the first launch.",
     ),
 ]
 Follow = Annotated[
     bool | None,
     typer.Option(
         "--follow/--detach",
-        help="Show the progress until the study has ended, or return once its pilots have been "
-        "started. If left out: follow on this machine, return on a SLURM cluster.",
+        rich_help_panel=OUTPUT,
+        help="Show the progress until the study has ended, or return once its pilots have "
+        "started (default: follow on this machine, detach on a SLURM cluster).",
         show_default=False,
     ),
 ]
@@ -66,8 +71,9 @@ Notify = Annotated[
     str | None,
     typer.Option(
         metavar="COMMAND",
-        help="Command to run once when the study has ended, when its circuit breaker has stopped "
-        "it, and when its GPU-hours are used up; later launches keep it, '' removes it.",
+        rich_help_panel=OUTPUT,
+        help="Command to run when the study ends, when its circuit breaker stops it, and when "
+        "its GPU-hours are used up. Later launches keep it; '' removes it.",
     ),
 ]
 
@@ -76,7 +82,10 @@ def launch_command(
     study: Study,
     cluster: Cluster,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", rich_help_panel=OUTPUT, help="Show what would be done, and do nothing."
+        ),
     ] = False,
     pilots: Pilots = None,
     nodes: Nodes = None,
@@ -88,23 +97,27 @@ def launch_command(
         float | None,
         typer.Option(
             min=0,
-            help="GPU-hours that no further trial may pass: budget.gpu_hours of the study, which "
-            "may only grow.",
+            metavar="HOURS",
+            rich_help_panel=STUDY,
+            help="Cap on GPU-hours (budget.gpu_hours); may be raised later, not lowered.",
         ),
     ] = None,
     settings: Settings = None,
     smoke: Annotated[
         bool,
         typer.Option(
-            "--smoke", help="Shrink the study to a minute or two on made-up data, to try it out."
+            "--smoke",
+            rich_help_panel=STUDY,
+            help="Shrink the study to a minute or two on synthetic data, to try it out.",
         ),
     ] = False,
     ablate: Annotated[
         bool,
         typer.Option(
             "--ablate",
-            help="Also train plain convolution with the confirmed density's initial weights "
-            "alone, and with its gradient alone.",
+            rich_help_panel=STUDY,
+            help="Also train plain convolution with only the initial weights of the confirmed "
+            "density, and with only its gradient.",
         ),
     ] = False,
     notify: Notify = None,
@@ -116,9 +129,9 @@ def launch_command(
 ) -> None:
     """Run a study to its result.
 
-    Writes its budget and starts its pilots: processes of this machine, which it follows, or jobs
-    of SLURM, which go on by themselves. Launching a study again continues it: nothing is trained
-    twice, and only the pilots that are missing are started.
+    Stores its budget and starts its pilots: processes on this machine, which it follows, or SLURM
+    jobs, which run on their own. Launching a study again continues it: nothing is trained twice,
+    and only missing pilots are started.
 
     Example: wconv-sweep launch --cluster local --study quickstart
     """
@@ -177,9 +190,9 @@ def resume_command(
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """Go on with a study that was stopped, interrupted or broken.
+    """Continue a study that was stopped or interrupted.
 
-    Options that are left out are those of the last launch.
+    Options that are left out keep their values of the last launch.
 
     Example: wconv-sweep resume --study quickstart
     """
@@ -202,16 +215,14 @@ def stop_command(
     study: StudyName,
     now: Annotated[
         bool,
-        typer.Option(
-            "--now", help=f"{SLURM}: also cancel the study's jobs, those that wait included."
-        ),
+        typer.Option("--now", help=f"{SLURM}: also cancel the study's running and queued jobs."),
     ] = False,
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
     """Stop a study at the next checkpoints.
 
-    Running trials end there, and no other is begun.
+    Running trials end there, and no other starts.
 
     Example: wconv-sweep stop --study quickstart
     """
@@ -223,7 +234,7 @@ def stop_command(
     for line in stopped.lines():
         print(line)
     if not stopped.ended:
-        print(f"Go on with: {next_command('resume', storage, runs, study)}")
+        print(f"Resume with: {next_command('resume', storage, runs, study)}")
 
 
 def _show(
@@ -257,9 +268,9 @@ def _show(
         if pilots is None:
             what = "nothing left to do" if status.complete else "the GPU-hours are used up"
             out.print(f"{study}: {what}.", markup=False, soft_wrap=True)
-        out.print(f"Look at it with: {commands[0]}", markup=False, soft_wrap=True)
+        out.print(f"Show progress: {commands[0]}", markup=False, soft_wrap=True)
         if goes_on:
-            out.print(f"Stop it with:    {commands[1]}", markup=False, soft_wrap=True)
+            out.print(f"Stop it:       {commands[1]}", markup=False, soft_wrap=True)
         return
     resume = next_command("resume", storage, runs, study)
     with progress(out) as show:
@@ -267,19 +278,19 @@ def _show(
             status = follow_study(launched, show)
         except KeyboardInterrupt:
             if goes_on:
-                out.print("The study goes on. Look at it with: " + commands[0], markup=False)
+                out.print("The study keeps running. Show progress: " + commands[0], markup=False)
                 raise typer.Exit(EXIT_INTERRUPTED) from None
             out.print(
                 "Stopping: the running trial ends at its next checkpoint (Ctrl-C: leave now)."
             )
             with contextlib.suppress(KeyboardInterrupt):
                 stop_and_wait(launched, show)
-            out.print(f"Go on with: {resume}", markup=False, soft_wrap=True)
+            out.print(f"Resume with: {resume}", markup=False, soft_wrap=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
         console.print_json(status_view.status_json(status))
     elif status.result is None or not status.complete:
-        out.print(f"Stopped. Go on with: {resume}", markup=False, soft_wrap=True)
+        out.print(f"Stopped. Resume with: {resume}", markup=False, soft_wrap=True)
     else:
         nexts = [commands[0], commands[2], next_command("dashboard", storage, runs, None)]
         console.print_result(out, status, nexts)

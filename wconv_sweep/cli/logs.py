@@ -10,21 +10,26 @@ from wconv_sweep.cli.options import DEFAULT_RUNS, Runs, StorageUrl
 
 
 def logs_command(
-    trial: Annotated[int, typer.Argument(min=0, help="Number of the trial, as status shows it.")],
-    study: Annotated[str, typer.Option(help="Name of a study that was launched.")],
+    trial: Annotated[
+        int,
+        typer.Argument(min=0, metavar="TRIAL", help="Number of the trial, as status shows it."),
+    ],
+    study: Annotated[str, typer.Option(metavar="NAME", help="A study that was launched.")],
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on until the attempt has ended.")
+        bool, typer.Option("--follow", "-f", help="Print new output until the attempt ends.")
     ] = False,
-    rank: Annotated[int, typer.Option(min=0, help="Training process of the trial.")] = 0,
+    rank: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Training process of the trial.")
+    ] = 0,
     attempt: Annotated[
-        int | None, typer.Option(min=1, help="Of several attempts; the last one if left out.")
+        int | None, typer.Option(min=1, metavar="N", help="Attempt (default: the last one).")
     ] = None,
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
     """Show what a trial printed, wherever it ran.
 
-    Its attempts are listed on stderr, its text goes to stdout.
+    The list of its attempts goes to stderr, the text to stdout.
 
     Example: wconv-sweep logs 3 --study quickstart
     """

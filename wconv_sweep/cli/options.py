@@ -13,6 +13,7 @@ from wconv_sweep.cli.completion import (
     complete_launched,
     complete_studies,
 )
+from wconv_sweep.cli.help_sections import OUTPUT, PILOTS, STORAGE, STUDY
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.run_folder import DEFAULT_RUNS
 
@@ -37,25 +38,37 @@ __all__ = [
 Study = Annotated[
     str,
     typer.Option(
-        help="A shipped study by name, or a file ending in .yaml.", autocompletion=complete_studies
+        metavar="NAME",
+        rich_help_panel=STUDY,
+        help="A shipped study, or a file ending in .yaml.",
+        autocompletion=complete_studies,
     ),
 ]
 StudyName = Annotated[
     str,
-    typer.Option(help="Name of a study that was launched.", autocompletion=complete_launched),
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=STUDY,
+        help="A study that was launched.",
+        autocompletion=complete_launched,
+    ),
 ]
 MaybeStudyName = Annotated[
     str | None,
     typer.Option(
         "--study",
-        help="Name of one study; all of the storage if left out.",
+        metavar="NAME",
+        rich_help_panel=STUDY,
+        help="One study (default: all studies of the storage).",
         autocompletion=complete_launched,
     ),
 ]
 Cluster = Annotated[
     str,
     typer.Option(
-        help="A cluster profile by name, or a file ending in .yaml.",
+        metavar="NAME",
+        rich_help_panel=PILOTS,
+        help="A cluster profile, or a file ending in .yaml.",
         autocompletion=complete_clusters,
     ),
 ]
@@ -64,6 +77,7 @@ Settings = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
+        rich_help_panel=STUDY,
         help="Change a key of the study, e.g. epochs=1 or recipe.optimizer.lr=0.01; repeatable.",
     ),
 ]
@@ -71,21 +85,32 @@ StorageUrl = Annotated[
     str | None,
     typer.Option(
         "--storage",
-        help="Database URL: sqlite:////PATH or postgresql://USER@HOST/DATABASE, without a "
-        "password. If left out: WCONV_SWEEP_STORAGE, OPTUNA_STORAGE, the cluster profile, "
-        "the server of `db start --job`, then sweep.db in the folder of all runs.",
+        metavar="URL",
+        rich_help_panel=STORAGE,
+        help="Database: sqlite:////PATH or postgresql://USER@HOST/DATABASE, without a password "
+        "(default: the first of WCONV_SWEEP_STORAGE, OPTUNA_STORAGE, the cluster profile, the "
+        "server of `db start --job`, sweep.db in --runs).",
     ),
 ]
-Runs = Annotated[Path, typer.Option(help="Folder of all runs: checkpoints, logs, the database.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Runs = Annotated[
+    Path,
+    typer.Option(
+        metavar="DIR",
+        rich_help_panel=STORAGE,
+        help="Folder of all runs: checkpoints, logs, the database.",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
+Json = Annotated[
+    bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print JSON for scripts.")
+]
 
 
 def minutes_of(option: str, text: str) -> int:
-    """Return a time limit as SLURM writes it in whole minutes, rounded up as SLURM does.
+    """Return a time limit of SLURM's form in whole minutes, rounded up as SLURM does.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is not a time limit.
     """
     from wconv_sweep.slurm.values import seconds
 
@@ -95,14 +120,14 @@ def minutes_of(option: str, text: str) -> int:
         limit_s = None
     if not limit_s:
         raise ConfigurationError(
-            f"{option} {text}: is no time limit. Write minutes, HOURS:MINUTES:SECONDS or "
+            f"{option} {text}: is not a valid time limit. Write minutes, HOURS:MINUTES:SECONDS or "
             "DAYS-HOURS:MINUTES:SECONDS, e.g. 24:00:00."
         )
     return -(-limit_s // 60)
 
 
 def next_command(verb: str, storage: str | None, runs: Path, study: str | None) -> str:
-    """Return the command for the same storage and study, to be copied."""
+    """Return the command for the same storage and study, for the user to copy."""
     words = [_program(), verb]
     words += ["--study", study] if study else []
     words += ["--storage", storage] if storage else []

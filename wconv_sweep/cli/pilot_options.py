@@ -1,9 +1,10 @@
-"""Options that say what pilots are asked for, of all commands that start or examine them."""
+"""The options for pilots, shared by all commands that start or check them."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wconv_sweep.cli.help_sections import PILOTS
 from wconv_sweep.cli.options import minutes_of
 
 if TYPE_CHECKING:
@@ -15,26 +16,46 @@ Pilots = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Pilots that shall be at work or wait at the same time; those of earlier calls "
-        "count. If left out: as the profile says.",
+        metavar="N",
+        rich_help_panel=PILOTS,
+        help="Number of pilots to keep running or queued, including earlier ones (default: from "
+        "the profile).",
     ),
 ]
-Nodes = Annotated[int | None, typer.Option(min=1, help=f"{SLURM}: nodes of each pilot.")]
+Nodes = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", rich_help_panel=PILOTS, help=f"{SLURM}: nodes of each pilot."
+    ),
+]
 Time = Annotated[
     str | None,
     typer.Option(
         "--time",
         metavar="TIME",
-        help="Time limit of each pilot as SLURM writes it: minutes, 24:00:00 or 2-00:00:00.",
+        rich_help_panel=PILOTS,
+        help="Time limit of each pilot as in SLURM: minutes, 24:00:00 or 2-00:00:00.",
     ),
 ]
-Qos = Annotated[str | None, typer.Option(help=f"{SLURM}: quality of service.")]
+Qos = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", rich_help_panel=PILOTS, help=f"{SLURM}: quality of service."),
+]
 Account = Annotated[
     str | None,
-    typer.Option(help=f"{SLURM}: project that pays; if left out: WCONV_SWEEP_ACCOUNT."),
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=PILOTS,
+        help=f"{SLURM}: account to charge (default: WCONV_SWEEP_ACCOUNT).",
+    ),
 ]
 Partition = Annotated[
-    str | None, typer.Option(help=f"{SLURM}: partition, where it is not that of the profile.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=PILOTS,
+        help=f"{SLURM}: partition (default: from the profile).",
+    ),
 ]
 
 

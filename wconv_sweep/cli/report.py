@@ -1,4 +1,4 @@
-"""The command that sets studies side by side: `report`."""
+"""The command that compares studies: `report`."""
 
 import contextlib
 import sys
@@ -13,22 +13,26 @@ from wconv_sweep.cli.options import DEFAULT_RUNS, Force, MaybeStudyName, Runs, S
 def report_command(
     study: MaybeStudyName = None,
     form: Annotated[
-        Literal["md", "tex", "csv"], typer.Option("--format", help="How to print it.")
+        Literal["md", "tex", "csv"],
+        typer.Option("--format", metavar="FORMAT", help="md, tex or csv."),
     ] = "md",
     html: Annotated[
         Path | None,
         typer.Option(
-            "--html", dir_okay=False, help="Write one page with everything, pictures included."
+            "--html",
+            metavar="FILE",
+            dir_okay=False,
+            help="Write one page with everything, figures included.",
         ),
     ] = None,
     force: Force = False,
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
-    """Print the tables of the paper, ours beside its values.
+    """Print the paper's tables with your results beside them.
 
-    Studies that it does not have follow in tables of their own. With --html, these tables and all
-    that is known of each study go into a file that any browser shows, without a network.
+    Studies that are not in the paper follow in tables of their own. With --html, these tables and
+    the details of each study go to a file that any browser shows without a network.
 
     Example: wconv-sweep report --html report.html
     """

@@ -1,4 +1,4 @@
-"""The command `simulate`: what a study can be expected to find, before it costs GPU-hours."""
+"""The command `simulate`: what to expect of a study before it costs GPU-hours."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,41 +12,48 @@ def simulate_command(
     study: Annotated[
         str,
         typer.Option(
-            help="A study that was launched, a shipped one by name, or a file ending in .yaml."
+            metavar="NAME",
+            help="A study that was launched, a shipped one, or a file ending in .yaml.",
         ),
     ],
     budget: Annotated[
         list[int] | None,
         typer.Option(
             min=2,
-            help="Trials, fixed points and confirmation included; repeatable. If left out: half "
-            "the study's, the study's and twice as many.",
+            metavar="N",
+            help="Trials, including reference densities and confirmation; repeatable (default: "
+            "half the study's budget, the budget, and twice the budget).",
         ),
     ] = None,
     workers: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="Trials at the same time; repeatable. If left out: 1 and 32."),
+        typer.Option(
+            min=1, metavar="N", help="Trials at the same time; repeatable (default: 1 and 32)."
+        ),
     ] = None,
     repeats: Annotated[
         int,
         typer.Option(
             min=2,
-            help="Studies of each of the 4 surfaces and number of workers; the standard errors "
-            "shown fall with their square root.",
+            metavar="N",
+            help="Simulated studies per surface and number of workers; the standard errors fall "
+            "with the square root.",
         ),
     ] = 3,
     plot: Annotated[
-        Path | None, typer.Option(help="Write a picture to this file, e.g. simulation.png.")
+        Path | None,
+        typer.Option(metavar="FILE", help="File for a figure, e.g. simulation.png."),
     ] = None,
     settings: Settings = None,
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """Try a study's search on made-up surfaces, in seconds and without training.
+    """Predict what a study will find, without training.
 
-    Shows how far the density that is named will be from the best, and how much the study will
-    promise too much, for several budgets and numbers of workers.
+    Runs its search on synthetic surfaces, in seconds. Shows how far the selected density is from
+    the best one, and how optimistic the study is (predicted minus true gain), for several budgets
+    and numbers of workers.
 
     Example: wconv-sweep simulate --study dncnn_5x5 --plot simulation.png
     """
@@ -79,4 +86,4 @@ def simulate_command(
         return
     simulation_view.print_cells(out, config, table, found.measured)
     if plot is not None:
-        out.print(f"The picture: {plot}", markup=False, soft_wrap=True)
+        out.print(f"Figure: {plot}", markup=False, soft_wrap=True)

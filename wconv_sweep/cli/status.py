@@ -1,4 +1,4 @@
-"""The command `status`: what is going on, once or until it has ended."""
+"""The command `status`: the progress of studies, once or until they have ended."""
 
 import contextlib
 from typing import Annotated
@@ -22,14 +22,14 @@ def status_command(
     watch: Annotated[
         bool,
         typer.Option(
-            "--watch", help="Go on showing it until every study has ended, or until Ctrl-C."
+            "--watch", help="Keep showing it until every study has ended, or until Ctrl-C."
         ),
     ] = False,
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """Show what is going on.
+    """Show the progress of studies.
 
     Example: wconv-sweep status --study quickstart
     """

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
+from wconv_sweep.cli.help_sections import CommandWithArguments
 from wconv_sweep.cli.options import Json, Settings, Study, complete_studies
 
 studies = typer.Typer(
-    help="Look at studies before they are launched.", no_args_is_help=True, rich_markup_mode=None
+    help="List, show, check and create study files.", no_args_is_help=True, rich_markup_mode=None
 )
 data = typer.Typer(
-    help="Look at the data of a study, and prepare them.",
+    help="Check and prepare the data of a study.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -20,7 +21,7 @@ data = typer.Typer(
 
 @studies.command("list")
 def list_command(as_json: Json = False) -> None:
-    """List the studies that come with the program.
+    """List the shipped studies.
 
     Example: wconv-sweep studies list
     """
@@ -35,18 +36,20 @@ def list_command(as_json: Json = False) -> None:
         study_view.print_studies(console.console(), configs)
 
 
-@studies.command("show")
+@studies.command("show", cls=CommandWithArguments)
 def show_command(
     study: Annotated[
         str,
         typer.Argument(
-            help="A shipped name, or a file ending in .yaml.", autocompletion=complete_studies
+            metavar="NAME",
+            help="A shipped study, or a file ending in .yaml.",
+            autocompletion=complete_studies,
         ),
     ],
     settings: Settings = None,
     as_json: Json = False,
 ) -> None:
-    """Show a study: network, sites, parameters, costs, data, recipe, budget, memory per GPU.
+    """Show a study: network, costs, data, recipe, budget, memory.
 
     Example: wconv-sweep studies show dncnn_5x5
     """
@@ -62,20 +65,20 @@ def show_command(
         study_view.print_facts(console.console(), facts)
 
 
-@studies.command("check")
+@studies.command("check", cls=CommandWithArguments)
 def check_command(
     wanted: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[STUDY]...",
-            help="Names or files; all shipped ones if left out.",
+            metavar="NAME",
+            help="Shipped studies, or files ending in .yaml (default: all shipped studies).",
             autocompletion=complete_studies,
         ),
     ] = None,
 ) -> None:
-    """Check studies: every key, and that their networks can be built and have sites.
+    """Check study files: every key, and that the network builds.
 
-    Exit status 2 if one of them is wrong; every problem is printed.
+    Prints every problem. Exit status 2 if there is one.
 
     Example: wconv-sweep studies check mine.yaml
     """
@@ -92,7 +95,7 @@ def check_command(
 
 @studies.command("schema")
 def schema_command() -> None:
-    """Print the JSON schema of study files, with which editors complete and check them.
+    """Print the JSON schema of study files, for editors.
 
     Example: wconv-sweep studies schema > study.schema.json
     """
@@ -103,7 +106,7 @@ def schema_command() -> None:
 
 @data.command("check")
 def check_data_command(study: Study, settings: Settings = None) -> None:
-    """Read the data of a study from end to end: files, sizes, checksums.
+    """Read all data of a study: files, sizes, checksums.
 
     Example: wconv-sweep data check --study quickstart
     """
@@ -112,14 +115,14 @@ def check_data_command(study: Study, settings: Settings = None) -> None:
 
     config = locate_data(load_study(study, settings=settings or ()))
     check_data(config, thorough=True)
-    print(f"{config.data.name}: nothing is wrong")
+    print(f"{config.data.name}: OK")
 
 
 @data.command("prepare")
 def prepare_data_command(study: Study, settings: Settings = None) -> None:
-    """Bring the data of a study into the form that training reads.
+    """Convert the data of a study to the form that training reads.
 
-    Takes no time where they are; may be called on several nodes at once.
+    Returns at once if that is done already; may be called on several nodes at once.
 
     Example: wconv-sweep data prepare --study quickstart
     """
@@ -134,14 +137,23 @@ def prepare_data_command(study: Study, settings: Settings = None) -> None:
     print(f"{config.data.name}: ready")
 
 
-@studies.command("init")
+@studies.command("init", cls=CommandWithArguments)
 def init_command(
-    name: Annotated[str, typer.Argument(help="Of the new study: letters, digits, _ and -.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="Name of the new study: letters, digits, _ and -."),
+    ],
     folder: Annotated[
-        Path, typer.Option(exists=True, file_okay=False, help="Gets NAME.yaml and NAME.py.")
+        Path,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            metavar="DIR",
+            help="Folder for NAME.yaml and NAME.py.",
+        ),
     ] = Path(),
 ) -> None:
-    """Write a study of your own network, with comments, and a module to put the network in.
+    """Write a study file and a module for your own network.
 
     Example: wconv-sweep studies init stripes
     """

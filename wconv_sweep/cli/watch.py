@@ -1,4 +1,4 @@
-"""`status --watch`: the same picture again and again, on a terminal, as lines or as JSON."""
+"""`status --watch`: the status again and again, on a terminal, as lines or as JSON."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ from wconv_sweep.storage.open_storage import Storage, open_storage
 LOOK_S = 2.0
 """Time between two looks at the database, seconds."""
 SLURM_LOOK_S = 30.0
-"""Time between two questions to SLURM while no pilot begins or ends, seconds: its controller
+"""Time between two queries to SLURM while no pilot starts or ends, seconds: its controller
 serves the whole site."""
 SLURM_SOON_S = 5.0
 """Time between two of them while pilots do, seconds."""
@@ -48,16 +48,16 @@ class Picture(Generic[Study]):
 
 
 class Screen(Protocol[Study]):
-    """Where a picture is shown."""
+    """The output of a picture."""
 
     def read(self, storage: Storage, study: str | None) -> Sequence[Study]:
-        """Read as much of one study, or of all, as is shown."""
+        """Read the shown part of one study, or of all."""
 
     def show(self, picture: Picture[Study]) -> None:
-        """Show it in place of, or after, the one before."""
+        """Show it in place of the previous one, or after it."""
 
     def away(self, since_s: float, why: str) -> None:
-        """Say that the database has been away since then, seconds since 1970."""
+        """Show that the database has been away since then, seconds since 1970."""
 
 
 def watch_studies(url: URL, study: str | None, screen: Screen[Study]) -> None:
@@ -69,7 +69,7 @@ def watch_studies(url: URL, study: str | None, screen: Screen[Study]) -> None:
         screen: to show them on.
 
     Raises:
-        StorageError: the storage cannot be used, or is away when the first picture is taken.
+        StorageError: the storage cannot be used, or is away at the first picture.
         StudyError: it holds no such study.
     """
     storage = open_storage(url)
@@ -107,9 +107,9 @@ def _pictures(
 
 
 def _is_due(now: Picture[Study], asked: Picture[Study], waited_s: float) -> bool:
-    """Tell whether SLURM is asked again.
+    """Return whether SLURM is asked again.
 
-    It is from time to time, sooner when agents have begun or ended, or the picture would show
+    It is from time to time, sooner if agents have started or ended, or the screen would show
     trials at work beside pilots that wait, and for the last picture, which stays.
     """
     if [each.uid for each in now.statuses] != [each.uid for each in asked.statuses]:
@@ -137,7 +137,7 @@ def screen_of(command: Callable[[str], str], *, as_json: bool) -> Iterator[Scree
 
 
 class _Terminal:
-    """Draws over the picture before, as much of it as there are lines."""
+    """Draws over the previous picture, as much as fits."""
 
     def __init__(self, live: Live, command: Callable[[str], str]) -> None:
         self._live, self._command = live, command
@@ -148,7 +148,7 @@ class _Terminal:
 
     def show(self, picture: Picture[StudyOverview]) -> None:
         self._picture = picture
-        # The last one is printed for good, so it may be longer than the terminal.
+        # The last one stays, so it may be longer than the terminal.
         self._draw(self._drawn(None, tracebacks=True) if picture.over else self._fitting())
 
     def away(self, since_s: float, why: str) -> None:
@@ -165,7 +165,7 @@ class _Terminal:
         return fitting(self._live.console, self._less_and_less(notes))
 
     def _less_and_less(self, notes: Sequence[Text]) -> Iterator[Group]:
-        # Notes come first: a terminal that is too low for all of it cuts the end.
+        # Notes come first: a low terminal cuts the end.
         yield Group(*notes, self._drawn(None, tracebacks=True))
         for rows in ROWS:
             yield Group(*notes, self._drawn(rows, tracebacks=False))
@@ -193,7 +193,7 @@ class _Lines:
         return [self._status(storage, each) for each in read_overviews(storage, study)]
 
     def _status(self, storage: Storage, now: StudyOverview) -> StudyStatus:
-        """Read all trials, 0.3 s for 10,000, only where one has begun, reported or ended."""
+        """Read all trials, 0.3 s for 10,000, only if one has started, reported or ended."""
         rows = [(row.trial, row.attempt, row.epoch) for row in now.running]
         seen = now.word, now.counts, rows
         before, status = self._read.get(now.uid, (None, None))
@@ -233,7 +233,7 @@ class _JsonLines:
 
     def show(self, picture: Picture[StudyOverview]) -> None:
         plain = statuses_json(picture.statuses, picture.jobs)
-        # What grows with time alone is no change.
+        # Values that grow with time alone are not a change.
         lasting = [
             {key: study[key] for key in study if key not in ("seconds_left", "gpu_hours")}
             for study in plain
@@ -251,6 +251,6 @@ class _JsonLines:
 def _away(since_s: float, why: str) -> str:
     clock = time.strftime("%H:%M:%S", time.localtime(since_s))
     return (
-        f"the database has been away since {clock}, this is the last picture; it is asked again "
-        f"every {LOOK_S:g} s, and pilots go on meanwhile: {why}"
+        f"no connection to the database since {clock}; this is the last known state. Next try "
+        f"every {LOOK_S:g} s; pilots keep running meanwhile: {why}"
     )

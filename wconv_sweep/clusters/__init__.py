@@ -1,1 +1,1 @@
-"""Cluster profiles: facts with sources, what a site would refuse, what it bills."""
+"""Cluster profiles: facts with sources, the limits and the prices of a site."""

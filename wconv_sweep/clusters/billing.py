@@ -1,4 +1,4 @@
-"""What pilots cost if they run to their time limit, by the site's own formula."""
+"""The cost of pilots that run to their time limit, by the site's own formula."""
 
 import math
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ class Cost:
 
     node_hours: float
     gpu_hours: float
-    """As the site counts them where it counts in GPU-hours, else GPUs that are held x hours."""
+    """As the site counts them if it counts in GPU-hours, else allocated GPUs x hours."""
     core_hours: float | None
-    """As the site counts them where it counts in core-hours, else CPUs that are held x hours;
-    None: how many is not known."""
+    """As the site counts them if it counts in core-hours, else allocated CPUs x hours;
+    None: their number is unknown."""
     billed: float | None
-    """What the site takes off the account; None: its formula is not known."""
+    """Charge to the account; None: the formula is unknown."""
     unit: str | None
     """Of `billed`."""
 
 
 def projected_cost(profile: SlurmProfile, shape: PilotShape) -> Cost:
-    """Return the most that pilots can cost before they are submitted again.
+    """Return the maximum cost of pilots before they are submitted again.
 
     Args:
         profile: of the site.
@@ -47,9 +47,9 @@ def projected_cost(profile: SlurmProfile, shape: PilotShape) -> Cost:
 
 
 def hourly_price(profile: SlurmProfile, shape: PilotShape) -> float | None:
-    """Return what an hour of one node of a pilot costs, in `profile.billing.unit`.
+    """Return the cost of an hour of one node of a pilot, in `profile.billing.unit`.
 
-    None where the formula is not known, or needs a number of CPUs that is not.
+    None if the formula, or a number of CPUs that it needs, is unknown.
     """
     billing = profile.billing
     if billing is None:

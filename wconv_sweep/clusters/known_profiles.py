@@ -1,4 +1,4 @@
-"""The profiles that `--cluster` knows by name: those that ship, and those in the user's folder."""
+"""The profiles that `--cluster` knows by name: shipped ones, and those in the user's folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,20 +16,20 @@ from wconv_sweep.yaml_files import read_document
 
 @dataclass(frozen=True, kw_only=True)
 class KnownProfile:
-    """A profile and where it lies."""
+    """A profile and its file."""
 
     name: str
-    """What `--cluster` takes."""
+    """Value of `--cluster`."""
     path: Path
     profile: ClusterProfile
     own: bool
     """Whether it is the user's, otherwise it ships."""
     hides_shipped: bool
-    """Whether a profile that ships has the same name and is not used."""
+    """Whether it hides a shipped profile of the same name."""
 
 
 def known_profiles() -> tuple[list[KnownProfile], list[str]]:
-    """Return all profiles that have a name, and what is wrong with those that cannot be read."""
+    """Return all profiles that have a name, and the problems of those that cannot be read."""
     shipped, own = resources.shipped(PACKAGE), resources.files_in(own_folder())
     known: list[KnownProfile] = []
     problems: list[str] = []
@@ -42,7 +42,7 @@ def known_profiles() -> tuple[list[KnownProfile], list[str]]:
 
 
 def find_profile(wanted: str) -> KnownProfile:
-    """Return a profile by name or by the path of a file, with where it lies.
+    """Return a profile by name or by the path of a file, with its file.
 
     Raises:
         ConfigurationError: it does not exist or is wrong; every problem is named.

@@ -1,4 +1,4 @@
-"""What a site would refuse, found before anything is submitted.
+"""Finds what a site would refuse before anything is submitted.
 
 Nothing here asks the site: a profile, the pilots and the study's trials go in, sentences come out.
 Each says which option or key of the profile to change.
@@ -18,7 +18,7 @@ from wconv_sweep.study.config import TrialShape
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What is wrong with pilots, and what may surprise."""
+    """Problems of pilots, and warnings."""
 
     problems: tuple[str, ...]
     """The site would refuse them, or they could never start or train."""
@@ -26,7 +26,7 @@ class Findings:
 
 
 def lint(profile: SlurmProfile, shape: PilotShape, trial: TrialShape) -> Findings:
-    """Return all that is wrong with pilots for the trials of a study.
+    """Return all problems of pilots for the trials of a study.
 
     Args:
         profile: of the site; what it does not know is not checked.
@@ -53,12 +53,12 @@ def lint(profile: SlurmProfile, shape: PilotShape, trial: TrialShape) -> Finding
 def folder_advice(
     profile: SlurmProfile, folder: Path, environment: Mapping[str, str] = os.environ
 ) -> str | None:
-    """Return a warning when the site deletes what lies in a folder; None when it does not.
+    """Return a warning if the site deletes the files in a folder; None otherwise.
 
     Args:
         profile: of the site.
         folder: of a study or of all runs.
-        environment: where the variable of the scratch folder is looked up.
+        environment: has the variable of the scratch folder.
     """
     facts = profile.filesystem
     scratch = environment.get(facts.scratch or "")
@@ -75,12 +75,12 @@ def folder_advice(
 def _names(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
     if shape.account is None and profile.account_required:
         yield (
-            "no account is named, and the site refuses jobs without one. Use --account NAME, set "
+            "no account is given, and the site refuses jobs without one. Use --account NAME, set "
             f"{ACCOUNT_VARIABLE}, or write `account: NAME` into a profile of your own."
         )
     if shape.qos is None and profile.qos.required:
         yield (
-            "no QOS is named, and the site refuses jobs without one. Use --qos with one of "
+            "no QOS is given, and the site refuses jobs without one. Use --qos with one of "
             f"{', '.join(profile.qos.known)}."
         )
     if shape.qos is not None and profile.qos.known and shape.qos not in profile.qos.known:
@@ -88,7 +88,7 @@ def _names(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
     if shape.partition is None:
         if shape.gpus_used_per_node and profile.partition.site_default_has_gpu is False:
             yield (
-                "no partition is named, and the site's default has no GPU. Use --partition NAME "
+                "no partition is given, and the site's default has no GPU. Use --partition NAME "
                 "or set partition.default."
             )
     elif profile.partition.known and shape.partition not in profile.partition.known:
@@ -121,7 +121,7 @@ def _resources(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
 
 
 def _memory(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
-    """Yield a warning where a pilot takes memory that other GPUs of the node would need."""
+    """Yield a warning if a pilot takes memory that other GPUs of the node would need."""
     mem, node_mem = shape.mem_per_node_mb, profile.mem_per_node_mb
     if mem is None or node_mem is None or profile.whole_nodes:
         return
@@ -170,7 +170,7 @@ def _time(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
 
 
 def _limits(profile: SlurmProfile, shape: PilotShape) -> Iterator[tuple[str, Limits]]:
-    """Yield the limits that hold for pilots, each with how messages call it."""
+    """Yield the limits that hold for pilots, each with its name in messages."""
     qos = shape.qos or profile.qos.unnamed
     if qos in profile.qos.known:
         yield f"QOS {qos}", profile.qos.known[qos]
@@ -179,7 +179,7 @@ def _limits(profile: SlurmProfile, shape: PilotShape) -> Iterator[tuple[str, Lim
 
 
 def _beyond(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
-    """Yield what the site refuses, or would keep waiting for ever."""
+    """Yield what the site refuses, or would keep in the queue forever."""
     gpus = shape.nodes * shape.gpus_used_per_node
     if limits.max_walltime_min is not None and shape.walltime_min > limits.max_walltime_min:
         yield (
@@ -212,7 +212,7 @@ def _beyond(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
 
 
 def _waiting(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
-    """Yield how many pilots run at the same time, where that is not all of them."""
+    """Yield the number of pilots that run at the same time, unless it is all of them."""
     gpus = shape.nodes * shape.gpus_used_per_node
     at_once = _least(
         limits.max_running_jobs,
@@ -220,7 +220,7 @@ def _waiting(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
         limits.max_gpus_per_user and gpus and limits.max_gpus_per_user // gpus,
     )
     if at_once and at_once < shape.pilots:
-        yield f"of {shape.pilots} pilots {at_once} run at the same time, as {name} allows no more."
+        yield f"of {shape.pilots} pilots {at_once} run at the same time; {name} allows no more."
 
 
 def _least(*limits: int | None) -> int | None:

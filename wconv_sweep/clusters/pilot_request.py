@@ -1,4 +1,4 @@
-"""What each pilot of a launch asks SLURM for: the profile, as the command line changes it."""
+"""The request of each pilot to SLURM: the profile with the changes of the command line."""
 
 import os
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ ACCOUNT_VARIABLE = "WCONV_SWEEP_ACCOUNT"
 
 @dataclass(frozen=True, kw_only=True)
 class PilotRequest:
-    """The options of the command line; None takes what the profile says."""
+    """The options of the command line; None keeps the profile's value."""
 
     pilots: int | None = None
     nodes: int | None = None
@@ -28,15 +28,15 @@ class PilotShape:
     """The pilots of a launch, all alike."""
 
     pilots: int
-    """Jobs that shall wait or run."""
+    """Jobs to keep queued or running."""
     nodes: int
     """Nodes of each job."""
     gpus_used_per_node: int
     """GPUs that a job takes of each node; 0 trains on CPUs."""
     cpus_per_task: int
-    """CPUs for the one agent of each node; 0: not known, and none are asked for."""
+    """CPUs for the one agent of each node; 0: unknown, and none are requested."""
     mem_per_node_mb: int | None
-    """Memory to ask for on each node, MiB; None: the site decides."""
+    """Memory to request on each node, MiB; None: the site decides."""
     walltime_min: int
     """Time limit of each job, minutes."""
     account: str | None
@@ -56,7 +56,7 @@ def resolve_request(
     request: PilotRequest,
     environment: Mapping[str, str] = os.environ,
 ) -> PilotShape:
-    """Return what pilots ask for; `wconv_sweep.clusters.lint` says whether they would get it.
+    """Return the request of pilots; `wconv_sweep.clusters.lint` says whether they would get it.
 
     The account comes from the command line, WCONV_SWEEP_ACCOUNT or the profile, in this order.
 
@@ -109,8 +109,8 @@ def _check_names(request: PilotRequest, variable: str | None) -> None:
         "--partition": request.partition,
     }
     problems = [
-        f"{origin} {name}: is no name of SLURM's. It takes letters, digits and _ . @ + - alone, "
-        "at most 100."
+        f"{origin} {name}: is not a valid SLURM name. It may contain only letters, digits "
+        "and _ . @ + -, at most 100."
         for origin, name in given.items()
         if name is not None and not is_slurm_name(name)
     ]

@@ -38,26 +38,26 @@ from wconv_sweep.validation import validate
 from wconv_sweep.yaml_files import Document, read_document
 
 PACKAGE = "wconv_slurm_templates"
-"""Data package of the profiles that ship with wconv-sweep."""
+"""Data package of the shipped profiles."""
 
 
 class _Profile(Spec):
-    """What profiles of both kinds say."""
+    """Keys of both kinds of profiles."""
 
     schema_: Literal[1] = Field(alias="schema")
     """Version of this file format."""
     cluster: Name
     storage: Annotated[str, Field(min_length=1)] | None = None
-    """URL of the database, without a password, where neither `--storage` nor a variable names
+    """URL of the database, without a password, if neither `--storage` nor a variable names
     one; null: `sweep.db` in the folder of all runs. Commands that take no profile need it as
     `--storage`."""
     walltime_min: Count
     """Time limit of a pilot, minutes; trials checkpoint and stop before it."""
     lease_s: Annotated[FiniteFloat, Field(gt=0)] = 60.0
-    """Silence after which an agent's slot is given to another, seconds."""
+    """Silence after which an agent's slot goes to another, seconds."""
     grace_s: Annotated[FiniteFloat, Field(ge=0)] = 120.0
-    """Time that a trial gets to reach its next checkpoint when it is asked to stop, seconds; the
-    last part of the walltime is kept free for it. SLURM's signal comes so long before the end."""
+    """Time for a trial to reach its next checkpoint after it is asked to stop, seconds; the
+    last part of the walltime is reserved for it. SLURM's signal comes that long before the end."""
 
     @model_validator(mode="after")
     def _grace_fits_into_the_walltime(self) -> Self:
@@ -86,38 +86,38 @@ class SlurmProfile(_Profile):
     launcher: Literal["slurm"]
     """`slurm` submits pilots as jobs."""
     pilots: Count = 1
-    """Jobs that work on a study at the same time, where `--pilots` does not say."""
+    """Jobs that work on a study at the same time, unless `--pilots` says otherwise."""
     nodes: Count = 1
-    """Nodes of each job, where `--nodes` does not say."""
+    """Nodes of each job, unless `--nodes` says otherwise."""
     gpus_used_per_node: Annotated[int, Field(ge=0)] | None = None
     """GPUs that a job takes of each of its nodes; null: all of them."""
     account: SlurmName | None = None
-    """Project that pays; null: from `--account` or WCONV_SWEEP_ACCOUNT."""
+    """Account to charge; null: from `--account` or WCONV_SWEEP_ACCOUNT."""
     account_required: bool = False
     """Whether the site refuses jobs that name none."""
     account_suffix: AccountSuffix | None = None
     """Added to accounts that do not end with it, e.g. `_g` for the GPU part of an allocation."""
     wckey: SlurmName | None = None
-    """Key of a workload; null names none, for sites that keep a list refuse unknown ones."""
+    """Workload characterization key; null: none, as sites with a list refuse unknown keys."""
     partition: PartitionsSpec = PartitionsSpec()
     qos: QosSpec = QosSpec()
     constraint: Constraint | None = None
-    """Features that nodes must have, e.g. `gpu&hbm80g`."""
+    """Required features of nodes, e.g. `gpu&hbm80g`."""
     gpu_flag: Literal["gres", "gpus-per-node", "gpus-per-task"] = "gres"
-    """Option of sbatch that asks for GPUs."""
+    """Option of sbatch that requests GPUs."""
     gpu_type: SlurmName | None = None
-    """Kind of GPU to ask for, e.g. a100; null: any."""
+    """Kind of GPU to request, e.g. a100; null: any."""
     gpus_per_node: Annotated[int, Field(ge=0)]
     """GPUs of a node; 0: pilots train on CPUs."""
     cpus_per_node: Count | None = None
     """CPUs of a node that jobs may have, as the site's SLURM counts them: cores, or hardware
-    threads where it does; null: not known, and none are asked for."""
+    threads where it does; null: unknown, and none are requested."""
     cpus_per_gpu: Count | None = None
-    """CPUs that go with each GPU; null: its share of the node's."""
+    """CPUs per GPU; null: its share of the node's."""
     mem_per_node_mb: Count | None = None
-    """Memory of a node that jobs may have, MiB; null: not known."""
+    """Memory of a node that jobs may have, MiB; null: unknown."""
     mem_per_gpu_mb: Count | None = None
-    """Memory to ask for with each GPU, MiB; null: none is asked for, and the site decides."""
+    """Memory to request per GPU, MiB; null: none is requested, and the site decides."""
     whole_nodes: bool = False
     """Whether pilots take whole nodes that no other job shares."""
     hint: Literal["nomultithread", "multithread", "compute_bound", "memory_bound"] | None = None
@@ -126,7 +126,7 @@ class SlurmProfile(_Profile):
     """Whether a job goes back into the queue after a preemption, its time limit or the failure of
     a node; otherwise `wconv-sweep launch` adds the pilots that are missing."""
     max_array_size: Count = 1001
-    """MaxArraySize of the site: most jobs of an array. SLURM's default is 1001."""
+    """MaxArraySize of the site: maximum number of jobs in an array. SLURM's default is 1001."""
     setup: list[SetupCommand] = Field(default_factory=list)
     """Commands before the modules are loaded: `module`, `source`, `ulimit` or `umask` with words
     and variables alone."""
@@ -136,13 +136,13 @@ class SlurmProfile(_Profile):
     """Environment variables of the agents and ranks, e.g. NCCL_SOCKET_IFNAME; taken as they
     stand, and never for a password."""
     billing: BillingSpec | None = None
-    """What jobs cost; null: not known."""
+    """What jobs cost; null: unknown."""
     filesystem: FilesystemSpec = FilesystemSpec()
     network: NetworkSpec = NetworkSpec()
     login_cpu_limit_s: Count | None = None
-    """CPU time after which processes on login nodes are ended, seconds; null: not known."""
+    """CPU time after which processes on login nodes are killed, seconds; null: unknown."""
     sources: list[SourceSpec] = Field(default_factory=list)
-    """Where each fact comes from; profiles that ship name a source for every one."""
+    """The source of each fact; shipped profiles give a source for every one."""
 
     @property
     def setup_lines(self) -> tuple[str, ...]:

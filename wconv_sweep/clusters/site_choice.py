@@ -1,4 +1,4 @@
-"""Chooses what a study would use of a site: a partition with GPUs, an account, and its QOS."""
+"""Chooses a partition with GPUs, an account and its QOS for the studies at a site."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from wconv_sweep.slurm.site import Association, NodeKind, Partition, Qos, Site
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A place to train at, and what was chosen from."""
+    """The choice, and the alternatives."""
 
     partition: Partition
     nodes: NodeKind
-    """The nodes with GPUs that the partition has most of."""
+    """The most frequent kind of GPU node of the partition."""
     other_nodes: tuple[NodeKind, ...]
-    """What else with GPUs is in the partition."""
+    """The other GPU nodes of the partition."""
     other_partitions: tuple[str, ...]
     """Names of the other partitions with GPUs that are up."""
     association: Association | None
-    """None: accounting tells nothing, or the user has several accounts and no default."""
+    """None: accounting reports none, or the user has several accounts and no default."""
     other_accounts: tuple[str, ...]
     qos: tuple[Qos, ...]
     """Those that account and partition both allow, the account's default first."""
@@ -33,7 +33,7 @@ def choose(site: Site, partition: str | None = None) -> Choice:
     none, or the only one.
 
     Args:
-        site: what the site told.
+        site: what SLURM reported.
         partition: wanted one.
 
     Raises:
@@ -108,7 +108,7 @@ def _allowed(partition: Partition, account: str) -> bool:
 
 
 def _association(usable: list[Association]) -> Association | None:
-    # What is said of this partition alone comes before what is said of all of them.
+    # An association with this partition comes before one with all of them.
     first = min(usable, key=lambda found: (not found.default, not found.partition), default=None)
     accounts = {found.account for found in usable}
     return first if first is not None and (first.default or len(accounts) == 1) else None

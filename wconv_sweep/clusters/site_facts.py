@@ -1,4 +1,4 @@
-"""What a cluster profile says about a SLURM site: limits, network, prices, sources."""
+"""The keys of a cluster profile about a SLURM site: limits, network, prices, sources."""
 
 import datetime
 from typing import Annotated, Literal, Self
@@ -13,48 +13,48 @@ Price = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class Limits(Spec):
-    """What a job may ask for in a partition or under a QOS; null: no limit is known."""
+    """Limits of a job in a partition or under a QOS; null: no known limit."""
 
     min_nodes: Count | None = None
-    """Fewest nodes of a job."""
+    """Minimum number of nodes of a job."""
     max_nodes: Count | None = None
-    """Most nodes of a job."""
+    """Maximum number of nodes of a job."""
     max_gpus: Count | None = None
-    """Most GPUs of a job."""
+    """Maximum number of GPUs of a job."""
     max_walltime_min: Count | None = None
-    """Longest time limit of a job, minutes."""
+    """Maximum time limit of a job, minutes."""
     max_nodes_per_user: Count | None = None
-    """Most nodes of all running jobs of a user together."""
+    """Maximum number of nodes of all running jobs of a user together."""
     max_gpus_per_user: Count | None = None
-    """Most GPUs of all running jobs of a user together."""
+    """Maximum number of GPUs of all running jobs of a user together."""
     max_running_jobs: Count | None = None
-    """Most running jobs of a user."""
+    """Maximum number of running jobs of a user."""
     max_submit_jobs: Count | None = None
-    """Most jobs of a user that wait or run, each element of an array by itself."""
+    """Maximum number of queued and running jobs of a user; each array element counts."""
 
 
 class PartitionsSpec(Spec):
     """The partition that pilots run in, and the limits of the site's partitions."""
 
     default: SlurmName | None = None
-    """Partition where the command line names none; null: the site chooses."""
+    """Partition if the command line names none; null: the site chooses."""
     known: dict[SlurmName, Limits] = Field(default_factory=dict)
     """Limits by partition."""
     site_default_has_gpu: bool | None = None
-    """Whether jobs that name no partition get GPUs; null: not known."""
+    """Whether jobs that name no partition get GPUs; null: unknown."""
 
 
 class QosSpec(Spec):
     """The quality of service that pilots run under, and the limits of each."""
 
     default: SlurmName | None = None
-    """QOS where the command line names none; null: the site chooses."""
+    """QOS if the command line names none; null: the site chooses."""
     known: dict[SlurmName, Limits] = Field(default_factory=dict)
-    """Limits by QOS; if there is any, no other is accepted."""
+    """Limits by QOS; if any is listed, no other is accepted."""
     required: bool = False
     """Whether the site refuses jobs that name none."""
     unnamed: SlurmName | None = None
-    """Which of `known` holds for jobs that name none."""
+    """The one of `known` that holds for jobs that name none."""
 
     @model_validator(mode="after")
     def _named_ones_are_known(self) -> Self:
@@ -66,7 +66,7 @@ class QosSpec(Spec):
 
 
 class FilesystemSpec(Spec):
-    """File systems; null: not known."""
+    """File systems; null: unknown."""
 
     scratch: VariableName | None = None
     """Variable with the folder for large, temporary files."""
@@ -77,23 +77,23 @@ class FilesystemSpec(Spec):
 
 
 class NetworkSpec(Spec):
-    """What can be reached from where; null: not known."""
+    """Network access; null: unknown."""
 
     compute_internet: bool | None = None
     """Whether compute nodes reach the internet."""
     tunnel: bool | None = None
-    """Whether ssh may forward ports, as a dashboard on your own machine needs it."""
+    """Whether ssh may forward ports, which a dashboard on your own machine needs."""
 
 
 class BillingSpec(Spec):
-    """What an hour of a node costs.
+    """Price of an hour of a node.
 
     units = max(CPUs x per_cpu, GPUs x per_gpu, memory / node_mem_mb x per_node), rounded up to a
     multiple of `step`; `per_node` where pilots take whole nodes.
     """
 
     unit: Literal["core-hours", "GPU-hours", "node-hours"]
-    """What the site counts in."""
+    """Unit that the site counts in."""
     per_node: Price
     """Units for an hour of a whole node."""
     per_cpu: Price | None = None
@@ -107,13 +107,13 @@ class BillingSpec(Spec):
 
 
 class SourceSpec(Spec):
-    """Where facts of a profile come from."""
+    """A source of facts of a profile."""
 
     facts: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
-    """Their keys, with dots; a key stands for all inside it."""
+    """Their dotted keys; a key stands for all keys inside it."""
     source: Annotated[str, Field(min_length=1)]
-    """Document, or who has seen it."""
+    """Document, or who observed it."""
     date: datetime.date
-    """Of the document where it has one, otherwise when it was read."""
+    """Date of the document if it has one, otherwise of reading it."""
     verified: bool
-    """Whether the site itself says so; false for scripts of users and general knowledge."""
+    """Whether the site itself states it; false for scripts of users and general knowledge."""

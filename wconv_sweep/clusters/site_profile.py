@@ -1,4 +1,4 @@
-"""Writes a cluster profile of the site at hand: what its SLURM tells, and from which command."""
+"""Writes a cluster profile of this site: what SLURM reports, and by which command."""
 
 import datetime
 import textwrap
@@ -15,18 +15,18 @@ from wconv_sweep.study.resources import schema_comment
 from wconv_sweep.yaml_files import Document
 
 _LONGEST_MIN = 24 * 60
-"""Where a site lets jobs run longer, a profile asks for a day: shorter jobs start earlier."""
+"""Even if a site allows longer jobs, a profile requests a day: shorter jobs start earlier."""
 
 
 def make_profile(
     name: str | None = None, partition: str | None = None, say: Callable[[str], None] = print
 ) -> str:
-    """Ask the site at hand and return the YAML of a profile of it.
+    """Query this site and return the YAML of its profile.
 
     Args:
-        name: of the cluster in the profile; as the site calls itself if left out.
-        partition: with GPUs; the largest one if left out.
-        say: is told what could not be learned.
+        name: of the cluster in the profile; None takes SLURM's name for it.
+        partition: with GPUs; None takes the largest one.
+        say: called with each fact that could not be found out.
 
     Raises:
         SlurmError: there is no SLURM here, or it does not answer.
@@ -46,7 +46,7 @@ def profile_text(site: Site, choice: Choice, name: str, date: datetime.date) -> 
     """Return the YAML of a profile, with a comment above each fact and the sources at the end.
 
     Args:
-        site: what the site told.
+        site: what SLURM reported.
         choice: partition, account and QOS.
         name: of the cluster in the profile.
         date: on which the site was asked.
@@ -66,8 +66,8 @@ def profile_text(site: Site, choice: Choice, name: str, date: datetime.date) -> 
     ]
     head = {"schema": 1, "cluster": name, "launcher": "slurm"}
     parts = [
-        f"# {name}: what the SLURM of cluster {site.cluster} told `wconv-sweep clusters init` on\n"
-        f"# {date}. It knows no modules, prices, file systems and networks: add modules, env,\n"
+        f"# {name}: what SLURM of cluster {site.cluster} reported to `clusters init` on {date}.\n"
+        "# It knows no modules, prices, file systems and networks: add modules, env,\n"
         "# billing, filesystem and network as the profiles that ship have them.\n"
         f"{schema_comment(PACKAGE)}\n" + _yaml(head),
         *(_block(entry) for entry in entries),
@@ -83,12 +83,12 @@ class _Entry:
     values: dict[str, Any]
     comment: str
     command: str = ""
-    """Told it; empty for what somebody wants."""
+    """The command that reported it; empty for a choice."""
 
 
 def _wishes(site: Site, choice: Choice) -> Iterator[_Entry]:
     partition = limits_of_partition(site, choice.partition)
-    # The first is the one of jobs that name none.
+    # The first is that of jobs that name none.
     limits = [partition, *(limits_of_qos(qos, choice.association) for qos in choice.qos[:1])]
     yield _Entry(
         values={
@@ -98,9 +98,9 @@ def _wishes(site: Site, choice: Choice) -> Iterator[_Entry]:
         },
         comment="As long as partition and QOS allow, at most a day. Shorter jobs start earlier.",
     )
-    comment = "The one that jobs are charged to which name none."
+    comment = "Charged for jobs that name none."
     if choice.association is None:
-        comment = "Give one here, as --account or as WCONV_SWEEP_ACCOUNT."
+        comment = "Name one here, with --account or with WCONV_SWEEP_ACCOUNT."
     if choice.other_accounts:
         comment += f" You also have: {', '.join(choice.other_accounts)}."
     account = None if choice.association is None else choice.association.account
@@ -134,7 +134,7 @@ def _limits(site: Site, choice: Choice) -> Iterator[_Entry]:
                     "unnamed": choice.qos[0].name,
                 }
             },
-            comment=" ".join(["The account's own limits count, too.", *_giving_way(choice.qos)]),
+            comment=" ".join(["The account's own limits also count.", *_preempted(choice.qos)]),
             command="sacctmgr show qos, sacctmgr show associations",
         )
 
@@ -145,12 +145,12 @@ def _nodes(choice: Choice) -> Iterator[_Entry]:
     kinds = {kind.gpu_kind for kind in (nodes, *choice.other_nodes)}
     comment = f"{nodes.nodes} nodes of partition {choice.partition.name}"
     if choice.other_nodes:
-        comment += f"; {sum(kind.nodes for kind in choice.other_nodes)} others are not like them"
+        comment += f"; {sum(kind.nodes for kind in choice.other_nodes)} others differ"
         if len(kinds) > 1 and nodes.gpu_kind:
-            # Without it a job might get a node that has less than it was written for.
+            # Without it, a job might get a smaller node than the profile assumes.
             values["gpu_type"] = nodes.gpu_kind
     elif nodes.gpu_kind:
-        comment += f"; their GPUs are of the kind {nodes.gpu_kind}"
+        comment += f"; their GPUs are of the type {nodes.gpu_kind}"
     values |= {
         "cpus_per_node": nodes.cpus,
         "cpus_per_gpu": nodes.cpus // nodes.gpus,
@@ -207,14 +207,14 @@ def _own_limits(qos: Qos) -> dict[str, int | None]:
     }
 
 
-def _giving_way(qos: Sequence[Qos]) -> Iterator[str]:
+def _preempted(qos: Sequence[Qos]) -> Iterator[str]:
     mine = {found.name: found for found in qos}
     for other in qos:
         for name in other.preempts:
             if name in mine:
                 grace_s = mine[name].grace_s
                 when = f"{grace_s} s after a signal" if grace_s else "at once"
-                yield f"Jobs of {name} give way to those of {other.name} {when}."
+                yield f"Jobs of {name} are preempted by those of {other.name} {when}."
 
 
 def _least(limits: Iterable[int | None]) -> int | None:
@@ -231,7 +231,7 @@ def _block(entry: _Entry) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes everything out, however often it comes."""
+    """Writes repeated values in full, without YAML aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""Which source stands behind each fact of a cluster profile."""
+"""The source of each fact of a cluster profile."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ _CHOICES = frozenset(
         ),
     }
 )
-"""Keys that say what somebody wants, or what can be changed at will: no source is asked for."""
+"""Keys that are a choice, or can be changed at will: they need no source."""
 
 
 class Sourced(Protocol):
@@ -27,7 +27,7 @@ class Sourced(Protocol):
 
     @property
     def sources(self) -> list[SourceSpec]:
-        """Who says what of the site."""
+        """The sources of the facts."""
 
     def model_dump(self, *, exclude_unset: bool, by_alias: bool) -> dict[str, Any]:
         """Return the keys that the file gives."""
@@ -49,7 +49,7 @@ def sources_of(profile: Sourced) -> dict[str, SourceSpec | None]:
 
 
 def source_problems(profile: Sourced) -> Iterator[tuple[tuple[int | str, ...], str]]:
-    """Yield place and text of each source that names no fact, or one that another has named."""
+    """Yield the problems of sources: a key that is not a fact, or that has another source."""
     facts = facts_of(profile)
     seen: dict[str, str] = {}
     for index, source in enumerate(profile.sources):
@@ -57,7 +57,7 @@ def source_problems(profile: Sourced) -> Iterator[tuple[tuple[int | str, ...], s
             place = ("sources", index, "facts", number)
             covered = [fact for fact in facts if _covers(key, fact)]
             if not covered:
-                yield place, f"'{key}' is no fact that this file gives"
+                yield place, f"'{key}' is not a fact that this file gives"
             twice = next((fact for fact in covered if fact in seen), None)
             if twice is not None:
                 yield place, f"'{key}': {twice} has a source already, '{seen[twice]}'"

@@ -1,1 +1,1 @@
-"""Looks at everything that a study needs before it is launched, and says what to do."""
+"""Checks everything that a study needs before it is launched, with a remedy for each problem."""

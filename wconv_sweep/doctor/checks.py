@@ -1,4 +1,4 @@
-"""What a check says, and how checks are made so that none of them keeps the others away."""
+"""The outcome of a check, and how checks run so that one failure does not stop the others."""
 
 import enum
 import queue
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from wconv_sweep.errors import WconvSweepError
 
 LIMIT_S = 60.0
-"""Time for an area: a file system or a server that hangs answers never."""
+"""Time for an area: a hanging file system or server never answers."""
 
 
 class Mark(enum.StrEnum):
@@ -19,29 +19,29 @@ class Mark(enum.StrEnum):
     RIGHT = "right"
     WRONG = "wrong"
     WARNING = "warning"
-    """May go wrong, or could not be found out."""
+    """May go wrong, or is unknown."""
     SKIPPED = "skipped"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     mark: Mark
     what: str
-    """In a line: the thing and what was found."""
+    """What was checked and found, in a line."""
     remedy: str = ""
-    """What to do, or why nothing was looked at; empty where all is right."""
+    """What to do, or why it was not checked; empty if all is right."""
 
 
 @dataclass(frozen=True)
 class Area:
-    """Checks that belong together, made one after the other."""
+    """Checks that belong together, run one after the other."""
 
     name: str
     checks: Callable[[], Iterable[Check]]
     limit_s: float | None = LIMIT_S
-    """Time for all of them; None: they have limits of their own, and are made in this thread, so
+    """Time for all of them; None: they have limits of their own, and run in this thread, so
     that Ctrl-C reaches them."""
 
 
@@ -62,7 +62,7 @@ def skipped(what: str, why: str) -> Check:
 
 
 def examine(areas: Sequence[Area]) -> Iterator[tuple[str, Check]]:
-    """Yield (name of the area, check) as they are made; what an area raises is a check, too."""
+    """Yield (name of the area, check) one by one; an exception of an area is also a check."""
     for area in areas:
         made = _caught(area) if area.limit_s is None else _limited(area, area.limit_s)
         for check in made:
@@ -73,11 +73,11 @@ def _caught(area: Area) -> Iterator[Check]:
     try:
         yield from area.checks()
     except WconvSweepError as error:
-        yield wrong(f"{area.name}: could not be looked at", str(error))
+        yield wrong(f"{area.name}: could not be checked", str(error))
     except Exception as error:
-        # One check that fails in a way nobody has thought of must not hide the others.
+        # A check that fails in an unforeseen way must not hide the others.
         said = " ".join(str(error).split())
-        yield wrong(f"{area.name}: could not be looked at", f"{type(error).__name__}: {said}")
+        yield wrong(f"{area.name}: could not be checked", f"{type(error).__name__}: {said}")
 
 
 def _limited(area: Area, limit_s: float) -> Iterator[Check]:
@@ -88,7 +88,7 @@ def _limited(area: Area, limit_s: float) -> Iterator[Check]:
             found.put(check)
         found.put(None)
 
-    # Not waited for when it hangs, nor when the program ends.
+    # Not waited for if it hangs, nor at the end of the program.
     threading.Thread(target=make, name=area.name, daemon=True).start()
     deadline = time.monotonic() + limit_s
     while True:

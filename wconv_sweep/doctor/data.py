@@ -1,4 +1,4 @@
-"""Looks at the study's own files: its data, and the modules of a network of the user's."""
+"""Checks the study's own files: its data, and the modules of the user's network."""
 
 from collections.abc import Iterator
 
@@ -11,9 +11,9 @@ from wconv_sweep.study.own_modules import modules_sha256
 
 
 def data_checks(config: StudyConfig | None) -> Iterator[Check]:
-    """Look at the data of a study, as `launch` does; None: no study is named."""
+    """Check the data of a study, as `launch` does; None: no study is given."""
     if config is None:
-        yield skipped("data of the study", "name one with --study")
+        yield skipped("data of the study", "give one with --study")
         return
     what = f"data {config.data.name} of study {config.study}"
     try:

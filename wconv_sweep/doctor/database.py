@@ -1,4 +1,4 @@
-"""Looks at the storage: whether it answers, what may be written to it, and its clock."""
+"""Checks the storage: whether it answers, the rights to write, and its clock."""
 
 import contextlib
 import time
@@ -37,25 +37,25 @@ _OPTUNAS = ("studies", "trials", "trial_params", "trial_values", "trial_user_att
 
 
 def database_checks(find: Callable[[], URL], nodes: int) -> Iterator[Check]:
-    """Look at the storage; nothing in it is changed.
+    """Check the storage; nothing in it changes.
 
     Args:
         find: returns its URL, or raises `StorageError`.
-        nodes: that all pilots together may be on.
+        nodes: number of nodes of all pilots together.
     """
     try:
         url = find()
         if not is_sqlite(url):
             check_passfile(url)
-            yield right("password of the storage: nobody else can read a file with it")
+            yield right("password of the storage: no other user can read it")
     except StorageError as error:
-        yield wrong("storage: cannot be asked", str(error))
+        yield wrong("storage: cannot be reached", str(error))
         return
     yield from _sharing(url, nodes)
     try:
         made = has_storage(url)
         if is_sqlite(url) and not made:
-            yield right("storage: an SQLite file, which the first launch makes")
+            yield right("storage: an SQLite file, which the first launch creates")
             return
         if made:
             open_storage(url).close()
@@ -66,7 +66,7 @@ def database_checks(find: Callable[[], URL], nodes: int) -> Iterator[Check]:
 
 
 def clock_ahead_s(url: URL) -> float:
-    """Return by how much the database's clock is ahead of this machine's, seconds.
+    """Return how far the database's clock is ahead of this machine's, seconds.
 
     Raises:
         StorageError: it does not answer.
@@ -80,7 +80,7 @@ def clock_ahead_s(url: URL) -> float:
 
 
 def clock_check(what: str, ahead_s: float) -> Check:
-    """Return what a difference of clocks means."""
+    """Return the check of a clock difference."""
     said = f"{what}: {abs(ahead_s):.1f} s apart"
     if abs(ahead_s) <= CLOCK_S:
         return right(said)
@@ -117,9 +117,9 @@ def _inside(url: URL, *, made: bool) -> Iterator[Check]:
             said = str(error.orig).splitlines()[0]
             what = "write to its tables" if made else "create tables"
             yield wrong(
-                f"storage: you may not {what}",
-                f"{storage.name}: {said}. Ask the database's owner for the right, or name another "
-                "storage with --storage.",
+                f"storage: not allowed to {what}",
+                f"{storage.name}: {said}. Ask the database's owner for the right, or choose "
+                "another storage with --storage.",
             )
         else:
             what = "rows can be written" if made else "answers, and tables can be created"
@@ -134,7 +134,7 @@ def _try_tables(connection: Connection) -> None:
 
 
 def _try_rows(connection: Connection) -> None:
-    """Write to every table, no row of it: the right to do so is asked for all the same."""
+    """Write to every table without changing a row: the database still checks the right."""
     known = MetaData()
     there = set(inspect(connection).get_table_names())
     known.reflect(connection, only=sorted(there & {*METADATA.tables, *_OPTUNAS}))

@@ -1,4 +1,4 @@
-"""All checks of a cluster and a study, in the order in which they are best read."""
+"""All checks of a cluster and a study, in reading order."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,16 +28,16 @@ def examination(
     job_wait_s: float | None,
     say: Callable[[str], None],
 ) -> Iterator[tuple[str, Check]]:
-    """Yield (area, check) of everything that a study needs, as they are made.
+    """Yield (area, check) of everything that a study needs, one by one.
 
     Args:
         profile: of the cluster.
-        config: the study; None looks at the cluster alone.
+        config: the study; None checks only the cluster.
         runs: folder of all runs.
         find_url: returns the URL of the storage, or raises `StorageError`.
-        request: what is wanted other than the profile says.
-        job_wait_s: time for a test job to begin; None starts none.
-        say: is told what is being waited for.
+        request: changes to the profile.
+        job_wait_s: time for a test job to start; None starts none.
+        say: called with a line on what is being waited for.
 
     Raises:
         ConfigurationError: the request makes no sense on this cluster.

@@ -1,4 +1,4 @@
-"""Looks at folders: whether they can be written to, who sees them, and what room they have."""
+"""Checks folders: whether they are writable, who sees them, and their free space."""
 
 import os
 import tempfile
@@ -19,23 +19,23 @@ _DATA_FOLDERS = ("folder", "cache_folder")
 
 @dataclass(frozen=True)
 class Room:
-    """A folder and the space that it should have."""
+    """A folder and its required space."""
 
     name: str
     folder: Path
     least_bytes: float
     """Below it a study cannot run."""
     wanted_bytes: float
-    """Below it a study may come to an end too early."""
+    """Below it a study may end too early."""
 
 
 def run_folder_checks(runs: Path, profile: ClusterProfile, *, job: bool) -> Iterator[Check]:
-    """Look at the folder of all runs.
+    """Check the folder of all runs.
 
     Args:
         runs: the folder, which need not exist.
         profile: of the cluster.
-        job: whether a test job looks whether the nodes see the folder.
+        job: whether a test job checks that the nodes see the folder.
     """
     yield _writable(runs.absolute())
     if not isinstance(profile, SlurmProfile):
@@ -43,11 +43,11 @@ def run_folder_checks(runs: Path, profile: ClusterProfile, *, job: bool) -> Iter
     yield _shared(runs, job=job)
     advice = folder_advice(profile, runs)
     if advice is not None:
-        yield warning(f"run folder {runs}: does not stay", advice)
+        yield warning(f"run folder {runs}: is not kept by the site", advice)
 
 
 def space_checks(rooms: Sequence[Room]) -> Iterator[Check]:
-    """Look at the space of folders; quotas of a site do not show there."""
+    """Check the space of folders; quotas of a site do not show there."""
     for room in rooms:
         try:
             found = os.statvfs(_nearest(room.folder))
@@ -56,7 +56,7 @@ def space_checks(rooms: Sequence[Room]) -> Iterator[Check]:
             continue
         free = found.f_bavail * found.f_frsize
         what = f"space in {room.name} {room.folder}: {free / GIB:.1f} GiB free"
-        remedy = "Make room there, or choose another folder."
+        remedy = "Free disk space, or choose another folder."
         if free < room.least_bytes:
             yield wrong(what, remedy)
         elif found.f_files > 0 and found.f_favail < _FEWEST_FILES:
@@ -101,8 +101,8 @@ def _shared(runs: Path, *, job: bool) -> Check:
     if job:
         return skipped("run folder: on a disk of this machine", "the test job tries it")
     return warning(
-        "run folder: on a disk of this machine, as it seems",
-        "Nodes may not see it. Try it with --job, or choose a folder that they share with --runs.",
+        "run folder: apparently on a disk of this machine",
+        "Nodes may not see it. Test it with --job, or choose a shared folder with --runs.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The test job: submitted as pilots are, it looks from a node at what a pilot needs there."""
+"""The test job: submitted like a pilot, it checks on a node what a pilot needs there."""
 
 import contextlib
 import os
@@ -28,18 +28,18 @@ from wconv_sweep.slurm.commands import slurm_environment
 from wconv_sweep.slurm.jobs import JobState, alive_jobs, cancel
 
 FOLDER = "_doctor"
-"""In the folder of all runs; no study can have this name."""
+"""Name in the folder of all runs; no study can have this name."""
 WALLTIME_MIN = 6
 RUN_S = 60.0 * WALLTIME_MIN
-"""Time for the program, torch's loading from a slow file system included."""
+"""Time for the program, including the import of torch from a slow file system."""
 POLL_S = 2.0
 _LATE_S = 15.0
-"""Time until what a node has written shows here, after its job has ended."""
+"""Time after the end of the job until files of the node show here."""
 
 
 @dataclass(frozen=True)
 class TestJob:
-    """What a test job needs to know."""
+    """Parameters of a test job."""
 
     __test__ = False  # no test of pytest's
 
@@ -50,21 +50,21 @@ class TestJob:
     find_url: Callable[[], URL]
     """Returns the URL of the storage, or raises `StorageError`."""
     nodes: int
-    """That all pilots together may be on."""
+    """Number of nodes of all pilots together."""
     wait_s: float
-    """The job is cancelled if it has not begun after this time."""
+    """The job is canceled if it has not started after this time."""
     say: Callable[[str], None]
-    """Is told what is being waited for."""
+    """Called with a line on what is being waited for."""
 
 
 def sample_batch(profile: SlurmProfile, shape: PilotShape, folder: RunFolder) -> BatchJob:
-    """Return what the site is asked about: a pilot of a study that does not exist."""
+    """Return the pilot to test: of a study that does not exist."""
     probe = folder.path / "probe.json"
     return batch_job(profile, shape, "wconv-doctor", folder, frozen_code(folder), probe)
 
 
 def job_checks(test: TestJob) -> Iterator[Check]:
-    """Start the test job, wait for its report and look at it; nothing is left where all is right.
+    """Start the test job and check its report; if all is right, no file remains.
 
     Raises:
         SlurmError: the site does not take the job.
@@ -134,7 +134,7 @@ def _started(folder: RunFolder, command: list[str]) -> Check:
             return wrong(f"test process: not done after {RUN_S:g} s", f"Its log: {log}")
     if ended.returncode:
         return wrong(f"test process: ended with status {ended.returncode}", _log(folder))
-    return right("test process: has run as a pilot of this machine does")
+    return right("test process: ran as a pilot of this machine does")
 
 
 def _submitted(
@@ -182,15 +182,15 @@ def _awaited(name: str, number: str, folder: RunFolder, report: Path, wait_s: fl
                 return wrong(f"test job {number}: not done after {RUN_S:g} s", _log(folder))
         elif now - begun > wait_s:
             return warning(
-                f"test job {number}: has not begun after {wait_s / 60:g} min ({jobs[0].reason})",
-                "It was cancelled, and says nothing about nodes. Give it longer with --wait, or a "
+                f"test job {number}: has not started after {wait_s / 60:g} min ({jobs[0].reason})",
+                "It was cancelled and says nothing about nodes. Allow more time with --wait, or a "
                 "--qos or --partition with a shorter queue.",
             )
-    return right(f"test job {number}: has run as pilots do")
+    return right(f"test job {number}: ran as pilots do")
 
 
 def _log(folder: RunFolder) -> str:
-    """Return the last words of the job and where the others stand."""
+    """Return the last output of the job and the path of the rest."""
     logs = sorted(folder.pilots.glob("*log.err"))
     if not logs:
         return (
@@ -199,7 +199,7 @@ def _log(folder: RunFolder) -> str:
         )
     lines = "".join(log.read_text("utf-8", "replace") for log in logs).strip().splitlines()
     said = lines[-1] if lines else "it printed nothing"
-    return f"Its last words: {said}. Its log: {logs[-1]}"
+    return f"Its last output: {said}. Its log: {logs[-1]}"
 
 
 def _seen_from_here(
@@ -218,5 +218,5 @@ def _seen_from_here(
         with contextlib.suppress(StorageError):
             yield clock_check(what, clock_ahead_s(url) - report.ahead_s)
             return
-    # Without a clock that both can read: the node told its time between these two moments.
+    # Without a clock that both can read: the node reported its time between these two moments.
     yield clock_check(what, max(started_s - report.now_s, report.now_s - time.time(), 0.0))

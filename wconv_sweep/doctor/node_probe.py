@@ -19,7 +19,7 @@ from wconv_sweep.storage.url import is_sqlite
 
 MODULE = "wconv_sweep.doctor.node_probe"
 GROUP_S = 150.0
-"""Time for the GPUs to find each other; torch itself may take half of it to load."""
+"""Time for the GPUs to find each other; the import of torch may take half of it."""
 
 
 class NodeProbe(Spec):
@@ -28,13 +28,13 @@ class NodeProbe(Spec):
     folder: Path = Field(strict=False)
     """Gets the report; holds the file of the login node."""
     code: Path = Field(strict=False)
-    """The frozen program that is to be imported."""
+    """The frozen program to import."""
     storage: str | None
-    """URL, without a password; null: it could not be found."""
+    """URL, without a password; null: it was not found."""
     nodes: int
-    """That all pilots together may be on."""
+    """Number of nodes of all pilots together."""
     gpus_used_per_node: int
-    """GPUs that the job has asked for."""
+    """GPUs that the job has requested."""
 
     @property
     def greeting(self) -> Path:
@@ -47,20 +47,20 @@ class NodeProbe(Spec):
 
 
 class NodeReport(Spec):
-    """What the node tells."""
+    """The report of the node."""
 
     host: str
     greeting: str | None
-    """What it has read of the file of the login node; null: it could not."""
+    """Content of the login node's file as read here; null: it was not readable."""
     now_s: float
     """The node's clock, seconds since 1970."""
     ahead_s: float | None
-    """By how much the database's clock is ahead of it; null: not known."""
+    """Lead of the database's clock over it; null: unknown."""
     checks: list[Check]
 
 
 def report_on(probe: NodeProbe) -> NodeReport:
-    """Look at everything that a pilot needs on this node."""
+    """Check everything that a pilot needs on this node."""
     host = platform.node().split(".")[0]
     url = make_url(probe.storage) if probe.storage else None
     areas = [
@@ -93,12 +93,12 @@ def _program(probe: NodeProbe) -> Iterator[Check]:
     else:
         yield warning(
             f"program imported from {there.parent}, not from the frozen copy",
-            "Something puts a folder before PYTHONPATH: look at setup and modules of the profile.",
+            "Something puts a folder before PYTHONPATH. Check setup and modules of the profile.",
         )
 
 
 def _gpus(probe: NodeProbe) -> Iterator[Check]:
-    # Imported here: that torch cannot be loaded is one of the answers.
+    # Imported here: a failing import of torch is one of the answers.
     from wconv_jobs.ranks.gpu_check import gpu_group
 
     group = gpu_group(GROUP_S)
@@ -107,22 +107,22 @@ def _gpus(probe: NodeProbe) -> Iterator[Check]:
     if found < probe.gpus_used_per_node:
         yield wrong(
             f"{what}{f'{found} of {probe.gpus_used_per_node} GPUs' if found else 'no GPU'}",
-            f"The job has asked for {probe.gpus_used_per_node} GPU(s). Install a torch that knows "
+            f"The job has requested {probe.gpus_used_per_node} GPU(s). Install a torch that knows "
             "this site's GPUs (its modules may load CUDA or ROCm), or change gpu_flag or "
             "gpus_used_per_node in the profile.",
         )
     elif found:
         yield right(f"{what}{found} x {group.gpus[0]}")
     else:
-        yield right(f"{what}no GPU, and none is asked for")
+        yield right(f"{what}no GPU, and none is requested")
     if group.problem:
         yield wrong(
-            f"{group.backend}: {group.ranks} processes have not added up their numbers",
+            f"{group.backend}: {group.ranks} processes did not sum their numbers",
             f"{group.problem}. NCCL_SOCKET_IFNAME in env of the profile may have to name the "
             "network; NCCL_DEBUG=INFO there says more.",
         )
     else:
-        yield right(f"{group.backend}: {group.ranks} processes have added up their numbers")
+        yield right(f"{group.backend}: {group.ranks} processes summed their numbers")
 
 
 def _ahead_s(url: URL | None) -> float | None:
@@ -136,7 +136,7 @@ def _ahead_s(url: URL | None) -> float | None:
 
 
 def main() -> None:
-    """Write the report, at once and as a whole."""
+    """Write the report atomically."""
     probe = NodeProbe.model_validate_json(Path(sys.argv[1]).read_text("utf-8"))
     replace_file(probe.report, report_on(probe).model_dump_json())
 

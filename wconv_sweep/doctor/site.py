@@ -1,4 +1,4 @@
-"""Looks at a SLURM site: its commands, and whether it takes the pilots of a profile."""
+"""Checks a SLURM site: its commands, and whether it takes the pilots of a profile."""
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ from wconv_sweep.slurm.site import Association, Partition, Site, ask_site
 from wconv_sweep.study.config import TrialShape
 
 SITE_LIMIT_S = 180.0
-"""Time for all questions; a controller that is busy takes long for each."""
+"""Time for all queries; a busy controller takes long for each."""
 _ASK_S = 20.0
 
 _COMMANDS = (
@@ -30,13 +30,13 @@ _ACCOUNTING = ("sacct", "--allocations", "--noheader", "--name=wconv-doctor")
 def site_checks(
     profile: SlurmProfile, shape: PilotShape, trial: TrialShape, job: BatchJob
 ) -> Iterator[Check]:
-    """Look at the site that this machine belongs to.
+    """Check the site that this machine belongs to.
 
     Args:
         profile: of the site.
         shape: of the pilots.
         trial: the processes of a trial.
-        job: what pilots would be submitted as; nothing is submitted.
+        job: the batch job of the pilots; nothing is submitted.
     """
     answers = True
     for command in _COMMANDS:
@@ -50,7 +50,7 @@ def site_checks(
     try:
         ask_slurm(_ACCOUNTING, _ASK_S)
     except SlurmError as error:
-        yield warning("sacct: does not answer", f"How jobs have ended will not be known. {error}")
+        yield warning("sacct: does not answer", f"The ends of jobs will be unknown. {error}")
     else:
         yield right("sacct: answers")
     yield from findings_checks(lint(profile, shape, trial), "profile")
@@ -69,16 +69,16 @@ def site_checks(
 
 
 def findings_checks(findings: Findings, who: str) -> Iterator[Check]:
-    """Yield what is wrong with pilots, or that nothing is.
+    """Yield the problems of pilots, or that there are none.
 
     Args:
         findings: what was found.
-        who: has set the limits that count.
+        who: has set these limits.
     """
     for text in findings.problems:
         yield wrong(f"{who}: pilots cannot start or train", text)
     for text in findings.warnings:
-        yield warning(f"{who}: pilots may surprise", text)
+        yield warning(f"{who}: pilots: look at these", text)
     if not findings.problems and not findings.warnings:
         yield right(f"{who}: pilots are within its limits")
 
@@ -111,7 +111,7 @@ def _place(
 def _partition(shape: PilotShape, partition: Partition) -> Check:
     what = f"partition {partition.name}"
     if not partition.up:
-        remedy = "Wait until the site has brought it back, or name another with --partition."
+        remedy = "Wait until the site has it up again, or choose another with --partition."
         return wrong(f"{what}: is not up", remedy)
     fitting = [
         kind
@@ -130,7 +130,7 @@ def _partition(shape: PilotShape, partition: Partition) -> Check:
         return wrong(
             f"{what}: {count} nodes with {asked}, {shape.nodes} wanted",
             f"It has {there or 'no nodes'}. Change gpus_per_node, cpus_per_gpu or mem_per_gpu_mb "
-            "in a profile of your own, or name another with --partition.",
+            "in a profile of your own, or choose another with --partition.",
         )
     return right(f"{what}: up, {count} nodes with {asked}")
 
@@ -152,11 +152,11 @@ def _account(
     yours = ", ".join(sorted({found.account for found in site.associations}))
     if not mine:
         yield wrong(
-            f"account {wanted}: not one of {site.user}'s" if wanted else "account: none is named",
+            f"account {wanted}: not one of {site.user}'s" if wanted else "account: none is given",
             f"Use --account, WCONV_SWEEP_ACCOUNT or account in the profile. Yours: {yours}.",
         )
         return None
-    # What is said of this partition alone comes before what is said of all of them.
+    # An association with this partition comes before one with all of them.
     account = max(mine, key=lambda found: found.partition)
     allowed = partition.allow_accounts if partition else ()
     if allowed and account.account.lower() not in allowed:
@@ -197,7 +197,7 @@ def _limits(
     partition: Partition,
     account: Association | None,
 ) -> Iterator[Check]:
-    """Hold the pilots against the limits of the running site, and the profile's against them."""
+    """Compare the pilots, and the profile's limits, with the current limits of the site."""
     qos_name = shape.qos or (account.default_qos if account else "")
     qos = next((found for found in site.qos if found.name == qos_name), None)
     partitions = {partition.name: Limits(**limits_of_partition(site, partition))}
@@ -214,8 +214,8 @@ def _limits(
         changed = _differences(said[name], limits) if name in said else []
         if changed:
             yield warning(
-                f"profile: limits of {name} are not the site's",
-                f"{'; '.join(changed)}. `wconv-sweep clusters init` writes a profile of today.",
+                f"profile: limits of {name} differ from the site's",
+                f"{'; '.join(changed)}. `wconv-sweep clusters init` writes a current profile.",
             )
 
 

@@ -1,1 +1,1 @@
-"""What the stored trials say: status, costs, surrogate, statistics, confirmation."""
+"""Conclusions from the stored trials: status, costs, surrogate, statistics, confirmation."""

@@ -1,4 +1,4 @@
-"""GPU-hours: what a study has used, what it will use, and whether its cap allows more.
+"""GPU-hours: those used, those expected, and whether the cap allows more.
 
 A trial counts the GPUs that its ranks hold, a pilot all that it holds, working or not: that is
 what a site bills. The time of CPUs is not counted. Sums are made by the database.
@@ -11,13 +11,13 @@ from sqlalchemy import ColumnElement, Connection, Float, case, cast, func, selec
 from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS, STUDIES, SlotState
 
 SILENCE_S = 300.0
-"""A pilot without a sign of life for so long is not expected to use any more, seconds."""
+"""A pilot without a heartbeat for so long is not expected to use any more, seconds."""
 AGENT_GPU_HOURS = (
     PILOTS.c.gpus_total
     * (func.coalesce(PILOTS.c.ended_at, PILOTS.c.seen_at) - PILOTS.c.started_at)
     / 3600
 )
-"""Of all GPUs that an agent held, working or not, up to its last sign of life; SQL."""
+"""Of all GPUs that an agent held, working or not, up to its last heartbeat; SQL."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Usage:
     """GPU-hours of a study."""
 
     pilots_h: float
-    """Of all pilots, up to their last sign of life."""
+    """Of all pilots, up to their last heartbeat."""
     attempts_h: float
     """Of all attempts."""
     cap_h: float | None
     """`budget.gpu_hours`."""
     trial_h: float
-    """Expected of a whole trial, with its share of the GPUs that its pilot cannot use; 0 before
+    """Expected for a whole trial, with its share of the GPUs that its pilot cannot use; 0 before
     the first epoch."""
     held_h: float
     """Expected of the pilots at work in the time of a whole trial, however many of their lanes
@@ -41,13 +41,13 @@ class Usage:
     running_h: float
     """Expected until they end."""
     longest: int
-    """Epochs that are left of the one among them that has begun last."""
+    """Remaining epochs of the one among them that was started last."""
     epochs: int
     """Of a whole trial."""
 
     @property
     def spent_h(self) -> float:
-        """What has been used."""
+        """The hours used."""
         return max(self.pilots_h, self.attempts_h)
 
     @property
@@ -63,7 +63,7 @@ class Usage:
         return self.trial_h * max(0, self.epochs - epoch) / self.epochs
 
     def allows(self, epoch: int) -> bool:
-        """Tell whether a trial that has finished so many epochs may be leased under the cap."""
+        """Return whether a trial that has finished so many epochs may be leased under the cap."""
         if self.cap_h is None:
             return True
         # Pilots hold all their GPUs until the last of their trials has ended.
@@ -99,7 +99,7 @@ UNLIMITED = Usage(
     longest=0,
     epochs=1,
 )
-"""Stands for the usage of a study without a cap, which nothing depends on."""
+"""Stands for the usage of a study without a cap."""
 
 
 def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> Usage:
@@ -150,7 +150,7 @@ def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> U
         trial_h = used.all / slots.epochs * epochs if slots.epochs else 0.0
     gpu_h = trial_h / used.per_trial if used.per_trial else 0.0
     if used.per_trial:
-        # What a pilot has no lane for costs as much as what it trains on.
+        # GPUs without a lane cost as much as those in use.
         lanes = max(1, pilots.total // used.per_trial)
         trial_h *= max(1.0, pilots.total / (lanes * used.per_trial))
     return Usage(
@@ -211,7 +211,7 @@ def spent_seconds(connection: Connection, now: ColumnElement[float], study: str)
 def _attempt_seconds(now: ColumnElement[float]) -> ColumnElement[float]:
     """Return how long an attempt took, as SQL over attempts joined with slots.
 
-    One that nobody has ended yet lasts to the end of its lease at most: its agent may be dead.
+    One that has not ended yet lasts at most to the end of its lease: its agent may be dead.
     """
     lease_until = func.coalesce(SLOTS.c.lease_until, now)
     until = case((lease_until < now, lease_until), else_=now)

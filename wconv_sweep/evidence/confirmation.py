@@ -1,7 +1,7 @@
 """The confirmation of a study: the best densities beside plain convolution, on the same seeds.
 
-The density that is named has the best mean validation score over fresh seeds; how much better it
-is shows on the test part, by paired differences. Neither rests on the run that was chosen.
+The selected density has the best mean validation score over fresh seeds; how much better it
+is shows on the test set, by paired differences. Neither uses the run that selected it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from wconv_jobs import catalog
 from wconv_jobs.seeding import derive_seed
 from wconv_jobs.spec import Density
 from wconv_sweep.evidence.results import TrialRow
-from wconv_sweep.evidence.statistics import Difference, Summary, paired_difference, summarise
+from wconv_sweep.evidence.statistics import Difference, Summary, paired_difference, summarize
 from wconv_sweep.storage.slot_plan import ABLATIONS
 from wconv_sweep.storage.tables import SEARCHING, SlotState, Stage
 from wconv_sweep.study.config import PLAIN, StudyConfig
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wconv_sweep.evidence.surrogate import Surrogate
 
 EXPECTED, OBSERVED = "best expected", "best observed"
-"""Labels of the candidates that the search names: by all of its trials, and by the best one."""
+"""Labels of the candidates that the search selects: by all of its trials, and by the best one."""
 SAME = 0.01
 """Densities closer than this share of the bounds, in every coefficient, are one candidate."""
 
@@ -35,7 +35,7 @@ class Arm:
     runs: Mapping[int, TrialRow]
     """Completed trials by seed index."""
     failed: int
-    """Trials that failed, in which the others must not hide: a density may diverge."""
+    """Number of failed trials; shown, because a density may diverge."""
 
     def values(self, metric: str) -> dict[int, float]:
         """Return a metric by seed index; a run that has none is left out."""
@@ -48,18 +48,18 @@ class Arm:
     def summary(self, metric: str) -> Summary | None:
         """Return mean and spread of a metric; None when no run has it."""
         values = self.values(metric)
-        return summarise(list(values.values())) if values else None
+        return summarize(list(values.values())) if values else None
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What the fresh seeds have shown so far."""
+    """The results of the fresh seeds so far."""
 
     config: StudyConfig
     plain: Arm
     candidates: list[Arm]
     ablations: list[Arm]
-    """Plain convolution with one half of what the named density does."""
+    """Plain convolution with one half of the effect of the selected density."""
     complete: bool
     """Whether every trial of the confirmation has ended."""
 
@@ -77,7 +77,7 @@ class Confirmation:
 
     @property
     def metric(self) -> str:
-        """The metric that the claim is about: the objective on the test part."""
+        """The metric that the claim is about: the objective on the test set."""
         return f"test_{self.config.objective.metric}"
 
     def difference(self, arm: Arm, metric: str) -> Difference | None:
@@ -89,7 +89,7 @@ class Confirmation:
         )
 
     def metrics(self) -> list[str]:
-        """Return the scores that runs have on the validation and the test part, by name."""
+        """Return the scores that runs have on the validation and the test set, by name."""
         found = {
             name
             for arm in [self.plain, *self.candidates]
@@ -105,7 +105,7 @@ class Confirmation:
 
     @property
     def claim(self) -> str:
-        """What may be said of the named density, in a sentence."""
+        """The conclusion about the selected density, in a sentence."""
         arm = self.named
         difference = None if arm is None else self.difference(arm, self.metric)
         if difference is None or difference.interval is None:
@@ -160,7 +160,7 @@ def surrogate_of(trials: Sequence[TrialRow], config: StudyConfig) -> "Surrogate 
 
 
 def searched(trials: Sequence[TrialRow]) -> list[tuple[Density, float]]:
-    """Return what a density is chosen from: those of completed trials with their objective."""
+    """Return the densities of completed trials with their objective."""
     return [
         (row.density, row.value)
         for row in trials
@@ -172,9 +172,9 @@ def searched(trials: Sequence[TrialRow]) -> list[tuple[Density, float]]:
 
 
 def choose_candidates(trials: Sequence[TrialRow], config: StudyConfig) -> dict[str, Density]:
-    """Return the densities to confirm, by label, those that are the same left out.
+    """Return the densities to confirm, by label, without duplicates.
 
-    The best expected by all trials, the best observed, then the fixed points; none is plain
+    The best expected by all trials, the best observed, then the reference densities; none is plain
     convolution, with which they are compared.
     """
     assert config.confirm is not None
@@ -182,9 +182,9 @@ def choose_candidates(trials: Sequence[TrialRow], config: StudyConfig) -> dict[s
     if surrogate is None:
         return {}
     wanted = {EXPECTED: surrogate.best_point(), OBSERVED: _best_observed(trials, config)}
-    wanted |= {name: point for name, point in config.fixed_points().items() if name != PLAIN}
+    wanted |= {name: point for name, point in config.references().items() if name != PLAIN}
     chosen: dict[str, Density] = {}
-    known = [config.fixed_points()[PLAIN]]
+    known = [config.references()[PLAIN]]
     for label, density in list(wanted.items())[: config.confirm.candidates]:
         if not any(_same(density, other, config) for other in known):
             chosen[label] = density
@@ -199,7 +199,7 @@ def noise_of_baseline(trials: Sequence[TrialRow], metric: str) -> Summary | None
         for row in trials
         if row.label == PLAIN and row.state is SlotState.COMPLETE and metric in row.metrics
     ]
-    return summarise(values) if values else None
+    return summarize(values) if values else None
 
 
 def _arm(label: str, rows: Sequence[TrialRow]) -> Arm:
@@ -215,7 +215,7 @@ def _best_observed(trials: Sequence[TrialRow], config: StudyConfig) -> Density:
     for density, value in searched(trials):
         values.setdefault(density, []).append(value)
     sign = 1 if config.direction == "maximize" else -1
-    return max(values, key=lambda density: sign * summarise(values[density]).mean)
+    return max(values, key=lambda density: sign * summarize(values[density]).mean)
 
 
 def _same(density: Density, other: Density, config: StudyConfig) -> bool:

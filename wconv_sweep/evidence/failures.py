@@ -1,4 +1,4 @@
-"""Why trials broke, grouped by cause."""
+"""The causes of broken trials."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a study has found, as plain data for `export` and scripts."""
+"""The findings of a study, as plain data for `export` and scripts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from wconv_sweep.evidence.study_status import StudyStatus
 
 
 def confirmation_json(confirmation: Confirmation, *, bootstrap: bool) -> dict[str, Any]:
-    """Return what fresh seeds have shown: all scores, and their differences to plain.
+    """Return the results of fresh seeds: all scores, and their differences to plain.
 
     Args:
         confirmation: of a study.
@@ -35,7 +35,7 @@ def confirmation_json(confirmation: Confirmation, *, bootstrap: bool) -> dict[st
 
 
 def surrogate_json(status: StudyStatus) -> dict[str, Any] | None:
-    """Return what all trials of the search say together; None before one has completed.
+    """Return the surrogate's findings from all trials; None before one has completed.
 
     Its noise stands beside the spread of the plain baseline over its seeds, which is larger where
     the trials of the search share one seed.
@@ -59,7 +59,7 @@ def surrogate_json(status: StudyStatus) -> dict[str, Any] | None:
 
 
 def pruning_json(study: StudyOverview) -> dict[str, int] | None:
-    """Return what pruning saved and what would have been trained without; None without any."""
+    """Return the epochs that pruning saved, and those without it; None without pruning."""
     trained, saved = study.epochs, study.epochs_saved
     return (
         {"epochs": trained, "epochs_without": trained + saved, "saved": saved} if saved else None

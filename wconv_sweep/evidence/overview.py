@@ -1,6 +1,6 @@
-"""What is going on in a study: all that `status` shows, read without loading every trial.
+"""The progress of a study: all that `status` shows, read without loading every trial.
 
-The database counts and sums; of the trials only those come over that are shown one by one. So a
+The database counts and sums; it sends only the trials that are shown one by one. So a
 look at a study of 10,000 trials costs hardly more than at one of ten.
 """
 
@@ -37,12 +37,12 @@ class Tally:
     epochs: int = 0
     """That they have reported."""
     furthest: int = 0
-    """Epochs of the one that has reported most."""
+    """Epochs of the one with the most."""
 
 
 @dataclass(frozen=True)
 class StudyOverview:
-    """What is going on in a study."""
+    """The progress of a study."""
 
     config: StudyConfig
     version: str
@@ -66,9 +66,9 @@ class StudyOverview:
     pilots: list[PilotUse]
     """In the order of their numbers."""
     provenance: dict[str, Any]
-    """What its trials come from."""
+    """Provenance of its trials."""
     uid: str
-    """Of the study, which no other has had."""
+    """Unique identifier of the study."""
     folder: RunFolder
 
     @property
@@ -98,7 +98,7 @@ class StudyOverview:
 
     @property
     def epochs_saved(self) -> int:
-        """Number of epochs that pruned trials were spared."""
+        """Number of epochs that pruning saved."""
         return self._epochs_left(SlotState.PRUNED)
 
     @property
@@ -116,7 +116,7 @@ class StudyOverview:
         """The state in one word.
 
         complete, broken, stopped, stopping, running, stalled (every agent has fallen silent),
-        capped (the GPU-hours are used up) or waiting (nobody is at work).
+        capped (the GPU-hours are used up) or waiting (no pilot is running).
         """
         if self.complete:
             return "complete"
@@ -132,14 +132,14 @@ class StudyOverview:
 
     @property
     def over(self) -> bool:
-        """Whether nothing will change by itself: it is complete, stopped, broken or capped."""
+        """Whether it needs a user to continue: it is complete, stopped, broken or capped."""
         return self.word in ("complete", "capped") or (
             self.state is not StudyState.ACTIVE and not self.running
         )
 
     @property
     def capped(self) -> bool:
-        """Whether nobody is at work, and the next trial would pass `budget.gpu_hours`."""
+        """Whether no pilot is running, and the next trial would pass `budget.gpu_hours`."""
         open_ = self.tallies[SlotState.OPEN]
         return (
             open_.slots > 0
@@ -150,7 +150,7 @@ class StudyOverview:
 
     @property
     def counts_gpus(self) -> bool:
-        """Whether GPU-hours say anything about the study."""
+        """Whether the study uses GPUs or has a cap."""
         return self.usage.spent_h > 0 or self.usage.cap_h is not None
 
     @property
@@ -160,7 +160,7 @@ class StudyOverview:
 
     @cached_property
     def confirmation(self) -> Confirmation | None:
-        """What fresh seeds have shown; None before the confirmation has begun."""
+        """What fresh seeds have shown; None before the confirmation has started."""
         return confirmation_of(self.shown, self.config)
 
     @property
@@ -181,7 +181,7 @@ class StudyOverview:
 
 
 def read_overviews(storage: Storage, study: str | None) -> list[StudyOverview]:
-    """Return what is going on in one study, or in all of the storage, oldest first.
+    """Return the progress of one study, or of all in the storage, oldest first.
 
     Raises:
         StudyError: the storage holds no such study.
@@ -191,7 +191,7 @@ def read_overviews(storage: Storage, study: str | None) -> list[StudyOverview]:
 
 
 def read_overview(storage: Storage, study: str) -> StudyOverview:
-    """Return what is going on in one study.
+    """Return the progress of one study.
 
     Raises:
         StudyError: the storage holds no such study.

@@ -1,4 +1,4 @@
-"""The pilots of a study: which are at work, where, and what each has used."""
+"""The pilots of a study: their state, their nodes, and their GPU-hours."""
 
 import enum
 from collections import Counter
@@ -12,11 +12,11 @@ from wconv_sweep.storage.tables import PILOTS
 
 
 class AgentState(enum.StrEnum):
-    """What is known of an agent."""
+    """The state of an agent."""
 
     WORKING = "working"
     SILENT = "silent"
-    """Not ended, but not heard of for `accounting.SILENCE_S`."""
+    """Not ended, but without a heartbeat for `accounting.SILENCE_S`."""
     ENDED = "ended"
 
 
@@ -86,7 +86,7 @@ def agents_of(connection: Connection, now: ColumnElement[float], study: str) -> 
 
 
 def count_agents(agents: Sequence[AgentUse]) -> Agents:
-    """Count agents by what is known of them."""
+    """Count agents by state."""
     counter = Counter(agent.state for agent in agents)
     return Agents(**{str(state): counter[state] for state in AgentState})
 

@@ -1,4 +1,4 @@
-"""What a study has found: the best density beside plain convolution."""
+"""The result of a study: the best density beside plain convolution."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,11 +45,11 @@ class StudyResult:
 
     @property
     def difference(self) -> float | None:
-        """Objective of the best minus that of plain convolution, on the validation part."""
+        """Objective of the best minus that of plain convolution, on the validation set."""
         return _difference(self.best.value, self.plain.value if self.plain else None)
 
     def test_difference(self, metric: str) -> float | None:
-        """Return the difference of a metric on the test part."""
+        """Return the difference of a metric on the test set."""
         name = f"test_{metric}"
         plain = self.plain.metrics.get(name) if self.plain else None
         return _difference(self.best.metrics.get(name), plain)
@@ -58,9 +58,9 @@ class StudyResult:
 def best_of(trials: Sequence[TrialRow], direction: str) -> StudyResult | None:
     """Return the result of the completed trials of the search; None when there are none.
 
-    The best is the best observed validation value. It is one run of one seed, so it promises more
-    than its density holds: the more trials, the more of them are lucky. The plain run is the one
-    of its seed, or the first where that one has not completed.
+    The best is the best observed validation value. It is one run of one seed, so it is optimistic:
+    the more trials, the more of them are lucky. The plain run is the one of its seed, or the first
+    if that one has not completed.
     """
     completed = [
         row

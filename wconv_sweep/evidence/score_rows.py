@@ -93,7 +93,7 @@ def cell(row: ScoreRow, column: Column, *, without_difference: str = "-") -> str
         without_difference: what stands where a row is compared with nothing.
     """
     if column == "metric":
-        return title(row.metric).removesuffix(" on the test part")
+        return title(row.metric).removesuffix(" on the test set")
     if column == "network":
         return _NAMES.get(row.label, row.label)
     if column == "density":

@@ -1,6 +1,6 @@
-"""What several seeds say: mean, spread, and the paired difference to plain convolution.
+"""Statistics over seeds: mean, spread, and the paired difference to plain convolution.
 
-A single run differs from the next by its seed. So a density is called better only where the
+A single run differs from the next by its seed. So a density is called better only if the
 interval of the difference, over seeds that both have been trained with, leaves out zero.
 """
 
@@ -61,7 +61,7 @@ class Difference:
         import numpy as np
         from scipy.stats import bootstrap
 
-        # Near 1, which changes no digit: their cubes, of which it makes use, may be no numbers.
+        # Near 1, which changes no digit: their cubes, of which it makes use, may not be numbers.
         _, exponent = math.frexp(max(map(abs, self.by_seed)))
         found = bootstrap(
             (np.ldexp(self.by_seed, -exponent),),
@@ -75,7 +75,7 @@ class Difference:
         return math.ldexp(low, exponent), math.ldexp(high, exponent)
 
     def verdict(self, direction: str) -> Literal["better", "worse", "no difference shown"]:
-        """Return what the interval allows to say.
+        """Return the conclusion that the interval allows.
 
         Args:
             direction: of the metric, maximize or minimize.
@@ -86,8 +86,8 @@ class Difference:
         return "better" if (self.mean > 0) == (direction == "maximize") else "worse"
 
 
-def summarise(values: Sequence[float]) -> Summary:
-    """Return mean and spread of at least one value; inf or nan where they have left the numbers.
+def summarize(values: Sequence[float]) -> Summary:
+    """Return mean and spread of at least one value; inf or nan where they overflow.
 
     A score may be finite and yet that of a network that has exploded.
     """
@@ -109,8 +109,8 @@ def paired_difference(
     """Compare a density with plain convolution over the seeds that both have.
 
     d_s = value_s - baseline_s;  interval = mean d +- t(n - 1) * sd d / sqrt(n). Trained with the
-    same initial weights, data order and noise, the two share a part of their luck, which the
-    difference is free of.
+    same initial weights, data order and noise, the two share a part of their randomness, which the
+    difference cancels.
 
     Args:
         values: of the density, by seed.
@@ -126,7 +126,7 @@ def paired_difference(
         return None
     by_seed = [values[each] - baseline[each] for each in shared]
     level = 1 - (1 - LEVEL) / comparisons
-    of_all = summarise(by_seed)
+    of_all = summarize(by_seed)
     return Difference(
         mean=of_all.mean,
         sd=of_all.sd,
@@ -140,7 +140,7 @@ def paired_difference(
 def _sum(values: Sequence[float]) -> float:
     try:
         return math.fsum(values)
-    except (OverflowError, ValueError):  # what adds up to too much, and inf beside -inf
+    except (OverflowError, ValueError):  # overflow, and inf beside -inf
         return sum(values)
 
 

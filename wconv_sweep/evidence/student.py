@@ -1,4 +1,4 @@
-"""Quantiles of Student's t: `status` needs them, and SciPy alone takes as long as all of it."""
+"""Quantiles of Student's t: `status` needs them, and the import of SciPy would double its time."""
 
 import math
 

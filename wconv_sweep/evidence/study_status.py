@@ -1,4 +1,4 @@
-"""A study with all of its trials, and what SLURM knows of its pilots."""
+"""A study with all of its trials, and its pilots in SLURM."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -16,7 +16,7 @@ from wconv_sweep.storage.tables import SLOTS
 
 @dataclass(frozen=True)
 class StudyStatus(StudyOverview):
-    """What is going on in a study, with all of its trials."""
+    """The progress of a study, with all of its trials."""
 
     trials: list[TrialRow]
     """In the order of leasing."""
@@ -40,7 +40,7 @@ def read_status(storage: Storage, study: str) -> StudyStatus:
 
 
 def study_jobs(studies: Sequence[StudyOverview]) -> list[SlurmView | None]:
-    """Return what SLURM knows of the pilots of each study; None where they have never been there.
+    """Return the pilots of each study in SLURM; None if it never had any there.
 
     One squeue and one sacct for all of them together.
     """

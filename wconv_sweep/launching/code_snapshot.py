@@ -1,10 +1,10 @@
-"""Freezes the program of a study in its run folder: pilots start days after they were submitted.
+"""Freezes the program of a study in its run folder, as pilots may start days after submission.
 
     code/<hash>/origin.json         the commit that it was copied from
     code/<hash>/wconv_sweep/...     the packages, found through PYTHONPATH
 
-Whoever edits, updates or switches the branch of the program meanwhile changes nothing for pilots
-that wait, and nothing for ranks that a pilot is yet to start.
+An edit, an update or a switch of the program's branch changes nothing for pilots
+that wait, and nothing for ranks that a pilot starts later.
 """
 
 import json
@@ -37,7 +37,7 @@ def freeze(folder: RunFolder) -> Path:
         folder: of the study.
 
     Returns:
-        The folder that belongs into PYTHONPATH.
+        The folder that belongs in PYTHONPATH.
 
     Raises:
         ConfigurationError: the program changed while it was read or copied.
@@ -53,7 +53,7 @@ def frozen_code(folder: RunFolder) -> Path:
 
 
 def path_with(frozen: Path, pythonpath: str | None) -> str:
-    """Return PYTHONPATH with the frozen program before everything that stands in it."""
+    """Return PYTHONPATH with the frozen program before all its other entries."""
     return os.pathsep.join([str(frozen), *([pythonpath] if pythonpath else [])])
 
 
@@ -64,6 +64,6 @@ def _copy(target: Path) -> None:
     copied = code_sha256_of({package: target / package for package in PACKAGES})
     if copied != code_sha256():
         raise ConfigurationError(
-            "the program was changed while it was being launched, so it is not known what "
-            "the pilots would run. Launch again."
+            "the program changed during the launch, so it is unknown what the pilots would "
+            "run. Launch again."
         )

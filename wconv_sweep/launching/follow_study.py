@@ -10,7 +10,7 @@ from wconv_sweep.slots import studies
 from wconv_sweep.storage.tables import StudyState
 
 POLL_S = 0.5
-"""Time between two looks at a study that is being followed, seconds."""
+"""Time between two polls of a followed study, seconds."""
 
 
 def follow(launched: Launched, on_status: Callable[[StudyStatus], None]) -> StudyStatus:
@@ -33,7 +33,7 @@ def follow(launched: Launched, on_status: Callable[[StudyStatus], None]) -> Stud
             continue
         on_status(status)
         if status.complete and (pilots is None or pilots.goes_on):
-            # They see by themselves that nothing is left.
+            # They find out on their own that nothing is left.
             break
         if idle and not (pilots and pilots.started) and status.state is StudyState.ACTIVE:
             if status.complete or status.capped:
@@ -73,16 +73,16 @@ def _check_result(status: StudyStatus, logs: Sequence[str]) -> None:
             f"study {status.study} has used {status.usage.spent_h:.2f} of "
             f"{status.usage.cap_h:g} GPU-hours, and the next trial would pass the limit: "
             f"{status.budget - status.ended} trials are left. Raise budget.gpu_hours in the study "
-            "and launch it again to go on."
+            "and launch it again."
         )
     if not status.complete and status.state is StudyState.ACTIVE and status.reason:
         raise SweepFailed(
             f"study {status.study}: {status.reason}. Use the program and the data that the study "
-            f"was begun with, or `wconv-sweep resume --study {status.study} --accept-changes`."
+            f"was started with, or `wconv-sweep resume --study {status.study} --accept-changes`."
         )
     if not status.complete and status.state is StudyState.ACTIVE:
         raise SweepFailed(
             f"the pilots of study {status.study} ended before the study: their time was up, or "
             f"they were killed. Their logs: {', '.join(logs)}. "
-            f"`wconv-sweep resume --study {status.study}` goes on."
+            f"`wconv-sweep resume --study {status.study}` continues it."
         )

@@ -1,4 +1,4 @@
-"""Remembers in the run folder what the last launch wanted, so that `resume` wants the same."""
+"""Remembers the request of the last launch in the run folder, for `resume`."""
 
 import json
 from dataclasses import asdict, fields
@@ -11,12 +11,12 @@ _FILE = "request.json"
 
 
 def save_request(folder: RunFolder, request: PilotRequest) -> None:
-    """Keep what a launch wanted."""
+    """Save the request of a launch."""
     replace_file(folder.pilots / _FILE, json.dumps(asdict(request), indent=2) + "\n")
 
 
 def last_request(folder: RunFolder) -> PilotRequest:
-    """Return what the last launch wanted; nothing where there was none."""
+    """Return the request of the last launch; an empty one if there was none."""
     try:
         content = json.loads((folder.pilots / _FILE).read_text("utf-8"))
     except FileNotFoundError:
@@ -26,7 +26,7 @@ def last_request(folder: RunFolder) -> PilotRequest:
 
 
 def or_else(request: PilotRequest, other: PilotRequest) -> PilotRequest:
-    """Return a request, with what the other one wants where it wants nothing."""
+    """Return a request whose gaps are filled from another one."""
     mine, others = asdict(request), asdict(other)
     return PilotRequest(
         **{name: others[name] if mine[name] is None else mine[name] for name in mine}

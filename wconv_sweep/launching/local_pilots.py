@@ -29,21 +29,21 @@ class LocalPilots:
     jobs: dict[int, "Job[None]"]
     """Started by this command, by number of the pilot; the others were at work."""
     goes_on: bool = False
-    """Whether pilots are none of this command's business any more once they are started."""
+    """Whether started pilots run on without this command."""
 
     @property
     def started(self) -> int:
-        """How many this command has started."""
+        """Number of pilots that this command has started."""
         return len(self.jobs)
 
     def all_ended(self) -> bool:
-        """Tell whether none of them is at work any more."""
+        """Return whether all of them have ended."""
         return all(job.done() for job in self.jobs.values()) and not any(
             is_running(self.folder, number) for number in range(self.count)
         )
 
     def notes(self) -> list[str]:
-        """Return what a person wants to know about what was started."""
+        """Return notes for the user about the started pilots."""
         return [f"{self.started} pilot(s) started"]
 
     def logs(self) -> list[str]:
@@ -54,7 +54,7 @@ class LocalPilots:
 def start_local(
     study: str, storage: Storage, folder: RunFolder, profile: LocalProfile
 ) -> LocalPilots:
-    """Start the pilots of a study that are not at work, so that `profile.pilots` are."""
+    """Start missing pilots of a study, so that `profile.pilots` are running."""
     missing = [number for number in range(profile.pilots) if not is_running(folder, number)]
     frozen = freeze(folder)
     executor = _CommandExecutor(folder.pilots)
@@ -85,7 +85,7 @@ def start_local(
 
 
 def order_path(folder: RunFolder, number: int) -> Path:
-    """Return where the order of a pilot lies."""
+    """Return the path of a pilot's order."""
     return folder.pilots / f"pilot_{number}.json"
 
 
@@ -93,7 +93,7 @@ class _CommandJob(LocalJob[None]):
     """A command that outlives this program."""
 
     def __del__(self) -> None:
-        """Look for no pickle: a command writes none, and at exit submitit's own look fails."""
+        """Skip the pickled result: a command writes none, and submitit's check fails at exit."""
 
 
 class _CommandExecutor(LocalExecutor):
@@ -107,7 +107,7 @@ class _CommandExecutor(LocalExecutor):
 
 @contextmanager
 def _detached(log: Path, frozen: Path) -> Iterator[None]:
-    """Let the processes started inside outlive this command, its terminal and its pipes.
+    """Let processes started in this block outlive this command, its terminal and its pipes.
 
     Args:
         log: gets what they print outside of their own logs.
@@ -142,9 +142,9 @@ def _detached(log: Path, frozen: Path) -> Iterator[None]:
 
 @contextmanager
 def _output_to(log: Path) -> Iterator[None]:
-    """Give the processes started inside an output of their own.
+    """Give processes started in this block an output of their own.
 
-    Whoever reads this command's output through a pipe would wait until the pilots end, too.
+    A reader of this command's output through a pipe would also wait until the pilots end.
     """
     sys.stdout.flush()
     sys.stderr.flush()

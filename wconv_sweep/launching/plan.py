@@ -27,7 +27,7 @@ from wconv_sweep.study.data_files import check_data
 from wconv_sweep.study.files import load_study, locate_data
 
 SMOKE_DATA = "smoke_data"
-"""Folder of made-up data in the folder of all runs."""
+"""Folder of synthetic data in the folder of all runs."""
 
 NOTHING_ELSE = PilotRequest()
 
@@ -37,7 +37,7 @@ NEW = "00000000"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a launch would do; nothing of it has been done."""
+    """The plan of a launch; nothing of it is done yet."""
 
     config: StudyConfig
     profile: ClusterProfile
@@ -48,17 +48,17 @@ class Plan:
     launcher: Launcher
     request: PilotRequest
     uid: str | None
-    """Of the study in its storage; None for one that is still to be created."""
+    """Of the study in its storage; None for a new study."""
     smoke: bool
-    """Whether the study is shrunk and trains on made-up data."""
+    """Whether the study is shrunk and trains on synthetic data."""
     ablate: bool
     """Whether the trials of an ablation are added."""
     given: Sequence[GivenDensity]
-    """Densities that a new study begins its search with, from those of `search.warm_start`."""
+    """Densities that a new study starts its search with, from those of `search.warm_start`."""
     problems: tuple[str, ...]
     """Why it cannot be launched."""
     warnings: tuple[str, ...]
-    """What is allowed, but may go wrong."""
+    """Warnings: allowed, but may go wrong."""
 
     @property
     def ablation_trials(self) -> int:
@@ -67,7 +67,7 @@ class Plan:
         return len(ABLATIONS) * confirm.seeds if self.ablate and confirm is not None else 0
 
     def preview(self) -> Preview:
-        """Return what would be started; a study that is new has no name in SLURM yet."""
+        """Return the preview; a new study has no name in SLURM yet."""
         return self.launcher.preview(self.config.study, self.uid or NEW, self.folder)
 
 
@@ -87,13 +87,13 @@ def plan_launch(
 
     Args:
         study: by shipped name, or the path of a file.
-        cluster: the profile, likewise.
+        cluster: the profile, by name or file.
         storage_url: of the database.
         runs: folder of all runs.
         settings: changes of single keys of the study, see `wconv_sweep.study.settings`.
         smoke: shrink the study, see `wconv_sweep.study.smoke`.
         ablate: add the trials of an ablation, see `wconv_sweep.slots.stages`.
-        request: what is wanted other than the profile says.
+        request: changes to the profile.
         dry_run: the plan is only to be looked at, so what stands in its way is not raised: data
             that are not here are a warning, a storage that cannot be used is a problem.
 
@@ -129,7 +129,7 @@ def plan_launch(
         folder.check_free(uid)
     given: Sequence[GivenDensity] = []
     with _noted(problems, instead=dry_run):
-        # A study that was launched has them in its slots, whatever has become of their sources.
+        # A launched study has them in its slots, even if their sources are gone.
         given = warm_densities(storage_url, config) if uid is None else []
     advice = local_disk_advice(storage_url)
     return Plan(
@@ -150,12 +150,12 @@ def plan_launch(
 
 
 def changes_since(plan: Plan) -> list[str]:
-    """Return in one clause each what is no longer as it was when the study was begun.
+    """Return one clause for each thing that has changed since the study was started.
 
     `launch` refuses these; a study that does not exist has none.
 
     Raises:
-        ConfigurationError: the data cannot be looked at.
+        ConfigurationError: the data cannot be checked.
         StorageError: the storage exists and cannot be used.
     """
     if not has_storage(plan.storage_url):
@@ -164,20 +164,20 @@ def changes_since(plan: Plan) -> list[str]:
         if plan.config.study not in study_names(storage):
             return []
         recorded = read_status(storage, plan.config.study).provenance
-    # Made-up data may not have been made yet, and are always the same.
+    # Synthetic data may not exist yet, and are always the same.
     now = program_of(plan.config) if plan.smoke else provenance_of(plan.config)
     return differences(recorded or {}, now)
 
 
 def _lasting_name(cluster: str) -> str:
-    """Return a profile's name, or the path of its file that holds in every folder."""
+    """Return a profile's name, or the absolute path of its file."""
     is_file = cluster.endswith((".yaml", ".yml"))
     return str(Path(cluster).expanduser().resolve()) if is_file else cluster
 
 
 @contextlib.contextmanager
 def _noted(notes: list[str], *, instead: bool) -> Iterator[None]:
-    """Let an error of the user's be one of the notes, if that is wanted instead."""
+    """Collect a user error as a note, if `into` asks for that."""
     try:
         yield
     except WconvSweepError as error:

@@ -1,4 +1,4 @@
-"""What a launcher would start."""
+"""The preview of a launcher."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from wconv_sweep.clusters.billing import Cost
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """What a launcher would start; nothing of it has been done."""
+    """The processes or jobs that a launcher would start."""
 
     summary: str
-    """Pilots and what each holds, in words."""
+    """Summary of the pilots and of what each holds."""
     pilots: int
     command: str
     """Of each pilot's agent, as shell text."""
     script: str | None = None
     """The batch script, on a SLURM cluster."""
     cost: Cost | None = None
-    """The most that the pilots can cost, on a SLURM cluster."""
+    """The maximum cost of the pilots, on a SLURM cluster."""

@@ -23,39 +23,39 @@ from wconv_sweep.study.data_files import check_data, make_smoke_data
 
 @dataclass(frozen=True)
 class Launched:
-    """A study at work."""
+    """A launched study."""
 
     storage: Storage
     study: str
     pilots: Pilots | None
-    """None where nothing is left to do."""
+    """None if nothing is left to do."""
     start_pilots: Callable[[], Pilots]
-    """Starts the pilots that are not at work (any more)."""
+    """Starts the missing pilots."""
 
 
 def launch(
     plan: Plan, *, accept_changes: bool = False, notify_with: Sequence[str] | None = None
 ) -> Launched:
-    """Write the study's budget once and start the pilots that are missing.
+    """Write the study's budget once and start the missing pilots.
 
     A second call adds what the first left out, and never doubles a slot or a pilot. It also lets a
-    study that was stopped go on.
+    study that was stopped continue.
 
     Args:
         plan: what to launch.
-        accept_changes: also when the study was begun with another program or other data.
+        accept_changes: also if the study was started with another program or other data.
         notify_with: words of a command, see `wconv_sweep.pilots.notification`; None leaves that
             of the launch before, no words remove it.
 
     Raises:
         ConfigurationError: the plan has problems.
         SlurmError: the site does not take the pilots, or does not answer.
-        StudyError: the study was begun with something else; or another study has its name.
+        StudyError: the study was started with something else; or another study has its name.
     """
     _refuse(plan.problems)
     if plan.smoke:
         make_smoke_data(plan.config)
-    # Before anything is written: what the site refuses leaves no trace of a study.
+    # Before anything is written: a refused launch leaves no trace of a study.
     plan.launcher.ask(plan.config.study, plan.uid, plan.folder)
     storage = create_storage(plan.storage_url)
     studies.create_or_extend(
@@ -81,19 +81,19 @@ def resume(
     request: PilotRequest = NOTHING_ELSE,
     notify_with: Sequence[str] | None = None,
 ) -> Launched:
-    """Let a study go on that was stopped, interrupted or broken.
+    """Continue a study that was stopped, interrupted or broken.
 
     Args:
         study: its name.
         cluster: profile by name or path; None takes the one of the last launch.
         storage_url: holds the study.
-        accept_changes: also when the study was begun with another program or other data.
-        request: what is wanted other than the profile, or else the last launch, says.
+        accept_changes: also if the study was started with another program or other data.
+        request: changes to the last launch, or else the profile.
         notify_with: as for `launch`.
 
     Raises:
         ConfigurationError: profile or data cannot be used.
-        StudyError: the storage holds no such study, or what it was begun with has changed.
+        StudyError: the storage holds no such study, or what it was started with has changed.
     """
     storage = open_storage(storage_url)
     config, place = (
@@ -138,6 +138,6 @@ def _start(
     status = read_status(storage, study)
     nothing_left = status.complete or status.capped
     if nothing_left:
-        # The pilot that ought to have done so may have been killed.
+        # The responsible pilot may have been killed.
         notify(storage, study, place.folder)
     return Launched(storage, study, None if nothing_left else start(), start)

@@ -12,14 +12,14 @@ from wconv_sweep.storage.open_storage import Storage
 
 @dataclass(frozen=True)
 class Stopped:
-    """What a stop has done."""
+    """The outcome of a stop."""
 
     study: str
     view: SlurmView | None
-    """Of its jobs; None where it has had none."""
+    """Of its jobs; None if it never had any."""
     cancelled: bool
     ended: bool
-    """Whether all of its trials have ended: there is nothing to go on with."""
+    """Whether all of its trials have ended: there is nothing to resume."""
 
     def lines(self) -> list[str]:
         """Return it in words."""
@@ -37,14 +37,14 @@ class Stopped:
         if waiting:
             again = "" if self.ended else "`resume` uses them again; "
             lines.append(
-                f"{self.study}: {waiting} job(s) wait in the queue, and end when they begin. "
+                f"{self.study}: {waiting} job(s) wait in the queue, and end when they start. "
                 f"{again}`stop --now` cancels them."
             )
         return lines
 
 
 def stop(storage: Storage, study: str, *, now: bool = False) -> Stopped:
-    """Let nobody lease a slot any more, and running trials end at their next checkpoint.
+    """Stop leasing slots, and let running trials end at their next checkpoint.
 
     Args:
         storage: holds the study.
@@ -66,7 +66,7 @@ def stop(storage: Storage, study: str, *, now: bool = False) -> Stopped:
         if not view.known:
             raise SlurmError(
                 f"study {study} is stopped, but its jobs are not cancelled: "
-                f"{'; '.join(view.warnings)}"
+                f"{'; '.join(view.warnings)}. Cancel them with scancel."
             )
         cancel(view.alive)
     return Stopped(study, view, cancelled=now, ended=ended)

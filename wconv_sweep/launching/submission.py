@@ -25,21 +25,21 @@ from wconv_sweep.study.config import StudyConfig
 
 
 class Pilots(Protocol):
-    """The pilots of a study, those that this command has started among them."""
+    """The pilots of a study, including those that this command has started."""
 
     @property
     def started(self) -> int:
-        """How many this command has started."""
+        """Number of pilots that this command has started."""
 
     @property
     def goes_on(self) -> bool:
-        """Whether the study goes on without the command that follows it."""
+        """Whether the study runs on without the command that follows it."""
 
     def all_ended(self) -> bool:
-        """Tell whether none of them waits or is at work any more."""
+        """Return whether all of them have ended."""
 
     def notes(self) -> list[str]:
-        """Return what a person wants to know about what was started."""
+        """Return notes for the user about the started pilots."""
 
     def logs(self) -> list[str]:
         """Return the files that they log to."""
@@ -50,25 +50,25 @@ class Launcher(Protocol):
 
     @property
     def nodes(self) -> int:
-        """Nodes that all pilots together may be on."""
+        """Number of nodes of all pilots together."""
 
     def findings(self, config: StudyConfig, folder: RunFolder) -> Findings:
-        """Return why no pilot would start or train the study's trials, and what may surprise."""
+        """Return the problems that keep pilots from training the study's trials, and warnings."""
 
     def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
-        """Return what would be started."""
+        """Return the preview of a launch."""
 
     def ask(self, study: str, uid: str | None, folder: RunFolder) -> None:
-        """Raise `SlurmError` when the site would not take the pilots; change nothing.
+        """Raise `SlurmError` if the site would not take the pilots; change nothing.
 
         Args:
             study: its name.
-            uid: of the study in its storage; None for one that is still to be created.
+            uid: of the study in its storage; None for a new study.
             folder: of the study.
         """
 
     def start(self, storage: Storage, status: StudyStatus, place: StudyPlace) -> Pilots:
-        """Start the pilots that are missing."""
+        """Start the missing pilots."""
 
 
 def launcher_of(profile: ClusterProfile, request: PilotRequest) -> Launcher:
@@ -164,7 +164,7 @@ class SlurmLauncher:
         try:
             check_submission(next_batch(self.profile, self.shape, study, uid or "", folder), 1)
         except SlurmError as error:
-            # Those that are there are what the site allows; the others come later.
+            # The existing ones are what the site allows; the others come later.
             if not (alive and too_many(error)):
                 raise
 

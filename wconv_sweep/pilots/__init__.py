@@ -1,1 +1,1 @@
-"""What runs on the nodes: agents with their lanes, orders, spools."""
+"""The programs on the nodes: agents with their lanes, orders, spools."""

@@ -107,18 +107,18 @@ class Agent:
         try:
             return self._parts.record.end()
         except StorageAway:
-            # Nobody can tell; the agent of the first node answers for all.
+            # This is unknown here; the agent of the first node decides for all.
             return self._place.node == 0
 
     def has_work(self) -> bool:
-        """Tell whether a pilot that started now would find a slot."""
+        """Return whether a pilot that started now would find a slot."""
         try:
             return self._slots.has_open()
         except StorageAway:
             return True
 
     def _begin(self) -> AgentParts:
-        """Tell the storage that this agent is there, and what the one before left behind."""
+        """Register this agent in the storage, with the reports left behind by its predecessor."""
         order, place, config = self._order, self._place, self._config
         record = PilotRecord(self._storage, order.study, place, gpus_total=self._gpus_total)
         self._replay()
@@ -144,15 +144,15 @@ class Agent:
 
     @property
     def _gpus_total(self) -> int:
-        """GPUs that this agent answers for: of its group, and the first one for what is left."""
+        """GPUs that this agent accounts for: those of its group; the first agent adds the rest."""
         nodes = len(self._share.group)
         left = self._order.nodes % nodes if self._place.node == 0 else 0
         return self._order.gpus_used_per_node * (nodes + left)
 
     def _has_time(self) -> bool:
-        """Tell whether a trial that begins now reaches its first checkpoint.
+        """Return whether a trial that starts now reaches its first checkpoint.
 
-        It can be told to make one as soon as it trains, and the grace is for that.
+        It can be asked for one as soon as it trains, and the grace is for that.
         """
         start_up_s = self._parts.start_up_s
         return start_up_s == 0 or self._end.training_left_s > start_up_s
@@ -160,7 +160,7 @@ class Agent:
     def _lease(self, count: int, nonce: str) -> list[Lease] | NoSlot | None:
         """Return the next leases; None while the storage is away."""
         try:
-            # First: whoever has been replaced leases nothing.
+            # First: a replaced agent leases nothing.
             self._show_life()
             if self._end.superseded:
                 return None
@@ -172,12 +172,12 @@ class Agent:
         return leases
 
     def _look_alive(self) -> None:
-        """Show life from time to time, also while all lanes are busy."""
+        """Send heartbeats, also while all lanes are busy."""
         if time.monotonic() >= self._show_life_at:
             try:
                 self._show_life()
             except StorageAway:
-                # The lanes say so; the next look comes as late as after a success.
+                # The lanes report it; the next try comes as late as after a success.
                 self._show_life_at = time.monotonic() + self._order.lease_s / 6
 
     def _show_life(self) -> None:
@@ -197,7 +197,7 @@ class Agent:
 
     def _start(self, lane: Lane, lease: Lease) -> None:
         self._busy.add(lane)
-        # Daemons: what hangs beyond all grace must not keep the process.
+        # Daemons: a thread that hangs beyond all grace must not keep the process.
         threading.Thread(
             target=self._train,
             args=(lane, lease),
@@ -230,7 +230,7 @@ class Agent:
         return ended
 
     def _wind_up(self) -> None:
-        """Wait for the lanes at work, until nothing can be hoped for any more."""
+        """Wait for the working lanes, until their time is used up."""
         if self._busy:
             logger.info(event("stopping", why=self._end.why, lanes=len(self._busy)))
         while self._busy and not self._end.is_hopeless:
@@ -246,6 +246,6 @@ def _origin(config: StudyConfig) -> dict[str, Any]:
     try:
         return provenance_of(config) | place()
     except ConfigurationError as error:
-        # Its trial will break for the same reason, and the study say so.
-        logger.warning(event("data cannot be looked at", why=error))
+        # Its trial will break for the same reason, and the study will show it.
+        logger.warning(event("data cannot be checked", why=error))
         return program_of(config) | place()

@@ -1,4 +1,4 @@
-"""What the lanes of an agent have in common."""
+"""The shared state of an agent's lanes."""
 
 import threading
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from wconv_sweep.study.config import StudyConfig
 
 @dataclass
 class AgentParts:
-    """What the lanes of an agent have in common."""
+    """The shared state of an agent's lanes."""
 
     order: PilotOrder
     place: PilotPlace
@@ -38,6 +38,6 @@ class AgentParts:
     """Longest time that an attempt has taken to its first step; 0 before the first."""
 
     def sign_of_life(self) -> None:
-        """Tell the storage that this agent is there, and learn whether it should not be."""
+        """Send a heartbeat to the storage, and learn whether another agent replaces this one."""
         if not self.record.seen():
             self.end.superseded = True

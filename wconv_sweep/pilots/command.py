@@ -1,4 +1,4 @@
-"""What every pilot runs, whichever launcher starts it: a module, and a file that tells it more."""
+"""The command of every pilot, for every launcher: a module, and a file with its order."""
 
 import shlex
 import sys
@@ -16,5 +16,5 @@ def pilot_command(order: Path) -> str:
 
 
 def write_order(order: PilotOrder, path: Path) -> None:
-    """Write an order at once: of two launches, a pilot may read what the other one is writing."""
+    """Write an order atomically: of two launches, a pilot may read one while the other writes."""
     replace_file(path, order.model_dump_json(indent=2) + "\n")

@@ -4,13 +4,13 @@ import signal
 import time
 
 HANG_S = 30.0
-"""Time that trials get to die once they were told to, seconds."""
+"""Time that trials get to end after they were asked to, seconds."""
 POLL_S = 0.2
-"""Longest time until somebody who waits sees a signal, seconds."""
+"""Longest time until a waiting thread sees a signal, seconds."""
 
 
 class PilotEnd:
-    """What all lanes of an agent look at to know how long they may go on.
+    """How long the lanes of an agent may run; all of them look at it.
 
     Plain values that a signal handler may set at any moment: it must take no lock.
     """
@@ -22,9 +22,9 @@ class PilotEnd:
             grace_s: last part of its time, in which trials reach a checkpoint.
         """
         self.training_ends_s = ends_s - grace_s
-        """When trials are told to stop at their next checkpoint, seconds since 1970."""
+        """When trials are asked to stop at their next checkpoint, seconds since 1970."""
         self._grace_s = grace_s
-        self.signalled: signal.Signals | None = None
+        self.signaled: signal.Signals | None = None
         """The last signal that asked for the end."""
         self._warned = False
         self.superseded = False
@@ -33,12 +33,12 @@ class PilotEnd:
 
     def on_signal(self, number: int) -> None:
         """Take in SIGTERM or SIGUSR2; callable from a handler."""
-        self.signalled = signal.Signals(number)
+        self.signaled = signal.Signals(number)
         self._warned = self._warned or number == signal.SIGUSR2
         self.begin()
 
     def begin(self) -> None:
-        """Let no trial begin any more, and those at work end at their next checkpoint."""
+        """Let no more trials start, and let running ones end at their next checkpoint."""
         if self._since is None:
             self._since = time.monotonic()
 
@@ -61,7 +61,7 @@ class PilotEnd:
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether trials that were killed when the grace was used up are still there."""
+        """Whether trials that were killed at the end of the grace still exist."""
         return self._past(self._grace_s + HANG_S)
 
     @property
@@ -71,7 +71,7 @@ class PilotEnd:
         SIGUSR2 comes before the time limit or a preemption. SIGTERM alone is also what a
         cancelled job gets, and a job that SLURM itself puts back into the queue.
         """
-        return not self.superseded and (self._warned or self.signalled is None)
+        return not self.superseded and (self._warned or self.signaled is None)
 
     @property
     def training_left_s(self) -> float:
@@ -80,14 +80,14 @@ class PilotEnd:
 
     @property
     def patience_s(self) -> float:
-        """Time in which something that failed may be tried again, seconds.
+        """Time in which a failed step may be retried, seconds.
 
         Half of the grace is for what comes after it.
         """
         return max(0.0, self.training_ends_s + self._grace_s / 2 - time.time())
 
     def wait(self, pause_s: float) -> bool:
-        """Let time pass; tell whether patience has ended, see `Storage.retrying`."""
+        """Let time pass; return whether patience has ended, see `Storage.retrying`."""
         until = time.monotonic() + pause_s
         while time.monotonic() < until and not self._past(self._grace_s / 2):
             time.sleep(min(POLL_S, max(0.0, until - time.monotonic())))
@@ -98,8 +98,8 @@ class PilotEnd:
         """The reason in words."""
         if self.superseded:
             return "another copy of this pilot has started"
-        if self.signalled is not None:
-            return f"it was asked to stop ({self.signalled.name})"
+        if self.signaled is not None:
+            return f"it was asked to stop ({self.signaled.name})"
         return "its time is up"
 
     def _past(self, seconds: float) -> bool:

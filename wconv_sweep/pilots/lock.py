@@ -13,7 +13,7 @@ _PAUSE_S = 0.1
 
 
 def is_running(folder: RunFolder, pilot: int) -> bool:
-    """Tell whether a pilot of this number is at work on this machine."""
+    """Return whether a pilot of this number is running on this machine."""
     path = _lock_path(folder, pilot)
     if not path.exists():
         return False

@@ -1,4 +1,4 @@
-"""How a pilot's nodes, and the GPUs and cores of each, are divided among its trials.
+"""Divides a pilot's nodes, and the GPUs and cores of each, among its trials.
 
     lanes of a node = GPUs // ranks of a trial, at least 1
 
@@ -14,7 +14,7 @@ from wconv_sweep.study.config import TrialShape
 
 @dataclass(frozen=True)
 class LaneShare:
-    """What a trial gets on one node."""
+    """The share of a trial on one node."""
 
     devices: tuple[int, ...]
     """Indices among the GPUs that the agent sees; none on the CPU."""
@@ -23,7 +23,7 @@ class LaneShare:
 
 @dataclass(frozen=True)
 class NodeShare:
-    """What an agent has to give."""
+    """The resources of an agent."""
 
     lanes: tuple[LaneShare, ...]
     """Of the trials that it trains side by side."""
@@ -32,7 +32,7 @@ class NodeShare:
 
 
 def nodes_per_trial(gpus_used_per_node: int, ranks: int) -> int:
-    """Return on how many nodes a trial is trained, each with as many of its ranks."""
+    """Return the number of nodes of a trial, with equally many ranks on each."""
     if gpus_used_per_node == 0:
         return 1
     fewest = -(-ranks // gpus_used_per_node)
@@ -40,7 +40,7 @@ def nodes_per_trial(gpus_used_per_node: int, ranks: int) -> int:
 
 
 def share_of(order: PilotOrder, shape: TrialShape, node: int) -> NodeShare | None:
-    """Return what the agent of one node of a pilot has to give.
+    """Return the resources of the agent of one node of a pilot.
 
     Args:
         order: of the pilot.

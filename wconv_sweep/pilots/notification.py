@@ -1,6 +1,6 @@
-"""Runs the command with which a user wants to be told that a study ended, broke or is capped.
+"""Runs the user's command that sends a notification: a study ended, broke or is capped.
 
-The command lies in the run folder, which is the user's own. It is not in the database, for whoever
+The command lies in the run folder, which is the user's own. It is not in the database: anyone who
 else may write to that would run programs on the user's account.
 """
 
@@ -41,7 +41,7 @@ def checked_command(text: str) -> list[str]:
         words = shlex.split(text)
     except ValueError as error:
         raise ConfigurationError(
-            f"--notify {text}: is no command ({error}). Write it as in a shell, and put a pipe "
+            f"--notify {text}: is not a command ({error}). Write it as in a shell, and put a pipe "
             "or the like into a script."
         ) from error
     if not words:
@@ -57,12 +57,12 @@ def checked_command(text: str) -> list[str]:
 
 def save_command(folder: RunFolder, words: Sequence[str]) -> None:
     """Keep the command for pilots of this and of later launches; no words remove it."""
-    # It may hold the address of a chat that nobody else should write to.
+    # It may hold the address of a chat that no one else should write to.
     replace_file(folder.pilots / _FILE, json.dumps(list(words)) + "\n", mode=0o600)
 
 
 def notify(storage: Storage, study: str, folder: RunFolder, *, refused: bool = False) -> None:
-    """Run the command if there is something to be told that nobody has told; never fails.
+    """Run the command if a notification is due that was not sent yet; never fails.
 
     One of all agents runs it, at most once for each occasion: it is marked before.
 
@@ -81,7 +81,7 @@ def notify(storage: Storage, study: str, folder: RunFolder, *, refused: bool = F
         if occasion is None or not take(storage, occasion):
             return
     except StorageAway as error:
-        logger.warning(event("storage is away, nobody is notified", why=error))
+        logger.warning(event("storage is away, no notification is sent", why=error))
         return
     _run(words, status, occasion)
 

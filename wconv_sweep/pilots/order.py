@@ -1,4 +1,4 @@
-"""What a pilot is told when it starts."""
+"""The order that a pilot gets at its start."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ from wconv_jobs.spec_base import Spec
 
 
 class PilotOrder(Spec):
-    """What a pilot is told when it starts; a file, so that nothing secret stands in argv.
+    """The order of a pilot, read from a file, so that argv holds no secret.
 
     The pilots of a job array share one order: see `wconv_sweep.pilots.place`.
     """
@@ -19,7 +19,7 @@ class PilotOrder(Spec):
     """URL; never with a password."""
     run_folder: Path = Field(strict=False)
     launcher: Literal["local", "slurm"] = "local"
-    """What has started the pilot: a process of this machine, or a job."""
+    """The kind of pilot: a process of this machine, or a job."""
     pilot: Annotated[int, Field(ge=0)]
     """Number of the pilot within the study, from 0; of a job array, of its element 0."""
     nodes: Annotated[int, Field(ge=1)] = 1
@@ -36,4 +36,4 @@ class PilotOrder(Spec):
     lease_s: FiniteFloat
     grace_s: FiniteFloat
     walltime_s: FiniteFloat
-    """Time from the pilot's start to its end, where nobody knows the end better."""
+    """Time from the pilot's start to its end, unless SLURM knows the end better."""

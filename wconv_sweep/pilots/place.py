@@ -1,8 +1,8 @@
-"""Which agent this process is: its pilot, its node, and those whose place it takes.
+"""The identity of an agent: its pilot, its node, and the agents that it replaces.
 
-The owner of a slot begins with the place of its agent, `host/pilot-3/` on this machine and
+The owner of a slot starts with the place of its agent, `host/pilot-3/` on this machine and
 `slurm-1234_3/0/node/` in a job: number of the job and its element, restarts so far, node. So
-whoever knows that a job has gone, or has started again, hands back what it held.
+an agent that knows that a job is gone, or has restarted, hands back what it held.
 """
 
 import os
@@ -16,7 +16,7 @@ from wconv_sweep.pilots.order import PilotOrder
 
 @dataclass(frozen=True)
 class PilotPlace:
-    """Where an agent works."""
+    """The pilot and node of an agent."""
 
     pilot: int
     """Number of the pilot within the study."""
@@ -29,17 +29,17 @@ class PilotPlace:
     job: str | None = None
     """The job as SLURM prints it, `1234` or `1234_3`; None on this machine."""
     restart: int = 0
-    """How often SLURM has started the job again."""
+    """Number of restarts of the job by SLURM."""
 
     @property
     def prefix(self) -> str:
-        """Begins the owners of this agent's slots."""
+        """Start of the owner names of this agent's slots."""
         if self.job is None:
             return f"{self.host}/pilot-{self.pilot}/"
         return f"{self._incarnation}{self.host}/"
 
     def is_dead(self, owner: str) -> bool:
-        """Tell whether an owner is an agent whose place this one has taken."""
+        """Return whether an owner is an agent whose place this one has taken."""
         if self.job is None:
             # This agent holds the lock of its number.
             return owner.startswith(self.prefix)
@@ -48,7 +48,7 @@ class PilotPlace:
 
     @property
     def dead_prefix(self) -> str:
-        """Begins the owners of which `is_dead` is asked."""
+        """Start of the owner names that `is_dead` is asked about."""
         return self.prefix if self.job is None else f"slurm-{self.job}/"
 
     @property

@@ -1,4 +1,4 @@
-"""The record of a pilot: which GPUs it held, where and for how long."""
+"""The record of a pilot: its GPUs, nodes and times."""
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
@@ -14,9 +14,9 @@ class PilotRecord:
     def __init__(
         self, storage: Storage, study: str, place: PilotPlace, *, gpus_total: int
     ) -> None:
-        """Begin the record, and end those of dead agents whose place this one takes.
+        """Start the record, and end those of dead agents whose place this one takes.
 
-        That is how a copy of this job that still runs on a node without contact hears of it.
+        This also tells a copy of this job, on a node without contact, to end.
 
         Args:
             storage: holds the study.
@@ -25,7 +25,7 @@ class PilotRecord:
             gpus_total: that it holds, working or not.
 
         Raises:
-            StorageAway: repeat it; a record that was begun twice counts once.
+            StorageAway: repeat it; a record that was started twice counts once.
         """
         self._storage, self._study, self._place = storage, study, place
         with storage.write() as connection:
@@ -49,7 +49,7 @@ class PilotRecord:
             self._id = created.inserted_primary_key[0]  # type: ignore[index]  # one row: not None
 
     def seen(self) -> bool:
-        """Record a sign of life; False when another agent has taken this one's place."""
+        """Record a heartbeat; False if another agent has taken this one's place."""
         with self._storage.write() as connection:
             changed = connection.execute(
                 update(PILOTS)

@@ -1,4 +1,4 @@
-"""A pilot's process on one node: from its order, over the signals it gets, to its end."""
+"""A pilot's process on one node: its order, its signals and its end."""
 
 import contextlib
 import logging
@@ -28,13 +28,13 @@ from wconv_sweep.study.config import StudyConfig
 logger = logging.getLogger(__name__)
 
 START_PATIENCE_S = 600.0
-"""Time that a pilot waits for its storage before it has begun, seconds; its GPUs are idle."""
+"""Time that a pilot waits for its storage before it starts, seconds; its GPUs are idle."""
 
 
 def run_pilot(order_path: str) -> None:
     """Work through the slots of a study until its budget, or the pilot's time, ends.
 
-    On this machine a pilot holds a lock on its number. Whoever gets the lock knows that the pilot
+    On this machine a pilot holds a lock on its number. The holder of the lock knows that the pilot
     before is dead, so its slots are handed back at once; a second pilot of the same number ends.
     In SLURM a job is started again only after it has ended, or after its node was given up: what
     an earlier start of this job still holds is handed back at once, too.
@@ -111,7 +111,7 @@ def _requeue(job: str, agent: Agent) -> None:
 
 @contextlib.contextmanager
 def _alone(order: PilotOrder, place: PilotPlace) -> Iterator[bool]:
-    """Yield whether this is the only pilot of its number; of jobs SLURM makes sure."""
+    """Yield whether this is the only pilot of its number; for jobs, SLURM guarantees it."""
     if place.job is not None:
         yield True
         return

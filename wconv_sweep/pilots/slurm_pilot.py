@@ -1,7 +1,7 @@
-"""What a pilot asks of SLURM about its own job, and does with it.
+"""A pilot's queries and commands to SLURM about its own job.
 
 None of it is needed for training: when the controller does not answer, the pilot takes the second
-best answer and goes on.
+best answer and runs on.
 """
 
 import logging
@@ -17,12 +17,12 @@ from wconv_sweep.log import event
 logger = logging.getLogger(__name__)
 
 COMMAND_TIMEOUT_S = 30.0
-"""Time for a command; a controller that does not answer lets it hang, seconds."""
+"""Time for a command, which hangs if the controller does not answer, seconds."""
 _IN_SECONDS = {"SLURM_TIME_FORMAT": "%s"}
 
 
 def hosts_in(names: str) -> tuple[str, ...]:
-    """Return the nodes of a list such as `n[01-02]`; the list itself when SLURM does not tell."""
+    """Return the nodes of a list such as `n[01-02]`; the list itself if SLURM does not answer."""
     expanded = _ask("scontrol", "show", "hostnames", names)
     return tuple(expanded.split()) if expanded else (names,)
 
@@ -32,15 +32,15 @@ def job_end_s(job: str, walltime_s: float, environment: Mapping[str, str] = os.e
 
     Args:
         job: as SLURM prints it.
-        walltime_s: its time limit, counted from now where SLURM does not tell.
-        environment: of this process; SLURM 23.02 and later tell in it.
+        walltime_s: its time limit, counted from now if SLURM does not answer.
+        environment: of this process; SLURM 23.02 and later set it there.
     """
     told = environment.get("SLURM_JOB_END_TIME") or job_facts(job).get("EndTime", "")
     return float(told) if re.fullmatch(r"\d+", told) else time.time() + walltime_s
 
 
 def job_facts(job: str) -> dict[str, str]:
-    """Return what SLURM says of a job, times in seconds since 1970; empty when it does not."""
+    """Return SLURM's facts about a job, times in seconds since 1970; empty without an answer."""
     line = _ask("scontrol", "show", "job", "--oneliner", job) or ""
     return dict(word.split("=", 1) for word in line.split() if "=" in word)
 
@@ -59,7 +59,7 @@ def requeue(job: str) -> bool:
 
 
 def on_node(host: str) -> tuple[str, ...]:
-    """Return the words before a command that run it on another node of this job.
+    """Return the prefix that runs a command on another node of this job.
 
     Its step overlaps that of the agents, which holds all that the job has: GPUs and cores are
     shared, and the memory is that of the job, since none of it is left.
@@ -68,7 +68,7 @@ def on_node(host: str) -> tuple[str, ...]:
 
 
 def _ask(*command: str) -> str | None:
-    """Return what a command prints, None when it fails."""
+    """Return the output of a command; None if it fails."""
     # SLURM's signals reach every process of the job, and would end this command, too.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGUSR2))
     try:

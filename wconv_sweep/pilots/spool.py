@@ -1,7 +1,7 @@
-"""What ranks say, handed to the storage in order; kept on disk while the storage is away.
+"""Hands the messages of ranks to the storage in order; keeps them on disk while it is away.
 
 A spool is a file of JSON lines in the run folder: the lease, then the messages of its ranks, each
-with what was decided on it. It is there only while something is still to be written.
+with what was decided on it. It exists only while messages remain to be written.
 """
 
 import logging
@@ -60,7 +60,7 @@ class Spool:
     def put(
         self, message: Told, attributes: Mapping[str, Any] | None = None
     ) -> StudyState | SlotState | None:
-        """Hand a message to the storage, after those that wait.
+        """Hand a message to the storage, after the waiting ones.
 
         Args:
             message: of rank 0, or of the agent in its place.
@@ -81,12 +81,12 @@ class Spool:
             raise
 
     def hold(self, message: Told, attributes: Mapping[str, Any] | None = None) -> None:
-        """Let a message wait without a try, which may take its time."""
+        """Let a message wait without a try, which may be slow."""
         self._pending.append(_Entry(message=message, attributes=dict(attributes or {})))
         self._keep()
 
     def flush(self) -> StudyState | SlotState | None:
-        """Hand over what waits; see `put`."""
+        """Hand over the waiting messages; see `put`."""
         answer: StudyState | SlotState | None = None
         while self._pending:
             answer = _tell(self._slots, self._lease, self._pending[0], self._metric)
@@ -95,12 +95,12 @@ class Spool:
         return answer
 
     def discard(self) -> None:
-        """Forget what waits."""
+        """Drop the waiting messages."""
         self._pending.clear()
         self._path.unlink(missing_ok=True)
 
     def _keep(self) -> None:
-        """Write what waits to disk: the agent may end before the storage is back."""
+        """Write the waiting messages to disk: the agent may end before the storage is back."""
         lines = [_LEASE.dump_json(self._lease).decode()]
         lines += [entry.model_dump_json() for entry in self._pending]
         try:
@@ -115,7 +115,7 @@ def adopt(slots: SlotTable, lease: Lease, metric: str, folder: RunFolder) -> Lea
     """Report, in the lease's name, what earlier attempts at its slot could not.
 
     Their leases may run out after the last look at their spools. Their epochs are in the
-    checkpoint that the lease continues from, so nobody would report them again.
+    checkpoint that the lease continues from, so no one would report them again.
 
     Args:
         slots: of the study.
@@ -156,9 +156,9 @@ def replay(
     is_dead: Callable[[str], bool],
     own: str | None = None,
 ) -> int:
-    """Hand over what dead agents of the study could not; return for how many attempts.
+    """Hand over the messages of dead agents of the study; return the number of attempts.
 
-    What is not ended by it is handed back, to be continued from its checkpoint. The spool of an
+    Slots that have not ended are handed back, to continue from their checkpoints. The spool of an
     attempt that has lost its slot is left to the next one, see `adopt`, and dropped once the slot
     has got as far.
 
@@ -168,7 +168,7 @@ def replay(
         folder: of the study.
         is_dead: tells whether the caller knows of an owner that it is dead; others are taken to
             be once their leases have run out.
-        own: begins the caller's own owners, whose attempts speak for themselves.
+        own: start of the caller's own owner names, whose attempts report on their own.
 
     Raises:
         StorageAway: repeat it; what has been handed over stays so.
@@ -230,5 +230,5 @@ def _read(path: Path) -> tuple[Lease, list[_Entry]] | None:
         try:
             entries.append(_Entry.model_validate_json(line))
         except ValidationError:
-            break  # the end, or what a full disk has cut off
+            break  # the end, or a line cut off by a full disk
     return lease, entries

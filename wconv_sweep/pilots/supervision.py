@@ -1,7 +1,7 @@
 """What an agent does while the ranks of a lease train: it reports, renews and decides.
 
-While the storage is away, training goes on: reports are spooled, and told in order once it is
-back. Whether the lease has been lost meanwhile shows then.
+While the storage is away, training continues: reports are spooled, and sent in order once it is
+back. Only then it shows whether the lease was lost.
 """
 
 import logging
@@ -86,7 +86,7 @@ class Following:
         return self._epoch > self._lease.epoch
 
     def _time_start_up(self, report: Report) -> None:
-        """Take the time from the beginning of the first attempts to their first step."""
+        """Take the time from the start of the first attempts to their first step."""
         if self._heard:
             return
         self._heard = True
@@ -111,7 +111,7 @@ class Following:
             with self._parts.mirror_turn:
                 return self._parts.pruning.decide(self._lease, report.epoch, value)
         except StorageAway:
-            # Nobody can tell how the others do, and the next epoch may be decided on again.
+            # The other trials are unknown, and the next epoch may be decided on again.
             return Decision(prune=False)
 
     def _renew(self) -> None:
@@ -133,5 +133,5 @@ class Following:
     def _miss(self, error: StorageAway) -> None:
         if not self._away:
             self._away = True
-            logger.warning(event("storage is away, training goes on", why=error))
+            logger.warning(event("storage is away, training continues", why=error))
         self._next_s = time.monotonic() + next(self._pauses)

@@ -1,4 +1,4 @@
-"""Serves the Optuna dashboard on the storage, to this machine alone."""
+"""Serves the Optuna dashboard on the storage, only to this machine."""
 
 import getpass
 import platform
@@ -20,7 +20,7 @@ HOST = "127.0.0.1"
 
 
 PORT = 8080
-"""TCP port that is tried first."""
+"""First TCP port to try."""
 
 
 def serve(
@@ -33,8 +33,8 @@ def serve(
     """Serve until interrupted.
 
     The storage is opened in this process, so its URL stands in no argv. The page listens on the
-    loopback interface only. Read-only it changes nothing: a study deleted there would take the
-    trials of our slots along.
+    loopback interface only. Read-only it changes nothing: a study deleted there would delete the
+    trials of our slots too.
 
     Args:
         storage: holds the studies.
@@ -57,7 +57,7 @@ def serve(
 
 
 def tunnel(page: str) -> str:
-    """Return the command that brings a page on this machine to the browser of another one."""
+    """Return the command that forwards a page on this machine to the browser of another one."""
     port = page.rsplit(":", 1)[1].strip("/")
     return f"ssh -N -L {port}:{HOST}:{port} {getpass.getuser()}@{platform.node()}"
 
@@ -74,7 +74,9 @@ def _server(application: "WSGIApplication", port: int | None) -> WSGIServer:
                     f"--port {port}: cannot be opened: {error.strerror}. Leave --port out to take "
                     "a free one."
                 ) from error
-    raise ConfigurationError("the dashboard found no free port on this machine.")
+    raise ConfigurationError(
+        "the dashboard found no free port on this machine. Choose one with --port."
+    )
 
 
 def _read_only(application: "WSGIApplication") -> "WSGIApplication":
@@ -88,11 +90,11 @@ def _read_only(application: "WSGIApplication") -> "WSGIApplication":
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """The page asks for several things at once."""
+    """Serves the parallel requests of the page."""
 
     daemon_threads = True
 
 
 class _QuietHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """Print nothing for a request that went well; errors still go to stderr."""
+        """Print nothing for a successful request; errors still go to stderr."""

@@ -1,4 +1,4 @@
-"""Writes files for the user: each whole or not at all, none in the place of another unasked."""
+"""Writes files for the user: atomically, and replacing no file without permission."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,14 +12,14 @@ from wconv_sweep.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class _Complete:
-    """A file that is written, but not yet in its place."""
+    """A file that is written but not yet in its place."""
 
     path: Path
-    """What the user asked for."""
+    """The path that the user gave."""
     target: Path
     """The same with links followed."""
     beside: Path
-    """Where its content is."""
+    """The temporary file."""
 
 
 def write_files(contents: Mapping[Path, bytes], *, force: bool) -> None:
@@ -63,31 +63,31 @@ def write_files(contents: Mapping[Path, bytes], *, force: bool) -> None:
 
 
 def _in_the_way(path: Path, *, force: bool) -> str | None:
-    """Return why what is there is not replaced; None where it is, or nothing is there."""
-    # Unlike Path.exists, these ask no name that is too long: it is told when it is written.
+    """Return why an existing file must not be replaced; None if it may be, or does not exist."""
+    # Unlike Path.exists, these do not ask for a name that is too long: writing reports it.
     if not os.path.exists(path):
         return None
     if not os.path.isfile(path):
-        return f"{path}: is no file that could be replaced. Name another."
+        return f"{path}: is not a regular file. Choose another name."
     return None if force else _exists(path)
 
 
 def _exists(path: Path) -> str:
-    return f"{path}: exists already. Replace it with --force."
+    return f"{path}: already exists. Replace it with --force."
 
 
 def _same_file(targets: Mapping[Path, Path]) -> Iterator[str]:
     first: dict[Path, Path] = {}
     for path, target in targets.items():
         if first.setdefault(target, path) != path:
-            yield f"{path}: leads to the same file as {first[target]}. Name another."
+            yield f"{path}: leads to the same file as {first[target]}. Choose another."
 
 
 def _written_beside(path: Path, target: Path, content: bytes, made: list[Path]) -> _Complete:
     """Write a file beside its place, and note the folders made for it in `made`."""
     _make_folder(target.parent, made)
     with suppress(FileNotFoundError):
-        target.lstat()  # a name that is too long is told here, before any file is in its place
+        target.lstat()  # a name that is too long fails here, before any file is in its place
     beside = unfinished_name(target)
     try:
         with beside.open("xb") as file:
@@ -103,7 +103,7 @@ def _written_beside(path: Path, target: Path, content: bytes, made: list[Path]) 
 def _make_folder(folder: Path, made: list[Path]) -> None:
     missing = [each for each in (folder, *folder.parents) if not os.path.exists(each)]
     for each in reversed(missing):
-        with suppress(FileExistsError):  # another has just made it
+        with suppress(FileExistsError):  # another process has just created it
             each.mkdir()
             made.append(each)
 
@@ -112,7 +112,7 @@ def _put_into_place(file: _Complete, *, force: bool) -> None:
     """Give a file its place.
 
     Raises:
-        FileExistsError: another is there that was not when this began, and `force` is False.
+        FileExistsError: another file has appeared since this started, and `force` is False.
     """
     if force:
         file.beside.replace(file.target)

@@ -1,7 +1,7 @@
-"""Pictures of a study: density kernel, response, learning curves, what the gain cost.
+"""Figures of a study: density kernel, response, learning curves, cost of the gain.
 
 Each function returns a matplotlib figure; `save` writes it as PNG and SVG, the same bytes for the
-same figure. Nothing global of matplotlib is touched.
+same figure. No global state of matplotlib changes.
 """
 
 import io
@@ -25,7 +25,7 @@ from wconv_sweep.evidence.surrogate import Surrogate
 
 # Shape letters: K kernel size, C coefficients, N trials, P points.
 
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#666666"  # told apart by all eyes, and in grey
+BLUE, ORANGE, GRAY = "#0072b2", "#d55e00", "#666666"  # distinguishable by all eyes, and in gray
 FAINT = "#bbbbbb"
 DPI = 150
 MANY_POINTS = 3000
@@ -33,7 +33,7 @@ MANY_POINTS = 3000
 would grow with them. All are shown in any case."""
 _SIZE_IN = (6.4, 4.2)
 _POINTS = 201
-_FEW_PT, _MANY_PT = 4.0, 1.5  # diameters of a trial's mark
+_FEW_PT, _MANY_PT = 4.0, 1.5  # diameter of a trial's mark
 _SVG: Any = {"svg.hashsalt": "wconv-sweep", "svg.fonttype": "path"}
 
 
@@ -49,7 +49,7 @@ class Trials:
     plain: float | None
     """Objective of plain convolution."""
     best: Density
-    """The density that is named."""
+    """The selected density."""
 
 
 def kernel_figure(density: Sequence[float], title: str) -> Figure:
@@ -75,7 +75,7 @@ def kernel_figure(density: Sequence[float], title: str) -> Figure:
 
 def response_figure(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
     """Return how the objective depends on the density: a curve, a map, or a curve for each of
-    several coefficients through the density that is named."""
+    several coefficients through the selected density."""
     coefficients = len(surrogate.bounds)
     if coefficients == 2:
         return _response_map(trials, surrogate, title)
@@ -84,8 +84,8 @@ def response_figure(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
     for number, axes in enumerate(panels):
         _response_curve(axes, trials, surrogate, number)
         axes.set_xlabel("density" if coefficients == 1 else f"density_{number + 1}")
-    panels[0].set_ylabel(f"{axis_title(trials.metric)}, validation part")
-    # Framed: the line of the named density may run through it.
+    panels[0].set_ylabel(f"{axis_title(trials.metric)}, validation set")
+    # Framed: the line of the selected density may run through it.
     _add_legend(panels[0], len(trials.value_N), frameon=True)
     figure.suptitle(title)
     return figure
@@ -99,7 +99,7 @@ def learning_figure(
     Args:
         curves: by the trial's name, value after each epoch.
         metric: name of the objective.
-        highlighted: what the legend calls one or two of the trials.
+        highlighted: legend texts of one or two of the trials.
         title: of the figure.
 
     Raises:
@@ -110,7 +110,7 @@ def learning_figure(
     begun = {name: sorted(curve.items()) for name, curve in curves.items() if curve}
     others = [curve for name, curve in begun.items() if name not in highlighted]
     points = sum(map(len, others))
-    # One artist for all of them: each for itself would take a millisecond.
+    # One artist for all of them: one for each would take a millisecond.
     faint = LineCollection(
         others,
         colors=FAINT,
@@ -120,15 +120,15 @@ def learning_figure(
         label="other trials" if others else "",
     )
     axes.add_collection(faint)
-    colours = (BLUE, ORANGE)[: len(highlighted)]
-    for (name, label), colour in zip(highlighted.items(), colours, strict=True):
+    colors = (BLUE, ORANGE)[: len(highlighted)]
+    for (name, label), color in zip(highlighted.items(), colors, strict=True):
         curve = begun.get(name, [])
         epochs, values = [epoch for epoch, _ in curve], [value for _, value in curve]
-        axes.plot(epochs, values, color=colour, linewidth=2.0, zorder=3, label=label)
+        axes.plot(epochs, values, color=color, linewidth=2.0, zorder=3, label=label)
     axes.autoscale_view()
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
-    axes.set_ylabel(f"{axis_title(metric)}, validation part")
+    axes.set_ylabel(f"{axis_title(metric)}, validation set")
     if highlighted:
         # Where the curves do not end: "best" does not see those that are drawn as one artist.
         ends = [curve[-1][1] for curve in begun.values()]
@@ -142,10 +142,10 @@ def learning_figure(
 def cost_figure(
     hours_N: Sequence[float], value_N: Sequence[float], trials: Trials, unit: str, title: str
 ) -> Figure:
-    """Return the best objective so far against what had been spent by then.
+    """Return the best objective so far against the cost by then.
 
     Args:
-        hours_N: what each trial has used, in the order of completion.
+        hours_N: cost of each trial, in the order of completion.
         value_N: its objective.
         trials: of the study.
         unit: of what was spent, e.g. GPU-hours.
@@ -172,25 +172,25 @@ def cost_figure(
     if unit == "trials":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(unit)
-    axes.set_ylabel(f"{axis_title(trials.metric)}, validation part")
+    axes.set_ylabel(f"{axis_title(trials.metric)}, validation set")
     _add_legend(axes, len(value_N), frameon=False)
     axes.set_title(title)
     return figure
 
 
 def confusion_figure(counts_KK: NDArray[np.int64], title: str) -> Figure:
-    """Return a confusion matrix: of each true class, the share that was taken for each class."""
+    """Return a confusion matrix: for each true class, the share of each predicted class."""
     figure = Figure(figsize=(5.4, 4.6), layout="constrained")
     axes = figure.subplots()
     share_KK = counts_KK / np.maximum(1, counts_KK.sum(axis=1, keepdims=True))
     image = axes.imshow(share_KK, cmap="Blues", vmin=0.0, vmax=1.0)
     if len(counts_KK) <= 12:
         for (row, column), count in np.ndenumerate(counts_KK):
-            colour = "w" if share_KK[row, column] > 0.6 else "k"
-            axes.text(column, row, str(count), ha="center", va="center", color=colour)
+            color = "w" if share_KK[row, column] > 0.6 else "k"
+            axes.text(column, row, str(count), ha="center", va="center", color=color)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("taken for class")
+    axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.set_title(title)
     figure.colorbar(image, ax=axes, label="share of the true class")
@@ -207,7 +207,7 @@ def render(figure: Figure, form: Literal["png", "svg"]) -> bytes:
 
 
 def file_names(folder: Path, name: str) -> dict[Path, Literal["png", "svg"]]:
-    """Return the files of a picture."""
+    """Return the files of a figure."""
     return {folder / f"{name}.png": "png", folder / f"{name}.svg": "svg"}
 
 
@@ -223,10 +223,10 @@ def _response_curve(axes: Axes, trials: Trials, surrogate: Surrogate, number: in
     )
     axes.plot(x_P, mean_P, color=BLUE, label="Gaussian process, 95 %")
     many = len(shown) > MANY_POINTS
-    axes.plot(shown, trials.value_N, ".", color=GREY, label="a trial", rasterized=many)
+    axes.plot(shown, trials.value_N, ".", color=GRAY, label="a trial", rasterized=many)
     if trials.plain is not None:
         axes.axhline(trials.plain, color=ORANGE, linestyle="--", label="plain convolution")
-    axes.axvline(trials.best[number], color=BLUE, linestyle=":", label="density named")
+    axes.axvline(trials.best[number], color=BLUE, linestyle=":", label="selected density")
     _leave_out_collapsed(axes, trials, mean_P)
 
 
@@ -243,14 +243,14 @@ def _response_map(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
     (marks,) = axes.plot(
         *trials.density_NC.T, "o", color="w", markersize=_FEW_PT, markeredgecolor="k"
     )
-    if len(trials.value_N) > MANY_POINTS:  # the map must be seen between them
+    if len(trials.value_N) > MANY_POINTS:  # the map must stay visible between them
         marks.set(rasterized=True, markersize=_MANY_PT, markeredgewidth=0)
     axes.plot(1.0, 1.0, "s", color=ORANGE, markersize=9, label="plain convolution")
-    axes.plot(*trials.best, "*", color=ORANGE, markersize=15, label="density named")
+    axes.plot(*trials.best, "*", color=ORANGE, markersize=15, label="selected density")
     axes.set_xlabel("density_1 (outer)")
     axes.set_ylabel("density_2 (inner)")
     _add_legend(axes, len(trials.value_N), frameon=True)
-    label = f"{axis_title(trials.metric)}, expected on the validation part"
+    label = f"{axis_title(trials.metric)}, expected on the validation set"
     figure.colorbar(filled, ax=axes, label=label, format=ScalarFormatter(useOffset=False))
     figure.suptitle(title)
     return figure
@@ -263,7 +263,7 @@ def _add_legend(axes: Axes, points: int, *, frameon: bool) -> None:
 
 
 def _leave_out_collapsed(axes: Axes, trials: Trials, mean_P: NDArray[np.float64]) -> None:
-    """Keep a few diverged runs from pressing all others into one line."""
+    """Limit the axis, so that a few diverged runs do not flatten all others."""
     low, high = np.quantile(trials.value_N, [0.1, 0.9])
     margin = 3 * max(high - low, float(np.ptp(mean_P)), 1e-12)
     inside = (trials.value_N > low - margin) & (trials.value_N < high + margin)

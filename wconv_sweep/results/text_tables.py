@@ -26,7 +26,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table, ready to be written down; an empty cell has nothing to show."""
+    """A table as text cells; a missing value is an empty cell."""
 
     title: str
     columns: tuple[Column, ...]

@@ -1,4 +1,4 @@
-"""From the number of a trial to what its ranks printed, wherever they ran."""
+"""Finds the output of a trial's ranks by the number of the trial, wherever they ran."""
 
 import codecs
 import time
@@ -15,12 +15,12 @@ from wconv_sweep.storage.study_lookup import find_study
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, AttemptOutcome
 
 POLL_S = 0.5
-"""Time between two looks at files that are being followed, seconds."""
+"""Time between two polls of followed files, seconds."""
 
 
 @dataclass(frozen=True)
 class AttemptLog:
-    """One attempt at a trial, and where its output lies."""
+    """One attempt at a trial, and the folder of its output."""
 
     trial: int
     attempt: int
@@ -32,7 +32,7 @@ class AttemptLog:
     """Of a broken attempt."""
 
     def files(self, rank: int) -> list[Path]:
-        """Return what a rank has printed, stdout first; none before it has started.
+        """Return the output files of a rank, stdout first; none before it has started.
 
         Raises:
             StudyError: the attempt has output, but of other ranks.
@@ -42,7 +42,7 @@ class AttemptLog:
             known = ", ".join(str(number) for number in sorted(found))
             raise StudyError(
                 f"--rank {rank}: attempt {self.attempt} of trial {self.trial} has no output of "
-                f"this rank, but of {known}."
+                f"this rank. Choose one of {known}."
             )
         return sorted(found.get(rank, []), key=lambda path: path.name, reverse=True)
 
@@ -68,7 +68,7 @@ def attempts_of(storage: Storage, study: str, trial: int) -> list[AttemptLog]:
     """Return all attempts at a trial, the first one first.
 
     Raises:
-        StudyError: there is no such study or trial, or nobody has begun it.
+        StudyError: there is no such study or trial, or it has not started.
     """
     with storage.read() as connection:
         find_study(connection, storage, study)
@@ -85,14 +85,14 @@ def attempts_of(storage: Storage, study: str, trial: int) -> list[AttemptLog]:
             .limit(1)
         )
     if not rows:
-        begun = "none has begun yet" if last is None else f"the trials begun are 0 to {last}"
+        begun = "none has started yet" if last is None else f"the started trials are 0 to {last}"
         raise StudyError(f"trial {trial}: study {study} has no such trial; {begun}.")
     folder = definitions.study_place(storage, study).folder
     return [_log(row, folder.attempt_logs(trial, row.attempt)) for row in rows]
 
 
 def select_attempt(attempts: Sequence[AttemptLog], wanted: int | None) -> AttemptLog:
-    """Return one of the attempts; the last one where none is named.
+    """Return one of the attempts; by default the last one.
 
     Raises:
         StudyError: there is no such attempt.
@@ -102,14 +102,14 @@ def select_attempt(attempts: Sequence[AttemptLog], wanted: int | None) -> Attemp
     found = next((log for log in attempts if log.attempt == wanted), None)
     if found is None:
         raise StudyError(
-            f"--attempt {wanted}: trial {attempts[0].trial} has the attempts "
+            f"--attempt {wanted}: trial {attempts[0].trial} has no such attempt. Choose one of "
             f"{', '.join(str(log.attempt) for log in attempts)}."
         )
     return found
 
 
 def text_of(log: AttemptLog, rank: int) -> Iterator[str]:
-    """Yield what a rank has printed so far, then the traceback of a broken attempt."""
+    """Yield the output of a rank so far, then the traceback of a broken attempt."""
     for path in log.files(rank):
         yield path.read_text("utf-8", "replace")
     if log.traceback:
@@ -122,12 +122,12 @@ def follow(
     refresh: Callable[[], AttemptLog],
     wait: Callable[[float], object] = time.sleep,
 ) -> Iterator[str]:
-    """Yield what a rank prints, as it prints it, until its attempt has ended.
+    """Yield the output of a rank as it comes, until its attempt has ended.
 
     Args:
         log: the attempt.
         rank: of it.
-        refresh: returns the same attempt as it is now.
+        refresh: returns the current state of the attempt.
         wait: lets some seconds pass.
     """
     tails: dict[Path, _Tail] = {}

@@ -1,1 +1,1 @@
-"""Which density is tried next, and which trial ends early."""
+"""Selects the next density, and the trials that end early."""

@@ -1,9 +1,8 @@
-"""A study's trials in Optuna's in-memory storage, where its samplers and pruners do their work.
+"""A study's trials in Optuna's in-memory storage, for its samplers and pruners.
 
-Whoever knows of trials, an agent by the slot table (`wconv_sweep.search.trial_mirror`) or a
-simulation that makes them up (`wconv_sweep.simulation.replay`), tells them; samplers and
-pruners cannot tell the difference. What they write is collected, and counts only once it is
-recorded.
+A source of trials, an agent with the slot table (`wconv_sweep.search.trial_mirror`) or a
+simulation (`wconv_sweep.simulation.replay`), provides them; samplers and pruners see no
+difference. Their attributes are collected, and count only once they are recorded.
 """
 
 import math
@@ -24,7 +23,7 @@ from wconv_sweep.study.search_space import distributions_of
 
 
 class _Collecting(InMemoryStorage):
-    """Collects what samplers and pruners write, for it counts only once it is recorded."""
+    """Collects the attributes that samplers and pruners write, which count only once recorded."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,22 +33,22 @@ class _Collecting(InMemoryStorage):
         self.written[key] = value
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Keep nothing for the next question: another agent would not have it."""
+        """Keep nothing for the next query: another agent would not have it."""
 
     def read_attribute(self, trial_id: int, key: str, value: Any) -> None:
-        """Take over what is recorded."""
+        """Take over the recorded attributes."""
         super().set_trial_system_attr(trial_id, key, value)
 
 
 class KnownTrials:
-    """The trials of one study, as far as they are known."""
+    """The known trials of one study."""
 
     def __init__(self, config: StudyConfig) -> None:
         self._config = config
         self.forget()
 
     def refresh(self) -> None:
-        """Learn what is new; there is nothing to ask where trials are told."""
+        """Read new trials; does nothing if trials are pushed."""
 
     def tell(
         self,
@@ -92,17 +91,17 @@ class KnownTrials:
     def trial(self, number: int) -> FrozenTrial:
         """Return a trial of the study, which is running."""
         if self._trial(number).state.is_finished():
-            # It had failed when it was read, and was brought back since.
+            # It had failed when it was read, and was reopened since.
             self.forget()
             self.refresh()
         return self._trial(number)
 
     def has_ended(self, number: int) -> bool:
-        """Tell whether a trial is known to have ended."""
+        """Return whether a trial is known to have ended."""
         return number in self._ids and self._trial(number).state.is_finished()
 
     def undecided_before(self, number: int) -> int:
-        """Return how many trials before this one run without a density yet."""
+        """Return the number of running trials before this one without a density."""
         return sum(
             not trial.params and not trial.state.is_finished()
             for trial in (self._trial(each) for each in self._ids if each < number)
@@ -135,7 +134,7 @@ class KnownTrials:
     def study(
         self, sampler: BaseSampler | None = None, pruner: BasePruner | None = None
     ) -> optuna.Study:
-        """Return the study as Optuna knows it, for one question to a sampler or pruner.
+        """Return the study as Optuna knows it, for one query of a sampler or pruner.
 
         A study object of its own per question: Optuna keeps the trials it has read in the object
         until its own `ask` is called.
@@ -150,11 +149,11 @@ class KnownTrials:
 
     @property
     def written(self) -> Mapping[str, Any]:
-        """System attributes that the last question made Optuna write to its trial."""
+        """System attributes that Optuna wrote to its trial at the last query."""
         return self._optuna.written
 
     def forget(self) -> None:
-        """Know nothing any more."""
+        """Forget all trials."""
         self._optuna = _Collecting()
         directions = [optuna.study.StudyDirection[self._config.direction.upper()]]
         # Optuna would tell on stderr that it created a study.

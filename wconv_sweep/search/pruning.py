@@ -1,7 +1,7 @@
-"""Optuna's pruners decide after an epoch whether a trial goes on.
+"""Optuna's pruners decide after an epoch whether a trial continues.
 
-A decision is recorded in the transaction that records its epoch. So an epoch that is recorded is
-decided: a resumed trial, which repeats its last report, hears the same verdict again.
+A decision is recorded in the transaction of its epoch. So a recorded epoch is
+decided: a resumed trial, which repeats its last report, gets the same verdict again.
 """
 
 import copy
@@ -27,7 +27,7 @@ from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.search_config import HalvingSpec, MedianSpec, WilcoxonSpec
 
 PRUNED_AT = "wconv_pruned_at"
-"""System attribute of a trial: the epoch after which it was to end."""
+"""System attribute of a trial: the epoch after which it ends."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Pruning:
     def decide(self, lease: Lease, epoch: int, value: float) -> Decision:
         """Decide on a trial after an epoch, or return what was decided before.
 
-        No pruner is asked for a fixed point, the plain baseline among them, for a trial of the
-        confirmation or of an ablation, nor after the last epoch: what has been trained to its end
-        is complete.
+        The pruner is not called for a reference density, the plain baseline included, for a trial
+        of the confirmation or of an ablation, nor after the last epoch: what has been trained to
+        its end is complete.
 
         Args:
             lease: of the trial.
@@ -67,11 +67,11 @@ class Pruning:
             return Decision(prune=True)
         if epoch in trial.intermediate_values:
             return Decision(prune=False)
-        # Not in the mirror: nobody knows yet whether the report will be recorded.
+        # Not in the mirror: it is unknown yet whether the report will be recorded.
         trial = copy.copy(trial)
         trial.intermediate_values = {**trial.intermediate_values, epoch: value}
         with warnings.catch_warnings():
-            # WilcoxonPruner is experimental, and tells of every epoch that the best trial, which
+            # WilcoxonPruner is experimental, and warns of every epoch that the best trial, which
             # ended early, does not have.
             warnings.simplefilter("ignore", ExperimentalWarning)
             warnings.filterwarnings("ignore", message="WilcoxonPruner finds steps")

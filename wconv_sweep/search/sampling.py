@@ -26,12 +26,12 @@ from wconv_sweep.study.search_space import distributions_of
 GP_TRIALS = 300
 """Completed trials up to which `gp` fits a Gaussian process, whose cost grows with their cube."""
 TRIES = 5
-"""Seeds that are tried before the density of another trial is replaced by a random one."""
+"""Number of seeds to try before a repeated density is replaced by a random one."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a sampler wants to be trained."""
+    """The proposal of a sampler."""
 
     density: Density
     attributes: Mapping[str, Any] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Proposal:
 
 
 def propose(config: StudyConfig, mirror: KnownTrials, trial: int, position: int) -> Proposal:
-    """Return what the study's sampler proposes for a running trial.
+    """Return the proposal of the study's sampler for a running trial.
 
     The sampler's seed depends on the study and the slot's place in it: a study worked on by one
     pilot proposes the same densities each time it is run, whatever else the storage holds.
@@ -70,7 +70,7 @@ def propose(config: StudyConfig, mirror: KnownTrials, trial: int, position: int)
     else:
         seed = derive_seed(config.seed, "sampler", position, TRIES) % 2**32
         density = _ask(config, mirror, trial, RandomSampler(seed=seed))
-    # What other samplers write repeats the density.
+    # Attributes of other samplers only repeat the density.
     return Proposal(density, mirror.written if chosen.takes_notes else {})
 
 
@@ -110,7 +110,7 @@ def _sampler(config: StudyConfig, mirror: KnownTrials, seed: int) -> BaseSampler
 
 
 def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> Density:
-    """Return the point of the sequence that belongs to a slot, whoever works on it, and when."""
+    """Return the point of the sequence that belongs to a slot, regardless of worker and time."""
     # Imported here: it takes half a second, and no other sampler needs it.
     from scipy.stats import qmc
 
@@ -118,7 +118,7 @@ def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> Density
     seed = derive_seed(config.seed, "qmc") % 2**32
     sequence = qmc.Sobol(len(bounds), scramble=chosen.scramble, seed=seed)
     seeds = config.search.seeds
-    number = (position - len(config.fixed_points()) * seeds) // seeds
+    number = (position - len(config.references()) * seeds) // seeds
     if number:
         sequence.fast_forward(number)
     (point,) = sequence.random(1)
@@ -128,9 +128,9 @@ def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> Density
 
 
 def _direct_l_point(config: StudyConfig, mirror: KnownTrials, trial: int) -> Density | None:
-    """Return the centre that a trial is to evaluate; None once the division is at its finest.
+    """Return the center that a trial evaluates; None once the division is at its finest.
 
-    Trials that were begun before this one and have no density yet will take the centres before:
+    Trials that were started before this one and have no density yet will take the centers before:
     agents that ask at the same time get one each.
     """
     sign = -1.0 if config.direction == "maximize" else 1.0
@@ -140,7 +140,7 @@ def _direct_l_point(config: StudyConfig, mirror: KnownTrials, trial: int) -> Den
     }
 
     def density_of(point: direct_l.Point) -> Density:
-        # Rounded, so that a centre that is a fixed point by its digits is found to be the same.
+        # Rounded, so that a center with the digits of a reference density is found to be it.
         return tuple(
             round(low + (high - low) * share, 12)
             for (low, high), share in zip(config.search.bounds, point, strict=True)

@@ -1,4 +1,4 @@
-"""What an agent knows of a study's trials, filled from the slot table.
+"""An agent's view of a study's trials, filled from the slot table.
 
 Optuna's own client reads a study of 10,000 trials with 20 epochs each in 9 to 14 s, and writes
 outside of our transactions. The mirror is filled from the slot table in a fraction of a second;
@@ -20,7 +20,7 @@ from wconv_sweep.storage.tables import SEARCHING, SLOTS, SlotState
 from wconv_sweep.study.config import StudyConfig
 
 _STATES = {
-    SlotState.OPEN: TrialState.RUNNING,  # interrupted: its trial goes on
+    SlotState.OPEN: TrialState.RUNNING,  # interrupted: its trial continues
     SlotState.LEASED: TrialState.RUNNING,
     SlotState.COMPLETE: TrialState.COMPLETE,
     SlotState.PRUNED: TrialState.PRUNED,
@@ -30,7 +30,7 @@ _STATES = {
 
 
 class TrialMirror(KnownTrials):
-    """What an agent knows of the trials of one study; it should live as long as the agent."""
+    """An agent's view of the trials of one study; it should live as long as the agent."""
 
     def __init__(self, storage: Storage, config: StudyConfig) -> None:
         self._storage = storage
@@ -40,9 +40,9 @@ class TrialMirror(KnownTrials):
         super().__init__(config)
 
     def refresh(self) -> None:
-        """Read what has changed since the last time."""
+        """Read the changes since the last call."""
         with self._storage.read() as connection:
-            # What confirms a density must not look like more evidence for it.
+            # Trials of a confirmation must not count as further evidence in the search.
             chosen = (
                 SLOTS.c.study == self._config.study,
                 SLOTS.c.trial >= self._first_running,
@@ -79,6 +79,6 @@ class TrialMirror(KnownTrials):
             self._first_running += 1
 
     def forget(self) -> None:
-        """Know nothing any more, and read all of it the next time."""
+        """Forget all trials, and read them again the next time."""
         super().forget()
         self._first_running = 0

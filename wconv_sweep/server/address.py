@@ -11,7 +11,7 @@ from typing import Any, Literal
 from wconv_sweep.errors import ConfigurationError
 
 # Below the ports that the kernel gives to outgoing connections (32768 on Linux), so that one of
-# those does not sit on ours when the server is started again.
+# those does not occupy ours when the server starts again.
 _PORTS = range(20_000, 32_000)
 _KNOCK_S = 5.0
 
@@ -19,19 +19,21 @@ _KNOCK_S = 5.0
 def check_address(address: str) -> None:
     """Raise `ConfigurationError` unless a program may listen on `address`, a name or a number."""
     if not re.fullmatch(r"[\w.:%-]+", address, re.ASCII):
-        raise ConfigurationError(f"--host {address}: is no name or address of this machine.")
+        raise ConfigurationError(
+            f"--host {address}: is not a name or address of this machine. Choose another."
+        )
     with contextlib.suppress(ValueError):
         if ipaddress.ip_address(address).is_unspecified:
             raise ConfigurationError(
-                f"--host {address}: would listen everywhere. Name one address of this machine, "
+                f"--host {address}: would listen everywhere. Choose one address of this machine, "
                 "e.g. the one on the cluster's own network."
             )
     try:
         _bind(address, 0)
     except OSError as error:
         raise ConfigurationError(
-            f"--host {address}: is no name or address of this machine ({error.strerror}). Name "
-            "another with --host."
+            f"--host {address}: is not a name or address of this machine ({error.strerror}). "
+            "Choose another with --host."
         ) from error
 
 
@@ -50,7 +52,7 @@ def check_port(address: str, port: int) -> None:
         _bind(address, port)
     except OSError as error:
         raise ConfigurationError(
-            f"--port {port}: cannot be used on {address}: {error.strerror}. Name another with "
+            f"--port {port}: cannot be used on {address}: {error.strerror}. Choose another with "
             "--port, or 0 for a free one; the URL of the storage changes with it."
         ) from error
 
@@ -61,11 +63,11 @@ def free_port(address: str) -> int:
         with contextlib.suppress(OSError):
             _bind(address, port)
             return port
-    raise ConfigurationError(f"{address}: finds no free port. Name one with --port.")
+    raise ConfigurationError(f"{address}: finds no free port. Choose one with --port.")
 
 
 def knock(address: str, port: int) -> Literal["answers", "refused", "silent"]:
-    """Look whether a program listens on a port, of this machine or another."""
+    """Return whether a program listens on a port, of this machine or another."""
     try:
         socket.create_connection((address, port), timeout=_KNOCK_S).close()
     except ConnectionRefusedError:

@@ -1,4 +1,4 @@
-"""The folder of a personal PostgreSQL: what lies where, what is secret, and which process it is.
+"""The folder of a personal PostgreSQL: its files, its secrets, and its process.
 
 data/         PostgreSQL's own
 log/          what the server logs, one file per day of the week
@@ -27,7 +27,7 @@ ROLE = "wconv"
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What server.json holds."""
+    """The content of server.json."""
 
     address: str
     """The server listens on it: a name or a number."""
@@ -36,7 +36,7 @@ class Record:
     host: str | None
     """Name of the machine that it was started on; None once it was stopped."""
     pid: int | None
-    """Its first process there."""
+    """Its main process there."""
     started_at: float | None
     """Seconds since 1970, on that machine's clock."""
 
@@ -56,7 +56,7 @@ class ServerFolder:
         self._record = self.path / "server.json"
 
     def create(self) -> None:
-        """Make the folder, or take one that is empty or holds a server.
+        """Create the folder, or take one that is empty or holds a server.
 
         Raises:
             StorageError: it cannot be made, or is not the caller's.
@@ -64,34 +64,34 @@ class ServerFolder:
         if not str(self.path).isprintable():
             raise StorageError(
                 f"{str(self.path)!r}: PostgreSQL cannot use a folder whose name has line breaks "
-                "or the like. Name another with --folder."
+                "or the like. Choose another with --folder."
             )
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             inside = {path.name for path in self.path.iterdir()}
             if inside and not inside & {"data", "data.new", "lock", self._record.name}:
                 raise StorageError(
-                    f"{self.path}: holds other files, but no server. Name a folder of its own "
+                    f"{self.path}: holds other files, but no server. Choose a folder of its own "
                     "with --folder."
                 )
             self.path.chmod(0o700)
         except OSError as error:
             raise StorageError(
                 f"{self.path}: cannot be used by the user that the server runs as "
-                f"({error.strerror}). Name a folder with --folder that this user may enter and "
+                f"({error.strerror}). Choose a folder with --folder that this user may enter and "
                 "write to."
             ) from error
 
     def check_there(self) -> None:
-        """Raise `StorageError` when there is no server."""
+        """Raise `StorageError` if there is no server."""
         try:
             there = self.data.is_dir()
         except PermissionError as error:
             raise _foreign(self.path) from error
         if not there:
             raise StorageError(
-                f"{self.path}: there is no server. Make one with `wconv-sweep db start`, or name "
-                "another folder with --folder."
+                f"{self.path}: there is no server. Create one with `wconv-sweep db start`, or "
+                "choose another folder with --folder."
             )
 
     @contextmanager
@@ -141,7 +141,7 @@ class ServerFolder:
         self.write(self.url_file, self.url(record) + "\n")
 
     def url(self, record: Record) -> str:
-        """Return the URL of the storage: for us, for psql, for any client; without password."""
+        """Return the URL of the storage, for this program, psql and other clients; no password."""
         host = f"[{record.address}]" if ":" in record.address else record.address
         options = {"passfile": self.pgpass}
         if record.tls:
@@ -152,7 +152,7 @@ class ServerFolder:
         return f"postgresql://{ROLE}@{host}:{record.port}/{DATABASE}?{query}{mode}"
 
     def write(self, path: Path, text: str) -> None:
-        """Replace a file at once by one that only its owner may read."""
+        """Replace a file atomically by one that only its owner may read."""
         replace_file(path, text, mode=0o600, durable=True)
 
     def postmaster(self) -> int | None:
@@ -176,7 +176,7 @@ class ServerFolder:
 
 
 def address_beside(passfile: Path) -> tuple[str, int] | None:
-    """Return where the server listens whose password file this is; None where it is no such file.
+    """Return where the server of this password file listens; None if it is not such a file.
 
     A server that runs as a job is on another node after each start.
     """
@@ -195,7 +195,7 @@ def export_line(url: str) -> str:
 
 
 def _foreign(path: Path) -> StorageError:
-    return StorageError(f"{path}: belongs to another user. Call this as that user.")
+    return StorageError(f"{path}: belongs to another user. Run this as that user.")
 
 
 def _works_in(entry: str, data: os.stat_result) -> bool:

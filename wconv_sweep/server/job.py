@@ -1,6 +1,6 @@
 """`python -m wconv_sweep.server.job FOLDER`: a personal PostgreSQL as a job of SLURM.
 
-The server listens on the node that the job got. It is stopped in good order when the job is
+The server listens on the node that the job got. It shuts down properly when the job is
 cancelled or nears its time limit, so that the next job on the same data starts at once.
 """
 
@@ -18,7 +18,7 @@ from wconv_sweep.server.run import start, stop
 from wconv_sweep.server.run_as import owner_for, run_as
 
 LOOK_S = 2.0
-"""Time between two looks whether the server is still there, seconds."""
+"""Time between two checks that the server still runs, seconds."""
 
 
 def serve(path: Path) -> None:
@@ -37,7 +37,7 @@ def serve(path: Path) -> None:
     owner = owner_for(path)
 
     def begin() -> dict[str, object]:
-        # SLURM runs one job of this name: whoever used the data before has lost them.
+        # SLURM runs one job of this name: an earlier user of the data is gone.
         return asdict(start(path, address, force=True, say=_say))
 
     started = run_as(owner, begin)
@@ -46,7 +46,7 @@ def serve(path: Path) -> None:
     _say(f"PostgreSQL {started['version']} runs on {started['address']}, port {started['port']}")
     while not asked.wait(LOOK_S):
         if ServerFolder(path).postmaster() is None:
-            sys.exit(f"{path}: the server has ended by itself; its log is in {path / 'log'}")
+            sys.exit(f"{path}: the server has ended unexpectedly. See its log in {path / 'log'}")
     run_as(owner, lambda: stop(path))
     _say("stopped")
 

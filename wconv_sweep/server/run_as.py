@@ -1,4 +1,4 @@
-"""Lets root act as another user: PostgreSQL does not run as root, and root trusts no user's files.
+"""Lets root act as another user: PostgreSQL does not run as root, and root trusts no user files.
 
 The work is done in a child process that gives root up for good; what it returns is plain data.
 """
@@ -18,12 +18,12 @@ from wconv_sweep.errors import ConfigurationError, StorageError
 def owner_for(
     folder: Path, user: str | None = None, *, making: bool = False
 ) -> pwd.struct_passwd | None:
-    """Return the user to act as, or None for the one who calls.
+    """Return the user to act as, or None for the caller.
 
     Args:
         folder: of a server, there or not.
         user: value of `--user`.
-        making: the folder is to be made where it is missing.
+        making: create the folder if it is missing.
 
     Raises:
         ConfigurationError: root called and named no user; another one called and did; the folder
@@ -31,7 +31,9 @@ def owner_for(
     """
     if os.geteuid() != 0:
         if user is not None and _entry(user).pw_uid != os.geteuid():
-            raise ConfigurationError(f"--user {user}: only root may act as another user.")
+            raise ConfigurationError(
+                f"--user {user}: only root may act as another user. Leave --user out."
+            )
         return None
     try:
         uid = folder.stat().st_uid
@@ -42,14 +44,14 @@ def owner_for(
     if user is None:
         if uid == 0:
             raise ConfigurationError(
-                "PostgreSQL does not run as root. Name the user that it shall run as with --user, "
-                "or call this as that user."
+                "PostgreSQL does not run as root. Name the user for it with --user, "
+                "or run this as that user."
             )
         return _entry(uid)
     entry = _entry(user)
     if entry.pw_uid == 0:
         raise ConfigurationError(
-            "--user root: PostgreSQL does not run as root. Name another user."
+            "--user root: PostgreSQL does not run as root. Choose another user."
         )
     if uid not in (0, entry.pw_uid):
         raise ConfigurationError(
@@ -62,11 +64,11 @@ def owner_for(
 
 
 def run_as(user: pwd.struct_passwd | None, work: Callable[[], Any]) -> Any:
-    """Return what `work` returns, run as the user; everything that it imports is loaded by then.
+    """Return the result of `work`, run as the user; all its imports must be loaded before.
 
     Args:
         user: to act as, None to stay who we are.
-        work: returns what JSON can hold.
+        work: returns a JSON value.
 
     Raises:
         ConfigurationError, StorageError: as `work` raised it.
@@ -98,7 +100,7 @@ def run_as(user: pwd.struct_passwd | None, work: Callable[[], Any]) -> Any:
 def _work_in_child(
     user: pwd.struct_passwd, work: Callable[[], Any], reading: int, writing: int
 ) -> None:
-    """Send what comes of the work through the pipe, and never return."""
+    """Send the outcome of the work through the pipe, and never return."""
     status = 1
     try:
         os.close(reading)
@@ -123,15 +125,15 @@ def _work_in_child(
 def _make(folder: Path, user: pwd.struct_passwd) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Root's own folders are not given away: only an empty one can be meant.
+        # Root's own folders are not handed over, unless they are empty.
         if any(folder.iterdir()):
             raise ConfigurationError(
-                f"{folder}: belongs to root and is not empty. Name another folder with --folder."
+                f"{folder}: belongs to root and is not empty. Choose another folder with --folder."
             )
         os.chown(folder, user.pw_uid, user.pw_gid, follow_symlinks=False)
     except OSError as error:
         raise ConfigurationError(
-            f"{folder}: cannot be made ({error.strerror}). Name another folder with --folder."
+            f"{folder}: cannot be made ({error.strerror}). Choose another folder with --folder."
         ) from error
 
 
@@ -139,7 +141,9 @@ def _entry(user: str | int) -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(user) if isinstance(user, str) else pwd.getpwuid(user)
     except KeyError as error:
-        raise ConfigurationError(f"--user {user}: there is no such user.") from error
+        raise ConfigurationError(
+            f"--user {user}: there is no such user. Choose another."
+        ) from error
 
 
 def _name(uid: int) -> str:

@@ -1,4 +1,4 @@
-"""Looks at a personal PostgreSQL: whether and where it runs, and what it holds."""
+"""The status of a personal PostgreSQL: whether and where it runs, and its size."""
 
 import socket
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ _CONNECT_S = 5
 
 @dataclass(frozen=True, kw_only=True)
 class ServerStatus:
-    """What is known of a server."""
+    """The status of a server."""
 
     running: bool
     folder: str
@@ -37,7 +37,7 @@ class ServerStatus:
 
 
 def status(path: Path) -> ServerStatus:
-    """Return what is known of the server of a folder; changes nothing."""
+    """Return the status of the server of a folder; changes nothing."""
     folder = ServerFolder(path)
     record = folder.record()
     if record is None:
@@ -62,7 +62,7 @@ def status(path: Path) -> ServerStatus:
         return replace(known, reason=reason, since=None)
     if not here and is_local(record.address):
         return replace(
-            known, reason=f"it was started on {record.host}, and only from there it can be seen"
+            known, reason=f"it was started on {record.host} and can be seen only from there"
         )
     try:
         return replace(known, running=True, **_ask(folder.url(record)))
@@ -82,7 +82,9 @@ def url_of(path: Path) -> str:
     folder.check_there()
     record = folder.record()
     if record is None:
-        raise StorageError(f"{folder.path}: start the server first with `wconv-sweep db start`.")
+        raise StorageError(
+            f"{folder.path}: the server was never started. Run `wconv-sweep db start` first."
+        )
     return folder.url(record)
 
 

@@ -1,4 +1,4 @@
-"""Makes the data of a personal PostgreSQL, and writes its settings, who may connect, and TLS."""
+"""Creates the data of a personal PostgreSQL, and writes its settings, access rules and TLS."""
 
 import base64
 import contextlib
@@ -27,7 +27,7 @@ _CERTIFICATE_DAYS = 3650
 
 
 def programs_for(folder: ServerFolder) -> Programs:
-    """Return the programs that serve the data, or any where there are no data yet.
+    """Return the programs that serve the data, or any if there are no data yet.
 
     Raises:
         StorageError: there are none, or of another version only.
@@ -51,9 +51,9 @@ def programs_for(folder: ServerFolder) -> Programs:
 
 
 def create_data(folder: ServerFolder, programs: Programs, password: str) -> None:
-    """Make the data, with the role and its database; all of it or nothing.
+    """Create the data, with the role and its database; all or nothing.
 
-    The administrator's password is thrown away: nobody logs in as administrator over a network,
+    The administrator's password is thrown away: no one logs in as administrator over a network,
     and the owner of the files can set another one.
     """
     new = folder.path / "data.new"
@@ -78,7 +78,7 @@ def create_data(folder: ServerFolder, programs: Programs, password: str) -> None
             f"include '{_SETTINGS}'\n"
         )
     (new / _SETTINGS).touch(mode=0o600)
-    # Without a server, so that nobody can connect before the password is set.
+    # Without a server, so that no one can connect before the password is set.
     _run_alone(
         programs,
         folder,
@@ -113,7 +113,7 @@ def has_tls(folder: ServerFolder, programs: Programs) -> bool:
 
 
 def make_certificate(folder: ServerFolder, address: str) -> bool:
-    """Make a key and a certificate that it signs itself; False without the program openssl."""
+    """Create a key and a self-signed certificate; False without the program openssl."""
     openssl = shutil.which("openssl")
     if openssl is None:
         return False
@@ -138,7 +138,7 @@ def make_certificate(folder: ServerFolder, address: str) -> bool:
 
 
 def write_settings(folder: ServerFolder, record: Record, *, local: bool) -> None:
-    """Write the settings and who may connect.
+    """Write the settings and the access rules.
 
     Args:
         folder: of the server, whose data exist.
@@ -190,7 +190,7 @@ def _run_alone(
     *statements: str,
     database: str = "postgres",
 ) -> None:
-    """Run SQL, one statement a line, on data that no server uses."""
+    """Run SQL, one statement per line, on data that no server uses."""
     run_program(
         programs.command("postgres", "--single", "-c", "exit_on_error=on", "-D", data, database),
         folder.path,
@@ -207,7 +207,7 @@ def _password_file(folder: ServerFolder, password: str) -> Iterator[str]:
 
 
 def _verifier(password: str) -> str:
-    """Return what PostgreSQL stores of a password (RFC 5802): no log can have more."""
+    """Return PostgreSQL's verifier of a password (RFC 5802): no log can have more."""
     salt, rounds = secrets.token_bytes(16), 4096
     salted = hashlib.pbkdf2_hmac("sha256", password.encode("ascii"), salt, rounds)
     client = hmac.digest(salted, b"Client Key", "sha256")

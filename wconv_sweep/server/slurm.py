@@ -1,6 +1,6 @@
 """Starts, finds and stops a personal PostgreSQL that runs as a job of SLURM.
 
-Login nodes end programs that run for long. The job publishes its address in the folder of all
+Login nodes kill long-running programs. The job publishes its address in the folder of all
 runs: pilots and later commands find it there, also after it has moved to another node.
 """
 
@@ -19,7 +19,7 @@ from wconv_sweep.slurm.batch import BatchJob, submit
 from wconv_sweep.slurm.jobs import SlurmJob, alive_jobs, cancel
 
 GRACE_S = 120
-"""The server is asked to stop so long before the job's time is up, seconds."""
+"""Time before the end of the job at which the server is asked to stop, seconds."""
 CPUS = 2
 _QUEUE_LOOK_S = 10.0
 _LOOK_S = 1.0
@@ -29,7 +29,7 @@ def job_of(path: Path) -> SlurmJob | None:
     """Return the job that runs, or will run, the server of a folder.
 
     Raises:
-        SlurmError: SLURM does not tell.
+        SlurmError: SLURM does not answer properly.
     """
     return next(iter(alive_jobs(_name(path))), None)
 
@@ -74,7 +74,7 @@ def wait_for(
     Args:
         path: the folder of the server.
         look: returns its status, as the user that it runs as.
-        say: told why it does not yet.
+        say: called with the reason why it does not yet.
 
     Raises:
         StorageError: the job has ended without it.
@@ -100,7 +100,7 @@ def wait_for(
 
 
 def stop_server(path: Path) -> bool:
-    """Cancel the job of a server, which ends it in good order; return whether there was one.
+    """Cancel the job of a server, which shuts it down properly; return whether there was one.
 
     Raises:
         SlurmError: SLURM does not answer.

@@ -1,1 +1,1 @@
-"""Made-up studies, to choose a budget before GPU-hours are spent."""
+"""Synthetic studies, to choose a budget before GPU-hours are spent."""

@@ -1,7 +1,7 @@
-"""A study's search on made-up surfaces: what its budget and its workers can be expected to find.
+"""A study's search on synthetic surfaces: what to expect of its budget and its workers.
 
 The densities come from `wconv_sweep.search.sampling.propose`, the code that agents call, which is
-told trials that were never trained. A value is that of the surface plus a draw of N(0, 1): all is
+given trials that were never trained. A value is that of the surface plus a draw of N(0, 1): all is
 in standard deviations of the seed. `workers` trials run at a time and take 1 +- 0.1 each.
 """
 
@@ -30,11 +30,11 @@ from wconv_sweep.storage.tables import SEARCHING, SlotState, Stage
 from wconv_sweep.study.config import PLAIN, StudyConfig
 
 DURATION_SD = 0.1
-"""Spread of the time that a trial takes, relative to it."""
+"""Relative spread of the time of a trial."""
 
 
 Response = Callable[[Sequence[float]], float]
-"""What the mean over all seeds would be at a density, given as shares of its bounds."""
+"""Mean over all seeds at a density, given as shares of its bounds."""
 NamedBy = Literal["observed", "model", "confirmed"]
 """The best observed run, the maximum of the surrogate, or the best of both by fresh seeds."""
 NAMED_BY: tuple[NamedBy, ...] = get_args(NamedBy)
@@ -42,28 +42,28 @@ NAMED_BY: tuple[NamedBy, ...] = get_args(NamedBy)
 
 @dataclass(frozen=True)
 class Trained:
-    """A made-up trial."""
+    """A synthetic trial."""
 
     density: Density
     value: float
     """What was observed."""
     truth: float
-    """Value of the surface, what the mean over all seeds would be; 0 is the best there is."""
+    """Value of the surface, i.e. the mean over all seeds; 0 is the optimum."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one made-up study came to, by one way of naming a density."""
+    """The outcome of one synthetic study, for one way of selecting a density."""
 
     shape: str
     workers: int
     trials: int
-    """All that were trained, confirmation included."""
+    """Number of trained trials, confirmation included."""
     named_by: NamedBy
     regret: float
-    """How far the named density is below the best there is."""
+    """Distance of the selected density's true value to the optimum."""
     bias: float
-    """By how much the value that is promised exceeds the true one of that density."""
+    """Predicted minus true value of that density."""
     covered: bool | None = None
     """Whether the 95 % interval of the difference to the plain baseline holds the true one; None
     where the study gives none."""
@@ -71,7 +71,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Cell:
-    """What to expect of one budget with one number of workers; means over studies and surfaces."""
+    """Expectation for one budget and one number of workers; means over studies and surfaces."""
 
     workers: int
     trials: int
@@ -95,9 +95,9 @@ def simulate(
     named_by: Sequence[NamedBy] = NAMED_BY,
     on_study: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Outcome]:
-    """Run made-up studies to their ends, and return what each came to.
+    """Run synthetic studies to their ends, and return their outcomes.
 
-    A study of a smaller budget is the beginning of one with a larger one: its trials are the same.
+    A study of a smaller budget is the start of one with a larger one: its trials are the same.
 
     Args:
         config: the study; see `train_on`.
@@ -141,16 +141,16 @@ def simulate(
 
 
 def standard_budgets(config: StudyConfig) -> list[int]:
-    """Return half of a study's budget, all and twice of it; of a grid all."""
+    """Return half of a study's budget, the budget, and twice the budget; of a grid, the budget."""
     trials = config.budget.trials
     if config.search.sampler.name == "grid":
         return [trials]
-    half = max(trials // 2, len(config.fixed_points()) + 1)
+    half = max(trials // 2, len(config.references()) + 1)
     return sorted({half, trials, 2 * trials})
 
 
 def cells(outcomes: Iterable[Outcome]) -> list[Cell]:
-    """Return the means over surfaces and repeats, by workers, budget and way of naming."""
+    """Return the means over surfaces and repeats, by workers, budget and way of selecting."""
     grouped: dict[tuple[int, int, NamedBy], list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         grouped[outcome.workers, outcome.trials, outcome.named_by].append(outcome)
@@ -180,13 +180,13 @@ def cells(outcomes: Iterable[Outcome]) -> list[Cell]:
 def train_on(
     config: StudyConfig, response: Response, workers: int, trials: int, seed: int
 ) -> list[Trained]:
-    """Return the trials of a study, in the order in which they were begun.
+    """Return the trials of a study, in the order of their start.
 
     Args:
-        config: the study; its sampler, bounds and fixed points are used.
-        response: what is found, in standard deviations of the seed.
+        config: the study; its sampler, bounds and reference densities are used.
+        response: the surface, in standard deviations of the seed.
         workers: trials that run at the same time.
-        trials: how many, fixed points included; a grid has as many as it has.
+        trials: how many, reference densities included; a grid has as many as it has.
         seed: of the noise, of the sampler and of how long each trial takes.
     """
     config = config.model_copy(update={"seed": seed})
@@ -243,7 +243,7 @@ def _name(
     seed: int,
     named_by: Sequence[NamedBy],
 ) -> Iterator[tuple[NamedBy, float, float, bool | None]]:
-    """Yield how the density is named, its regret, the bias of its value and the coverage."""
+    """Yield the way of selecting the density, its regret, the bias of its value, the coverage."""
     searched = trained[:budget]
     if "observed" in named_by:
         best = max(searched, key=lambda each: each.value)
@@ -252,14 +252,14 @@ def _name(
         yield "model", *_by_model(config, response, searched), None
     if "confirmed" in named_by and config.confirm is not None:
         searched = trained[: budget - config.confirm.trials]
-        if budget >= config.confirm.trials + len(config.fixed_points()) * config.search.seeds:
+        if budget >= config.confirm.trials + len(config.references()) * config.search.seeds:
             yield "confirmed", *_by_confirmation(config, response, searched, [seed, 3, budget])
 
 
 def _by_model(
     config: StudyConfig, response: Response, searched: Sequence[Trained]
 ) -> tuple[float, float]:
-    """Return regret and bias of the surrogate's maximum, which its mean is promised of."""
+    """Return regret and bias of the surrogate's maximum, whose predicted value is its mean."""
     model = surrogate_of(_rows(config, searched), config)
     assert model is not None
     point = model.best_point()
@@ -273,11 +273,11 @@ def _by_confirmation(
 ) -> tuple[float, float, bool | None]:
     """Return regret, bias and coverage of the candidate that is best on fresh seeds.
 
-    Where all candidates are plain convolution, that is named, and nothing is compared.
+    If all candidates are plain convolution, that is selected, and nothing is compared.
     """
     assert config.confirm is not None
     candidates = list(choose_candidates(_rows(config, searched), config).values())
-    plain = config.fixed_points()[PLAIN]
+    plain = config.references()[PLAIN]
     truths = [response(shares(config, each)) for each in [plain, *candidates]]
     random = np.random.default_rng(seed)
     runs = [dict(enumerate(truth + random.normal(size=config.confirm.seeds))) for truth in truths]

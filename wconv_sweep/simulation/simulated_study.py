@@ -1,4 +1,4 @@
-"""The study that is to be simulated, and what its own trials say of noise and costs."""
+"""The study to simulate, with noise and costs measured from its own trials."""
 
 import contextlib
 from collections.abc import Sequence
@@ -20,17 +20,17 @@ ENOUGH = 8
 
 @dataclass(frozen=True)
 class Measured:
-    """What is known of a study that has run."""
+    """Measurements of a study that has run."""
 
     noise_sd: float
     """Standard deviation of the objective between seeds, by the surrogate of its trials."""
     trial_h: float
-    """GPU-hours of a trial; 0 where its pilots hold no GPUs."""
+    """GPU-hours of a trial; 0 if its pilots hold no GPUs."""
 
 
 @dataclass(frozen=True)
 class SimulatedStudy:
-    """A study to be simulated."""
+    """A study to simulate."""
 
     config: StudyConfig
     measured: Measured | None
@@ -38,7 +38,7 @@ class SimulatedStudy:
 
 
 def read_study(wanted: str, url: URL, settings: Sequence[str]) -> SimulatedStudy:
-    """Return a study that was launched, or that may be.
+    """Return a launched study, or one that can be launched.
 
     Args:
         wanted: a study of the storage, a shipped one by name, or the path of a file.

@@ -1,8 +1,8 @@
-"""Made-up responses of a metric to the density, in standard deviations of the seed.
+"""Synthetic responses of a metric to the density, in standard deviations of the seed.
 
-What is found at the optimum of real studies is flat and noisy: over the whole range the metric
+The optimum of real studies is flat and noisy: over the whole range the metric
 changes by a few times what another seed changes. Each surface is 0 at its optimum and negative
-elsewhere, over the unit cube; where the optimum lies is drawn, so that no grid is favoured.
+elsewhere, over the unit cube; where the optimum lies is drawn, so that no grid is favored.
 """
 
 import math

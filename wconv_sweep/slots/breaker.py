@@ -17,7 +17,7 @@ DIVERGED = TrainingDiverged.__name__
 
 
 def is_hopeless(failure: Broken) -> bool:
-    """Tell whether all trials of the study would break in this way, however often tried."""
+    """Return whether all trials of the study would break in this way, however often tried."""
     return failure.final and failure.error != DIVERGED
 
 
@@ -30,7 +30,7 @@ def maybe_break(
         connection: in a transaction that has locked the study.
         study: its row.
         failure: how the attempt ended.
-        limit: equal failures that are too many.
+        limit: number of equal failures that breaks the study.
     """
     completed = connection.scalar(
         select(func.count()).where(

@@ -1,4 +1,4 @@
-"""What a storage holds of a study besides its slots: its definition, and where its files lie."""
+"""The definition of a study in a storage, and the folder of its files."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ def load_config(storage: Storage, study: str) -> StudyConfig:
 
 
 def load_frozen_config(storage: Storage, study: str) -> StudyConfig:
-    """Return the same with the user's own modules as they were launched: what pilots train.
+    """Return the same with the frozen copy of the user's own modules, which pilots train.
 
     Raises:
         StudyError: the storage holds no such study.
@@ -44,7 +44,7 @@ def freeze_own_modules(storage: Storage, study: str) -> None:
 
 @dataclass(frozen=True)
 class StudyPlace:
-    """Where a study's files lie and its pilots run."""
+    """The folder of a study, and the cluster of its pilots."""
 
     folder: RunFolder
     uid: str

@@ -11,7 +11,7 @@ from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, STUDIES, AttemptOutcome,
 
 
 class LeaseLost(Exception):
-    """The slot was given to another worker; the trial must end and leave no trace."""
+    """The slot was given to another worker; the trial must end without a trace."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ def is_of(lease: Lease) -> ColumnElement[bool]:
 
 
 def ran_out(storage: Storage, lease_s: float) -> ColumnElement[bool]:
-    """Return the condition that nobody has renewed a slot's lease although he could have.
+    """Return the condition that a slot's lease was not renewed although it could have been.
 
-    While the database itself was away nobody could: after its start everybody gets a whole lease
+    While the database itself was away, no one could: after its start everyone gets a whole lease
     to come back.
     """
     over = and_(SLOTS.c.state == SlotState.LEASED, SLOTS.c.lease_until < storage.now())
@@ -107,12 +107,12 @@ def reopen(connection: Connection, storage: Storage, slot: int, attempt: int, re
 
 
 def set_state(connection: Connection, slot: int, state: SlotState, **values: object) -> None:
-    """Let nobody hold a slot any more."""
+    """Release a slot from its holder."""
     connection.execute(leaving(slot, state, **values))
 
 
 def leaving(slot: int, state: SlotState, **values: object) -> Update:
-    """Return the change after which nobody holds a slot any more."""
+    """Return the change that releases a slot from its holder."""
     return (
         update(SLOTS)
         .where(SLOTS.c.slot == slot)
@@ -128,9 +128,9 @@ def close_attempt(
     outcome: AttemptOutcome,
     **values: str,
 ) -> None:
-    """Write how an attempt ended, before its slot is given on.
+    """Record the end of an attempt, before its slot goes to another.
 
-    It ends now, or with its lease when that ran out: what nobody has worked costs nothing.
+    It ends now, or with its lease if that has expired: time without work costs nothing.
     """
     now = storage.now()
     held_until = select(SLOTS.c.lease_until).where(SLOTS.c.slot == slot).scalar_subquery()
@@ -146,7 +146,7 @@ def closing(
     ended_at: ColumnElement[float],
     **values: object,
 ) -> Update:
-    """Return the change that writes how and when an attempt ended."""
+    """Return the change that records how and when an attempt ended."""
     return (
         update(ATTEMPTS)
         .where(ATTEMPTS.c.slot == slot, ATTEMPTS.c.attempt == attempt)
@@ -155,7 +155,7 @@ def closing(
 
 
 def has_ended(connection: Connection, lease: Lease, outcome: AttemptOutcome, **equal: str) -> bool:
-    """Tell whether the lease's own attempt has ended in this very way.
+    """Return whether the lease's own attempt has ended in this very way.
 
     Then a transaction whose answer was lost is being repeated.
     """

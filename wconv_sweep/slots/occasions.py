@@ -1,6 +1,6 @@
-"""What happens to a study that its user may want to be told: it ended, broke or reached its cap.
+"""Events of a study that are worth a notification: it ended, broke or reached its cap.
 
-Many agents see the same; the database remembers which occasion has been taken, and by one of them.
+Many agents see the same; the database records which one of them takes an occasion.
 """
 
 import enum
@@ -19,14 +19,14 @@ _TAKEN = "wconv:told:{}"
 
 
 class Event(enum.StrEnum):
-    """What has happened."""
+    """The kind of event."""
 
     END = "end"
     """Every slot has ended."""
     BREAKER = "breaker"
     """The circuit breaker has stopped the study."""
     CAP = "cap"
-    """The next trial would pass `budget.gpu_hours`, and nobody is at work."""
+    """The next trial would pass `budget.gpu_hours`, and no pilot is running."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Occasion:
     event: Event
     study: str
     message: str
-    """For a person, in a line."""
+    """The message, in a line."""
 
 
 def occasion_of(status: StudyStatus, *, refused: bool = False) -> Occasion | None:
-    """Return what there is to be told of a study as it stands.
+    """Return the notifications that are due for a study in its current state.
 
     Args:
         status: of the study.
@@ -64,13 +64,13 @@ def occasion_of(status: StudyStatus, *, refused: bool = False) -> Occasion | Non
 
 
 def take(storage: Storage, occasion: Occasion) -> bool:
-    """Return True to one of all who ask about the same occasion, however often they ask.
+    """Return True to only one of all callers for the same occasion.
 
-    A study that was launched again and ends, breaks or reaches a higher cap once more makes a new
+    A study that was launched again and ends, breaks or reaches a higher cap makes a new
     occasion.
 
     Raises:
-        StorageAway: the answer may have been lost, and then nobody gets it.
+        StorageAway: the answer may have been lost, and then no one gets it.
     """
     with storage.write() as connection:
         row = study_row(connection, occasion.study, lock=True)

@@ -1,4 +1,4 @@
-"""Leases open slots: one at a time as long as the canary is out, and never past the cap."""
+"""Leases open slots: one at a time while the canary runs, and never past the cap."""
 
 import enum
 import secrets
@@ -27,9 +27,9 @@ from wconv_sweep.study.search_space import distributions_of
 class NoSlot(enum.Enum):
     """Why there is nothing to lease."""
 
-    WAIT = "others are at work and may hand a slot back"
+    WAIT = "other pilots are running and may hand a slot back"
     END = "every slot has ended, or the study is stopped"
-    STAGE = "the next stage of the study is to be opened"
+    STAGE = "the next stage of the study has to be opened"
     CAPPED = "the next trial would pass budget.gpu_hours"
     REFUSED = "the program, the definition or the data are not those of the study"
 
@@ -82,7 +82,7 @@ class OpenSlots:
             begun = self._has_begun(connection)
             if leased and not begun:
                 return NoSlot.WAIT
-            # What others use is added up only where something depends on it: the study is locked.
+            # The usage of others is summed only if it is needed: the study is locked.
             capped = study.config["budget"].get("gpu_hours") is not None
             usage = usage_of(connection, self._storage.now(), self._study) if capped else UNLIMITED
             leases: list[Lease] = []
@@ -95,7 +95,7 @@ class OpenSlots:
             return leases or self._why_none(connection, usage, leased)
 
     def has_open(self) -> bool:
-        """Tell whether the study is active and has a slot to lease now or later under the cap."""
+        """Return whether the study is active and has a slot to lease now or later in budget."""
         with self._storage.read() as connection:
             if study_row(connection, self._study).state != StudyState.ACTIVE:
                 return False
@@ -191,7 +191,7 @@ class OpenSlots:
             if stage_due(connection, self._study) is not None:
                 return NoSlot.STAGE
             return NoSlot.WAIT if leased else NoSlot.END
-        # One that is allowed was locked by somebody just now.
+        # An allowed one was locked by another worker just now.
         return NoSlot.WAIT if usage.allows(furthest) else NoSlot.CAPPED
 
     def _refuses(self, connection: Connection, study: Row[Any]) -> bool:
@@ -225,6 +225,6 @@ class OpenSlots:
         return int(found[0]) - len(expired)
 
     def _has_begun(self, connection: Connection) -> bool:
-        """Tell whether any trial has finished an epoch."""
+        """Return whether any trial has finished an epoch."""
         begun = exists().where(SLOTS.c.study == self._study, SLOTS.c.epoch > 0)
         return bool(connection.scalar(select(begun)))

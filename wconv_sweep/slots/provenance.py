@@ -1,4 +1,4 @@
-"""Which program, definition and data a result comes from, and whether they are still the same."""
+"""The program, definition and data of a result, and whether they are still the same."""
 
 import contextlib
 import hashlib
@@ -21,7 +21,7 @@ from wconv_sweep.study.own_modules import modules_sha256
 
 Provenance = Mapping[str, Any]
 """A JSON object: version, hash and commit of the program, hash of the definition, checksums of the
-data; of an attempt also where it ran."""
+data; of an attempt also its host."""
 
 PACKAGES = ("wconv_kernels", "wconv_jobs", "wconv_sweep")
 ORIGIN_FILE = "origin.json"
@@ -37,10 +37,10 @@ _NAMES = {
 
 
 def provenance_of(config: StudyConfig) -> dict[str, Any]:
-    """Return the provenance of what this program would train now.
+    """Return the current provenance of a study.
 
     Raises:
-        ConfigurationError: the data cannot be looked at.
+        ConfigurationError: the data cannot be checked.
     """
     try:
         data = catalog.data_checksums(config.data.name, config.data.options)
@@ -61,13 +61,13 @@ def program_of(config: StudyConfig) -> dict[str, Any]:
 
 
 def place() -> dict[str, str]:
-    """Return where this process runs."""
+    """Return the host and device of this process."""
     job = os.environ.get("SLURM_JOB_ID")
     return {"host": platform.node()} | ({"job": job} if job else {})
 
 
 def differences(recorded: Provenance, now: Provenance) -> list[str]:
-    """Return in one clause each what is no longer as recorded; what one of them lacks is not."""
+    """Return one clause for each recorded value that has changed; a missing value has not."""
     found = []
     for key, name in _NAMES.items():
         if key not in recorded or key not in now or recorded[key] == now[key]:
@@ -79,7 +79,7 @@ def differences(recorded: Provenance, now: Provenance) -> list[str]:
                 for part in before.keys() | after.keys()
                 if before.get(part) != after.get(part)
             )
-            found.append(f"the data are no longer the same ({', '.join(changed)})")
+            found.append(f"the data have changed ({', '.join(changed)})")
         else:
             found.append(f"{name} was {_version(recorded, key)}, is now {_version(now, key)}")
     return found
@@ -125,7 +125,7 @@ def git_state(folder: Path | None = None) -> dict[str, str | bool]:
 
 
 def package_folder(package: str) -> Path:
-    """Return where a package of the program lies."""
+    """Return the folder of a package of the program."""
     found = importlib.util.find_spec(package)
     assert found is not None
     assert found.submodule_search_locations

@@ -1,4 +1,4 @@
-"""Opens failed slots again, for another round of attempts."""
+"""Reopens failed slots, to retry their trials."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, STUDIES, SlotState
 
 @dataclass(frozen=True)
 class Retried:
-    """A trial that had failed and is open again."""
+    """A reopened trial."""
 
     trial: int
     label: str | None
     density: Density | None
     epoch: int
-    """From which its checkpoint goes on."""
+    """The epoch that its checkpoint continues from."""
     reason: str | None
-    """Why it had failed."""
+    """Reason of its failure."""
 
 
 def retry(storage: Storage, study: str, trials: Sequence[int] | None) -> list[Retried]:
-    """Open failed slots again: the same trials, whose broken attempts no longer count.
+    """Reopen failed slots: the same trials, whose broken attempts no longer count.
 
     The attempts stay on record, but neither `budget.max_attempts` nor the circuit breaker counts
     them any more. The checkpoints stay, too.

@@ -1,6 +1,6 @@
-"""Ends a search before its budget, once little is left to be found: `search.stop_when`.
+"""Ends a search before its budget, once little improvement is left: `search.stop_when`.
 
-What a further trial may add is the expected improvement over the best expected density. Below the
+A further trial adds at most the expected improvement over the best expected density. Below the
 standard error of a confirmed mean no confirmation would see it.
 """
 
@@ -27,9 +27,9 @@ class SearchEnd:
         self._asked_at = 0
 
     def end_if_due(self) -> None:
-        """End the slots that nobody has proposed a density for, if the rule says so.
+        """End the slots that have no proposed density yet, if the rule says so.
 
-        Trials at work and those that were interrupted are trained to their end.
+        Running and interrupted trials are trained to their end.
         """
         if self._rule is None:
             return
@@ -48,8 +48,8 @@ class SearchEnd:
             SLOTS.c.density.is_(None),
         )
         reason = (
-            f"the search ended: for {self._rule.in_a_row} trials, no density was expected to be "
-            "better by more than a confirmation can resolve"
+            f"the search ended: for {self._rule.in_a_row} trials, no density was expected to "
+            "improve by more than a confirmation can resolve"
         )
         with self._storage.write() as connection:
             study_row(connection, self._config.study, lock=True)
@@ -67,7 +67,7 @@ class SearchEnd:
 
 
 def is_due(trials: list[TrialRow], config: StudyConfig) -> bool:
-    """Tell whether the rule of a study is met by its completed trials, in their order."""
+    """Return whether the rule of a study is met by its completed trials, in their order."""
     rule = config.search.stop_when
     assert rule is not None
     done = [row for row in trials if row.stage in SEARCHING and row.state is SlotState.COMPLETE]

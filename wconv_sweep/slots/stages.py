@@ -1,8 +1,8 @@
 """Opens the stages of a study one after another: search, confirmation, ablation.
 
-Slots of a later stage are there from the beginning, closed: what they train follows from trials
-that have not ended. Whoever finds nothing else to lease opens the next stage, in one transaction;
-of several at once, the second finds it open.
+Slots of a later stage exist from the start, closed: what they train follows from trials
+that have not ended. An agent that finds nothing else to lease opens the next one, in one
+transaction; of several at once, the second finds it open.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ from wconv_sweep.storage.tables import SLOTS, SlotState, Stage
 from wconv_sweep.study.config import PLAIN, StudyConfig
 from wconv_sweep.study.search_config import ConfirmSpec
 
-ORDER = (Stage.FIXED, Stage.SEARCH, Stage.CONFIRM, Stage.ABLATION)
+ORDER = (Stage.REFERENCE, Stage.SEARCH, Stage.CONFIRM, Stage.ABLATION)
 
 
 def stage_due(connection: Connection, study: str) -> Stage | None:
     """Return the first stage with closed slots, once all before it have ended.
 
-    That is the search itself, where nobody has proposed what its closed slots were to repeat.
+    That is the search itself, if the density that its closed slots repeat was never proposed.
     """
     at_work = _stages(connection, study, (SlotState.OPEN, SlotState.LEASED))
     closed = _stages(connection, study, (SlotState.CLOSED,))
@@ -39,14 +39,14 @@ def stage_due(connection: Connection, study: str) -> Stage | None:
 
 
 def open_stage(storage: Storage, config: StudyConfig) -> None:
-    """Open the stage that is due, or end its slots where there is nothing to train."""
+    """Open the stage that is due, or end its slots if there is nothing to train."""
     with storage.read() as connection:
         due = stage_due(connection, config.study)
     if due is None:
         return
     trials = read_status(storage, config.study).trials
     # Outside of the transaction: fitting takes seconds. The trials before have ended, so that
-    # everybody comes to the same.
+    # every agent gets the same result.
     candidates = choose_candidates(trials, config) if due is Stage.CONFIRM else {}
     with storage.write() as connection:
         study_row(connection, config.study, lock=True)
@@ -58,7 +58,7 @@ def open_stage(storage: Storage, config: StudyConfig) -> None:
         elif due is Stage.ABLATION:
             _open_ablation(connection, config, slots, trials)
         else:
-            _skip(connection, slots, "no density was proposed that it could have repeated")
+            _skip(connection, slots, "no density was proposed for it to repeat")
 
 
 def check_ablation(config: StudyConfig) -> ConfirmSpec:
@@ -102,12 +102,12 @@ def _open_confirmation(
     trials: Sequence[TrialRow],
 ) -> None:
     if not candidates:
-        nothing = "no trial has completed that a density could be chosen from"
+        nothing = "no trial has completed to select a density from"
         plain = "no density was found that differs from plain convolution"
         completed = any(row.state is SlotState.COMPLETE for row in trials)
         _skip(connection, slots, plain if completed else nothing)
         return
-    arms = {PLAIN: config.fixed_points()[PLAIN]} | candidates
+    arms = {PLAIN: config.references()[PLAIN]} | candidates
     # Where candidates are the same, the others get more seeds. Seed by seed, so that whatever ends
     # the study early leaves pairs.
     seeds = len(slots) // len(arms)
@@ -115,7 +115,7 @@ def _open_confirmation(
     runs = product(range(first, first + seeds), arms.items())
     for slot, (replicate, (label, density)) in zip(slots, runs, strict=False):
         _open(connection, slot, density, label=label, replicate=replicate)
-    _skip(connection, slots[seeds * len(arms) :], "candidates are the same: no seed for all left")
+    _skip(connection, slots[seeds * len(arms) :], "candidates are equal: no seed left for all")
 
 
 def _open_ablation(
@@ -129,7 +129,7 @@ def _open_ablation(
     if named is None:
         _skip(connection, slots, "no density was confirmed")
     elif 0.0 in named.density:
-        _skip(connection, slots, "a coefficient is 0: its weights cannot be kept and not trained")
+        _skip(connection, slots, "a coefficient is 0, so its gradient alone has no effect")
     else:
         for slot in slots:
             _open(connection, slot, named.density)

@@ -36,19 +36,19 @@ def create_or_extend(
     provenance: Provenance | None = None,
     accept_changes: bool = False,
 ) -> bool:
-    """Bring a study with its slots into being; return False when it was there.
+    """Create a study with its slots; return False if it exists.
 
-    One effect, however often and by however many processes it is called. A study that exists may
-    be launched again with a larger budget, which adds slots.
+    Idempotent, also for calls of several processes. An existing study may be
+    launched again with a larger budget, which adds slots.
 
     Args:
         storage: gets the study.
         config: its definition.
         folder: of a new study; one that exists keeps its own.
         cluster: profile that `resume` uses from now on, by name or path.
-        given: densities that a new study begins its search with.
+        given: densities that a new study starts its search with.
         provenance: of what its trials will come from.
-        accept_changes: let a study go on whose provenance is another one.
+        accept_changes: continue a study whose provenance has changed.
 
     Raises:
         StudyError: a study of this name exists with another definition, or its trials come from
@@ -100,7 +100,7 @@ def check_same(storage: Storage, config: StudyConfig) -> bool:
 
 
 def stop(storage: Storage, study: str) -> None:
-    """Let nobody lease a slot any more, and running trials end at their next checkpoint."""
+    """Stop leasing slots, and let running trials end at their next checkpoint."""
     load_config(storage, study)
     with storage.write() as connection:
         connection.execute(
@@ -111,7 +111,7 @@ def stop(storage: Storage, study: str) -> None:
 def check_provenance(
     storage: Storage, study: str, provenance: Provenance, *, accept_changes: bool
 ) -> None:
-    """Record what the trials of a study come from, from now on.
+    """Record the provenance of the trials of a study from now on.
 
     Raises:
         StudyError: those so far come from another program or other data, and that is not accepted.
@@ -122,7 +122,7 @@ def check_provenance(
 
 
 def reopen(storage: Storage, study: str) -> None:
-    """Let agents lease slots again, also after the circuit breaker, which starts anew."""
+    """Let agents lease slots again, also after the circuit breaker, which is reset."""
     with storage.write() as connection:
         newest = connection.scalar(select(func.max(ATTEMPTS.c.id)))
         connection.execute(
@@ -171,12 +171,12 @@ def _record_provenance(
     found = differences(recorded, provenance)
     if found and not accept_changes:
         raise StudyError(
-            f"study {study} was begun with something else: {'; '.join(found)}. Its trials could "
-            "not be compared. Undo the change, give the study another name, or let it go on with "
+            f"study {study} was started with something else: {'; '.join(found)}. Its trials could "
+            "not be compared. Undo the change, give the study another name, or continue it with "
             "--accept-changes."
         )
     if found or not recorded:
-        # Those before stay on record: trials that have ended come from them.
+        # Earlier ones stay on record: completed trials come from them.
         earlier = recorded.pop("earlier", []) + ([recorded] if recorded else [])
         whole = dict(provenance) | ({"earlier": earlier} if earlier else {})
         connection.execute(
@@ -187,7 +187,7 @@ def _record_provenance(
 def _extend(
     connection: Connection, config: StudyConfig, existing: StudyConfig, cluster: str
 ) -> None:
-    """Add what the budget has grown by to the search, before the stages that follow from it."""
+    """Add the growth of the budget to the search, before the stages that follow."""
     further = list(plan_search(config, config.budget.trials - existing.budget.trials))
     if further:
         mine = SLOTS.c.study == config.study
@@ -200,10 +200,10 @@ def _extend(
         if any(row.state != SlotState.CLOSED for row in later):
             raise StudyError(
                 f"study {config.study}: budget.trials is {config.budget.trials} now, but its "
-                "search has ended and the confirmation has begun, which further trials cannot "
+                "search has ended and the confirmation has started, which further trials cannot "
                 "change. Give the study another name to search on."
             )
-        # Nobody knows the positions of closed slots yet. From the last on: no two may be equal.
+        # The positions of closed slots are not fixed yet. From the last on: no two may be equal.
         for row in later:
             connection.execute(
                 update(SLOTS)
@@ -222,7 +222,7 @@ def _extend(
 
 
 def _with_cap(config: StudyConfig, existing: StudyConfig) -> StudyConfig:
-    """Return the definition with the cap that holds: leaving an option out must not lift it."""
+    """Return the definition with the effective cap: leaving the option out must not lift it."""
     if config.budget.gpu_hours is not None or existing.budget.gpu_hours is None:
         return config
     capped = config.budget.model_copy(update={"gpu_hours": existing.budget.gpu_hours})
@@ -230,11 +230,11 @@ def _with_cap(config: StudyConfig, existing: StudyConfig) -> StudyConfig:
 
 
 def _create_in_optuna(storage: Storage, config: StudyConfig) -> None:
-    # Imported here: agents need it not, and it takes its time.
+    # Imported here: agents do not need it, and it is slow.
     from optuna_dashboard import save_note
 
     client = optuna_client(storage)
-    # Optuna tells on stderr that it created the study, or that it was there.
+    # Optuna reports on stderr that it created the study, or that it exists.
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

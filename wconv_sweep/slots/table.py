@@ -77,7 +77,7 @@ class SlotTable:
             config: the study's definition.
             lease_s: silence after which a worker's slot is given to another.
             gpus_per_trial: that each of the worker's trials holds.
-            provenance: of what the worker's trials come from; a study with another one gives it
+            provenance: of the worker's trials; a study with another one gives it
                 no slot.
         """
         self._storage = storage
@@ -114,7 +114,7 @@ class SlotTable:
             open_stage(self._storage, self._config)
 
     def has_open(self) -> bool:
-        """Tell whether there is a slot that a worker might lease now, see `lease_many`."""
+        """Return whether there is a slot that a worker might lease now, see `lease_many`."""
         return self._open_slots.has_open()
 
     def set_density(
@@ -166,7 +166,7 @@ class SlotTable:
         With it what was decided after it, see `wconv_sweep.search.pruning`.
         """
         with self._storage.write() as connection:
-            # As `renew` does, in the same statement: each costs a way to the server and back.
+            # As `renew` does, in the same statement: each costs a round trip to the server.
             recorded = connection.execute(
                 update(SLOTS)
                 .where(is_of(lease), SLOTS.c.epoch < epoch)
@@ -236,12 +236,12 @@ class SlotTable:
     def interrupt_all_of(
         self, owner_prefix: str, reason: str, *, but: Callable[[str], bool] = lambda owner: False
     ) -> int:
-        """Hand back what dead workers hold whose owner starts with `owner_prefix`.
+        """Hand back the slots of dead workers whose owner starts with `owner_prefix`.
 
         Args:
             owner_prefix: of the workers.
             reason: why they are dead.
-            but: tells of an owner with this prefix whether it is alive.
+            but: returns whether an owner with this prefix is alive.
         """
         with self._storage.write() as connection:
             rows = connection.execute(
@@ -346,7 +346,7 @@ class SlotTable:
         return wanted.scalar_subquery().label(column.name)
 
     def _cost(self, connection: Connection, lease: Lease) -> dict[str, float]:
-        """Return what all attempts have used; nothing where no GPU was used."""
+        """Return the usage of all attempts; empty if no GPU was used."""
         hours = slot_gpu_hours(connection, self._storage.now(), lease.slot)
         return {"gpu_hours": round(hours, 6)} if hours else {}
 
@@ -366,5 +366,5 @@ class SlotTable:
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Leave out what JSON cannot hold; a metric that is missing is not defined for these data."""
+    """Leave out values that JSON cannot hold; a missing metric is undefined for these data."""
     return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -1,9 +1,9 @@
-"""Densities of a new study that finished studies of related networks make likely.
+"""Promising densities for a new study, from finished studies of related networks.
 
-A density that serves one network, or a 3x3 kernel, often serves another. What is taken over is
-where to look first, and nothing else: the values of one study say nothing about another's. So each
+A density that serves one network, or a 3x3 kernel, often serves another. Only the
+places to look first are taken over: the values of one study say nothing about another's. So each
 source gives a few densities, which the new study trains as the first of its search. They are
-written into its slots when it is launched; what becomes of the source later does not matter.
+written into its slots at its launch; later changes of the source do not matter.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from wconv_sweep.study.config import StudyConfig
 POINTS = 4
 """Densities taken from each source."""
 APART = 0.05
-"""Least distance of two of them, as a share of the bounds: nearer ones would tell the same."""
+"""Least distance of two of them, as a share of the bounds: nearer ones would add nothing."""
 CANDIDATES = 256
 """Densities among which those beside the best are sought."""
 
@@ -55,7 +55,7 @@ def warm_densities(url: URL, config: StudyConfig) -> list[GivenDensity]:
     if not config.search.warm_start:
         return []
     found: list[GivenDensity] = []
-    known = set(config.fixed_points().values())
+    known = set(config.references().values())
     for source in _sources(url, config):
         seed = derive_seed(config.seed, "warm start", source.study)
         for point in likely_points(source.surrogate, seed):
@@ -109,7 +109,7 @@ def _source(storage: Storage, config: StudyConfig, study: str) -> _Source:
         raise StudyError(
             f"study {config.study}: search.warm_start names {study}, which has not ended: "
             f"{status.ended} of {status.budget} trials have. "
-            f"`wconv-sweep resume --study {study}` goes on with it."
+            f"`wconv-sweep resume --study {study}` continues it."
         )
     surrogate = surrogate_of(status.trials, status.config)
     if surrogate is None:
@@ -128,7 +128,7 @@ def _missing(config: StudyConfig, study: str, why: str) -> str:
 
 
 def _within(config: StudyConfig, density: Sequence[float]) -> Density:
-    # Rounded: further digits only hide that two densities are the same.
+    # Rounded: further digits only hide that two densities are equal.
     return tuple(
         min(max(round(value, 6), low), high)
         for (low, high), value in zip(config.search.bounds, density, strict=True)

@@ -1,4 +1,4 @@
-"""The batch script of pilots, and its submission: submitit's, but for what a job runs.
+"""The batch script of pilots, and its submission: submitit's, except for the command of a job.
 
 A job of submitit unpickles a function, and with it the program as it was found at that moment. A
 pilot runs `python -m wconv_sweep.pilots.pilot ORDER.json` with the frozen program, so nothing but
@@ -26,7 +26,7 @@ _UNUSABLE = "%\\\n\r"
 
 @dataclass(frozen=True, kw_only=True)
 class BatchJob:
-    """What all jobs of one submission ask for and run."""
+    """The request and the command of all jobs of one submission."""
 
     name: str
     folder: Path
@@ -39,10 +39,10 @@ class BatchJob:
     """Options of sbatch by name, without dashes; True for one without a value."""
     walltime_min: int
     grace_s: int
-    """USR2 comes so long before the end."""
+    """Time from USR2 to the end."""
     nodes: int = 1
     cpus: int = 0
-    """Cores of each agent; 0: as the site has it."""
+    """Cores of each agent; 0: the site's default."""
     setup: tuple[str, ...] = ()
     """Lines of shell before everything else: the profile's own, run as they stand."""
     modules: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class BatchJob:
 
 
 def batch_script(job: BatchJob, count: int | None) -> str:
-    """Return the batch script of an array of so many jobs; None: of one job without an array.
+    """Return the batch script of an array of `count` jobs; None: of one job without an array.
 
     Raises:
         ConfigurationError: SLURM cannot write to a folder of this name.
@@ -59,10 +59,10 @@ def batch_script(job: BatchJob, count: int | None) -> str:
 
 
 def check_submission(job: BatchJob, count: int | None) -> None:
-    """Ask the site whether it would take what `batch_script` describes; submit nothing.
+    """Ask the site whether it would take the job of `batch_script`; submit nothing.
 
     Raises:
-        SlurmError: it would not, in its own words.
+        SlurmError: it would not, with its own message.
         SlurmAway: it does not answer.
     """
     script = batch_script(job, count)
@@ -73,15 +73,15 @@ def check_submission(job: BatchJob, count: int | None) -> None:
 
 
 def submit(job: BatchJob, count: int | None) -> str:
-    """Submit what `batch_script` describes and return its number.
+    """Submit the job of `batch_script` and return its number.
 
     Raises:
         SlurmError: the site does not take it; no file is left.
-        SlurmAway: the site does not answer. It may have taken it all the same.
+        SlurmAway: the site does not answer. It may still have taken it.
     """
     executor = _executor(job, count)
     try:
-        # submitit prints what sbatch says before it raises it.
+        # submitit prints the message of sbatch before it raises it.
         with in_slurm_environment(), contextlib.redirect_stderr(io.StringIO()):
             return executor.submit_command()
     except FailedJobError as error:
@@ -106,13 +106,13 @@ class _CommandExecutor(SlurmExecutor):
         return str(self._submit_command(self._command).job_id)
 
     def remove_unsubmitted(self) -> None:
-        """Remove what submitit leaves of a submission: a script that was refused, or a link."""
+        """Remove the leftovers of submitit: a refused script, or a link."""
         for path in self.folder.glob(".submission_file_*.sh"):
             path.unlink(missing_ok=True)
 
     @classmethod
     def affinity(cls) -> int:
-        """Say that SLURM is here: a script can be shown where it is not."""
+        """Pretend that SLURM is installed: a script can be shown without it."""
         return 2
 
 
@@ -127,7 +127,7 @@ def _executor(job: BatchJob, count: int | None) -> _CommandExecutor:
         if not str(text).isprintable():
             raise ConfigurationError(
                 f"--{name} {str(text)!r}: holds a line break or the like, which no option of "
-                "sbatch may."
+                "sbatch may. Remove it."
             )
     executor = _CommandExecutor(job.folder, job.command)
     executor.update_parameters(
@@ -137,7 +137,7 @@ def _executor(job: BatchJob, count: int | None) -> _CommandExecutor:
         ntasks_per_node=1,
         cpus_per_task=job.cpus or None,
         signal_delay_s=job.grace_s,
-        # Where accounting enforces it, the key that submitit gives by itself does not exist.
+        # If accounting enforces keys, submitit's default key does not exist.
         wckey=None,
         setup=_setup(job),
         # The agents of a pilot end one by one, and none of them may end the others.

@@ -1,7 +1,7 @@
-"""Runs SLURM's own commands: without a shell, with a time limit, always in the same words.
+"""Runs SLURM's own commands: without a shell, with a time limit, with the same arguments.
 
 `SBATCH_QOS`, `SQUEUE_FORMAT`, `SLURM_CLUSTERS` and their like change what these commands do, and
-inside a job the variables of that job would be taken for wishes: none of them is passed on.
+inside a job the variables of that job would act as options: none of them is passed on.
 """
 
 import os
@@ -29,7 +29,7 @@ _OF_A_JOB = (
 # Pilots find the URL in their order and the password in its 0600 file; SLURM would keep both.
 _SECRET = ("WCONV_SWEEP_STORAGE", "OPTUNA_STORAGE")
 
-# What SLURM says when it was not reached, rather than that it does not want.
+# Messages of an unreachable SLURM, as opposed to a refusal.
 _NO_ANSWER = (
     *("Unable to contact slurm", "Socket timed out", "Connection refused", "Connection timed out"),
     *("Could not establish a configuration source", "Zero Bytes were transmitted"),
@@ -42,7 +42,7 @@ _NO_ANSWER = (
 def ask_slurm(
     command: Sequence[str], timeout_s: float = TIMEOUT_S, *, text: str | None = None
 ) -> str:
-    """Run a command and return what it printed.
+    """Run a command and return its output.
 
     Args:
         command: the program and its arguments.
@@ -51,7 +51,7 @@ def ask_slurm(
 
     Raises:
         SlurmAway: a daemon did not answer.
-        SlurmError: the command is not installed or failed; with its own words.
+        SlurmError: the command is not installed or failed; with its own message.
     """
     shown = shlex.join(command)
     try:
@@ -69,7 +69,9 @@ def ask_slurm(
             f"{shown}: there is no such command. Call from a login node of a SLURM cluster."
         ) from error
     except OSError as error:
-        raise SlurmError(f"{shown}: cannot be started: {error.strerror}") from error
+        raise SlurmError(
+            f"{shown}: cannot be started: {error.strerror}. Check this program."
+        ) from error
     except subprocess.TimeoutExpired as error:
         raise SlurmAway(f"{shown} gave no answer within {timeout_s:g} s. Try again.") from error
     if result.returncode:
@@ -78,7 +80,7 @@ def ask_slurm(
 
 
 def refusal(shown: str, status: int, said: str) -> SlurmError:
-    """Return the error for a command that failed, with its words."""
+    """Return the error for a failed command, with its message."""
     words = " / ".join(line.strip() for line in said.splitlines() if line.strip())
     text = f"{shown} failed with exit status {status}: {words}"
     if any(part in words for part in _NO_ANSWER):

@@ -1,4 +1,4 @@
-"""What SLURM knows of a study's jobs: squeue for those that live, sacct for those that ended.
+"""A study's jobs in SLURM: squeue has the live ones, sacct the ended ones.
 
 A job belongs to a study by its name alone. squeue is believed at once; sacct is late by seconds,
 keeps jobs that a crashed controller has forgotten, and calls a job ended that SLURM has put back
@@ -17,7 +17,7 @@ WEEK_S = 7 * 86_400
 
 
 class JobState(enum.StrEnum):
-    """How a job stands; what is between the lines of SLURM's own states is told apart."""
+    """The state of a job; it separates cases that share a state of SLURM's own."""
 
     PENDING = "pending"
     HELD = "held"
@@ -26,7 +26,7 @@ class JobState(enum.StrEnum):
     """Pending again, after it has run."""
     RUNNING = "running"
     SUSPENDED = "suspended"
-    """Has its nodes and does not run; SLURM lets it go on."""
+    """Has its nodes and does not run; SLURM continues it later."""
     COMPLETING = "completing"
     """Its processes are ending, or it is about to be put back into the queue."""
 
@@ -64,11 +64,11 @@ class SlurmJob:
     """Of the element within its array."""
     state: JobState
     reason: str
-    """SLURM's own word: why it waits, or how it ended."""
+    """SLURM's own word for why it waits, or how it ended."""
     nodes: str
     """Names, in SLURM's short form."""
     start: str
-    """When it began, or is expected to, as SLURM writes it."""
+    """When it started, or is expected to, as SLURM writes it."""
     end: str
     """When it ended, or must."""
 
@@ -85,15 +85,15 @@ class SlurmJob:
 
 @dataclass(frozen=True)
 class SlurmView:
-    """What is known of a study's jobs at one moment."""
+    """A study's jobs at one moment."""
 
     alive: tuple[SlurmJob, ...] = ()
     ended: tuple[SlurmJob, ...] = ()
     """The last run of each; a job that was put back into the queue has not ended."""
     known: bool = True
-    """Whether squeue has answered: without it nobody knows which jobs live."""
+    """Whether squeue has answered: without it, it is unknown which jobs live."""
     warnings: tuple[str, ...] = ()
-    """What did not answer; a warning, never a verdict on a job."""
+    """Programs that did not answer; a warning, never a verdict on a job."""
 
     def count(self, *states: JobState) -> int:
         """Return the number of jobs in any of the states."""
@@ -106,7 +106,7 @@ def job_name(study: str, uid: str) -> str:
 
 
 def jobs_of(study: str, uid: str, *, history: bool = True, since_s: int = WEEK_S) -> SlurmView:
-    """Return what SLURM knows of a study's jobs; see `views_of`."""
+    """Return a study's jobs in SLURM; see `views_of`."""
     name = job_name(study, uid)
     return views_of([name], history=history, since_s=since_s)[name]
 
@@ -114,7 +114,7 @@ def jobs_of(study: str, uid: str, *, history: bool = True, since_s: int = WEEK_S
 def views_of(
     names: Sequence[str], *, history: bool = True, since_s: int = WEEK_S
 ) -> dict[str, SlurmView]:
-    """Return what SLURM knows of the jobs of each name; never fails.
+    """Return the jobs of each name in SLURM; never fails.
 
     One squeue and one sacct, however many names there are.
 
@@ -126,14 +126,14 @@ def views_of(
     try:
         alive = _alive(names)
     except SlurmError as error:
-        warning = f"nobody knows which jobs are at work: {error}"
+        warning = f"it is unknown which jobs are running: {error}"
         return dict.fromkeys(names, SlurmView(known=False, warnings=(warning,)))
     if not history:
         return {name: SlurmView(alive[name]) for name in names}
     try:
         runs = _runs(names, since_s)
     except SlurmError as error:
-        warning = f"nobody knows how jobs that are gone have ended: {error}"
+        warning = f"it is unknown how past jobs ended: {error}"
         return {name: SlurmView(alive[name], warnings=(warning,)) for name in names}
     return {name: _view(alive[name], runs.get(name, ())) for name in names}
 
@@ -143,7 +143,7 @@ def alive_jobs(name: str) -> tuple[SlurmJob, ...]:
 
     Raises:
         SlurmAway: the controller does not answer.
-        SlurmError: it does not tell.
+        SlurmError: squeue fails.
     """
     return _alive([name])[name]
 
@@ -153,7 +153,7 @@ def cancel(jobs: Sequence[SlurmJob]) -> None:
 
     Raises:
         SlurmAway: the controller does not answer.
-        SlurmError: it does not do it.
+        SlurmError: scancel fails.
     """
     arrays = sorted({job.array for job in jobs})
     for first in range(0, len(arrays), 500):
@@ -237,7 +237,7 @@ def _queued(line: str) -> SlurmJob | None:
 
 
 def _runs(names: Sequence[str], since_s: int) -> dict[str, list[SlurmJob]]:
-    """Return what accounting knows of the jobs, each start of a job by itself, oldest first."""
+    """Return the jobs in accounting, one entry for each start of a job, oldest first."""
     since = f"--starttime=now-{since_s}seconds"
     return runs_in(ask_slurm((*_SACCT, f"--name={','.join(names)}", since)))
 

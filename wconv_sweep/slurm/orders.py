@@ -11,14 +11,14 @@ _NAME = re.compile(r"slurm_(\d+)_(\d+)\.json")
 def next_order(folder: RunFolder, count: int) -> tuple[Path, int]:
     """Return where the order of the next array of so many pilots belongs, and its first number.
 
-    No pilot of the study has had the number, whatever became of those before.
+    No earlier pilot of the study has had the number.
     """
     first = max((first + count for first, count in _arrays(folder)), default=0)
     return folder.pilots / f"slurm_{first}_{count}.json", first
 
 
 def has_been_in_slurm(folder: RunFolder) -> bool:
-    """Tell whether pilots of the study have been submitted."""
+    """Return whether pilots of the study have been submitted."""
     return bool(_arrays(folder))
 
 

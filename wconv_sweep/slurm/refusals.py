@@ -1,20 +1,20 @@
-"""Says what to change when a site refuses a job: SLURM's words name no option and no key."""
+"""Adds a remedy to a refused submission: SLURM's messages name no option and no key."""
 
 from wconv_sweep.errors import SlurmAway, SlurmError
 
-# Words of sbatch, SLURM 22.05, and what they are about. The first that fits.
+# Messages of sbatch, SLURM 22.05, and their remedies. The first match counts.
 _REMEDIES = (
     (
         ("invalid account", "Invalid account"),
-        "Name a project of yours with --account, WCONV_SWEEP_ACCOUNT or account in the profile",
+        "Choose a project of yours with --account, WCONV_SWEEP_ACCOUNT or account in the profile",
     ),
     (
         ("invalid partition", "Invalid partition"),
-        "Name another with --partition or partition.default in the profile",
+        "Choose another with --partition or partition.default in the profile",
     ),
     (
         ("Invalid qos", "invalid qos"),
-        "Name one that your account may use with --qos or qos.default in the profile",
+        "Choose one that your account may use with --qos or qos.default in the profile",
     ),
     (
         ("SubmitJob", "job submit limit"),
@@ -55,13 +55,13 @@ _REMEDIES = (
     ),
 )
 # A limit of a QOS or an account is named by a word of its own, e.g. QOSMaxGRESPerUser.
-_LIMIT = "Ask for less with --nodes, --time or --pilots, or name another --qos"
-# What fewer jobs, or the same ones later, may escape.
+_LIMIT = "Ask for less with --nodes, --time or --pilots, or choose another --qos"
+# Limits that fewer or later jobs may satisfy.
 _TOO_MANY = ("SubmitJob", "job submit limit", "job array", "MaxJobCount")
 
 
 def with_remedy(error: SlurmError) -> SlurmError:
-    """Return the refusal of a submission with what to change."""
+    """Return the refusal of a submission with its remedy."""
     if isinstance(error, SlurmAway):
         return error
     words = str(error)
@@ -72,5 +72,5 @@ def with_remedy(error: SlurmError) -> SlurmError:
 
 
 def too_many(error: SlurmError) -> bool:
-    """Tell whether the site refuses the number of jobs rather than the jobs."""
+    """Return whether the site refuses the number of jobs rather than the jobs."""
     return any(part in str(error) for part in _TOO_MANY)

@@ -1,4 +1,4 @@
-"""Asks a running SLURM site for its partitions, its limits, and what this user may do there."""
+"""Asks a running SLURM site for its partitions, its limits, and this user's accounts."""
 
 import os
 import pwd
@@ -21,7 +21,7 @@ from wconv_sweep.slurm.values import (
 
 _CONFIG = ("scontrol", "show", "config")
 _PARTITIONS = ("scontrol", "--oneliner", "show", "partition")
-# Not sinfo: it does not tell what of a node is kept for the system.
+# Not sinfo: it does not show the part of a node reserved for the system.
 _NODES = ("scontrol", "--oneliner", "show", "node")
 
 _ASSOCIATION_COLUMNS = (
@@ -37,7 +37,7 @@ _SACCTMGR = ("sacctmgr", "--noheader", "--parsable2", "show")
 
 @dataclass(frozen=True, kw_only=True)
 class NodeKind:
-    """Nodes of a partition that are alike."""
+    """Equal nodes of a partition."""
 
     nodes: int
     cpus: int
@@ -51,7 +51,7 @@ class NodeKind:
 
 @dataclass(frozen=True, kw_only=True)
 class Partition:
-    """A partition as it is set up just now."""
+    """The current settings of a partition."""
 
     name: str
     default: bool
@@ -76,7 +76,7 @@ class Partition:
 
 @dataclass(frozen=True, kw_only=True)
 class Association:
-    """What a user may do on one account, perhaps in one partition only."""
+    """Rights of a user on one account, perhaps in one partition only."""
 
     account: str
     default: bool
@@ -100,9 +100,9 @@ class Qos:
 
     name: str
     preempts: tuple[str, ...]
-    """Jobs of these QOS give way to its own."""
+    """Jobs of these QOS are preempted by its own."""
     grace_s: int
-    """Time between the signal and the end of a job of this QOS that gives way, seconds."""
+    """Time between the signal and the end of a preempted job of this QOS, seconds."""
     max_submit_per_user: int | None
     """Jobs that may wait and run at the same time, elements of arrays each by itself."""
     max_submit_per_account: int | None
@@ -120,7 +120,7 @@ class Qos:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """Everything that the site told."""
+    """Everything that SLURM reported about the site."""
 
     cluster: str
     version: str
@@ -136,7 +136,7 @@ class Site:
     qos: tuple[Qos, ...]
     """Those that an association of the user or a partition names."""
     warnings: tuple[str, ...]
-    """What could not be learned, and why."""
+    """The missing facts, and why."""
 
     def partition(self, name: str) -> Partition | None:
         """Return a partition by name."""
@@ -147,7 +147,7 @@ def ask_site() -> Site:
     """Ask the site that this machine belongs to.
 
     Raises:
-        SlurmError: the controller does not answer, or this is no SLURM cluster. Accounting that
+        SlurmError: the controller does not answer, or this is not a SLURM cluster. Accounting that
             does not answer, or does not exist, is a warning.
     """
     config = pairs(ask_slurm(_CONFIG), "\n")
@@ -163,7 +163,7 @@ def ask_site() -> Site:
         wanted |= {partition.qos for partition in partitions}
         qos = tuple(found for found in _all_qos() if found.name in wanted)
     except SlurmError as error:
-        warnings.append(f"accounts, QOS and their limits are not known: {error}")
+        warnings.append(f"accounts, QOS and their limits are unknown: {error}")
     return Site(
         cluster=cluster,
         version=config["SLURM_VERSION"],
@@ -195,11 +195,11 @@ def _partitions() -> Iterator[Partition]:
 
 
 def _kinds() -> dict[str, list[NodeKind]]:
-    """Return what nodes each partition has."""
+    """Return the nodes of each partition."""
     count: Counter[tuple[str, int, int, int, str]] = Counter()
     for line in ask_slurm(_NODES).splitlines():
         row = pairs(line)
-        # Cores and memory that the site keeps for the system are taken off.
+        # Without cores and memory that the site reserves for the system.
         cpus = int(row.get("CPUEfctv", row["CPUTot"]))
         mem_mb = int(row["RealMemory"]) - int(row.get("MemSpecLimit", 0))
         gpus, gpu_kind = gpus_per_node(row["Gres"])

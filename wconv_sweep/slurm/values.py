@@ -1,8 +1,8 @@
-"""Reads what SLURM writes: times, amounts without limit, and lists of resources."""
+"""Parses SLURM's notation: times, amounts without limit, and lists of resources."""
 
 import re
 
-# What stands in place of a number where there is no limit, depending on the command.
+# What each command prints in place of a number if there is no limit.
 _NO_LIMIT = frozenset(
     {"", "(null)", "n/a", "none", "not_set", "unlimited", "infinite", "partition_limit"}
 )
@@ -21,13 +21,13 @@ def seconds(text: str) -> int | None:
     --time).
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: it is not one of these.
     """
     if text.lower() in _NO_LIMIT:
         return None
     found = _TIME.fullmatch(text)
     if found is None:
-        raise ValueError(f"'{text}' is no time of SLURM")
+        raise ValueError(f"'{text}' is not a time as SLURM writes it")
     days, *parts = found.groups()
     numbers = [int(part) for part in parts if part is not None]
     if days is None:
@@ -52,10 +52,10 @@ def number(text: str) -> int | None:
 
 
 def pairs(text: str, separator: str | None = None) -> dict[str, str]:
-    """Return what stands behind the first `=` of each part of a line, by what stands before it.
+    """Return the `key=value` pairs of a line.
 
-    Of a name that comes twice it is the first: free text, as the reason why a node is down, comes
-    after SLURM's own names.
+    Of a repeated name the first pair counts: free text, such as the reason why a node is down,
+    comes after SLURM's own names.
     """
     parts = (part.partition("=") for part in reversed(text.split(separator)))
     return {name.strip(): value.strip() for name, equals, value in parts if equals}
@@ -67,7 +67,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def resource(tres: str, name: str) -> int | None:
-    """Return how much of something a list of resources names, such as `cpu=64,gres/gpu=8`."""
+    """Return the amount of a resource in a list such as `cpu=64,gres/gpu=8`."""
     return number(pairs(tres, ",").get(name, ""))
 
 

@@ -1,7 +1,7 @@
-"""Texts of a profile that end up in a batch script: what they may hold, so that none is a command.
+"""Texts of a profile in a batch script: the allowed characters, so that none is a command.
 
 A batch script is a program of the shell. Names are written into it quoted, and beyond that they
-may hold no character that the shell, sbatch or a path would take for its own.
+must not hold a character with a meaning for the shell, sbatch or a path.
 """
 
 import re
@@ -27,25 +27,25 @@ _SECRET = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|_KEY$", re.IGNORECASE)
 
 
 def is_slurm_name(text: str) -> bool:
-    """Tell whether a text can be the name of a partition, QOS or account."""
+    """Return whether a text can be the name of a partition, QOS or account."""
     return re.fullmatch(_NAME, text) is not None
 
 
 def setup_line(command: str) -> str:
-    """Return a command of a profile as a line of shell that does just this.
+    """Return a command of a profile as a line of shell that runs only this command.
 
     Variables are expanded inside quotes; nothing else of the shell's has a meaning.
 
     Raises:
-        ValueError: it is none of the commands that a profile may run, or holds more than words.
+        ValueError: it is not one of the commands that a profile may run, or holds more than words.
     """
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise ValueError(f"is no command: {error}") from error
+        raise ValueError(f"is not a command: {error}") from error
     if not words or words[0] not in _SETUP_COMMANDS:
         raise ValueError(
-            f"takes the commands {', '.join(_SETUP_COMMANDS)} alone; put everything else into a "
+            f"takes only the commands {', '.join(_SETUP_COMMANDS)}; put everything else into a "
             "script of your own and source it"
         )
     wrong = next((word for word in words if not _WORD.fullmatch(word)), None)
@@ -59,20 +59,20 @@ def setup_line(command: str) -> str:
 
 def _variable(name: str) -> str:
     if not _VARIABLE.fullmatch(name):
-        raise ValueError(f"'{name}' is no name of a variable: letters, digits and _ alone")
+        raise ValueError(f"'{name}' is not a variable name: only letters, digits and _")
     if name in _OWN_VARIABLES or name.startswith(_OWN_PREFIXES):
         raise ValueError(f"'{name}' is set by the batch script or by SLURM; leave it out")
     if _SECRET.search(name):
         raise ValueError(
-            f"'{name}' looks like a secret, and everybody can read a batch script; passwords of "
-            "databases belong into ~/.pgpass"
+            f"'{name}' looks like a secret, and anyone can read a batch script; passwords of "
+            "databases belong in ~/.pgpass"
         )
     return name
 
 
 def _value(text: str) -> str:
     if not text.isprintable():
-        raise ValueError("may hold no line break and no control character")
+        raise ValueError("must not hold a line break or a control character")
     return text
 
 

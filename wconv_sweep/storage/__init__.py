@@ -1,1 +1,1 @@
-"""The database: its address, tables, migrations, and the two kinds it may be."""
+"""The database: its address, tables, migrations, and its two backends."""

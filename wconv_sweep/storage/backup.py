@@ -22,7 +22,7 @@ from wconv_sweep.storage.url import is_sqlite
 _BUSY_TIMEOUT_S = 60
 _SQLITE, _POSTGRESQL = b"SQLite format 3\0", b"PGDMP"
 _ASIDE = "wconv_sweep_aside"
-"""Schema that keeps what a restore replaces until it has succeeded."""
+"""Schema that keeps the replaced tables until a restore has succeeded."""
 
 
 _Connection: TypeAlias = psycopg.Connection[Any]
@@ -30,7 +30,7 @@ _Connection: TypeAlias = psycopg.Connection[Any]
 
 @dataclass(frozen=True)
 class _Server:
-    """A server of PostgreSQL, and how its programs reach it."""
+    """A PostgreSQL server, and the way its programs connect to it."""
 
     connection: _Connection
     option: str
@@ -52,7 +52,9 @@ def backup(url: URL, target: Path, *, force: bool = False) -> int:
         StorageError: the storage cannot be read, or the file not written; it is then as before.
     """
     if target.exists() and not force:
-        raise StorageError(f"{target}: exists. Name another file, or replace it with --force.")
+        raise StorageError(
+            f"{target}: already exists. Choose another file, or replace it with --force."
+        )
     with _appearing(target, force) as new:
         if is_sqlite(url):
             return _backup_sqlite(_sqlite_path(url), new)
@@ -64,7 +66,7 @@ def backup(url: URL, target: Path, *, force: bool = False) -> int:
 
 
 def restore(url: URL, source: Path, *, force: bool = False) -> int:
-    """Bring a storage back from a file that `backup` wrote.
+    """Restore a storage from a file that `backup` wrote.
 
     Args:
         url: of the storage: an SQLite file that is absent, or an empty database of PostgreSQL.
@@ -81,13 +83,17 @@ def restore(url: URL, source: Path, *, force: bool = False) -> int:
         with source.open("rb") as stream:
             head = stream.read(len(_SQLITE))
     except OSError as error:
-        raise StorageError(f"{source}: cannot be read: {error.strerror}") from error
+        raise StorageError(
+            f"{source}: cannot be read: {error.strerror}. Choose another file."
+        ) from error
     if not head.startswith((_SQLITE, _POSTGRESQL)):
-        raise StorageError(f"{source}: is no backup that `wconv-sweep db backup` wrote.")
+        raise StorageError(
+            f"{source}: was not written by `wconv-sweep db backup`. Choose another file."
+        )
     if head.startswith(_SQLITE) != is_sqlite(url):
         kinds = ("SQLite", "PostgreSQL") if head.startswith(_SQLITE) else ("PostgreSQL", "SQLite")
         raise StorageError(
-            f"{source}: is a backup of {kinds[0]}, but the storage is of {kinds[1]}. Name a "
+            f"{source}: is a backup of {kinds[0]}, but the storage is of {kinds[1]}. Choose a "
             f"storage of {kinds[0]} with --storage or --folder."
         )
     if is_sqlite(url):
@@ -98,7 +104,7 @@ def restore(url: URL, source: Path, *, force: bool = False) -> int:
 
 def _backup_sqlite(path: Path, new: Path) -> int:
     if not path.exists():
-        raise StorageError(f"{path}: there is no storage. Name one with --storage or --runs.")
+        raise StorageError(f"{path}: there is no storage. Choose one with --storage or --runs.")
     with _explained(str(path)), closing(_open(path)) as origin, closing(_open(new)) as copy:
         studies = int(origin.execute(f"SELECT count(*) FROM {STUDIES.name}").fetchone()[0])
         origin.backup(copy)
@@ -110,18 +116,20 @@ def _backup_sqlite(path: Path, new: Path) -> int:
 def _restore_sqlite(path: Path, source: Path, force: bool) -> int:
     if path.exists() and not force:
         raise StorageError(
-            f"{path}: exists. Name another storage with --storage, or replace what it holds with "
-            "--force."
+            f"{path}: already exists. Choose another storage with --storage, or replace "
+            "what it holds with --force."
         )
     with _explained(str(source)), closing(_open(source, "ro")) as origin:
         found = origin.execute("PRAGMA integrity_check").fetchone()[0]
         if found != "ok":
-            raise StorageError(f"{source}: is damaged: {found}")
+            raise StorageError(f"{source}: is damaged: {found}. Use another backup.")
         studies = int(origin.execute(f"SELECT count(*) FROM {STUDIES.name}").fetchone()[0])
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"{path}: cannot be created: {error.strerror}") from error
+            raise StorageError(
+                f"{path}: cannot be created: {error.strerror}. Choose another --storage."
+            ) from error
         if path.exists():
             # Not a new file in its place: who has the old one open would write to it for ever.
             with _explained(str(path)), closing(_open(path)) as storage:
@@ -146,7 +154,7 @@ def _restore_postgresql(server: _Server, source: Path, force: bool) -> int:
         connection.commit()
     if _holds(connection, "public") and not force:
         raise StorageError(
-            f"the database {info.dbname} on {info.host} is not empty. Name another storage with "
+            f"the database {info.dbname} on {info.host} is not empty. Choose another storage with "
             "--storage or --folder, or replace what it holds with --force."
         )
     with _explained(f"the database {info.dbname} on {info.host}"):
@@ -180,12 +188,14 @@ def _put_back(connection: _Connection) -> None:
 
 @contextmanager
 def _appearing(target: Path, force: bool) -> Iterator[Path]:
-    """Give an empty file that becomes `target` in the end, or leaves no trace."""
+    """Yield an empty file that becomes `target` in the end, or leaves no trace."""
     new = unfinished_name(target)
     try:
         os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except OSError as error:
-        raise StorageError(f"{target}: cannot be written: {error.strerror}") from error
+        raise StorageError(
+            f"{target}: cannot be written: {error.strerror}. Choose another file."
+        ) from error
     try:
         yield new
         sync(new)
@@ -194,7 +204,9 @@ def _appearing(target: Path, force: bool) -> Iterator[Path]:
         else:
             place_new(new, target)
     except OSError as error:
-        raise StorageError(f"{target}: cannot be written: {error.strerror}") from error
+        raise StorageError(
+            f"{target}: cannot be written: {error.strerror}. Choose another file."
+        ) from error
     finally:
         new.unlink(missing_ok=True)
 
@@ -239,7 +251,7 @@ def _explained(name: str) -> Iterator[None]:
         text = " ".join(str(error).split())
         if isinstance(error, psycopg.errors.UndefinedTable) or "no such table" in text:
             text = "holds no studies of wconv-sweep"
-        raise StorageError(f"{name}: cannot be used: {text}") from error
+        raise StorageError(f"{name}: cannot be used: {text}. Choose another.") from error
 
 
 def _run(program: str, server: _Server, *arguments: str) -> None:

@@ -1,4 +1,4 @@
-"""Keeps passwords out of URLs: they lie in files that nobody but their owner can read.
+"""Keeps passwords out of URLs: they lie in files that only their owner can read.
 
 libpq, and with it every client of PostgreSQL, reads such a file by itself: ~/.pgpass, or the one
 that PGPASSFILE or the URL's `passfile` names. One line per server:
@@ -28,7 +28,7 @@ def without_password(url: URL, folder: Path, source: str) -> URL:
         source: of the URL, for messages.
 
     Raises:
-        StorageError: the file cannot be written so that nobody else can read or replace it.
+        StorageError: the file cannot be written so that no other user can read or replace it.
     """
     passwords = [*filter(None, [url.password]), *url.normalized_query.get("password", ())]
     bare = url._replace(password=None).difference_update_query(["password"])
@@ -47,14 +47,14 @@ def without_password(url: URL, folder: Path, source: str) -> URL:
         _write_entry(path, _key(bare), password)
     except OSError as error:
         raise StorageError(
-            f"{path}: the password of {source} cannot be written to it ({error.strerror}). Name a "
-            "folder of yours with --runs, or put the password into ~/.pgpass."
+            f"{path}: the password of {source} cannot be written to it ({error.strerror}). Choose "
+            "a folder of yours with --runs, or put the password into ~/.pgpass."
         ) from error
     return bare.update_query_dict({"passfile": str(path)})
 
 
 def check_passfile(url: URL, environment: Mapping[str, str] = os.environ) -> None:
-    """Raise `StorageError` when libpq would pass over the password file that is meant.
+    """Raise `StorageError` if libpq would ignore the password file.
 
     It does so for a file that others can read, says a line about it on stderr, and then reports
     that no password was given.
@@ -83,7 +83,7 @@ def check_passfile(url: URL, environment: Mapping[str, str] = os.environ) -> Non
 
 
 def _key(url: URL) -> str:
-    """Return the beginning of the server's line."""
+    """Return the start of the server's line."""
     query = url.normalized_query
     several = "host" in query or "hostaddr" in query or "," in (url.host or "")
     host = "*" if several or not url.host else url.host
@@ -100,8 +100,8 @@ def _check_folder(folder: Path) -> None:
     mode = folder.stat().st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise StorageError(
-            f"{folder}: everybody may replace files in it, so no password is written there. Run "
-            f"chmod o-w {folder}, or name another folder with --runs."
+            f"{folder}: anyone may replace files in it, so no password is written there. Run "
+            f"chmod o-w {folder}, or choose another folder with --runs."
         )
 
 
@@ -111,7 +111,7 @@ def _write_entry(path: Path, key: str, password: str) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         before = _own_lines(path)
-        # The first line that fits is taken, so the one with a `*` must not stand before others.
+        # The first matching line counts, so one with a `*` must not stand before others.
         others = [line for line in before if line and not line.startswith(key)]
         lines = [*others, entry] if "*" in key else [entry, *others]
         if lines == before:
@@ -123,7 +123,7 @@ def _write_entry(path: Path, key: str, password: str) -> None:
 
 
 def _own_lines(path: Path) -> list[str]:
-    """Return the lines of the file, none where it is not one that only we can have written."""
+    """Return the lines of the file; none if another user can have written it."""
     try:
         found = path.lstat()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Tells whether a path lies on a file system that other machines may write to as well."""
+"""Detects network file systems, which other machines may write to."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ _NETWORK = {
     *("gpfs", "lustre", "lustre_lite", "ncpfs", "nfs", "nfs3", "nfs4", "ocfs2", "orangefs"),
     *("panfs", "pvfs2", "smb", "smb2", "smb3", "smbfs", "virtiofs", "wekafs"),
 }
-# What comes through FUSE is remote (sshfs, s3fs, GlusterFS, CephFS) but for a few.
+# FUSE file systems are remote (sshfs, s3fs, GlusterFS, CephFS), with a few exceptions.
 _LOCAL_FUSE = {
     *("fuse-overlayfs", "overlayfs", "squashfuse", "squashfuse_ll", "bindfs", "mergerfs"),
     *("encfs", "gocryptfs", "cryfs", "ext2", "fuse2fs", "ntfs-3g", "portal"),
@@ -44,14 +44,14 @@ def _type_of(path: Path, mountinfo: str) -> str | None:
         if not separator or len(fields) < 5:
             continue
         point = Path(_unescaped(fields[4]))
-        # Of two mounts on one point, the later one is seen.
+        # Of two mounts on one point, the later one is visible.
         if path.is_relative_to(point) and len(point.parts) >= longest:
             longest, kind = len(point.parts), after.split(" ")[0]
     return kind
 
 
 def _unescaped(field: str) -> str:
-    """Return a field of mountinfo with blanks, written as \\040, and the like put back."""
+    """Return a field of mountinfo with escapes such as \\040 decoded."""
     for escape, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         field = field.replace(escape, character)
     return field

@@ -1,7 +1,7 @@
-"""The version of a storage's tables: checked whenever one is opened, raised on request only.
+"""The version of a storage's tables: checked at every opening, raised only on request.
 
 Each step stands for itself: it writes out the tables as they were after it, because those of
-`wconv_sweep.storage.tables` go on changing.
+`wconv_sweep.storage.tables` keep changing.
 """
 
 import json
@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 
 from wconv_sweep.errors import StorageError
+from wconv_sweep.storage.stored_definitions import bring_definitions_to_3
 from wconv_sweep.storage.tables import METADATA, SCHEMA, SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -40,12 +41,12 @@ _ALEMBIC = table("alembic_version", column("version_num"))
 
 
 def holds_our_tables(connection: Connection) -> bool:
-    """Tell whether a database has been made into a storage."""
+    """Return whether a database is a storage."""
     return inspect(connection).has_table(SCHEMA.name)
 
 
 def create_tables(connection: Connection) -> None:
-    """Create our tables in a database that has none of them."""
+    """Create our tables in a database without them."""
     METADATA.create_all(connection)
     connection.execute(SCHEMA.insert().values(version=SCHEMA_VERSION))
 
@@ -55,23 +56,23 @@ def check_version(connection: Connection, name: str) -> None:
 
     Args:
         connection: to the database.
-        name: how messages call the storage.
+        name: of the storage in messages.
     """
     version = _version(connection, name)
     if version < SCHEMA_VERSION:
         raise StorageError(
             f"{name}: has tables of version {version}, this program needs {SCHEMA_VERSION}. Wait "
-            "until no pilot is at work, then run `wconv-sweep db upgrade` with the same --storage "
+            "until no pilot is running, then run `wconv-sweep db upgrade` with the same --storage "
             "and --runs."
         )
     check_optuna_version(connection, name)
 
 
 def check_optuna_version(connection: Connection, name: str) -> None:
-    """Raise `StorageError` unless Optuna's tables are those that we write to."""
+    """Raise `StorageError` unless Optuna's tables are of the version that we write."""
     known = inspect(connection)
     if not (known.has_table(_OPTUNA.name) and known.has_table(_ALEMBIC.name)):
-        raise StorageError(f"{name}: Optuna's tables are missing. Bring a backup back.")
+        raise StorageError(f"{name}: Optuna's tables are missing. Restore a backup.")
     schema = connection.scalar(select(_OPTUNA.c.schema_version))
     revision = connection.scalar(select(_ALEMBIC.c.version_num))
     if (schema, revision) != (OPTUNA_SCHEMA, OPTUNA_REVISION):
@@ -85,12 +86,12 @@ def check_optuna_version(connection: Connection, name: str) -> None:
 def upgrade_tables(
     connection: Connection, name: str, now: ColumnElement[float]
 ) -> tuple[int, int]:
-    """Bring our tables to the version of this program; return the version before and after.
+    """Upgrade our tables to the version of this program; return the version before and after.
 
     All steps are one transaction of the caller's.
 
     Raises:
-        StorageError: pilots are at work, or a newer program made the tables.
+        StorageError: pilots are running, or a newer program made the tables.
     """
     before = _version(connection, name)
     if before == SCHEMA_VERSION:
@@ -98,10 +99,11 @@ def upgrade_tables(
     held = _count_leases(connection, now)
     if held:
         raise StorageError(
-            f"{name}: pilots hold {held} trial(s), and cannot go on with other tables. Stop their "
-            "studies with the wconv-sweep that started them, and try again once they have ended."
+            f"{name}: pilots hold {held} trial(s), and cannot run on with other tables. Stop "
+            "their studies with the wconv-sweep that started them, and try again once they "
+            "have ended."
         )
-    # Imported here: nobody who only opens a storage should wait for it.
+    # Imported here: a command that only opens a storage should not wait for it.
     from alembic.migration import MigrationContext
     from alembic.operations import Operations
 
@@ -116,7 +118,7 @@ def _version(connection: Connection, name: str) -> int:
     if not holds_our_tables(connection):
         raise StorageError(
             f"{name}: holds no studies of wconv-sweep. Run `wconv-sweep launch` with this "
-            "storage first, or name another with --storage or --runs."
+            "storage first, or choose another with --storage or --runs."
         )
     version = int(connection.scalar(select(SCHEMA.c.version)) or 0)
     if version > SCHEMA_VERSION:
@@ -128,7 +130,7 @@ def _version(connection: Connection, name: str) -> int:
 
 
 def _count_leases(connection: Connection, now: ColumnElement[float]) -> int:
-    """Return how many slots pilots hold, in the tables of any version."""
+    """Return the number of slots that pilots hold, in the tables of any version."""
     slots = table("wconv_slots", column("state"), column("lease_until"))
     held = select(func.count()).select_from(slots)
     held = held.where(slots.c.state == "leased", slots.c.lease_until >= now)
@@ -136,7 +138,7 @@ def _count_leases(connection: Connection, now: ColumnElement[float]) -> int:
 
 
 def _to_2(operations: "Operations") -> None:
-    """Add pilots, what the attempts cost, and where everything came from."""
+    """Add pilots, costs of attempts, and provenance."""
     operations.create_table(
         "wconv_pilots",
         Column("id", Integer, primary_key=True),
@@ -152,7 +154,7 @@ def _to_2(operations: "Operations") -> None:
         Column("ended_at", Float),
     )
     operations.add_column("wconv_studies", Column("provenance", Text))
-    # Nobody knows what the attempts before held: they are not charged.
+    # It is unknown what earlier attempts held: they are not charged.
     operations.add_column(
         "wconv_attempts", Column("gpus", Integer, nullable=False, server_default="0")
     )
@@ -161,7 +163,7 @@ def _to_2(operations: "Operations") -> None:
 
 
 def _drop_startup_of_random(connection: Connection) -> None:
-    """Take from definitions what `random` never used, and no longer takes."""
+    """Remove from definitions the options that `random` never used and no longer takes."""
     studies = table("wconv_studies", column("study"), column("config"))
     for study, content in connection.execute(select(studies.c.study, studies.c.config)).all():
         config = json.loads(content)
@@ -173,8 +175,11 @@ def _drop_startup_of_random(connection: Connection) -> None:
 
 
 def _to_3(operations: "Operations") -> None:
-    """Give columns the names that the program uses."""
+    """Give columns, stages and keys of definitions the names that the program uses."""
     _rename_columns(operations)
+    connection = operations.get_bind()
+    _rename_stages(connection)
+    bring_definitions_to_3(connection)
 
 
 def _rename_columns(operations: "Operations") -> None:
@@ -184,6 +189,21 @@ def _rename_columns(operations: "Operations") -> None:
         ("wconv_attempts", "place", "where"),
     ):
         operations.alter_column(table_name, before, new_column_name=after)
+
+
+def _rename_stages(connection: Connection) -> None:
+    """Rename the stage of reference densities, in our slots and in the attributes of trials."""
+    slots = table("wconv_slots", column("stage"), column("trial_id"))
+    attributes = table(
+        "trial_user_attributes", column("trial_id"), column("key"), column("value_json")
+    )
+    ours = attributes.c.trial_id.in_(select(slots.c.trial_id).where(slots.c.stage == "fixed"))
+    connection.execute(
+        update(attributes)
+        .where(ours, attributes.c.key == "stage")
+        .values(value_json='"reference"')
+    )
+    connection.execute(update(slots).where(slots.c.stage == "fixed").values(stage="reference"))
 
 
 _STEPS: dict[int, Callable[["Operations"], None]] = {1: _to_2, 2: _to_3}

@@ -1,6 +1,6 @@
 """Opens the storage: one SQL database with Optuna's tables and ours.
 
-What differs between databases is in `sqlite_backend` and `postgres_backend`.
+The differences between databases are in `sqlite_backend` and `postgres_backend`.
 """
 
 import os
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class Backend(Protocol):
-    """What a database has to offer; each method says more where it is written."""
+    """The interface of a database; the implementations document the details."""
 
     engine: Engine
     optuna_shares_engine: bool
@@ -79,11 +79,11 @@ class Storage:
 
     @property
     def folder(self) -> Path:
-        """The folder that paths in the database start from, see `stored_path`."""
+        """The folder that paths in the database are relative to, see `stored_path`."""
         return self._backend.folder
 
     def stored_path(self, path: Path) -> str:
-        """Return how a path is written into the database.
+        """Return the form of a path in the database.
 
         With an SQLite file it is relative to the file's folder, so that both may be moved; on a
         server, which lies in no folder of the user's, it is absolute.
@@ -97,7 +97,7 @@ class Storage:
         """Open a transaction that sees one state of the database and changes nothing.
 
         Raises:
-            StorageAway: the database cannot be reached just now.
+            StorageAway: the database cannot be reached at the moment.
         """
         with self._turn, self._named_errors(), self._backend.engine.connect() as connection:
             yield self._backend.reading(connection)
@@ -106,7 +106,7 @@ class Storage:
     def write(self) -> Iterator[Connection]:
         """Open a transaction that may change the database.
 
-        On SQLite it holds the right to write from its beginning. On PostgreSQL others write
+        On SQLite it holds the right to write from its start. On PostgreSQL others write
         meanwhile: a decision that rests on rows which others may change must lock these rows
         (`with_for_update`) before it reads them.
 
@@ -131,15 +131,15 @@ class Storage:
         patience_s: float,
         wait: Callable[[float], object] = time.sleep,
     ) -> T:
-        """Return what the function returns, called again while the storage is away.
+        """Return the result of a function, calling it again while the storage is away.
 
         The function holds whole transactions, of ours or of Optuna's client, and must be
         repeatable: a COMMIT whose answer was lost may have taken place, so what it did must be
-        recognised, refused or harmless the second time.
+        recognized, refused or harmless the second time.
 
         Args:
             function: is called at least once.
-            patience_s: time after which no further try is begun.
+            patience_s: time after which no further try starts.
             wait: lets some seconds pass; a true answer ends the patience, as that of
                 `threading.Event.wait` does when the event has come.
 
@@ -162,22 +162,22 @@ class Storage:
         return self._backend.now
 
     def up_since(self) -> ColumnElement[float] | None:
-        """Return when the database's server was started, likewise; None where there is none."""
+        """Return the start time of the database's server, also as SQL; None without a server."""
         return self._backend.up_since
 
     def optuna_url(self) -> str:
         """Return the URL for Optuna's own client."""
-        # Optuna fills {SCHEMA_VERSION} in.
+        # Optuna fills in {SCHEMA_VERSION}.
         return self.name.replace("{", "{{").replace("}", "}}")
 
     @property
     def optuna_arguments(self) -> dict[str, Any]:
-        """How Optuna's client makes its engine, until it gets ours."""
+        """Arguments for the engine of Optuna's client, until it gets ours."""
         return self._backend.optuna_arguments
 
     @property
     def engine_for_optuna(self) -> Engine | None:
-        """The engine that Optuna's client shall share; None where it must have its own."""
+        """The engine that Optuna's client shares; None if it needs its own."""
         return self._backend.engine if self._backend.optuna_shares_engine else None
 
     def close(self) -> None:
@@ -186,7 +186,7 @@ class Storage:
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
-        """Say what can be waited for or mended, also where Optuna wraps it.
+        """Translate errors that a retry or a user can handle, also those that Optuna wraps.
 
         Raises:
             StorageAway: it may be over later.
@@ -204,7 +204,7 @@ class Storage:
             if cause is None or not self._backend.is_passing(cause):
                 raise
             raise StorageAway(
-                f"{self.name}: cannot be used just now: {_line(cause)}. Try again once it can."
+                f"{self.name}: cannot be used at the moment: {_line(cause)}. Try again later."
             ) from error
 
 
@@ -216,7 +216,7 @@ def open_storage(url: URL, *, patience_s: float = 0.0) -> Storage:
         patience_s: time to wait for a server that is away.
 
     Raises:
-        StorageAway: it cannot be reached just now.
+        StorageAway: it cannot be reached at the moment.
         StorageError: it does not exist, cannot be read, or was made by another version.
     """
     storage = Storage(url)
@@ -232,7 +232,7 @@ def open_storage(url: URL, *, patience_s: float = 0.0) -> Storage:
 
 
 def create_storage(url: URL) -> Storage:
-    """Open a storage, with all tables created where they are missing.
+    """Open a storage, creating missing tables.
 
     Any number of processes may call this at once.
 
@@ -255,7 +255,7 @@ def create_storage(url: URL) -> Storage:
 
 
 def has_storage(url: URL) -> bool:
-    """Tell whether a database is there and has been made into a storage.
+    """Return whether a database exists and is a storage.
 
     Raises:
         StorageError: it cannot be read.
@@ -271,12 +271,12 @@ def has_storage(url: URL) -> bool:
 
 
 def upgrade_storage(url: URL) -> tuple[int, int]:
-    """Bring the tables to the version of this program; return the version before and after.
+    """Upgrade the tables to the version of this program; return the version before and after.
 
-    Either all of it happens or nothing.
+    All or nothing.
 
     Raises:
-        StorageError: it does not exist, pilots are at work, or a newer program made it.
+        StorageError: it does not exist, pilots are running, or a newer program made it.
     """
     storage = Storage(url)
     with _closed_on_error(storage):
@@ -289,7 +289,7 @@ def upgrade_storage(url: URL) -> tuple[int, int]:
 
 
 def _check_there(storage: Storage) -> None:
-    """Raise `StorageError` where opening would make a file."""
+    """Raise `StorageError` if opening would create a file."""
     if not storage._backend.is_there():
         raise StorageError(
             f"{storage.url.database}: there is no storage yet. Run `wconv-sweep launch` first, or "
@@ -317,7 +317,7 @@ def _create_optuna_tables(storage: Storage) -> None:
     except RuntimeError as error:
         raise StorageError(
             f"{storage.name}: Optuna's tables are of another version than this program's Optuna. "
-            "Make a backup and run `optuna storage upgrade`, or name another storage."
+            "Make a backup and run `optuna storage upgrade`, or choose another storage."
         ) from error
     client.remove_session()
     client.engine.dispose()
@@ -325,7 +325,7 @@ def _create_optuna_tables(storage: Storage) -> None:
 
 @contextmanager
 def _closed_on_error(storage: Storage) -> Iterator[None]:
-    """Close the storage when it cannot be used, and say so where the database complains."""
+    """Close the storage if it cannot be used, and explain errors of the database."""
     try:
         yield
     except Exception as error:
@@ -333,7 +333,9 @@ def _closed_on_error(storage: Storage) -> Iterator[None]:
         cause = _database_error(error)
         if isinstance(error, StorageError) or cause is None:
             raise
-        raise StorageError(f"{storage.name}: cannot be used: {_line(cause)}") from error
+        raise StorageError(
+            f"{storage.name}: cannot be used: {_line(cause)}. Check it, or choose another storage."
+        ) from error
 
 
 def _database_error(error: BaseException | None) -> DBAPIError | None:
@@ -344,7 +346,7 @@ def _database_error(error: BaseException | None) -> DBAPIError | None:
 
 
 def _line(error: DBAPIError) -> str:
-    """Return what the database says, in one line."""
-    # libpq adds a question to what it says, on a line of its own.
+    """Return the database's message, in one line."""
+    # libpq adds a question to its message, on a line of its own.
     lines = [line for line in str(error.orig).splitlines() if not line.startswith("\t")]
     return " ".join(" ".join(lines).split()).rstrip(".")

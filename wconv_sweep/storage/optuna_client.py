@@ -1,4 +1,4 @@
-"""Optuna's own client of a storage, for what only Optuna knows how to write."""
+"""Optuna's own client of a storage, for rows that only Optuna can write."""
 
 from optuna.storages import RDBStorage
 
@@ -13,7 +13,7 @@ def optuna_client(storage: Storage) -> RDBStorage:
     client = RDBStorage(
         storage.optuna_url(),
         engine_kwargs=storage.optuna_arguments,
-        skip_compatibility_check=True,  # needs a second connection, and was done by open_storage
+        skip_compatibility_check=True,  # needs a second connection, and open_storage has done it
         skip_table_creation=True,
     )
     shared = storage.engine_for_optuna

@@ -29,11 +29,11 @@ IDLE_IN_TRANSACTION_S = 5
 LOCK_TIMEOUT_S = 15
 STATEMENT_TIMEOUT_S = 60
 IDLE_S = 5.0
-"""Time after which a connection is looked at before it is used again, seconds."""
+"""Idle time after which a connection is checked before its use, seconds."""
 CREATION_TIMEOUT_S = 300
-"""Time that a process waits while others create or change tables, each in its turn."""
+"""Time that a process waits while others create or change tables."""
 
-# In this order: a frozen process that holds a lock is cut off before those behind it give up.
+# In this order: a frozen process that holds a lock is cut off before waiting ones give up.
 SESSION = {
     "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_S}s",
     "lock_timeout": f"{LOCK_TIMEOUT_S}s",
@@ -52,13 +52,13 @@ _LOCK = 0x77636F6E76  # "wconv": of pg_advisory_lock, while tables are created
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: classes connection exception,
 # insufficient resources, system error; then server shut down, crashed or starting, session cut
-# off, lock not available, statement timed out, serialisation failure, deadlock.
+# off, lock not available, statement timed out, serialization failure, deadlock.
 _PASSING_CLASSES = ("08", "53", "58")
 _PASSING = {
     *("57P01", "57P02", "57P03", "57P05", "25P03", "25P04"),
     *("55P03", "57014", "40001", "40P01"),
 }
-# Of a connection that was refused only the text is known, as libpq hands it on.
+# Of a refused connection, libpq passes on only the text.
 _REFUSED_FOR_GOOD = (
     *("password authentication failed", "no password supplied", "no pg_hba.conf entry"),
     *("does not exist", "not permitted to log in", "does not support SSL"),
@@ -87,21 +87,21 @@ class PostgresBackend:
 
     @property
     def folder(self) -> Path:
-        """The root: the paths in the database are whole ones, for every machine."""
+        """The root: the paths in the database are absolute."""
         return Path("/")
 
     @property
     def now(self) -> ColumnElement[float]:
-        """The server's clock, seconds since 1970, which goes on during a transaction."""
+        """The server's clock, seconds since 1970, which runs on during a transaction."""
         return _seconds("clock_timestamp()")
 
     @property
     def up_since(self) -> ColumnElement[float]:
-        """When the server was started."""
+        """The start time of the server."""
         return _seconds("pg_postmaster_start_time()")
 
     def is_there(self) -> bool:
-        """Suppose so: a server that is not there says so."""
+        """Assume so: an absent server fails at the connection."""
         return True
 
     def reading(self, connection: Connection) -> Connection:
@@ -132,7 +132,7 @@ class PostgresBackend:
     optuna_shares_engine = True
 
     def is_passing(self, error: DBAPIError) -> bool:
-        """Tell whether the same may succeed later, on another connection where it is gone."""
+        """Return whether a retry may succeed, on a new connection if this one is gone."""
         if error.connection_invalidated or isinstance(error.orig, psycopg.InterfaceError):
             return True
         if not isinstance(error.orig, psycopg.Error):
@@ -145,7 +145,7 @@ class PostgresBackend:
         return code.startswith(_PASSING_CLASSES) or code in _PASSING
 
     def refusal(self, error: DBAPIError) -> None:
-        """Return nothing: what the server says is plain enough."""
+        """Return None: the server's message is plain enough."""
 
     @property
     def _connect_arguments(self) -> dict[str, Any]:
@@ -160,10 +160,10 @@ def _note_use(connection: object, record: ConnectionPoolEntry) -> None:
 def _check_idle(
     connection: "psycopg.Connection[Any]", record: ConnectionPoolEntry, _: object
 ) -> None:
-    """Let a new connection be made where the old one has been idle and is gone.
+    """Reconnect if an idle connection is gone.
 
-    A look each time, as `pool_pre_ping` takes it, costs as much as a statement. A server that goes
-    away between two statements is `StorageAway` in any case, and the next try connects anew.
+    A check each time, as with `pool_pre_ping`, costs as much as a statement. A server that goes
+    away between two statements is `StorageAway` in any case, and the next try reconnects.
     """
     used_s = record.info.get("used_s")
     if used_s is None or time.monotonic() - used_s < IDLE_S:
@@ -183,7 +183,7 @@ def _seconds(moment: str) -> ColumnElement[float]:
 def _follow_server(
     dialect: object, record: object, arguments: object, parameters: dict[str, Any]
 ) -> None:
-    """Connect to where a personal server listens now: it may have moved since the URL was read."""
+    """Connect to the current address of a personal server: it may have moved since."""
     moved = address_beside(Path(parameters.get("passfile", "")))
     if moved is not None:
         parameters["host"], parameters["port"] = moved

@@ -1,4 +1,4 @@
-"""Tells whether the pilots of several nodes can share a storage, and where an SQLite file lies."""
+"""Checks whether the pilots of several nodes can share a storage."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from wconv_sweep.storage.url import is_local_server, is_sqlite
 
 
 def check_shared(url: URL, nodes: int, mountinfo: str | None = None) -> None:
-    """Raise `StorageError` when pilots on so many nodes cannot all use the storage.
+    """Raise `StorageError` if pilots on `nodes` nodes cannot all use the storage.
 
     Args:
         url: of the storage, without a password.
@@ -39,7 +39,7 @@ def check_shared(url: URL, nodes: int, mountinfo: str | None = None) -> None:
 
 
 def local_disk_advice(url: URL, mountinfo: str | None = None) -> str | None:
-    """Return a warning about an SQLite file on a network file system, None where all is well."""
+    """Return a warning about an SQLite file on a network file system; None otherwise."""
     kind = network_filesystem(_path(url), mountinfo) if is_sqlite(url) else None
     if kind is None:
         return None

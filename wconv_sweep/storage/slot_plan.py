@@ -1,4 +1,4 @@
-"""Which slots a study has: its budget, divided among fixed points, search and confirmation."""
+"""The slots of a study: its budget, for reference densities, search and confirmation."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from wconv_sweep.storage.tables import SlotState, Stage
 from wconv_sweep.study.config import StudyConfig
 
 ABLATIONS: tuple[Ablation, ...] = ("initial weights", "gradient")
-"""Labels of an ablation's slots: which half of the density's effect plain convolution gets. That
-of both and that of neither are in the confirmation."""
+"""Labels of an ablation's slots: the half of the density's effect that plain convolution gets.
+Both halves, and neither, are in the confirmation."""
 
 
 @dataclass(frozen=True)
 class PlannedSlot:
-    """A slot that is to be added to a study."""
+    """A slot to add to a study."""
 
     stage: Stage
     replicate: int
@@ -23,7 +23,7 @@ class PlannedSlot:
     state: SlotState = SlotState.OPEN
 
     def row(self, study: str, position: int) -> dict[str, object]:
-        """Return what the table of slots holds of it."""
+        """Return its row in the table of slots."""
         return {
             "study": study,
             "position": position,
@@ -51,12 +51,12 @@ def plan_slots(config: StudyConfig, given: Sequence[GivenDensity] = ()) -> Itera
 
     Args:
         config: the study.
-        given: densities to begin the search with, as many as its budget holds.
+        given: densities to start the search with, as many as its budget holds.
     """
     replicates = range(config.search.seeds)
-    for label, density in config.fixed_points().items():
+    for label, density in config.references().items():
         for replicate in replicates:
-            yield PlannedSlot(Stage.FIXED, replicate, label, density)
+            yield PlannedSlot(Stage.REFERENCE, replicate, label, density)
     grid = config.grid_points()
     for density in grid:
         for replicate in replicates:
@@ -91,7 +91,7 @@ def plan_ablation(replicates: Sequence[int]) -> Iterator[PlannedSlot]:
 
 
 def ablation_of(stage: Stage, label: str | None) -> Ablation:
-    """Return what a slot leaves out of its density's effect."""
+    """Return the part of its density's effect that a slot leaves out."""
     if stage is not Stage.ABLATION:
         return "none"
     return next(each for each in ABLATIONS if each == label)

@@ -1,7 +1,7 @@
 """Studies in an SQLite file, for processes on one machine.
 
-It runs with a write-ahead log and takes the write lock when a transaction begins: measured with
-64 processes, that is four times the trials per second of the defaults, without one 'database is
+It runs with a write-ahead log and takes the write lock at the start of a transaction: with 64
+processes, that is four times the trials per second of the defaults, without one 'database is
 locked'.
 """
 
@@ -32,7 +32,7 @@ _PASSING = {
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_PROTOCOL,
 }
-# A file, or its folder, that only others may write to.
+# A file or folder that only others may write to.
 _REFUSED = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY}
 
 
@@ -58,16 +58,16 @@ class SqliteBackend:
 
     @property
     def up_since(self) -> None:
-        """Nothing: there is no server."""
+        """None: there is no server."""
         return None
 
     def is_there(self) -> bool:
-        """Tell whether there is a file."""
+        """Return whether there is a file."""
         try:
             return self._path.exists()
         except OSError as error:
             raise StorageError(
-                f"{self._path}: cannot be opened: {error.strerror}. Name another with --storage "
+                f"{self._path}: cannot be opened: {error.strerror}. Choose another with --storage "
                 "or --runs."
             ) from error
 
@@ -83,7 +83,9 @@ class SqliteBackend:
             name = self._path.with_name(self._path.name + ".lock")
             lock = os.open(name, os.O_CREAT | os.O_RDWR, 0o600)
         except OSError as error:
-            raise StorageError(f"{self._path}: cannot be created: {error.strerror}") from error
+            raise StorageError(
+                f"{self._path}: cannot be created: {error.strerror}. Choose another --storage."
+            ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -101,25 +103,25 @@ class SqliteBackend:
     optuna_shares_engine = False
 
     def is_passing(self, error: DBAPIError) -> bool:
-        """Tell whether the same may succeed later."""
+        """Return whether a retry may succeed."""
         code = getattr(error.orig, "sqlite_errorcode", None)
         return code is not None and code & 0xFF in _PASSING
 
     def refusal(self, error: DBAPIError) -> str | None:
-        """Return what to do where the file's owner has to let us; None for other errors."""
+        """Return the remedy if the file's permissions are missing; None for other errors."""
         code = getattr(error.orig, "sqlite_errorcode", None)
         if code is None or code & 0xFF not in _REFUSED:
             return None
         return (
             f"{self._path}: {error.orig}. SQLite has to write to the file and into its folder, "
-            "and to read as well while nobody else is at work on it. To look at a study of "
+            "and to read as well while no other process uses it. To look at a study of "
             "somebody else, ask for what `wconv-sweep db backup FILE` writes, and name that with "
             "--storage sqlite:///FILE."
         )
 
 
 def _configure(connection: Any, _: object) -> None:
-    # The driver's own transactions begin with the first change, too late for the write lock.
+    # The driver's own transactions start with the first change, too late for the write lock.
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
@@ -130,8 +132,8 @@ def _begin(connection: Connection) -> None:
     if connection.get_execution_options().get("wconv_read", False):
         connection.exec_driver_sql("BEGIN")
         return
-    # SQLite itself waits for the lock in steps that are the same for everybody: processes that
-    # once met meet again at each step. So it waits for a short time, then we do, at random.
+    # SQLite itself waits for the lock in steps that are equal for all processes: those that
+    # once collided collide again at each step. So it waits briefly, then we do, at random.
     _set_busy_timeout(connection, _OWN_WAIT_S)
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     for pause in pauses(_FIRST_PAUSE_S, _LONGEST_PAUSE_S):

@@ -1,4 +1,4 @@
-"""Finds a study by the name that a user has typed."""
+"""Finds a study by the name that a user gives."""
 
 from typing import Any
 
@@ -26,8 +26,8 @@ def find_study(connection: Connection, storage: Storage, study: str) -> Row[Any]
         )
     raise StudyError(
         f"--study {study}: {storage.name} holds no such study. It holds: {known}. "
-        f"Run `wconv-sweep launch --study {study}` first, or name another storage with --storage "
-        "or --runs."
+        f"Run `wconv-sweep launch --study {study}` first, or choose another storage with "
+        "--storage or --runs."
     )
 
 

@@ -1,7 +1,7 @@
-"""The tables of wconv-sweep, which stand beside Optuna's in the same database.
+"""The tables of wconv-sweep, beside Optuna's in the same database.
 
 A study has slots, a slot has attempts. Times are seconds since 1970 on the database's clock.
-Whoever changes a table raises SCHEMA_VERSION and adds a step to `wconv_sweep.storage.migrations`.
+A change of a table raises SCHEMA_VERSION and adds a step to `wconv_sweep.storage.migrations`.
 """
 
 import enum
@@ -30,9 +30,9 @@ METADATA = MetaData()
 
 
 class FreeText(TypeDecorator[str]):
-    """Text of any origin, such as the message of an exception; what no database takes is escaped.
+    """Text of any origin, such as the message of an exception, with odd characters escaped.
 
-    PostgreSQL knows no NUL in a text, and neither database a byte of a file name that is not
+    PostgreSQL refuses a NUL in a text, and both databases refuse a byte of a file name that is not
     UTF-8.
     """
 
@@ -40,7 +40,7 @@ class FreeText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: object) -> str | None:
-        """Return what is stored."""
+        """Return the stored form."""
         if value is None:
             return None
         return value.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
@@ -53,7 +53,7 @@ class JsonColumn(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: object, dialect: object) -> str | None:
-        """Return what is stored."""
+        """Return the stored form."""
         return None if value is None else json.dumps(value)
 
     def process_result_value(self, value: str | None, dialect: object) -> Any:
@@ -68,7 +68,7 @@ class DensityColumn(TypeDecorator[Density]):
     cache_ok = True
 
     def process_bind_param(self, value: Density | None, dialect: object) -> str | None:
-        """Return what is stored."""
+        """Return the stored form."""
         return None if value is None else json.dumps(value)
 
     def process_result_value(self, value: str | None, dialect: object) -> Density | None:
@@ -77,22 +77,22 @@ class DensityColumn(TypeDecorator[Density]):
 
 
 class StudyState(enum.StrEnum):
-    """What agents may do with a study."""
+    """The state of a study, which says what agents may do."""
 
     ACTIVE = "active"
     STOPPED = "stopped"
-    """Nobody leases; running trials end at their next checkpoint."""
+    """No slot is leased; running trials end at their next checkpoint."""
     BROKEN = "broken"
     """As stopped, by the circuit breaker; `reason` says why."""
     CAPPED = "capped"
-    """As stopped, because the GPU-hours are used up; worked out anew each time, never stored."""
+    """As stopped, because the GPU-hours are used up; computed each time, never stored."""
 
 
 class SlotState(enum.StrEnum):
-    """Where a slot is in its life."""
+    """The state of a slot."""
 
     CLOSED = "closed"
-    """Its density is not known yet: it follows from trials that have not ended."""
+    """Its density is unknown yet: it follows from trials that have not ended."""
     OPEN = "open"
     LEASED = "leased"
     COMPLETE = "complete"
@@ -106,7 +106,7 @@ ENDED = (SlotState.COMPLETE, SlotState.PRUNED, SlotState.FAILED, SlotState.SKIPP
 
 
 class AttemptOutcome(enum.StrEnum):
-    """How a worker's try at a slot ended."""
+    """The end of an attempt at a slot."""
 
     RUNNING = "running"
     COMPLETE = "complete"
@@ -118,18 +118,18 @@ class AttemptOutcome(enum.StrEnum):
 
 
 class Stage(enum.StrEnum):
-    """What a slot is for."""
+    """The purpose of a slot."""
 
-    FIXED = "fixed"
+    REFERENCE = "reference"
     SEARCH = "search"
     CONFIRM = "confirm"
     """Trains the best densities and plain convolution on fresh seeds."""
     ABLATION = "ablation"
-    """Trains plain convolution with one half of what the named density does."""
+    """Trains plain convolution with one half of the effect of the selected density."""
 
 
-SEARCHING = (Stage.FIXED, Stage.SEARCH)
-"""The stages that a density is chosen from."""
+SEARCHING = (Stage.REFERENCE, Stage.SEARCH)
+"""The stages whose trials select a density."""
 
 
 SCHEMA = Table("wconv_schema", METADATA, Column("version", Integer, nullable=False))
@@ -144,7 +144,7 @@ STUDIES = Table(
     # One folder for good, whatever --runs says later: pilots in another one would neither see the
     # locks nor the checkpoints. Relative to the database's folder, so that both may be moved.
     Column("run_folder", Text, nullable=False),
-    # Stands in the run folder, too, so that no two storages share one.
+    # Also in the run folder, so that no two storages share one.
     Column("uid", String(32), nullable=False),
     Column("cluster", Text, nullable=False),  # of the last launch: a name, or the path of a file
     Column("state", String(10), nullable=False),
@@ -165,9 +165,9 @@ PILOTS = Table(
     Column("pilot", Integer, nullable=False),  # its number within the study
     Column("host", FreeText, nullable=False),
     Column("job", FreeText),  # of the scheduler, where there is one
-    Column("gpus_total", Integer, nullable=False),  # that it holds, working or not
+    Column("gpus_total", Integer, nullable=False),  # that it holds, in use or idle
     Column("started_at", Float, nullable=False),
-    Column("seen_at", Float, nullable=False),  # its last sign of life
+    Column("seen_at", Float, nullable=False),  # its last heartbeat
     Column("ended_at", Float),
 )
 
@@ -178,7 +178,7 @@ SLOTS = Table(
     Column("study", String(100), ForeignKey(STUDIES.c.study), nullable=False),
     Column("position", Integer, nullable=False),  # order of leasing, from 0
     Column("stage", String(10), nullable=False),
-    Column("label", String(100)),  # of a fixed point, a candidate or a part of an ablation
+    Column("label", String(100)),  # of a reference density, a candidate or a part of an ablation
     Column("density", DensityColumn),  # null until it is known
     Column("replicate", Integer, nullable=False),  # seeds are derived from it
     Column("state", String(10), nullable=False),

@@ -1,4 +1,4 @@
-"""Several changes in one way to the server and back."""
+"""Several changes in one round trip to the server."""
 
 from sqlalchemy import Connection, Insert, Update, literal, select
 
@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Insert, Update, literal, select
 def execute_together(connection: Connection, *changes: Insert | Update) -> None:
     """Execute changes that touch different tables, none of which reads what another writes.
 
-    On PostgreSQL they are one statement: with many processes each way to the server and back is
+    On PostgreSQL they are one statement: with many processes each round trip is
     one more wait for a processor. The change of a common table expression takes place whether
     or not the statement reads it
     (https://www.postgresql.org/docs/current/queries-with.html#QUERIES-WITH-MODIFYING). SQLite has

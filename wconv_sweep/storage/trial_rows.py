@@ -28,14 +28,14 @@ _USER_ATTRIBUTES: Table = models.TrialUserAttributeModel.__table__
 _SYSTEM_ATTRIBUTES: Table = models.TrialSystemAttributeModel.__table__
 
 FAILED = "failed"
-"""User attribute of a failed trial: why it failed."""
+"""User attribute of a failed trial: the reason."""
 
 
 def study_id_and_trials(connection: Connection, study: str) -> tuple[int, int]:
-    """Return the key of an Optuna study that exists, and the number of its trials.
+    """Return the key of an existing Optuna study, and the number of its trials.
 
     The study is locked to the end of the transaction: of several at once, the second sees what the
-    first has made of it.
+    first has written.
     """
     wanted = select(_STUDIES.c.study_id).where(_STUDIES.c.study_name == study).with_for_update()
     study_id = connection.scalar(wanted)
@@ -44,7 +44,7 @@ def study_id_and_trials(connection: Connection, study: str) -> tuple[int, int]:
 
 
 def change_study_attribute(connection: Connection, study_id: int, key: str, value: object) -> bool:
-    """Set a system attribute of a study that the caller has locked; False when it was that."""
+    """Set a system attribute of a study that the caller has locked; False if it had that value."""
     table, text = _STUDY_ATTRIBUTES, json.dumps(value)
     mine = (table.c.study_id == study_id, table.c.key == key)
     before = connection.scalar(select(table.c.value_json).where(*mine))
@@ -60,7 +60,7 @@ def create_trial(
     connection: Connection, study_id: int, user_attributes: Mapping[str, object]
 ) -> tuple[int, int]:
     """Create a running trial and return its id and its number within the study."""
-    # The number is the count of trials before: the lock keeps two workers from the same count.
+    # The number is the count of earlier trials: the lock keeps two workers from the same count.
     connection.execute(
         select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == study_id).with_for_update()
     )
@@ -119,14 +119,14 @@ def set_user_attributes(
 def set_system_attributes(
     connection: Connection, trial_id: int, attributes: Mapping[str, object]
 ) -> None:
-    """Record what a sampler or pruner noted on a trial, and had not before."""
+    """Record the new attributes that a sampler or pruner set on a trial."""
     _set_attributes(connection, _SYSTEM_ATTRIBUTES, trial_id, attributes)
 
 
 def system_attributes(
     connection: Connection, trial_ids: Select[tuple[int | None]]
 ) -> defaultdict[int, dict[str, Any]]:
-    """Return what samplers and pruners noted on the trials that a query chooses, by trial id."""
+    """Return the attributes set by samplers and pruners on the trials of a query, by trial id."""
     table = _SYSTEM_ATTRIBUTES
     found: defaultdict[int, dict[str, Any]] = defaultdict(dict)
     wanted = select(table.c.trial_id, table.c.key, table.c.value_json)
@@ -138,7 +138,7 @@ def system_attributes(
 def intermediate_values(
     connection: Connection, trial_ids: Select[tuple[int | None]]
 ) -> defaultdict[int, dict[int, float]]:
-    """Return the objective after each step of the trials that a query chooses, by trial id."""
+    """Return the objective after each step of the trials of a query, by trial id."""
     table = _INTERMEDIATE
     found: defaultdict[int, dict[int, float]] = defaultdict(dict)
     wanted = select(table.c.trial_id, table.c.step, table.c.intermediate_value)
@@ -158,7 +158,7 @@ def finishing(
     Args:
         trial_id: of the trial.
         state: it ends in.
-        value: of the objective; None where it has none.
+        value: of the objective; None if it has none.
         user_attributes: that it does not have yet.
     """
     changes: list[Insert | Update] = [
@@ -185,7 +185,7 @@ def finishing(
 
 
 def restart_trial(connection: Connection, trial_id: int) -> None:
-    """Let a failed trial run again, which Optuna's client cannot."""
+    """Reopen a failed trial, which Optuna's client cannot do."""
     connection.execute(
         _USER_ATTRIBUTES.delete().where(
             _USER_ATTRIBUTES.c.trial_id == trial_id, _USER_ATTRIBUTES.c.key == FAILED

@@ -1,4 +1,4 @@
-"""Chooses the storage's URL; what leaves this module holds no password."""
+"""Chooses the storage's URL; its results hold no password."""
 
 import ipaddress
 import os
@@ -19,7 +19,7 @@ POSTGRES = "postgresql+psycopg"
 _VARIABLES = ("WCONV_SWEEP_STORAGE", "OPTUNA_STORAGE")
 _PROFILE = "storage of the cluster profile"
 _FORMS = "Write sqlite:///PATH or postgresql://USER@HOST:PORT/DATABASE"
-# libpq takes them relative to the current folder, which is another one in a pilot.
+# libpq takes them relative to the current folder, which differs in a pilot.
 _FILES = ("passfile", "sslcert", "sslkey", "sslrootcert", "sslcrl", "servicefile")
 
 
@@ -70,12 +70,12 @@ def choose_url(
 
 
 def is_sqlite(url: URL) -> bool:
-    """Tell whether the storage is an SQLite file, otherwise a PostgreSQL server."""
+    """Return whether the storage is an SQLite file, otherwise a PostgreSQL server."""
     return url.get_backend_name() == "sqlite"
 
 
 def is_local_server(url: URL, environment: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether the URL leads to the machine that it is used on, whichever that is."""
+    """Return whether the URL leads to the local machine, on every machine."""
     query = url.normalized_query
     if "service" in query:
         return False
@@ -88,7 +88,7 @@ def _parsed(text: str, source: str) -> URL:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
-        # The text may hold a password, and so may what the parser says about it.
+        # The text, and the parser's message about it, may hold a password.
         raise StorageError(f"{source}: is not a database URL. {_FORMS}.") from None
     backend = url.get_backend_name()
     if backend == "sqlite":
@@ -109,7 +109,8 @@ def _parsed(text: str, source: str) -> URL:
         )
     if "sslpassword" in url.query:
         raise StorageError(
-            f"{source}: sslpassword would be seen by others. Use a key without one, of mode 0600."
+            f"{source}: sslpassword would be visible to others. Use a key without "
+            "one, of mode 0600."
         )
     files = {
         name: str(Path(value[-1]).expanduser().absolute())

@@ -22,38 +22,38 @@ from wconv_sweep.study.search_config import (
 MAX_TRIALS = 100_000
 
 MAY_CHANGE = (("budget", "trials"), ("budget", "gpu_hours"), ("description",), ("code",))
-"""Keys of a study that another launch may change; the budgets may only grow."""
+"""Keys of a study that a later launch may change; the budgets may only grow."""
 
 PLAIN = "plain"
 """Label of the plain baseline, the density of ones, which every study trains first."""
 
 
 class ObjectiveSpec(Spec):
-    """What the search optimises."""
+    """The goal of the search."""
 
     metric: str
-    """Metric of the validation part, a module of `wconv_jobs.metrics`, which says whether more is
+    """Metric of the validation set, a module of `wconv_jobs.metrics`, which says whether more is
     better."""
 
 
 class BudgetSpec(Spec):
-    """How much is spent."""
+    """The budget."""
 
     trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)]
-    """Slots of the study, fixed points, those of a grid and of the confirmation included."""
+    """Slots of the study, including reference densities, a grid and the confirmation."""
     max_attempts: Annotated[int, Field(ge=1)] = 3
     """Broken attempts after which a slot fails; interruptions are free."""
     breaker_failures: Annotated[int, Field(ge=1)] = 3
     """Equal failures (same exception, same place) that stop the whole study."""
     gpu_hours: Annotated[FiniteFloat, Field(gt=0)] | None = None
-    """GPU-hours, of all GPUs that pilots hold, that no further trial may pass; null: no limit."""
+    """Cap on the GPU-hours of all GPUs that pilots hold; null: no limit."""
 
 
 class TrialShape(Spec):
     """The processes of one trial."""
 
     ranks: Annotated[int, Field(ge=1)] = 1
-    """DistributedDataParallel processes, one GPU each where there are GPUs."""
+    """DistributedDataParallel processes, one GPU each if there are GPUs."""
     threads_per_rank: Annotated[int, Field(ge=1)] = 1
     """CPU threads of each rank."""
 
@@ -69,22 +69,22 @@ class StudyConfig(Spec):
     """Folder of the modules that `model.name` and `data.name` name as `package.module:function`,
     relative to this file; null: they are installed."""
     kernel_size: Annotated[int, Field(ge=3)]
-    """Side of the kernels on which the density acts: odd, 3 takes one coefficient, 5 takes two."""
+    """Side of the kernels that the density scales: odd; 3 takes one coefficient, 5 takes two."""
     model: ModelSpec
     data: DataSpec
     recipe: RecipeSpec
     objective: ObjectiveSpec
     search: SearchSpec
-    fixed: dict[Name, Annotated[list[FiniteFloat], Field(min_length=1)]] = Field(
+    reference_densities: dict[Name, Annotated[list[FiniteFloat], Field(min_length=1)]] = Field(
         default_factory=dict
     )
-    """Named densities trained beside the search, e.g. a published best one."""
+    """Densities by name, trained beside the search, e.g. a published best one."""
     confirm: ConfirmSpec | None = None
-    """Trials on fresh seeds that end the study; null names a density that nobody has confirmed."""
+    """Trials on fresh seeds that end the study; null leaves the selected density unconfirmed."""
     budget: BudgetSpec
     trial: TrialShape = TrialShape()
     seed: Annotated[int, Field(ge=0)] = 0
-    """Source of initial weights, data order and noise, the same for every density."""
+    """Seed of initial weights, data order and noise, the same for every density."""
 
     def digest(self) -> str:
         """Return the hash that identifies the study's definition, `MAY_CHANGE` left out."""
@@ -113,28 +113,32 @@ class StudyConfig(Spec):
 
     @property
     def search_trials(self) -> int:
-        """Slots of the budget that are left for the search, after fixed points and confirmation.
+        """Remaining slots for the search, after reference densities and confirmation.
 
         A grid has its own number.
         """
-        fixed = len(self.fixed_points()) * self.search.seeds
-        return self.budget.trials - fixed - (self.confirm.trials if self.confirm else 0)
+        references = len(self.references()) * self.search.seeds
+        return self.budget.trials - references - (self.confirm.trials if self.confirm else 0)
 
-    def fixed_points(self) -> dict[str, Density]:
-        """Return the densities that are trained in any case, the plain baseline first."""
+    def references(self) -> dict[str, Density]:
+        """Return the reference densities, always trained, the plain baseline first."""
         ones = (1.0,) * len(self.search.bounds)
-        return {PLAIN: ones} | {name: tuple(point) for name, point in self.fixed.items()}
+        return {PLAIN: ones} | {
+            name: tuple(point) for name, point in self.reference_densities.items()
+        }
 
     def grid_points(self) -> list[Density]:
         """Return the densities of a grid in their order, none for other samplers.
 
-        Those that are fixed points are left out: the same density would be trained twice, to the
+        Reference densities are left out: the same density would be trained twice, to the
         same numbers.
         """
-        search, fixed = self.search, set(self.fixed_points().values())
+        search, references = self.search, set(self.references().values())
         if not isinstance(search.sampler, GridSpec):
             return []
-        return [each for each in grid_points(search.sampler, search.bounds) if each not in fixed]
+        return [
+            each for each in grid_points(search.sampler, search.bounds) if each not in references
+        ]
 
 
 def config_of(content: Mapping[str, Any]) -> StudyConfig:

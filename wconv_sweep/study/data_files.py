@@ -1,4 +1,4 @@
-"""The files behind a study's data: looked at, prepared, or made up for a smoke run."""
+"""The files of a study's data: check, prepare, or synthesize them for a smoke run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from wconv_sweep.study.config import StudyConfig
 
 
 def check_data(config: StudyConfig, *, thorough: bool = False) -> None:
-    """Look at the files that the study's data name.
+    """Check the files of the study's data.
 
     Args:
         config: the study, with its data located.
@@ -26,9 +26,9 @@ def check_data(config: StudyConfig, *, thorough: bool = False) -> None:
 
 
 def prepare_data(config: StudyConfig, on_progress: Progress) -> None:
-    """Bring the study's data into the form that training reads; at once where they are.
+    """Convert the study's data to the form that training reads, unless that is done.
 
-    Safe when several nodes do it at the same time.
+    Safe if several nodes do it at the same time.
 
     Args:
         config: the study, with its data located.
@@ -46,7 +46,7 @@ def prepare_data(config: StudyConfig, on_progress: Progress) -> None:
 
 
 def make_smoke_data(config: StudyConfig) -> None:
-    """Write and prepare the made-up data of a study at smoke scale."""
+    """Write and prepare the synthetic data of a study at smoke scale."""
     if not catalog.reads_files(config.data.name):
         return
     folder = Path(str(config.data.options["folder"]))

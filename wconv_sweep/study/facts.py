@@ -1,4 +1,4 @@
-"""What a study's network costs, before anything is trained."""
+"""The costs of a study's network, before any training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ class StudyFacts:
     config: StudyConfig
     network: "NetworkFacts"
     sample_shape: tuple[int, ...]
-    """Shape of one training sample, the channels first, which the costs are for."""
+    """Shape of one training sample, the channels first, that the costs refer to."""
     memory_bytes: int
-    """Estimate of what training takes of each GPU, see `wconv_jobs.inspection.memory_bytes`."""
+    """Estimate of the memory taken on each GPU, see `wconv_jobs.inspection.memory_bytes`."""
 
 
 def shipped_studies() -> list[StudyConfig]:
-    """Return all studies that come with the program, by name."""
+    """Return all shipped studies, by name."""
     return [load_study(name) for name in resources.shipped("wconv_studies")]
 
 
@@ -38,7 +38,7 @@ def study_facts(config: StudyConfig) -> StudyFacts:
         ConfigurationError: the network cannot be built, has no convolution of the density's size,
             or does not take the samples of the data; or data of the user's own cannot be loaded.
     """
-    # Imported here: it loads torch, two seconds that only this question is worth.
+    # Imported here: it loads torch, which takes two seconds.
     from wconv_jobs.inspection import inspect_network, memory_bytes, sample_shape
 
     own_code.add_folder(config.code_folder)
@@ -54,7 +54,7 @@ def study_facts(config: StudyConfig) -> StudyFacts:
 
 
 def check_studies(wanted: Sequence[str]) -> tuple[list[StudyFacts], list[str]]:
-    """Return the facts of the studies that are right, and the problems of the others.
+    """Return the facts of the valid studies, and the problems of the others.
 
     Args:
         wanted: shipped names and paths of files; none means all that are shipped.

@@ -26,7 +26,7 @@ def load_study(
     Args:
         wanted: name or path.
         settings: changes of single keys, see `wconv_sweep.study.settings`.
-        smoke_folder: shrinks the study, see `wconv_sweep.study.smoke`; gets made-up data.
+        smoke_folder: shrinks the study, see `wconv_sweep.study.smoke`; gets synthetic data.
 
     Raises:
         ConfigurationError: it does not exist or is wrong; every problem is named.
@@ -39,7 +39,7 @@ def load_study(
         folder = (path.parent / Path(code).expanduser()).resolve()
         document = document.with_value(("code",), str(folder), origin)
     if smoke_folder is not None:
-        check_study(document)  # shrinking would hide what is wrong with the study
+        check_study(document)  # shrinking would hide problems of the study
         document = shrink(document, smoke_folder)
     return check_study(document)
 
@@ -61,7 +61,7 @@ def check_study(document: Document) -> StudyConfig:
 def locate_data(config: StudyConfig, environment: Mapping[str, str] = os.environ) -> StudyConfig:
     """Return the study with the environment variables in its data's folders filled in.
 
-    Jobs may start with another environment, so the paths of a launched study are written out.
+    Jobs may start with another environment, so the paths of a launched study are expanded.
 
     Args:
         config: the study.

@@ -1,4 +1,4 @@
-"""The points of a grid over the density's bounds, in an order that covers the range early."""
+"""The points of a grid over the density's bounds, ordered to cover the range early."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from wconv_sweep.study.search_config import Bound, GridSpec
 
 
 def grid_size(grid: GridSpec, bounds: Sequence[Bound]) -> int:
-    """Return the number of points, without making them."""
+    """Return the number of points, without building them."""
     return math.prod(_axis_sizes(grid, bounds))
 
 
@@ -46,7 +46,7 @@ def _value(grid: GridSpec, bounds: Sequence[Bound], axis: int, index: int) -> fl
     else:
         assert grid.step is not None
         step = grid.step[axis]
-    # Rounded, so that a point that is a fixed one by its digits is found to be the same.
+    # Rounded, so that a point with the digits of a reference density is found to be it.
     return round(low + index * step, 12)
 
 

@@ -1,4 +1,4 @@
-"""Samplers by import path: Optuna's own, or classes of the user's that are derived from them."""
+"""Samplers by import path: Optuna's own, or classes of the user derived from them."""
 
 import importlib
 import inspect
@@ -11,10 +11,10 @@ from wconv_sweep.study.search_config import OptunaSpec
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-# Optuna is imported where it is needed: a study is read by commands that must answer at once.
+# Optuna is imported where needed: commands that read a study must answer at once.
 
 _COUNTING = {"GridSampler": "grid", "BruteForceSampler": "grid", "QMCSampler": "qmc"}
-"""Samplers that count or end the study in a storage that agents do not share; ours do not."""
+"""Samplers that count or end the study in a storage of their own, which agents do not share."""
 
 
 def make_sampler(spec: OptunaSpec, seed: int) -> "BaseSampler":
@@ -25,7 +25,7 @@ def make_sampler(spec: OptunaSpec, seed: int) -> "BaseSampler":
         seed: goes to the class as `seed`, where it takes one and the options have none.
 
     Raises:
-        ConfigurationError: it cannot be imported, is no sampler, or does not take the options.
+        ConfigurationError: it cannot be imported, is not a sampler, or does not take the options.
     """
     try:
         found = _class_of(spec.path)
@@ -36,10 +36,10 @@ def make_sampler(spec: OptunaSpec, seed: int) -> "BaseSampler":
         options.setdefault("seed", seed)
     try:
         with warnings.catch_warnings():
-            # Many of Optuna's samplers and options are experimental, and say so each time.
+            # Many of Optuna's samplers and options are experimental, and warn each time.
             warnings.simplefilter("ignore")
             return found(**options)
-    except Exception as error:  # whatever the class raises for options that it does not take
+    except Exception as error:  # any error of the class about its options
         raise ConfigurationError(
             f"search.sampler.options: {spec.path} does not take them: {error}. Look at the "
             "arguments of the class."
@@ -75,7 +75,7 @@ def _class_of(path: str) -> "type[BaseSampler]":
     if not (inspect.isclass(found) and issubclass(found, BaseSampler)):
         raise TypeError(f"is {path}, which is not derived from optuna.samplers.BaseSampler.")
     if inspect.isabstract(found):
-        raise TypeError(f"is {path}, which is abstract. Name a sampler derived from it.")
+        raise TypeError(f"is {path}, which is abstract. Choose a sampler derived from it.")
     if module.startswith("optuna.") and name in _COUNTING:
         raise ValueError(
             f"is {path}, which keeps its place in a storage of its own. Take "

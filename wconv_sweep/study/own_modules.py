@@ -1,6 +1,6 @@
 """The user's own modules that a study trains: what belongs to them, and a lasting copy.
 
-Pilots import the copy in the run folder: whoever edits the modules changes nothing for a study
+Pilots import the copy in the run folder: an edit of the modules changes nothing for a study
 that was launched.
 """
 
@@ -14,7 +14,7 @@ from wconv_jobs.files.atomic import create_folder_once
 from wconv_sweep.errors import ConfigurationError
 
 MAX_FILES = 2000
-"""More than that is no folder of modules, but somebody's home."""
+"""A folder with more is not one of modules, but somebody's home."""
 
 _LEFT_OUT = {"__pycache__", "node_modules", "site-packages", "wconv_runs"}
 
@@ -31,7 +31,9 @@ def modules_sha256(folder: Path) -> str:
         try:
             content.update(hashlib.sha256(path.read_bytes()).digest())
         except OSError as error:
-            raise ConfigurationError(f"code: {path}: {error.strerror}") from error
+            raise ConfigurationError(
+                f"code: {path}: cannot be read: {error.strerror}. Make it readable."
+            ) from error
     return content.hexdigest()
 
 
@@ -57,8 +59,8 @@ def freeze_modules(folder: Path, run_folder: Path) -> Path:
             shutil.copyfile(path, inside)
         if modules_sha256(target) != sha256:
             raise ConfigurationError(
-                f"code: {folder} was changed while it was being launched, so it is not known what "
-                "the pilots would run. Launch again."
+                f"code: {folder} changed during the launch, so it is unknown what the pilots "
+                "would run. Launch again."
             )
 
     frozen = frozen_modules(run_folder, sha256)
@@ -70,7 +72,7 @@ def _modules(folder: Path) -> list[Path]:
     found = sorted(_walk(folder))
     if len(found) > MAX_FILES:
         raise ConfigurationError(
-            f"code: {folder} holds more than {MAX_FILES} modules. Name a folder that holds the "
+            f"code: {folder} holds more than {MAX_FILES} modules. Choose a folder that holds the "
             "study's own modules and little else."
         )
     return found

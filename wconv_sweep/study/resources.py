@@ -45,13 +45,15 @@ def find(package: str, what: str, wanted: str, own: Path | None = None) -> tuple
             path = Path(wanted).expanduser()
             there = path.is_file()
         except RuntimeError as error:
-            raise ConfigurationError(f"--{what} {wanted}: there is no such user") from error
+            raise ConfigurationError(
+                f"--{what} {wanted}: there is no such user. Check the path."
+            ) from error
         except OSError as error:
             raise ConfigurationError(
-                f"--{what} {wanted}: cannot be read: {error.strerror}"
+                f"--{what} {wanted}: cannot be read: {error.strerror}. Check the path."
             ) from error
         if not there:
-            raise ConfigurationError(f"--{what} {wanted}: there is no such file")
+            raise ConfigurationError(f"--{what} {wanted}: there is no such file. Check the path.")
         return path, wanted
     mine = files_in(own) if own else {}
     known = shipped(package) | mine

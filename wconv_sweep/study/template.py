@@ -41,13 +41,13 @@ search:
   bounds: [[0.5, 1.5]] # one [low, high] per coefficient, outermost first; 5x5 takes two
   sampler: {name: tpe, startup_trials: 5}
 
-# fixed: # densities that are trained in any case, beside plain convolution
+# reference_densities: # trained in any case, beside plain convolution
 #   mine: [0.8]
 
 # Before you claim a gain: the best density and plain convolution on fresh seeds, here 8 of the
 # trials in the budget, which wants as many more. Without it, nothing is confirmed.
 # confirm: {candidates: 1, seeds: 4}
-budget: {trials: 8} # plain convolution and fixed ones included
+budget: {trials: 8} # plain convolution and reference densities included
 trial: {ranks: 1} # DistributedDataParallel processes of a trial, one GPU each where there are any
 seed: 0
 """)
@@ -75,7 +75,7 @@ def build(*, width: int = 8) -> nn.Module:
 def load(*, seed: int, samples: int = 512) -> dict[str, tuple[Tensor, Tensor]]:
     """Return (inputs, targets) of each part; the keyword arguments are `data.options`.
 
-    Inputs are float32 (samples, channels, height, width). Targets are class numbers (samples,) or,
+    Inputs are float32 (samples, channels, height, width). Targets are class labels (samples,) or,
     for `kind: denoising`, images in [0, 1]. Whatever is random must come from `seed`: trials with
     different densities are to see the same data.
     """
@@ -104,7 +104,7 @@ def write_study(name: str, folder: Path) -> list[Path]:
     """
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,99}", name) is None:
         raise ConfigurationError(
-            f"{name}: a study's name has letters, digits, _ and -, and begins with a letter."
+            f"{name}: is not a study name. Use letters, digits, _ and -, with a letter first."
         )
     module = name.replace("-", "_")
     study = folder / f"{name}.yaml"
@@ -120,11 +120,13 @@ def write_study(name: str, folder: Path) -> list[Path]:
     for path in contents:
         if path.exists():
             raise ConfigurationError(
-                f"{path}: exists, and nothing is overwritten. Take another name."
+                f"{path}: already exists and is not overwritten. Choose another name."
             )
     for path, content in contents.items():
         try:
             path.write_text(content, "utf-8")
         except OSError as error:
-            raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from error
+            raise ConfigurationError(
+                f"{path}: cannot be written: {error.strerror}. Choose another --folder."
+            ) from error
     return list(contents)

@@ -1,1 +1,1 @@
-"""What a finished trial leaves beside its checkpoint: test images, confusion matrix."""
+"""The files of a finished trial beside its checkpoint: test images, confusion matrix."""

@@ -17,7 +17,7 @@ from wconv_jobs.errors import JobError
 # Shape letters: H height, W width, C channels, 1 or 3.
 
 _NAME, _INPUT, _OUTPUT = "name", "input_psnr_db", "output_psnr_db"
-_OTHER = "is no picture of a test image before and after the network"
+_OTHER = "is not a picture of a test image before and after the network"
 _DAMAGES = (
     *(OSError, SyntaxError),  # what Pillow raises for most
     *(Image.DecompressionBombWarning, Image.DecompressionBombError),
@@ -27,18 +27,18 @@ _DAMAGES = (
 
 @dataclass(frozen=True)
 class BeforeAfter:
-    """An image, what the network makes of it, and the truth; 8 bits a channel."""
+    """An image, the output of the network, and the truth; 8 bits per channel."""
 
     name: str
     input_psnr_db: float
-    """Of the whole image before it was rounded to 8 bits, as in the test; so is the next."""
+    """PSNR of the whole image before rounding to 8 bits, as in the test; so is the next."""
     output_psnr_db: float
     input_HWC: NDArray[np.uint8]
     output_HWC: NDArray[np.uint8]
     target_HWC: NDArray[np.uint8]
 
     def middle(self, px: int) -> Self:
-        """Return the square in the middle, or all of what is smaller; scores stay those of all."""
+        """Return the square in the middle, or all if it is smaller; scores stay those of all."""
         rows, columns = (_middle(length, px) for length in self.target_HWC.shape[:2])
         return replace(
             self,
@@ -50,7 +50,7 @@ class BeforeAfter:
     def png(self) -> bytes:
         """Return before, after and truth side by side, from left to right.
 
-        Of a name that is no Unicode text, as names of files may be, the odd characters become `?`.
+        Undecodable characters of a file name are replaced by `?`.
         """
         text = PngImagePlugin.PngInfo()
         for key, value in (
@@ -64,10 +64,10 @@ class BeforeAfter:
 
     @classmethod
     def of_png(cls, content: bytes) -> Self:
-        """Return what `png` has written.
+        """Read the output of `png`.
 
         Raises:
-            JobError: it is something else, or damaged. Where it is from, the caller knows.
+            JobError: it is something else, or damaged. The caller adds the path.
         """
         try:
             with warnings.catch_warnings():
@@ -82,14 +82,14 @@ class BeforeAfter:
             input_HWC, output_HWC, target_HWC = np.split(whole_HWC, 3, axis=1)
             name, before, after = str(text[_NAME]), float(text[_INPUT]), float(text[_OUTPUT])
         except UnidentifiedImageError as error:  # its text has an address in memory
-            raise JobError(f"{_OTHER} (it is no PNG file)") from error
+            raise JobError(f"{_OTHER} (it is not a PNG file)") from error
         except _DAMAGES as error:
             raise JobError(f"{_OTHER} ({type(error).__name__}: {error})") from error
         return cls(name, before, after, input_HWC, output_HWC, target_HWC)
 
 
 def png_of(pixel_HWC: NDArray[np.uint8], text: PngImagePlugin.PngInfo | None = None) -> bytes:
-    """Return a grey or RGB picture as the content of a PNG file."""
+    """Return a gray or RGB picture as the content of a PNG file."""
     buffer = BytesIO()
     shown = pixel_HWC[:, :, 0] if pixel_HWC.shape[2] == 1 else pixel_HWC
     Image.fromarray(shown).save(buffer, "png", pnginfo=text)

@@ -1,4 +1,4 @@
-"""What a network makes of the first test images, to be looked at."""
+"""The first test images before and after a network, for people."""
 
 from collections.abc import Callable
 
@@ -19,8 +19,8 @@ def restored(
 ) -> list[BeforeAfter]:
     """Return the first test images before and after the network.
 
-    The list is empty where the input is no estimate of the target, as in classification, and where
-    the targets are no grey or RGB images.
+    The list is empty if the input is not an estimate of the target, as in classification, and if
+    the targets are not gray or RGB images.
 
     Args:
         model: is put into evaluation mode.
@@ -41,7 +41,7 @@ def restored(
                 return []
             outputs_BCHW = model(inputs_BCHW.to(dtype))
             for each in zip(inputs_BCHW, outputs_BCHW, targets_BCHW, strict=True):
-                # Data of one's own may give more than they were asked for, and name by number.
+                # A user's data may give more images than requested, and name them by number.
                 if len(found) == len(names):
                     return found
                 found.append(_before_after(str(names[len(found)]), *each))

@@ -1,4 +1,4 @@
-"""What the test of a trial leaves in its folder, beside the checkpoint."""
+"""Writes the files that the test of a trial leaves beside the checkpoint."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -13,16 +13,16 @@ from wconv_jobs.spec import CONFUSION_FILE, TEST_IMAGE_FILE
 from wconv_jobs.tasks.task import Task
 
 IMAGES = 2
-"""Test images that are kept of every trial, before and after the network."""
+"""Number of test images to keep of every trial, before and after the network."""
 IMAGE_PX = 160
-"""Width and height of what is kept of them, the middle: less than half a megabyte a trial, however
+"""Width and height of the kept middle of them: less than half a megabyte per trial, however
 large the images are."""
 
 
 def write_confusion(matrix_KK: Tensor, folder: Path) -> None:
     """Write the confusion matrix of the test, see `CONFUSION_FILE`.
 
-    Where it cannot be written, a line of the log says so: the trial itself is complete.
+    If it cannot be written, a line of the log says so: the trial itself is complete.
     """
     lines = [",".join(map(str, row)) for row in matrix_KK.tolist()]
     with _dispensable("the confusion matrix", folder):
@@ -32,7 +32,7 @@ def write_confusion(matrix_KK: Tensor, folder: Path) -> None:
 def write_images(model: nn.Module, task: Task, folder: Path, on_batch: Callable[[], None]) -> None:
     """Write the first test images before and after the network, see `TEST_IMAGE_FILE`.
 
-    Where they cannot be read or written, a line of the log says so: the trial itself is complete.
+    If they cannot be read or written, a line of the log says so: the trial itself is complete.
 
     Args:
         model: the trained network; is put into evaluation mode.
@@ -47,14 +47,14 @@ def write_images(model: nn.Module, task: Task, folder: Path, on_batch: Callable[
 
 @contextmanager
 def _dispensable(what: str, folder: Path) -> Iterator[None]:
-    """Let the trial go on without something, e.g. on a full disk."""
+    """Let the trial continue without a file, e.g. on a full disk."""
     try:
         yield
     except OSError as error:
         with suppress(OSError):  # the log may be on the same full disk
             print(
-                f"{folder}: {what} could not be kept ({error}). The trial is complete without. "
-                "Make room, or let the folder be written to, for those that come.",
+                f"{folder}: {what} could not be saved ({error}). The trial is complete without. "
+                "Free disk space, or make the folder writable, for later trials.",
                 file=sys.stderr,
                 flush=True,
             )

@@ -96,7 +96,7 @@ def load_task(spec: DataSpec, *, seed: int, device: "torch.device | str" = "cpu"
     Args:
         spec: the data set.
         seed: as for `load_data`; a function of the user's gets it if it takes a `seed`.
-        device: likewise.
+        device: as for `load_data`.
 
     Raises:
         JobError: as `load_data`, or the function returns no data set.

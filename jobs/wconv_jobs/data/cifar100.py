@@ -1,4 +1,4 @@
-"""CIFAR-100: 60,000 photographs of 32 x 32 pixels in 100 classes (Krizhevsky 2009).
+"""CIFAR-100: 60,000 images of 32 x 32 pixels in 100 classes (Krizhevsky 2009).
 
 Importing this module does not import torch: a login node checks and prepares the data.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 KIND: TaskKind = "classification"
 SMOKE = {"verify": False, "validation_images": 100, "cache_folder": ""}
 
-# Of the grey levels in [0, 1] of the 50,000 training images.
+# Of the gray levels in [0, 1] of the 50,000 training images.
 MEAN = (0.5071, 0.4865, 0.4409)
 STD = (0.2673, 0.2564, 0.2762)
 
@@ -74,7 +74,7 @@ def load(options: Options, *, seed: int, device: "torch.device | str") -> "Task"
     """
     import torch  # here, see the top
 
-    from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardised
+    from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardized
 
     prepared = _prepared_folder(options)
     index = prepared_index(prepared, _KEYS)
@@ -96,7 +96,7 @@ def load(options: Options, *, seed: int, device: "torch.device | str") -> "Task"
             test_NCHW, test_class_N, test_S, [f"test {number}" for number in test_S.tolist()]
         ),
         classes=len(index["class_names"]),
-        normalise=standardised(MEAN, STD, device),
+        normalize=standardized(MEAN, STD, device),
         seed=seed,
         device=device,
         flip_across=options.flip,
@@ -112,7 +112,7 @@ def sample_shape(options: Options) -> tuple[int, ...]:
 def check(options: Options, *, thorough: bool) -> list[str]:
     """Return one sentence per problem.
 
-    Prepared data suffice, the files that they were made of may be gone.
+    Prepared data suffice; their source files may be gone.
 
     Args:
         options: see there.
@@ -144,7 +144,7 @@ def prepare(options: Options, on_progress: Progress) -> None:
     """Write the images as arrays that every rank maps.
 
     Raises:
-        JobError: the files cannot be used, or the space does not suffice.
+        JobError: the files cannot be used, or disk space is missing.
     """
     prepared = _prepared_folder(options)
     index = read_index(prepared, _KEYS)
@@ -205,7 +205,7 @@ def generate(folder: Path) -> None:
 # The version rises with every change of the format, so that old data are never misread.
 _PREPARED = "cifar100-v1"
 
-# Of the index, that are read again.
+# Keys of the index that are read again.
 _KEYS = ("class_names", "sha256", "verified")
 
 _ARRAYS = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy")
@@ -218,7 +218,7 @@ def _prepared_folder(options: Options) -> Path:
 
 
 def _source(folder: str, *, gone: bool) -> cifar.Source | None:
-    """Return the files, or None when there are none and they may be gone."""
+    """Return the files, or None if they are absent, which is allowed with prepared data."""
     try:
         return cifar.find(absolute_folder(folder))
     except JobError:

@@ -43,7 +43,7 @@ KIND: TaskKind = "classification"
 SMOKE = {"image_px": 32, "cache_folder": ""}
 SMOKE_CLASSES = 4
 
-# Of ImageNet's photographs, grey levels in [0, 1]; near enough for photographs of anything.
+# Of ImageNet's photographs, gray levels in [0, 1]; close enough for other photographs.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
@@ -62,7 +62,7 @@ class Options(Spec):
     image_px: Annotated[int, Field(ge=8, le=1024)] = 32
     """Width and height, pixels: the largest square in the middle of an image is scaled to it."""
     validation_fraction: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.1
-    """Part of the images of each class, where there is no validation folder."""
+    """Part of the images of each class, if there is no validation folder."""
     test_fraction: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.1
     """Likewise for the test."""
     flip: bool = True
@@ -85,7 +85,7 @@ def load(options: Options, *, seed: int, device: "torch.device | str") -> "Task"
     """
     import torch  # here, see the top
 
-    from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardised
+    from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardized
 
     prepared = _prepared_folder(options)
     listing = _listing(prepared, prepared_index(prepared, _KEYS))
@@ -106,7 +106,7 @@ def load(options: Options, *, seed: int, device: "torch.device | str") -> "Task"
         validation=parts["validation"],
         test=parts["test"],
         classes=len(listing.class_names),
-        normalise=standardised(MEAN, STD, device),
+        normalize=standardized(MEAN, STD, device),
         seed=seed,
         device=device,
         flip_across=options.flip,
@@ -122,7 +122,7 @@ def sample_shape(options: Options) -> tuple[int, ...]:
 def check(options: Options, *, thorough: bool) -> list[str]:
     """Return one sentence per problem.
 
-    Prepared data suffice, the images that they were made of may be gone; where they are, their
+    Prepared data suffice; their source images may be gone; if they exist, their
     names and sizes must be those of the prepared ones.
 
     Args:
@@ -207,11 +207,11 @@ def checksums(options: Options) -> dict[str, str]:
 
 
 def generate(folder: Path) -> None:
-    """Write made-up images of 4 classes that differ in their stripes, of 40 x 36 pixels.
+    """Write synthetic images of 4 classes that differ in their stripes, of 40 x 36 pixels.
 
     Of each class there are 24 for training and 8 for the test.
     """
-    drawn = np.random.RandomState(0)  # whose numbers do not change with the version of numpy
+    drawn = np.random.RandomState(0)  # its numbers do not change with the version of numpy
     for number, name in enumerate(("across", "down", "falling", "rising")):
         for part, images in (("train", 24), ("test", 8)):
             for image in range(images):
@@ -225,7 +225,7 @@ _VERSION = "class_folder-v1"
 
 _IMAGES = "images.npy"
 
-# Of the index, that are read again.
+# Keys of the index that are read again.
 _KEYS = ("fingerprint", "listing", "sha256")
 
 
@@ -249,17 +249,17 @@ def _listing(prepared: Path, index: dict[str, Any]) -> Listing:
     try:
         return Listing(**index["listing"])
     except TypeError as error:
-        raise unusable_index(prepared, "its listing is none of a class_folder") from error
+        raise unusable_index(prepared, "its listing is not that of a class_folder") from error
 
 
 def _prepared_places(root: Path, prepared: Path) -> set[Path]:
-    """Return the folders in which prepared data may lie: with another cache_folder, too."""
+    """Return the folders that may hold prepared data, also of another cache_folder."""
     return {root / "prepared", prepared.parent}
 
 
 def _stale(prepared: Path, root: Path) -> str:
     return (
-        f"{prepared}: was prepared from other images than those in {root}. Put those back, or "
+        f"{prepared}: was prepared from other images than those in {root}. Restore those, or "
         f"delete {prepared} and prepare the data again."
     )
 

@@ -1,12 +1,12 @@
 """Denoising of DIV2K (Agustsson and Timofte, CVPR Workshops 2017, doi:10.1109/CVPRW.2017.150).
 
-900 photographs of about 2040 x 1400 pixels, for academic research only, from
-https://data.vision.ee.ethz.ch/cvl/DIV2K/. Their test photographs have not been published, so the
+900 images of about 2040 x 1400 pixels, for academic research only, from
+https://data.vision.ee.ethz.ch/cvl/DIV2K/. Their test images have not been published, so the
 paper's split takes 0001 to 0750 for training, 0751 to 0800 for validation, and DIV2K's validation
-photographs 0801 to 0900 for the test.
+images 0801 to 0900 as the test set.
 
 They are decoded once, into one file of 7.5 GB that training maps into memory: a crop of 128 pixels
-takes 49 kB of it, while decoding a photograph takes 45 ms.
+takes 49 kB of it, while decoding an image takes 45 ms.
 """
 
 from collections.abc import Sequence
@@ -149,7 +149,7 @@ def prepare(options: Options, on_progress: Progress) -> None:
 def check(options: Options, *, thorough: bool) -> list[str]:
     """Return one sentence per problem with the files.
 
-    Prepared data suffice, the files may be gone; where they are, they must be those that were
+    Prepared data suffice; the files may be gone; if they exist, they must be those that were
     prepared.
 
     Args:
@@ -193,7 +193,7 @@ def checksums(options: Options) -> dict[str, str]:
 
 
 def generate(folder: Path) -> None:
-    """Write made-up images: 6 for training and validation, 2 for the test."""
+    """Write synthetic images: 6 for training and validation, 2 for the test."""
     write_pictures(folder / TRAIN, WHOLE[TRAIN][:6])
     write_pictures(folder / VALID, WHOLE[VALID][:2])
 
@@ -227,7 +227,7 @@ def _list(root: Path, verify: bool) -> list[str]:
         if reason:
             raise JobError(
                 f"{root / name}: cannot be used ({reason}). Unpack {name}.zip of {SOURCE} in "
-                f"{root}, or name another folder with data.options.folder."
+                f"{root}, or choose another folder with data.options.folder."
             )
         files += [f"{name}/{file}" for file in found]
     _require_whole(root, files, verify)
@@ -255,7 +255,7 @@ def _some(files: Sequence[str]) -> str:
 def _split(
     prepared: Path, pictures: Sequence[PreparedPicture], validation_images: int
 ) -> tuple[range, range, range]:
-    """Return the numbers of the pictures for training, validation and test."""
+    """Return the numbers of the images for training, validation and test."""
     of_train = sum(picture.file.startswith(f"{TRAIN}/") for picture in pictures)
     trained = of_train - validation_images
     if trained < 1:

@@ -92,7 +92,7 @@ def sample_shape(options: Options) -> tuple[int, ...]:
 def check(options: Options, *, thorough: bool) -> list[str]:
     """Return one sentence per problem with the folder and its images.
 
-    The crops' size is asked of the training images alone.
+    Only training images must be as large as the crops.
 
     Args:
         options: see there.
@@ -126,7 +126,7 @@ def checksums(options: Options) -> dict[str, str]:
 
 
 def generate(folder: Path) -> None:
-    """Write made-up images: 6 for training, 2 for validation and 2 for the test."""
+    """Write synthetic images: 6 for training, 2 for validation and 2 for the test."""
     for part, count in zip(PARTS, (6, 2, 2), strict=True):
         write_pictures(folder / part, [f"{part}_{number}.png" for number in range(count)])
 

@@ -1,4 +1,4 @@
-"""The two published forms of CIFAR-100 on disk, read without running anything that they say.
+"""The two published forms of CIFAR-100 on disk, read without running their pickles.
 
     cifar-100-python/  train, test, meta: pickles, written by Python 2
     cifar-100-binary/  train.bin, test.bin: records of 3,074 bytes, namely coarse class, fine class
@@ -27,7 +27,7 @@ from wconv_jobs.errors import JobError
 CLASSES = 100
 
 Form = Literal["python", "binary"]
-"""Which of the two archives was unpacked."""
+"""The archive that was unpacked."""
 
 ARCHIVE = "cifar-100-python.tar.gz"
 ADDRESS = "https://www.cs.toronto.edu/~kriz/cifar.html"
@@ -57,10 +57,10 @@ class Cifar100:
 
 
 def find(folder: Path) -> Source:
-    """Return what a folder holds: a folder with one of the two forms, or one of them itself.
+    """Find the data set in a folder: in a subfolder of one of the two forms, or in itself.
 
     Raises:
-        JobError: there is neither; the message says what to fetch.
+        JobError: neither is there; the message says what to fetch.
     """
     for form in _FILES:
         for place in (folder / f"cifar-100-{form}", folder):
@@ -188,7 +188,7 @@ def _require_size(source: Source, role: str, size: int) -> None:
 def _require_published(source: Source, role: str, content: bytes) -> None:
     _require_size(source, role, len(content))
     fact = _FILES[source.form][role]
-    # The sum finds damage; that nothing harmful is run does not rest on it.
+    # The sum finds damage; safety does not depend on it.
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if fact.md5 is not None and md5 != fact.md5:
         raise JobError(
@@ -198,7 +198,7 @@ def _require_published(source: Source, role: str, content: bytes) -> None:
 
 
 def _damaged(path: Path, reason: object) -> JobError:
-    return JobError(f"{path}: is no file of CIFAR-100 ({reason}). Unpack the archive again.")
+    return JobError(f"{path}: is not a CIFAR-100 file ({reason}). Unpack the archive again.")
 
 
 def _binary_images(path: Path, content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -216,13 +216,13 @@ def _python_images(path: Path, content: bytes) -> tuple[NDArray[np.uint8], NDArr
     found = _unpickled(path, content)
     classes, pixels = found.get("fine_labels"), found.get("data")
     if not isinstance(pixels, _Array) or pixels.shape[1:] != (_PIXELS,):
-        raise _damaged(path, f"its data are no bytes of shape (N, {_PIXELS:,})")
+        raise _damaged(path, f"its data are not bytes of shape (N, {_PIXELS:,})")
     pixel_NP = np.frombuffer(pixels.content, np.uint8)
     if pixel_NP.size != pixels.shape[0] * _PIXELS:
         raise _damaged(path, f"{pixel_NP.size:,} bytes are not {pixels.shape[0]:,} images")
     # Not isinstance: True is an int, too.
     if not isinstance(classes, list) or any(type(number) is not int for number in classes):
-        raise _damaged(path, "its fine_labels are no list of whole numbers")
+        raise _damaged(path, "its fine_labels are not a list of whole numbers")
     if any(not 0 <= number < CLASSES for number in classes):
         raise _damaged(path, f"its fine_labels are not all from 0 to {CLASSES - 1}")
     return _images(path, pixel_NP.reshape(-1, _PIXELS), np.array(classes, np.int64))
@@ -252,7 +252,7 @@ def _names(path: Path, names: object) -> list[str]:
 
 
 class _Array:
-    """What a pickle says of an array of bytes."""
+    """An array of bytes, as a pickle describes it."""
 
     def __init__(self) -> None:
         self.shape: tuple[int, ...] = ()
@@ -268,14 +268,14 @@ class _Array:
 
 
 class _Dtype:
-    """What a pickle says of the type of an array: bytes, the only one that is taken."""
+    """The type of an array in a pickle: bytes, the only one that is accepted."""
 
     def __setstate__(self, state: object) -> None:
-        """Take the byte order and the sizes, which bytes do not need."""
+        """Accept the byte order and the sizes, which bytes do not need."""
 
 
 class _Global:
-    """Stands in for what a pickle names; nothing of it can be changed by the pickle."""
+    """Replaces the names in a pickle; the pickle cannot change any of it."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -293,7 +293,7 @@ class _Global:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes lists, dictionaries, texts, numbers, and arrays of bytes; calls nobody's code.
+    """Makes lists, dictionaries, texts, numbers, and arrays of bytes; runs no code of the file.
 
     A pickle is a program. This one may name the three functions with which numpy writes an array,
     and even these are replaced, because numpy's own make arrays of any type and size.
@@ -321,7 +321,7 @@ def _unpickled(path: Path, content: bytes) -> dict[str, Any]:
     try:
         # Python 2 wrote texts as bytes; latin1 has a letter for each.
         found = _Unpickler(io.BytesIO(content), encoding="latin1").load()
-    # A damaged pickle raises whatever it stumbles over.
+    # A damaged pickle may raise anything.
     except Exception as error:
         raise _damaged(path, error) from error
     if type(found) is not dict:

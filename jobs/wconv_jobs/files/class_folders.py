@@ -1,4 +1,4 @@
-"""Images that lie in one folder per class: listed, and split into parts.
+"""Images in one folder per class: lists them, and splits them into sets.
 
 Importing this module does not import torch.
 """
@@ -24,7 +24,7 @@ class Listing:
     """Which part's folder each image lies in; train when the folders of the classes are not in
     folders of parts."""
     classes: list[int]
-    """Class number of each image."""
+    """Class label of each image."""
     names: list[str]
     """Folder of the class and name of each image, e.g. "cat/001.png"."""
 
@@ -61,12 +61,12 @@ class Listing:
 
 
 def list_classes(root: Path, *, ignored: Collection[Path]) -> tuple[Listing, list[Path]]:
-    """Return the images of a folder, and where each lies.
+    """Return the images of a folder, each with its path.
 
     Args:
         root: holds the folders train, test and perhaps validation with a folder for each class; or
             the folders of the classes.
-        ignored: folders that are no classes unless images lie in them. Hidden folders are none,
+        ignored: folders that are not classes unless they hold images. Hidden folders are none,
             either.
 
     Raises:
@@ -79,7 +79,7 @@ def list_classes(root: Path, *, ignored: Collection[Path]) -> tuple[Listing, lis
     if len(names) < 2:
         raise JobError(
             f"{folders['train']}: holds {len(names)} folder(s), but at least two classes are "
-            "needed, each a folder with its images."
+            "needed. Add a folder with its images for each class."
         )
     for part, classes in found.items():
         other = sorted({path.name for path in classes} ^ set(names))
@@ -101,7 +101,7 @@ def list_classes(root: Path, *, ignored: Collection[Path]) -> tuple[Listing, lis
 
 
 def has_classes(root: Path, *, ignored: Collection[Path]) -> bool:
-    """Tell whether a folder exists and holds folders that could be classes or parts."""
+    """Return whether a folder exists and holds folders that could be classes or parts."""
     return root.is_dir() and bool(_class_folders(root, ignored))
 
 
@@ -109,7 +109,7 @@ def fingerprint(listing: Listing, paths: Sequence[Path]) -> str:
     """Return the SHA-256 of the names and sizes of files.
 
     Raises:
-        JobError: a file cannot be looked at.
+        JobError: the status of a file cannot be read.
     """
     lines = hashlib.sha256()
     for part, name, path in zip(listing.parts, listing.names, paths, strict=True):
@@ -125,7 +125,7 @@ def _part_folders(root: Path) -> dict[str, Path]:
     if missing:
         raise JobError(
             f"{root}: has {' and '.join(there)}, but lacks {' and '.join(missing)}. Add what is "
-            "missing, or put the folders of the classes straight into it to have them split."
+            "missing, or put the class folders directly into it to have them split."
         )
     return {part: root / part for part in there}
 

@@ -1,8 +1,8 @@
-"""Pictures from files: listing, checking and decoding to 8-bit RGB, without torch.
+"""Images from files: listing, checking and decoding to 8-bit RGB, without torch.
 
 Files are read by Pillow's decoders for a few common formats and never executed or unpickled. A
-picture that is not 8 bits per channel is refused instead of being cut down to 8 bits in silence.
-Pictures of different sizes are kept in one flat array, each (H, W, 3), one after the other.
+image that is not 8 bits per channel is refused instead of being cut down to 8 bits in silence.
+Images of different sizes are kept in one flat array, each (H, W, 3), one after the other.
 """
 
 import os
@@ -28,28 +28,28 @@ Result = TypeVar("Result")
 Use = Literal["cropped", "scored"]
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""Files with other suffixes, and hidden ones, are taken for notes beside the pictures."""
+"""Files with other suffixes, and hidden ones, are taken for notes beside the images."""
 
 MAX_PX = 80_000_000
-"""Pictures with more pixels are refused before they are decoded: 240 MB each, or a file made to
-exhaust the memory. It lies below the 89 million at which Pillow begins to warn."""
+"""Images with more pixels are refused before they are decoded: 240 MB each, or a file made to
+exhaust the memory. It lies below the 89 million at which Pillow starts to warn."""
 
 SCORED_PX = 11
-"""Smallest width and height of a picture that can be scored: the window of SSIM."""
+"""Smallest width and height of an image that can be scored: the window of SSIM."""
 
 SOME_PX = 200_000_000
-"""As many pixels are decoded in some seconds; a login node is no place for decoding more."""
+"""As many pixels are decoded in some seconds; a login node should not decode more."""
 
 THREADS = 8
 """Most threads that decode at once; Pillow decodes outside the interpreter lock, and a login node
-is there for others, too."""
+is shared."""
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Return the picture files directly in a folder, in the order of their names.
+    """Return the image files directly in a folder, in the order of their names.
 
     Raises:
-        JobError: the folder does not exist, cannot be read, or holds no picture.
+        JobError: the folder does not exist, cannot be read, or holds no image.
     """
     try:
         found = sorted(
@@ -73,7 +73,7 @@ def file_bytes(path: Path) -> int:
     """Return the size of a file.
 
     Raises:
-        JobError: it cannot be looked at.
+        JobError: its status cannot be read.
     """
     try:
         return path.stat().st_size
@@ -84,15 +84,15 @@ def file_bytes(path: Path) -> int:
 
 
 def decode(path: Path) -> NDArray[np.uint8]:
-    """Return a file's picture as 8-bit RGB, shape (H, W, 3).
+    """Return a file's image as 8-bit RGB, shape (H, W, 3).
 
-    RGB is taken as it is; black-and-white, grey and palette pictures become RGB of the same
-    colours. Transparent pixels are shown on white, as a viewer shows them, since the colour
-    stored under full transparency is arbitrary. EXIF orientation and colour profiles are ignored.
+    RGB is taken as it is; black-and-white, gray and palette images become RGB of the same
+    colors. Transparent pixels are shown on white, as a viewer shows them, since the color
+    stored under full transparency is arbitrary. EXIF orientation and color profiles are ignored.
 
     Raises:
         JobError: the file cannot be read or decoded, holds several frames, more than 8 bits per
-            channel, another colour space, or more than `MAX_PX` pixels.
+            channel, another color space, or more than `MAX_PX` pixels.
     """
     with _opened(path) as image:
         try:
@@ -103,14 +103,14 @@ def decode(path: Path) -> NDArray[np.uint8]:
                 rgb = Image.alpha_composite(white, rgba).convert("RGB")
             else:
                 rgb = image.convert("RGB")
-        # A decoder that meets a damaged file raises whatever it stumbles over.
+        # A decoder may raise anything on a damaged file.
         except Exception as error:
             raise JobError(f"{path}: cannot be decoded ({error}). Replace this file.") from error
     return np.asarray(rgb, dtype=np.uint8)
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Return height and width of a file's picture, pixels, from its header alone.
+    """Return height and width of a file's image, pixels, from its header alone.
 
     Raises:
         JobError: the header says already what `decode` would refuse.
@@ -120,7 +120,7 @@ def size_of(path: Path) -> tuple[int, int]:
 
 
 def flat_offsets(sizes_px: Sequence[tuple[int, int]]) -> list[int]:
-    """Return where each picture starts in a flat array of RGB pictures, and where the last ends.
+    """Return where each image starts in a flat array of RGB images, and where the last ends.
 
     Args:
         sizes_px: height and width of each.
@@ -134,7 +134,7 @@ def in_threads(work: Callable[[int], Result], count: int) -> Iterator[Result | J
     The threads are ahead of the reader by a few results, and no more are kept.
 
     Args:
-        work: decodes a picture and does something with it; is called from several threads.
+        work: decodes an image and does something with it; is called from several threads.
         count: see above.
     """
 
@@ -163,13 +163,13 @@ def check_images(
     decode_px: int | None = SOME_PX,
     shown: int = 10,
 ) -> list[str]:
-    """Return one sentence per problem with pictures, at most `shown` and a last one for the rest.
+    """Return one sentence per problem with images, at most `shown` and a last one for the rest.
 
     Args:
         paths: the files.
         min_px: smallest width and height allowed, pixels.
         use: what asks for it, see `size_problem`.
-        decode_px: the headers of all files are read; the pictures are decoded, too, until this
+        decode_px: the headers of all files are read; the images are decoded, too, until this
             many pixels have been. None decodes all.
         shown: see above.
     """
@@ -201,7 +201,7 @@ def check_images(
 def size_problem(
     where: object, height: int, width: int, min_px: int, use: Use = "cropped"
 ) -> str | None:
-    """Return what is wrong with a picture's size, None when nothing is.
+    """Return the problem with an image's size; None if there is none.
 
     Args:
         where: its name or path.
@@ -235,8 +235,8 @@ _FILTERS = threading.Lock()
 
 def _opened(path: Path) -> Image.Image:
     if path.is_fifo():
-        # To open it would wait for somebody who writes.
-        raise JobError(f"{path}: is a pipe and no file. Remove it.")
+        # Opening it would wait for a writer.
+        raise JobError(f"{path}: is a pipe, not a file. Remove it.")
     try:
         with _FILTERS, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -248,7 +248,7 @@ def _opened(path: Path) -> Image.Image:
         ) from error
     except Image.DecompressionBombError as error:
         raise JobError(_too_large(path)) from error
-    # A parser that meets a damaged header raises whatever it stumbles over.
+    # A parser may raise anything on a damaged header.
     except Exception as error:
         raise JobError(f"{path}: cannot be opened ({error}). Replace this file.") from error
     try:
@@ -274,8 +274,8 @@ def _refusal(path: Path, image: Image.Image) -> str | None:
             "supported. Convert it to 8-bit RGB."
         )
     if image.mode not in _MODES_8_BIT:
-        return f"{path}: has colour mode {image.mode}. Convert it to 8-bit RGB."
-    # A phone's JPEG may carry a preview as a second frame; the first is the photograph.
+        return f"{path}: has color mode {image.mode}. Convert it to 8-bit RGB."
+    # A phone's JPEG may carry a preview as a second frame; the first is the image itself.
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         return f"{path}: holds several frames. Save each as a file of its own."
     return None

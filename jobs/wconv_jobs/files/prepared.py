@@ -1,4 +1,4 @@
-"""Data sets in the form that ranks memory-map: made once, seen whole or not at all.
+"""Data sets in the form that ranks memory-map: created once and atomically.
 
 Importing this module does not import torch.
 """
@@ -25,7 +25,7 @@ def make_once(folder: Path, write: Callable[[Path], dict[str, Any]], *, size_byt
         size_bytes: how much it will write, for a look at the free space first.
 
     Raises:
-        JobError: the folder cannot be written, or the space does not suffice.
+        JobError: the folder cannot be written, or disk space is missing.
     """
 
     def fill(unfinished: Path) -> None:
@@ -38,17 +38,17 @@ def make_once(folder: Path, write: Callable[[Path], dict[str, Any]], *, size_byt
     except OSError as error:
         if isinstance(error, FileExistsError) and os.path.lexists(folder):
             raise JobError(
-                f"{folder}: is in the way, and holds no prepared data. Delete it and prepare the "
-                "data again."
+                f"{folder}: already exists but is not a prepared data set. Delete it and prepare "
+                "the data again."
             ) from error
         raise JobError(
-            f"{folder}: cannot be written ({error.strerror}). Choose another place with "
+            f"{folder}: cannot be written ({error.strerror}). Choose another folder with "
             "data.options.cache_folder."
         ) from error
 
 
 def read_index(folder: Path, keys: Collection[str] = ()) -> dict[str, Any] | None:
-    """Return the index of a prepared folder; None when it has not been made.
+    """Return the index of a prepared folder; None if it does not exist.
 
     Args:
         folder: of the prepared data.
@@ -64,7 +64,7 @@ def read_index(folder: Path, keys: Collection[str] = ()) -> dict[str, Any] | Non
     except (OSError, ValueError) as error:
         raise unusable_index(folder, str(error)) from error
     if not isinstance(index, dict):
-        raise unusable_index(folder, "it is no JSON object")
+        raise unusable_index(folder, "it is not a JSON object")
     missing = sorted(set(keys) - index.keys())
     if missing:
         raise unusable_index(folder, f"it lacks {', '.join(missing)}")
@@ -72,7 +72,7 @@ def read_index(folder: Path, keys: Collection[str] = ()) -> dict[str, Any] | Non
 
 
 def unusable_index(folder: Path, reason: str) -> JobError:
-    """Return the error for an index that is not one of the data wanted."""
+    """Return the error for an index that does not belong to these data."""
     return JobError(
         f"{folder}: its index cannot be read ({reason}). Delete the folder and prepare the data "
         "again."
@@ -80,7 +80,7 @@ def unusable_index(folder: Path, reason: str) -> JobError:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file, unless it is there, in the same way: seen whole or not at all.
+    """Write a file atomically, unless it exists.
 
     Its folder is made where it is missing.
     """
@@ -99,6 +99,6 @@ def _require_space(folder: Path, size_bytes: int) -> None:
     if free < size_bytes:
         raise JobError(
             f"{folder}: has {free / 1e9:.1f} GB free, but the prepared data need "
-            f"{size_bytes / 1e9:.1f} GB. Make room, or choose another place with "
+            f"{size_bytes / 1e9:.1f} GB. Free disk space, or choose another folder with "
             "data.options.cache_folder."
         )

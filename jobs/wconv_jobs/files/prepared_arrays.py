@@ -47,7 +47,7 @@ def prepared_index(prepared: Path, keys: Collection[str]) -> dict[str, Any]:
     """Return the index of a prepared folder, which must have some keys.
 
     Raises:
-        JobError: there is no such folder, or its index cannot be read.
+        JobError: the folder does not exist, or its index cannot be read.
     """
     index = read_index(prepared, keys)
     if index is None:

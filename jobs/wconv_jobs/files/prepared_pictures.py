@@ -1,6 +1,6 @@
-"""Pictures that are decoded once, into one array that training maps into memory.
+"""Images that are decoded once, into one array that training maps into memory.
 
-A prepared folder holds the flat array of the pictures, and an index that says of each file where
+A prepared folder holds the flat array of the images, and an index that says of each file where
 it was, how large it was, and its SHA-256: it tells whether the files are still those that were
 decoded, and which data a result comes from. Importing this module does not import torch.
 """
@@ -31,13 +31,13 @@ from wconv_jobs.files.prepared_arrays import find_damage, prepared_index, write_
 PIXELS = "pixels.npy"
 """Name of the file with the flat array, see `wconv_jobs.files.images.flat_offsets`."""
 
-# Of the index, that are read again.
+# Keys of the index that are read again.
 _KEYS = ("pictures", "sha256")
 
 
 @dataclass(frozen=True)
 class PreparedPicture:
-    """A picture in a prepared folder, and the file that it comes from."""
+    """An image in a prepared folder, and the file that it comes from."""
 
     file: str
     """Path within the folder of the data set, with slashes."""
@@ -56,8 +56,8 @@ def prepare_pictures(
     Args:
         prepared: the folder to make.
         folder: of the data set.
-        files: paths within it, with slashes; the pictures lie in this order.
-        on_progress: is told of each file.
+        files: paths within it, with slashes; the images lie in this order.
+        on_progress: called for each file.
 
     Raises:
         JobError: files cannot be decoded, or the prepared folder cannot be written.
@@ -81,16 +81,16 @@ def prepare_pictures(
 
 
 def prepared_pictures(prepared: Path) -> list[PreparedPicture]:
-    """Return the pictures in a prepared folder, in the order in which they lie.
+    """Return the images in a prepared folder, in the order in which they lie.
 
     Raises:
-        JobError: there is no such folder, or its index cannot be read.
+        JobError: the folder does not exist, or its index cannot be read.
     """
     index = prepared_index(prepared, _KEYS)
     try:
         return [PreparedPicture(**picture) for picture in index["pictures"]]
     except TypeError as error:
-        raise unusable_index(prepared, "its pictures are none") from error
+        raise unusable_index(prepared, "its picture list is invalid") from error
 
 
 def find_changes(
@@ -134,13 +134,13 @@ def find_changes(
     more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
     return [
         *unreadable,
-        f"{prepared}: was prepared from other files, see {differing[0]}{more}. Put those back, or "
+        f"{prepared}: was prepared from other files, see {differing[0]}{more}. Restore those, or "
         f"delete {prepared} and prepare the data again.",
     ]
 
 
 def find_damaged_pixels(prepared: Path) -> list[str]:
-    """Return one sentence if the prepared pixels are no longer those that were written.
+    """Return one sentence if the prepared pixels differ from those that were written.
 
     Raises:
         JobError: see `prepared_pictures`; or they cannot be read.

@@ -1,4 +1,4 @@
-"""The confusion matrix: how often each class was taken for each other one."""
+"""The confusion matrix: how often each class was predicted for each true class."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from wconv_jobs.errors import JobError
 class ConfusionMatrix:
     """C[i, j] = number of samples of class i whose largest logit is that of class j.
 
-    Outputs have the shape (B, K), targets are class numbers of the shape (B,). Of equal logits,
+    Outputs have the shape (B, K), targets are class labels of the shape (B,). Of equal logits,
     PyTorch's argmax decides, and it takes NaN for the largest.
 
     State: the matrix row by row, (K * K,). Counts are integers, hence exact.
@@ -31,13 +31,13 @@ class ConfusionMatrix:
         classes = self._classes
         if output.ndim != 2 or output.shape[1] != classes or target.shape != output.shape[:1]:
             raise JobError(
-                f"{classes} classes are counted in logits (B, {classes}) and class numbers (B,), "
+                f"{classes} classes are counted in logits (B, {classes}) and class labels (B,), "
                 f"but the output has {tuple(output.shape)} and the target {tuple(target.shape)}. "
                 "Use a classifier for as many classes as the data set has."
             )
         class_B = target.to(torch.int64)
         known_B = (class_B >= 0) & (class_B < classes)
-        # A class number that does not exist has an entry of its own behind the matrix: as an index
+        # A class label that does not exist has an entry of its own behind the matrix: as an index
         # it would kill the CUDA context, and to look for it here would make each batch wait for
         # the GPU, as torch.bincount does.
         entry_B = torch.where(known_B, class_B * classes + output.argmax(dim=1), classes**2)
@@ -51,7 +51,7 @@ class ConfusionMatrix:
         counts_N = self._counts.cpu()
         if counts_N[-1] > 0:
             raise JobError(
-                f"{int(counts_N[-1])} samples have a class number outside "
+                f"{int(counts_N[-1])} samples have a class label outside "
                 f"0..{self._classes - 1}. Correct the data set's labels or its number of classes."
             )
         return counts_N[:-1].to(torch.float64)

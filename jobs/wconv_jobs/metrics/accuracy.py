@@ -18,7 +18,7 @@ EVERY_EPOCH = True
 def build() -> Metric:
     """Return accuracy = (number of samples with argmax(logits) = class) / (number of samples).
 
-    Outputs have the shape (B, K), targets are class numbers of the shape (B,). Of equal logits,
+    Outputs have the shape (B, K), targets are class labels of the shape (B,). Of equal logits,
     PyTorch's argmax decides. Counts are integers, hence exact.
     """
     return MeanOverSamples(_hits)
@@ -27,7 +27,7 @@ def build() -> Metric:
 def _hits(logits_BK: Tensor, class_B: Tensor) -> Tensor:
     if logits_BK.ndim != 2 or class_B.shape != logits_BK.shape[:1]:
         raise JobError(
-            "accuracy needs logits (B, classes) and class numbers (B,), but the output has "
+            "accuracy needs logits (B, classes) and class labels (B,), but the output has "
             f"{tuple(logits_BK.shape)} and the target {tuple(class_B.shape)}. Use a classifier "
             "with a classification data set."
         )

@@ -19,7 +19,7 @@ def build(classes: int) -> Metric:
 
     TP_i, FP_i and FN_i are the numbers of samples that are of class i and taken for it, taken for
     it only, and of it only. F1_i of a class that neither occurs nor is predicted is 0, and counts
-    in the mean. Outputs have the shape (B, K), targets are class numbers of the shape (B,).
+    in the mean. Outputs have the shape (B, K), targets are class labels of the shape (B,).
 
     Args:
         classes: K.

@@ -28,7 +28,10 @@ def build_model(name: str, **options: object) -> nn.Module:
     if own_code.is_own(name):
         network = own_code.call(name, options, {})
         if not isinstance(network, nn.Module):
-            raise JobError(f"{name}: returned {type(network).__name__}, not a torch.nn.Module.")
+            raise JobError(
+                f"{name}: returned {type(network).__name__}, not a torch.nn.Module. Return the "
+                "network."
+            )
         return network
     checked = checked_options("models", name, options)
     model = importlib.import_module(f"{__name__}.{name}").build(**checked)

@@ -128,7 +128,7 @@ class CGNet(NAFNet):
         if min(height, width) < self.smallest_px:
             raise JobError(
                 f"models: cgnet: an image has {height} x {width} pixels, but the global context "
-                f"extractors need at least {self.smallest_px} x {self.smallest_px}. Take larger "
+                f"extractors need at least {self.smallest_px} x {self.smallest_px}. Use larger "
                 "images and crops."
             )
         return super().forward(noisy_BCHW)

@@ -62,8 +62,8 @@ class LeNet(nn.Module):
         height_px, width_px = image_BCHW.shape[-2:]
         if min(height_px, width_px) < _MIN_SIZE_PX:
             raise JobError(
-                f"model 'lenet' has convolutions without padding, and nothing would be left of an "
-                f"image of {height_px}x{width_px} pixels. Take images of at least "
+                f"model 'lenet' has convolutions without padding, and nothing would remain of an "
+                f"image of {height_px}x{width_px} pixels. Use images of at least "
                 f"{_MIN_SIZE_PX}x{_MIN_SIZE_PX}, or another model."
             )
         logits: Tensor = self.head(self.features(image_BCHW))

@@ -32,7 +32,7 @@ def build(
         width: channels of most convolutions; the second has 5/6 of it and the third half of it,
             rounded down.
         batch_norm: true puts a batch norm between each convolution and its ReLU, in place of the
-            bias, and gives the logits neither batch norm nor ReLU; it is no part of the original.
+            bias, and gives the logits neither batch norm nor ReLU; it is not part of the original.
         dropout: probability with which an activation is dropped in training.
         channels: channels of the image.
         kernel_size: of the first two k x k convolutions, pixels; the third is always 3x3. The
@@ -42,11 +42,11 @@ def build(
     def convolution(
         in_channels: int, out_channels: int, size: int, *, is_last: bool = False
     ) -> Iterator[nn.Module]:
-        normalised = batch_norm and not is_last
-        yield nn.Conv2d(in_channels, out_channels, size, padding=size // 2, bias=not normalised)
-        if normalised:
+        normalized = batch_norm and not is_last
+        yield nn.Conv2d(in_channels, out_channels, size, padding=size // 2, bias=not normalized)
+        if normalized:
             yield nn.BatchNorm2d(out_channels)
-        if normalised or not batch_norm:
+        if normalized or not batch_norm:
             yield nn.ReLU(inplace=True)
 
     half, most = width // 2, width * 5 // 6

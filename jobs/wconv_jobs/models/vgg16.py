@@ -107,8 +107,8 @@ class VGG(nn.Module):
         height_px, width_px = image_BCHW.shape[-2:]
         if min(height_px, width_px) < _MIN_SIZE_PX:
             raise JobError(
-                f"model 'vgg16' halves the image five times, and nothing would be left of one of "
-                f"{height_px}x{width_px} pixels. Take images of at least "
+                f"model 'vgg16' halves the image five times, and nothing would remain of one of "
+                f"{height_px}x{width_px} pixels. Use images of at least "
                 f"{_MIN_SIZE_PX}x{_MIN_SIZE_PX}, or another model."
             )
         logits: Tensor = self.head(self.features(image_BCHW))

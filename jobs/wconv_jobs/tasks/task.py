@@ -1,4 +1,4 @@
-"""What a data set offers to the training loop."""
+"""The interface of a data set to the training loop."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
@@ -18,7 +18,7 @@ class Task(Protocol):
     densities see the same crops and the same noise in the same order, and a resumed run sees what
     the interrupted one would have seen.
 
-    Batches lie on the device handed to `load`, and are float32 where they are not class numbers.
+    Batches lie on the device handed to `load`, and are float32 unless they are class labels.
     """
 
     epoch_samples: int
@@ -40,13 +40,13 @@ class Task(Protocol):
         """
 
     def names(self, part: Part) -> Sequence[str]:
-        """Return the name of each item of a part, e.g. the photograph's, in a fixed order."""
+        """Return the name of each item of a part, e.g. of the image, in a fixed order."""
 
     def evaluation_batches(self, part: Part, items: range) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield inputs (B, C, H, W) and targets of some items of a part, in their order.
 
         The items are fixed, noise included; how many of them one batch holds is the task's choice.
-        Targets are (B, C, H, W) for denoising and class numbers (B,) for classification.
+        Targets are (B, C, H, W) for denoising and class labels (B,) for classification.
 
         Args:
             part: validation or test.

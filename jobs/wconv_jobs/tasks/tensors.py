@@ -22,7 +22,7 @@ PARTS = ("train", "validation", "test")
 class TensorTask:
     """Inputs and targets in memory, a `wconv_jobs.tasks.task.Task`.
 
-    Inputs are float32, (S, C, H, W). Targets are class numbers (S,) int64 for classification, with
+    Inputs are float32, (S, C, H, W). Targets are class labels (S,) int64 for classification, with
     the cross-entropy as loss, or images (S, C, H, W) in [0, 1] for denoising, with the mean
     squared error: any task that makes one image of another. Every epoch shows each training sample
     once, in an order drawn from (seed, "order", epoch).
@@ -107,15 +107,15 @@ class TensorTask:
 def task_of(
     returned: Any, name: str, *, kind: TaskKind, seed: int, device: torch.device | str
 ) -> Task:
-    """Return the task that a function of the user's stands for.
+    """Return the task of a function of the user.
 
     Args:
-        returned: what it returned: a `wconv_jobs.tasks.task.Task`, or a mapping from train,
+        returned: its result: a `wconv_jobs.tasks.task.Task`, or a mapping from train,
             validation and test to (inputs, targets).
         name: of the function.
         kind: of task, for tensors.
         seed: see `TensorTask`.
-        device: likewise.
+        device: for batches and data.
 
     Raises:
         JobError: it is neither.
@@ -129,8 +129,8 @@ def task_of(
         task: Task = returned
         return task
     raise JobError(
-        f"{name}: returned {type(returned).__name__}, but a data set is a mapping from train, "
-        "validation and test to (inputs, targets), or a wconv_jobs.tasks.task.Task."
+        f"{name}: returned {type(returned).__name__}, not a data set. Return a mapping from "
+        "train, validation and test to (inputs, targets), or a wconv_jobs.tasks.task.Task."
     )
 
 
@@ -142,20 +142,23 @@ def _checked(
         case (Tensor() as inputs, Tensor() as targets):
             pass
         case _:
-            raise JobError(f"{part} is no pair of tensors (inputs, targets)")
+            raise JobError(f"{part} is not a pair of tensors. Return (inputs, targets).")
     if len(inputs) != len(targets) or not len(inputs):
         raise JobError(
-            f"{part} has {len(inputs)} inputs and {len(targets)} targets; it needs as many of "
-            "both, and one at least"
+            f"{part} has {len(inputs)} inputs and {len(targets)} targets. Give as many of "
+            "both, and at least one."
         )
     if not inputs.is_floating_point():
-        raise JobError(f"{part} has inputs of {inputs.dtype}; convert them to float32 first")
+        raise JobError(f"{part} has inputs of {inputs.dtype}. Convert them to float32.")
     if kind == "classification":
         if targets.ndim != 1 or targets.is_floating_point() or int(targets.min()) < 0:
-            raise JobError(f"{part} has targets that are no class numbers (samples,) from 0 on")
+            raise JobError(
+                f"{part} has targets that are not class labels. Give integers (samples,) "
+                "from 0 on."
+            )
         targets = targets.long()
     elif not targets.is_floating_point():
-        raise JobError(f"{part} has targets of {targets.dtype}; convert them to float32 first")
+        raise JobError(f"{part} has targets of {targets.dtype}. Convert them to float32.")
     else:
         targets = targets.float()
     return inputs.float().to(device), targets.to(device)

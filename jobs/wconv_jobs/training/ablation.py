@@ -1,4 +1,4 @@
-"""One half of what a density does to a training run, to learn which of the two a gain comes from.
+"""One half of the effect of a density on a training run, to learn which half a gain comes from.
 
 Since conv(x, W * Phi) is plain convolution by V = W * Phi, a density that stays fixed has two
 effects and no other: V starts at W * Phi, and the gradient of each tap is scaled by Phi. Each may
@@ -40,7 +40,8 @@ def density_engine(
         return None
     if 0.0 in density:
         raise JobError(
-            f"the density {tuple(density)} has a 0, so its gradient alone has no effect"
+            f"the density {tuple(density)} has a 0, so its gradient alone has no effect. "
+            "Leave the ablation out."
         )
     initial = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     engine = DensityEngine(model, density)

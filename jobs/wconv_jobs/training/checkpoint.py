@@ -15,7 +15,7 @@ from wconv_jobs.messages import Report
 from wconv_jobs.spec import CHECKPOINT_FILE, TrialSpec
 
 FORMAT = 2
-"""Version of what a checkpoint holds: 1 knew whole epochs alone."""
+"""Version of the content of a checkpoint: version 1 had only whole epochs."""
 
 _UNFINISHED = f".{CHECKPOINT_FILE}.*"
 """Names that checkpoints have until they are complete, see `wconv_jobs.files.atomic`."""
@@ -39,7 +39,7 @@ class TrainingState:
 
 @dataclass
 class Progress:
-    """How far a run has come: some epochs, and some steps of the next."""
+    """The progress of a run: some epochs, and some steps of the next."""
 
     reports: list[Report] = field(default_factory=list)
     """One for each finished epoch."""
@@ -52,24 +52,24 @@ class Progress:
     """Wall time of those steps, seconds."""
     random: dict[str, Tensor] = field(default_factory=dict)
     """State of the random numbers of layers after those steps, by device type. Each epoch seeds
-    them anew, and all ranks have the same (`wconv_jobs.training.rank_invariance`)."""
+    them again, and all ranks have the same (`wconv_jobs.training.rank_invariance`)."""
 
     def note(self, step: int, loss_sums: list[float], elapsed_s: float, device: str) -> None:
-        """Take down how far the epoch is, and the state of its random numbers."""
+        """Record the progress of the epoch, and the state of its random numbers."""
         self.step, self.loss_sums, self.elapsed_s = step, loss_sums, elapsed_s
         self.random = {"cpu": torch.get_rng_state()}
         if device == "cuda":
             self.random["cuda"] = torch.cuda.get_rng_state()
 
     def restore_random(self) -> None:
-        """Go on with the random numbers of an epoch that was begun."""
+        """Continue with the random numbers of a started epoch."""
         torch.set_rng_state(self.random["cpu"])
         if "cuda" in self.random and torch.cuda.is_available():
             torch.cuda.set_rng_state(self.random["cuda"])
 
 
 def save(spec: TrialSpec, state: TrainingState, progress: Progress) -> None:
-    """Replace the trial's checkpoint by one that stands at `progress`.
+    """Replace the trial's checkpoint by one at `progress`.
 
     Readers see the old checkpoint or the new one, never a part of it, also after a power cut. One
     that stands further stays: an attempt that was frozen until its successor had the trial must
@@ -100,7 +100,7 @@ def save(spec: TrialSpec, state: TrainingState, progress: Progress) -> None:
 def load(spec: TrialSpec, state: TrainingState) -> Progress:
     """Restore `state` in place and return how far it is; nothing to restore gives the start.
 
-    What an attempt left behind that was killed while it wrote a checkpoint is removed.
+    Leftovers of an attempt that was killed while writing a checkpoint are removed.
 
     Raises:
         CheckpointError: the file cannot be read, or belongs to a trial with another specification.
@@ -138,18 +138,18 @@ def load_weights(spec: TrialSpec) -> dict[str, Tensor]:
     """Return the state_dict of the network that a finished trial was tested with, on the CPU.
 
     Raises:
-        CheckpointError: there is none, or as `load`.
+        CheckpointError: there is no checkpoint, or as `load`.
     """
     path = spec.checkpoint_folder / CHECKPOINT_FILE
     if not path.exists():
-        raise CheckpointError(f"{path}: there is no such file; it holds the trained weights")
+        raise CheckpointError(f"{path}: does not exist, but holds the trained weights")
     content = _read(spec)
     weights: dict[str, Tensor] = content["best"] or content["model"]
     return weights
 
 
 def _is_behind(spec: TrialSpec, progress: Progress) -> bool:
-    """Tell whether a checkpoint of this trial stands further; one that is unusable does not."""
+    """Return whether a usable checkpoint of this trial is further on."""
     if not (spec.checkpoint_folder / CHECKPOINT_FILE).exists():
         return False
     try:
@@ -161,7 +161,7 @@ def _is_behind(spec: TrialSpec, progress: Progress) -> bool:
 
 
 def _read(spec: TrialSpec, *, mapped: bool = False) -> dict[str, Any]:
-    """Return what a checkpoint holds; the tensors stay in the file if it is to be mapped."""
+    """Return the content of a checkpoint; with `mapped`, the tensors stay in the file."""
     path = spec.checkpoint_folder / CHECKPOINT_FILE
     try:
         # On the CPU: the states below move what belongs to the model's device, and nothing else.
@@ -193,7 +193,7 @@ _HINT = "Delete it to train this trial from the start."
 
 
 def _digest(spec: TrialSpec) -> str:
-    """Identify what is trained, leaving out where, until when, on how many threads, and saves."""
+    """Identify the training, without its location, deadline, threads and checkpoint interval."""
     where_and_when = {"checkpoint_folder", "checkpoint_every_s", "code_folder", "deadline_s"}
     text = spec.model_dump_json(exclude={*where_and_when, "threads_per_rank"})
     return hashlib.sha256(text.encode()).hexdigest()

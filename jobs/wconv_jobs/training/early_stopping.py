@@ -1,4 +1,4 @@
-"""When training ends before its last epoch, and which epoch's weights count."""
+"""Decides whether training ends before its last epoch, and which epoch's weights count."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ def best_epoch(losses: Sequence[float], rule: EarlyStoppingSpec | None) -> int:
 
 
 def is_over(losses: Sequence[float], rule: EarlyStoppingSpec | None) -> bool:
-    """Tell whether `patience` epochs have passed since the best one."""
+    """Return whether `patience` epochs have passed since the best one."""
     if rule is None or not losses:
         return False
     return len(losses) - best_epoch(losses, rule) >= rule.patience

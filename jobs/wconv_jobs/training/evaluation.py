@@ -1,4 +1,4 @@
-"""Metrics of a network over the validation or test part, reduced exactly over the ranks."""
+"""Metrics of a network over the validation or test set, reduced exactly over the ranks."""
 
 from collections.abc import Callable, Sequence
 

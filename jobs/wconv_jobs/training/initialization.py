@@ -27,8 +27,8 @@ class ResidualDenoiser(Protocol):
 
 
 @torch.no_grad()
-def initialise(model: nn.Module, scheme: Scheme, seed: int) -> None:
-    """Draw all weights of a model anew, in place.
+def initialize(model: nn.Module, scheme: Scheme, seed: int) -> None:
+    """Redraw all weights of a model, in place.
 
     * "pytorch": every layer's own `reset_parameters`.
     * "kaiming": convolutions W ~ N(0, 2 / fan_out) with fan_out = k^d * out_channels / groups,

@@ -1,4 +1,4 @@
-"""The network of a finished trial: stock layers, with nothing of the density left to pay for."""
+"""The network of a finished trial: stock layers, with no cost of the density left."""
 
 from torch import Tensor, nn
 
@@ -41,7 +41,7 @@ def build_trained(spec: TrialSpec, weights: dict[str, Tensor]) -> nn.Module:
 
 
 def test_metrics(spec: TrialSpec, model: nn.Module) -> dict[str, float]:
-    """Return the metrics of a network on the test part, `test_...` as in a trial's result.
+    """Return the metrics of a network on the test set, `test_...` as in a trial's result.
 
     Raises:
         JobError: the data cannot be used.

@@ -120,9 +120,9 @@ def test_data_that_have_not_been_prepared_are_refused_with_the_command(made_up: 
 @pytest.mark.parametrize(
     ("index", "reason"),
     [
-        ([], "it is no JSON object"),
+        ([], "it is not a JSON object"),
         ({}, "it lacks pictures, sha256"),
-        ({"pictures": [{"file": "0001.png"}], "sha256": {}}, "its pictures are none"),
+        ({"pictures": [{"file": "0001.png"}], "sha256": {}}, "its picture list is invalid"),
     ],
 )
 def test_an_index_of_something_else_is_refused(made_up: Path, index: object, reason: str) -> None:
@@ -245,7 +245,7 @@ def test_files_that_changed_since_are_named_and_not_trained_by_mistake(made_up: 
     (made_up / "DIV2K_train_HR/0003.png").unlink()
     sentence = (
         f"{made_up}/prepared/div2k-v1: was prepared from other files, see DIV2K_train_HR/0002.png "
-        f"and 1 more. Put those back, or delete {made_up}/prepared/div2k-v1 and prepare the data "
+        f"and 1 more. Restore those, or delete {made_up}/prepared/div2k-v1 and prepare the data "
         "again."
     )
 
@@ -262,7 +262,7 @@ def test_the_thorough_check_finds_a_file_with_other_bytes_of_the_same_number(
 
     assert check_data("div2k", _options(made_up)) == []
     (problem,) = check_data("div2k", _options(made_up), thorough=True)
-    assert "was prepared from other files, see DIV2K_train_HR/0004.png. Put" in problem
+    assert "was prepared from other files, see DIV2K_train_HR/0004.png. Restore" in problem
 
 
 def test_files_that_cannot_be_read_are_named(
@@ -354,7 +354,7 @@ def test_files_that_the_header_gives_away_are_named_before_anything_is_written(
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA"])
-def test_grey_palette_and_transparent_images_become_rgb(made_up: Path, mode: str) -> None:
+def test_gray_palette_and_transparent_images_become_rgb(made_up: Path, mode: str) -> None:
     Image.new("RGB", (70, 64), (255, 255, 255)).convert(mode).save(
         made_up / "DIV2K_valid_HR/0801.png"
     )
@@ -389,7 +389,7 @@ def test_missing_folders_are_named_with_the_file_to_unpack(tmp_path: Path) -> No
     assert check_data("div2k", options) == [
         f"{tmp_path}/DIV2K_train_HR: cannot be used (No such file or directory). Unpack "
         "DIV2K_train_HR.zip of https://data.vision.ee.ethz.ch/cvl/DIV2K/ in "
-        f"{tmp_path}, or name another folder with data.options.folder."
+        f"{tmp_path}, or choose another folder with data.options.folder."
     ]
     (tmp_path / "DIV2K_train_HR").mkdir()
     (problem,) = check_data("div2k", options)
@@ -449,7 +449,7 @@ def test_too_little_space_is_told_before_anything_is_written(
     message = _refusal(made_up)
 
     assert message.startswith(f"{made_up}/prepared: has 0.0 GB free")
-    assert message.endswith("choose another place with data.options.cache_folder.")
+    assert message.endswith("choose another folder with data.options.cache_folder.")
 
 
 def test_a_disk_or_quota_that_is_full_halfway_is_an_error_and_leaves_nothing(

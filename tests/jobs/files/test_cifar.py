@@ -157,7 +157,7 @@ def test_a_pickle_that_calls_a_function_is_refused_and_nothing_happens(
     with pytest.raises(JobError) as raised:
         read(find(tmp_path), verify=False)
 
-    assert str(raised.value).startswith(f"{place}/train: is no file of CIFAR-100 (it asks for ")
+    assert str(raised.value).startswith(f"{place}/train: is not a CIFAR-100 file (it asks for ")
     assert asked in str(raised.value)
     assert "which is refused" in str(raised.value)
     assert not marker.exists()
@@ -197,7 +197,7 @@ def test_a_pickle_of_anything_else_is_refused_with_a_sentence(
     place = _python_form(tmp_path)
     (place / "train").write_bytes(payload)
 
-    with pytest.raises(JobError, match=r"train: is no file of CIFAR-100 \(.*\)\. Unpack the arch"):
+    with pytest.raises(JobError, match=r"train: is not a CIFAR-100 file \(.*\)\. Unpack the arch"):
         read(find(tmp_path), verify=False)
 
     # The next file is read as if nothing had been.
@@ -216,12 +216,12 @@ def _pickled(**changes: Any) -> bytes:
         (_pickled(fine_labels=[1]), "it has 2 images and 1 fine labels"),
         (_pickled(fine_labels=[1, 100]), "its fine_labels are not all from 0 to 99"),
         (_pickled(fine_labels=[1, -1]), "its fine_labels are not all from 0 to 99"),
-        (_pickled(fine_labels=[1, 2.0]), "its fine_labels are no list of whole numbers"),
-        (_pickled(fine_labels=[1, True]), "its fine_labels are no list of whole numbers"),
-        (_pickled(fine_labels=None), "its fine_labels are no list of whole numbers"),
-        (_pickled(data=None), "its data are no bytes of shape (N, 3,072)"),
-        (_pickled(data=b"bytes"), "its data are no bytes of shape (N, 3,072)"),
-        (_pickled(data=_pixels(2)[:, 1:].copy()), "its data are no bytes of shape (N, 3,072)"),
+        (_pickled(fine_labels=[1, 2.0]), "its fine_labels are not a list of whole numbers"),
+        (_pickled(fine_labels=[1, True]), "its fine_labels are not a list of whole numbers"),
+        (_pickled(fine_labels=None), "its fine_labels are not a list of whole numbers"),
+        (_pickled(data=None), "its data are not bytes of shape (N, 3,072)"),
+        (_pickled(data=b"bytes"), "its data are not bytes of shape (N, 3,072)"),
+        (_pickled(data=_pixels(2)[:, 1:].copy()), "its data are not bytes of shape (N, 3,072)"),
         (_pickled(data=_pixels(2).astype(np.int16)), "dtype with other arguments"),
         (_pickled(data=_pixels(2).reshape(-1)), "an array of something other than bytes"),
         (_pickled(data=np.asfortranarray(_pixels(2))), "an array of something other than bytes"),
@@ -240,7 +240,7 @@ def test_wrong_contents_of_the_python_form_are_named(
         read(find(tmp_path), verify=False)
 
     assert str(raised.value) == (
-        f"{place}/test: is no file of CIFAR-100 ({reason}). Unpack the archive again."
+        f"{place}/test: is not a CIFAR-100 file ({reason}). Unpack the archive again."
     )
 
 
@@ -250,7 +250,7 @@ def test_an_array_whose_bytes_do_not_fill_its_shape_is_refused(tmp_path: Path) -
     two_images, three_images = (b"J" + struct.pack("<i", n) + b"J\x00\x0c" for n in (2, 3))
     (place / "test").write_bytes(content.replace(two_images, three_images))
 
-    with pytest.raises(JobError, match=r"test: is no .* \(6,144 bytes are not 3 images\)"):
+    with pytest.raises(JobError, match=r"test: is not .* \(6,144 bytes are not 3 images\)"):
         read(find(tmp_path), verify=False)
 
 
@@ -272,7 +272,7 @@ def test_wrong_contents_of_the_binary_form_are_named(
         read(find(tmp_path), verify=False)
 
     assert str(raised.value) == (
-        f"{place}/test.bin: is no file of CIFAR-100 ({reason}). Unpack the archive again."
+        f"{place}/test.bin: is not a CIFAR-100 file ({reason}). Unpack the archive again."
     )
 
 

@@ -101,8 +101,8 @@ def test_one_class_is_too_few(tmp_path: Path) -> None:
         _list(tmp_path)
 
     assert str(raised.value) == (
-        f"{tmp_path}: holds 1 folder(s), but at least two classes are needed, each a folder with "
-        "its images."
+        f"{tmp_path}: holds 1 folder(s), but at least two classes are needed. Add a folder with "
+        "its images for each class."
     )
 
 
@@ -121,7 +121,7 @@ def test_a_missing_part_is_named(tmp_path: Path, parts: tuple[str, ...], sentenc
         _list(tmp_path)
 
     assert str(raised.value) == (
-        f"{tmp_path}: {sentence} Add what is missing, or put the folders of the classes straight "
+        f"{tmp_path}: {sentence} Add what is missing, or put the class folders directly "
         "into it to have them split."
     )
 

@@ -66,7 +66,7 @@ def test_what_is_in_the_way_is_named_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "set-v1").mkdir()
     (tmp_path / "set-v1" / "notes.txt").touch()
 
-    with pytest.raises(JobError, match=r"set-v1: is in the way, and holds no prepared data"):
+    with pytest.raises(JobError, match=r"set-v1: already exists but is not a prepared data set"):
         make_once(tmp_path / "set-v1", _write, size_bytes=4)
 
     assert os.listdir(tmp_path) == ["set-v1"]
@@ -77,7 +77,9 @@ def test_too_little_space_is_said_before_anything_is_written(tmp_path: Path) -> 
         make_once(tmp_path / "set-v1", _never, size_bytes=2**60)
 
     assert str(raised.value).startswith(f"{tmp_path}: has ")
-    assert "but the prepared data need 1152921504.6 GB. Make room, or choose" in str(raised.value)
+    assert "but the prepared data need 1152921504.6 GB. Free disk space, or choose" in str(
+        raised.value
+    )
     assert os.listdir(tmp_path) == []
 
 
@@ -88,7 +90,7 @@ def test_a_place_that_cannot_be_written_is_named_with_the_option(tmp_path: Path)
         make_once(tmp_path / "file" / "set-v1", _write, size_bytes=4)
 
     assert str(raised.value) == (
-        f"{tmp_path}/file/set-v1: cannot be written (File exists). Choose another place with "
+        f"{tmp_path}/file/set-v1: cannot be written (File exists). Choose another folder with "
         "data.options.cache_folder."
     )
 

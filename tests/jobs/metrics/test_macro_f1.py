@@ -92,7 +92,7 @@ def test_a_class_number_that_does_not_exist_is_refused(wrong: int) -> None:
 
     confusion.update(_logits([0, 1], 3), torch.tensor([0, wrong]))
 
-    with pytest.raises(JobError, match=r"1 samples have a class number outside 0\.\.2"):
+    with pytest.raises(JobError, match=r"1 samples have a class label outside 0\.\.2"):
         confusion.state()
 
 

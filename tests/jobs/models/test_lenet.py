@@ -58,7 +58,7 @@ def test_images_of_odd_and_small_size_give_one_logit_per_class(size: tuple[int, 
 def test_an_image_of_which_nothing_would_be_left_is_refused() -> None:
     model = build_model("lenet")
 
-    with pytest.raises(JobError, match=r"'lenet'.* of 15x40 pixels\. Take .* at least 16x16"):
+    with pytest.raises(JobError, match=r"'lenet'.* of 15x40 pixels\. Use .* at least 16x16"):
         model(torch.zeros(1, 3, 15, 40))
 
 

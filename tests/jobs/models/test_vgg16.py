@@ -79,14 +79,14 @@ def test_images_of_odd_and_large_size_give_one_logit_per_class(
 def test_an_image_of_which_nothing_would_be_left_is_refused() -> None:
     model = build_model("vgg16", depth=11, width=1, head="linear")
 
-    with pytest.raises(JobError, match=r"'vgg16'.* of 40x31 pixels\. Take .* at least 32x32"):
+    with pytest.raises(JobError, match=r"'vgg16'.* of 40x31 pixels\. Use .* at least 32x32"):
         model(torch.zeros(1, 3, 40, 31))
 
 
 def test_a_large_image_gives_the_mean_of_its_32x32_tiles() -> None:
     model = build_model("vgg16", depth=11, width=1, head="linear", batch_norm=False).double()
     for convolution in (m for m in model.modules() if isinstance(m, nn.Conv2d)):
-        # Each pixel becomes the sum of its channels, whatever its neighbours.
+        # Each pixel becomes the sum of its channels, whatever its neighbors.
         nn.init.zeros_(convolution.weight)
         nn.init.ones_(convolution.weight[:, :, 1, 1])
         assert convolution.bias is not None

@@ -76,7 +76,7 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def _test_metrics(folder: Path, weights: dict[str, Tensor]) -> dict[str, float]:
-    """Evaluate weights on the test part of the trials of this file."""
+    """Evaluate weights on the test set of the trials of this file."""
     spec = _stopping(folder)
     seed = derive_seed(spec.study_seed, spec.replicate)
     task = load_data(spec.data.name, seed=seed, device="cpu", **spec.data.options)

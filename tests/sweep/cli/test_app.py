@@ -53,7 +53,7 @@ from wconv_sweep.storage.open_storage import Storage
         ),
         (
             ["launch", "--cluster", "local", "--study", "quickstart", "--runs", "/dev/null/x"],
-            "/dev/null/x/quickstart: cannot be created, because /dev/null is no folder",
+            "/dev/null/x/quickstart: cannot be created, because /dev/null is not a folder",
         ),
         (
             ["launch", "--cluster", "local", "--study", "~nosuchuser/mine.yaml"],
@@ -66,7 +66,7 @@ from wconv_sweep.storage.open_storage import Storage
         (["status", "--runs", "a" * 300], "sweep.db: cannot be opened: File name too long"),
         (
             ["launch", "--cluster", "local", "--study", "quickstart", "--runs", "a" * 300],
-            "cannot be opened: File name too long. Name another with --storage or --runs.",
+            "cannot be opened: File name too long. Choose another with --storage or --runs.",
         ),
         (["status"], "there is no storage yet. Run `wconv-sweep launch` first"),
         (["export"], "there is no storage yet. Run `wconv-sweep launch` first"),
@@ -208,7 +208,7 @@ def test_a_study_that_has_ended_is_not_said_to_be_stopped(
     searcher.work()
     after = run(monkeypatch, capsys, *stop)
 
-    assert "mine: running trials end at their next checkpoint.\nGo on with: " in before[1]
+    assert "mine: running trials end at their next checkpoint.\nResume with: " in before[1]
     assert after[:2] == (0, "mine: all of its trials have ended, there is nothing to stop.\n")
 
 
@@ -218,7 +218,7 @@ def test_jobs_that_wait_are_promised_another_use_only_where_there_is_one(ended: 
 
     lines = Stopped("mine", SlurmView((waiting,)), cancelled=False, ended=ended).lines()
 
-    assert "1 job(s) wait in the queue, and end when they begin. " in lines[1]
+    assert "1 job(s) wait in the queue, and end when they start. " in lines[1]
     assert "`stop --now` cancels them." in lines[1]
     assert ("`resume` uses them again" in lines[1]) is not ended
 
@@ -393,8 +393,8 @@ def test_an_output_that_finds_no_room_is_told_in_one_line(arguments: tuple[str, 
 
     assert ended.returncode == 2
     assert ended.stderr.splitlines() == [
-        "wconv-sweep: the output or a file: cannot be written: No space left on device. Make "
-        "room, or write elsewhere; what has been written so far is not complete."
+        "wconv-sweep: the output or a file: cannot be written: No space left on device. Free "
+        "disk space, or write elsewhere; the files written so far are incomplete."
     ]
 
 

@@ -86,8 +86,8 @@ def test_nothing_is_overwritten_unless_it_is_forced(
     replaced = run(monkeypatch, capsys, "db", "restore", "file", *b, "--force")
 
     assert saved[0] == restored[0] == 2
-    assert "file: exists. Name another file, or replace it with --force." in saved[2]
-    assert "b.db: exists. Name another storage with --storage, or replace" in restored[2]
+    assert "file: already exists. Choose another file, or replace it with --force." in saved[2]
+    assert "b.db: already exists. Choose another storage with --storage, or replace" in restored[2]
     assert between == []
     assert forced[1] == replaced[1] == "file: 1 study\n"
     assert _content("sqlite:///b.db", empty_folder) == before
@@ -116,8 +116,8 @@ def test_a_restored_storage_takes_nothing_from_the_log_of_a_deleted_one(
     ("content", "message"),
     [
         (None, "file: cannot be read: No such file or directory"),
-        (b"", "file: is no backup that `wconv-sweep db backup` wrote."),
-        (b"PGDMP", "file: is a backup of PostgreSQL, but the storage is of SQLite. Name a"),
+        (b"", "file: was not written by `wconv-sweep db backup`. Choose another file."),
+        (b"PGDMP", "file: is a backup of PostgreSQL, but the storage is of SQLite. Choose a"),
         (b"SQLite format 3\0" + b"x" * 4096, "file: cannot be used: file is not a database"),
     ],
 )
@@ -164,7 +164,7 @@ def test_what_holds_no_studies_is_not_backed_up(
     empty = run(monkeypatch, capsys, "db", "backup", "file", *storage)
     nowhere = run(monkeypatch, capsys, "db", "backup", "no/file", *storage)
 
-    assert "wconv_runs/sweep.db: there is no storage. Name one with" in missing[2]
+    assert "wconv_runs/sweep.db: there is no storage. Choose one with" in missing[2]
     assert "empty.db: cannot be used: holds no studies of wconv-sweep" in empty[2]
     assert "no/file: cannot be written: No such file or directory" in nowhere[2]
     assert sorted(path.name for path in empty_folder.iterdir()) == ["empty.db"]
@@ -178,8 +178,8 @@ def test_one_database_is_named_at_a_time(
     named = run(monkeypatch, capsys, "db", "backup", "file", *both)
     missing = run(monkeypatch, capsys, "db", "backup", "file", "--folder", "a")
 
-    assert "--folder and --storage both name a database; give one of them." in named[2]
-    assert "a: there is no server. Make one with `wconv-sweep db start`" in missing[2]
+    assert "--folder and --storage both name a database. Give only one of them." in named[2]
+    assert "a: there is no server. Create one with `wconv-sweep db start`" in missing[2]
     assert list(empty_folder.iterdir()) == []
 
 
@@ -190,7 +190,7 @@ def test_the_tables_of_an_older_version_are_upgraded_on_request(
 
     status, output, _ = run(monkeypatch, capsys, "db", "upgrade")
 
-    assert (status, output) == (0, f"the tables have version {SCHEMA_VERSION} already\n")
+    assert (status, output) == (0, f"the tables already have version {SCHEMA_VERSION}\n")
 
 
 def test_there_is_no_server_before_the_first_start(
@@ -206,7 +206,7 @@ def test_there_is_no_server_before_the_first_start(
     assert as_json[0] == 1
     assert json.loads(as_json[1])["running"] is False
     assert stop[0] == 2
-    assert f"{place}: there is no server. Make one with `wconv-sweep db start`" in stop[2]
+    assert f"{place}: there is no server. Create one with `wconv-sweep db start`" in stop[2]
     assert list(empty_folder.iterdir()) == []
 
 

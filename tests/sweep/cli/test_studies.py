@@ -43,7 +43,7 @@ def test_a_study_is_shown_with_its_costs(monkeypatch: Monkey, capsys: Capture) -
     assert "25.32 G for a sample of 3 x 128 x 128, 100.0 % of them in sites" in shown["MACs"]
     assert "folder=$WCONV_SWEEP_DATA" in shown["data"]
     assert "tuned: adam, lr 0.001, cosine, batch size 16, 100 epochs" in shown["recipe"]
-    assert "plain (1, 1), paper (0.1, 0.9)" in shown["fixed points"]
+    assert "plain (1, 1), paper (0.1, 0.9)" in shown["reference densities"]
     assert "77 trials on 4 rank(s) each" in shown["budget"]
     assert "per GPU" in shown["memory"]
 
@@ -100,7 +100,7 @@ def test_every_problem_of_every_study_is_named(
 
 
 def test_data_that_need_no_files_are_always_ready(monkeypatch: Monkey, capsys: Capture) -> None:
-    for verb, word in (("check", "nothing is wrong"), ("prepare", "ready")):
+    for verb, word in (("check", "OK"), ("prepare", "ready")):
         status, output, _ = run(monkeypatch, capsys, "data", verb, "--study", "quickstart")
 
         assert (status, output) == (0, f"photographs: {word}\n")
@@ -123,7 +123,7 @@ def test_data_are_checked_prepared_and_ready(
     assert before[0] == 2
     assert "the data have not been prepared. Run `wconv-sweep data prepare" in before[2]
     assert prepared == again == (0, "div2k: ready\n", "")
-    assert after == (0, "div2k: nothing is wrong\n", "")
+    assert after == (0, "div2k: OK\n", "")
     assert (empty_folder / "prepared").is_dir()
 
 

@@ -410,8 +410,12 @@ def test_scripts_get_a_line_of_json_for_each_change(
     assert states == ["running", "stopping", "stopped"]
 
 
-def test_a_storage_without_the_study_is_a_plain_error(sweep: Sweep, tmp_path: Path) -> None:
-    errors = sweep.run("status", "--watch", "--storage", f"sqlite:///{tmp_path}/no.db", status=2)
+def test_a_storage_without_the_study_is_a_plain_error(
+    started_sweep: Sweep, tmp_path: Path
+) -> None:
+    errors = started_sweep.run(
+        "status", "--watch", "--storage", f"sqlite:///{tmp_path}/no.db", status=2
+    )
 
     assert "Traceback" not in errors
     assert "no.db" in errors

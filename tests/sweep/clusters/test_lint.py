@@ -44,7 +44,7 @@ def test_a_profile_that_knows_no_limit_finds_nothing() -> None:
         (
             leonardo(account=None),
             {},
-            "cluster leonardo: no account is named, and the site refuses jobs without one. Use "
+            "cluster leonardo: no account is given, and the site refuses jobs without one. Use "
             "--account NAME, set WCONV_SWEEP_ACCOUNT, or write `account: NAME` into a profile of "
             "your own.",
         ),
@@ -64,13 +64,13 @@ def test_a_profile_that_knows_no_limit_finds_nothing() -> None:
         (
             profile(partition={"site_default_has_gpu": False}),
             {},
-            "cluster site: no partition is named, and the site's default has no GPU. Use "
+            "cluster site: no partition is given, and the site's default has no GPU. Use "
             "--partition NAME or set partition.default.",
         ),
         (
             profile(qos={"required": True, "known": {"a": {}, "b": {}}}),
             {},
-            "cluster site: no QOS is named, and the site refuses jobs without one. Use --qos with "
+            "cluster site: no QOS is given, and the site refuses jobs without one. Use --qos with "
             "one of a, b.",
         ),
         (
@@ -138,10 +138,10 @@ def test_jobs_of_a_user_and_their_gpus_are_counted_together() -> None:
     # 8 GPUs of a user are two jobs of one node, or one job of two nodes.
     assert findings(found, pilots=2) == NOTHING
     assert findings(found, pilots=3).warnings == (
-        "cluster site: of 3 pilots 2 run at the same time, as partition p allows no more.",
+        "cluster site: of 3 pilots 2 run at the same time; partition p allows no more.",
     )
     assert findings(found, pilots=2, nodes=2).warnings == (
-        "cluster site: of 2 pilots 1 run at the same time, as partition p allows no more.",
+        "cluster site: of 2 pilots 1 run at the same time; partition p allows no more.",
     )
     assert findings(found, nodes=3).problems == (
         "cluster site: 3 x 4 GPUs: partition p allows 8. Lower --nodes or "

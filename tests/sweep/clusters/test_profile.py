@@ -80,7 +80,7 @@ def test_a_file_without_a_launcher_is_told_which_there_are(
     assert caught.value.problems == (problem,)
 
 
-def test_a_misspelt_limit_is_named_with_the_nearest_one() -> None:
+def test_a_misspelled_limit_is_named_with_the_nearest_one() -> None:
     known = {"normal": {"max_node": 4}}
 
     (problem,) = problems(qos={"known": known})
@@ -145,7 +145,7 @@ def test_a_source_of_nothing_and_a_second_source_are_refused() -> None:
 
     unknown, twice = problems(sources=sources)
 
-    assert "sources.0.facts.1: 'gpu_typ' is no fact that this file gives" in unknown
+    assert "sources.0.facts.1: 'gpu_typ' is not a fact that this file gives" in unknown
     assert "'gpus_per_node': gpus_per_node has a source already, 'a page'" in twice
 
 
@@ -198,14 +198,14 @@ def test_a_command_of_the_setup_becomes_a_line_that_does_just_this(
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
-        ("rm -rf /", "takes the commands module, source, ulimit, umask alone"),
+        ("rm -rf /", "takes only the commands module, source, ulimit, umask"),
         ("module purge; id", "'purge;' holds characters that the shell would take for its own"),
         ("source $(id)", "holds characters"),
         ("source `id`", "holds characters"),
         ("source <(id)", "holds characters"),
         ("module load a\nid -u", None),
-        ("source 'a", "is no command: No closing quotation"),
-        ("", "takes the commands"),
+        ("source 'a", "is not a command: No closing quotation"),
+        ("", "takes only the commands"),
     ],
 )
 def test_a_setup_that_the_shell_would_read_otherwise_is_refused(
@@ -236,8 +236,8 @@ def test_a_folder_with_blanks_and_quotes_in_a_variable_is_sourced_as_one(tmp_pat
 @pytest.mark.parametrize(
     ("variable", "problem"),
     [
-        ("A B", "is no name of a variable"),
-        ("A=1;", "is no name of a variable"),
+        ("A B", "is not a variable name"),
+        ("A=1;", "is not a variable name"),
         ("PYTHONPATH", "is set by the batch script or by SLURM"),
         ("SLURM_JOB_ID", "is set by the batch script or by SLURM"),
         ("SBATCH_QOS", "is set by the batch script or by SLURM"),
@@ -255,7 +255,7 @@ def test_variables_that_are_no_business_of_a_profile_are_refused(
 
 def test_a_value_of_a_variable_stays_on_its_line() -> None:
     assert profile(env={"A": "$(id) 'x'"}).env == {"A": "$(id) 'x'"}
-    assert "may hold no line break" in problems(env={"A": "x\nid"})[0]
+    assert "must not hold a line break" in problems(env={"A": "x\nid"})[0]
 
 
 # Where profiles are found ----------------------------------------------------------------------

@@ -90,7 +90,7 @@ def test_without_accounting_the_profile_asks_for_an_account(tmp_path: Path) -> N
 
     assert (profile.account, profile.qos.known) == (None, {})
     text = (tmp_path / "new.yaml").read_text("utf-8")
-    assert "# Give one here, as --account or as WCONV_SWEEP_ACCOUNT.\naccount: null\n" in text
+    assert "# Name one here, with --account or with WCONV_SWEEP_ACCOUNT.\naccount: null\n" in text
 
 
 def test_a_qos_that_takes_no_job_is_left_out(tmp_path: Path) -> None:
@@ -105,6 +105,6 @@ def test_preemption_is_told_in_a_comment() -> None:
 
     text = profile_text(site, choose(site), "new", TODAY)
 
-    assert "Jobs of long give way to those of normal 30 s after a signal." in text.replace(
+    assert "Jobs of long are preempted by those of normal 30 s after a signal." in text.replace(
         "\n# ", " "
     )

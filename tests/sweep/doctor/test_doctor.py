@@ -51,7 +51,7 @@ def test_where_all_is_right_every_check_has_a_tick_and_nothing_is_written(
     assert all(line.startswith("✓ ") for line in lines), output
     assert len(lines) >= 6
     assert (skipped[:2], why) == ("- ", "    --job tries them in a short job")
-    assert last == "Nothing is wrong."
+    assert last == "No problem found."
     assert list(empty_folder.iterdir()) == []
 
 
@@ -176,7 +176,7 @@ def test_checks_that_raise_or_hang_do_not_keep_the_others_from_being_made() -> N
         ("broken", right("first")),
         (
             "broken",
-            wrong("broken: could not be looked at", "ZeroDivisionError: of nobody's thinking"),
+            wrong("broken: could not be checked", "ZeroDivisionError: of nobody's thinking"),
         ),
         ("slow", right("second")),
         (
@@ -238,7 +238,7 @@ def test_an_empty_database_needs_the_right_to_create_tables(own_postgres: OwnSer
     (*_, check, _clock) = database_checks(lambda: guest, 1)
 
     assert may["storage: answers, and tables can be created"] is Mark.RIGHT
-    assert (check.mark, check.what) == (Mark.WRONG, "storage: you may not create tables")
+    assert (check.mark, check.what) == (Mark.WRONG, "storage: not allowed to create tables")
     assert "permission denied for schema public" in check.remedy
     assert "guest:guest" not in check.remedy
 
@@ -256,7 +256,7 @@ def test_a_user_that_may_only_read_is_told_so(own_postgres: OwnServer) -> None:
 
     (*_, check, _clock) = database_checks(lambda: guest, 1)
 
-    assert (check.mark, check.what) == (Mark.WRONG, "storage: you may not write to its tables")
+    assert (check.mark, check.what) == (Mark.WRONG, "storage: not allowed to write to its tables")
 
 
 def _as_guest(own_postgres: OwnServer, database: str | None) -> Any:
@@ -282,7 +282,7 @@ def test_a_password_file_that_others_can_read_is_wrong(
     status, checks = doctor(monkeypatch, capsys, "--storage", url.render_as_string())
 
     assert status == 1
-    assert f"chmod 600 {passfile}" in of(checks, "storage: cannot be asked")["remedy"]
+    assert f"chmod 600 {passfile}" in of(checks, "storage: cannot be reached")["remedy"]
     assert postgres.secret not in str(checks)
 
 
@@ -298,17 +298,17 @@ def test_a_database_that_is_away_is_wrong(
         own_postgres.start()
 
     assert status == 1
-    assert "cannot be used just now" in of(checks, "storage: cannot be used")["remedy"]
+    assert "cannot be used at the moment" in of(checks, "storage: cannot be used")["remedy"]
 
 
 @pytest.mark.slow
 def test_a_job_on_this_machine_adds_up_on_its_ranks_and_leaves_nothing(sweep: Sweep) -> None:
     output = sweep.run("doctor", "--cluster", "local", "--job")
 
-    assert "✓ test process: has run as a pilot of this machine does" in output
+    assert "✓ test process: ran as a pilot of this machine does" in output
     assert "program imported from the frozen copy" in output
-    assert "no GPU, and none is asked for" in output
-    assert "gloo: 2 processes have added up their numbers" in output
+    assert "no GPU, and none is requested" in output
+    assert "gloo: 2 processes summed their numbers" in output
     assert "read each other's files" in output
     assert list(sweep.folder.iterdir()) == []
 
@@ -325,7 +325,7 @@ def test_gpus_that_torch_does_not_find_are_wrong_and_the_log_stays(sweep: Sweep)
         output, _ = process.communicate(timeout=200)
 
     assert process.returncode == 1
-    assert "no GPU\n    The job has asked for 1 GPU(s)." in output
+    assert "no GPU\n    The job has requested 1 GPU(s)." in output
     assert list(sweep.folder.glob("wconv_runs/_doctor/*/pilots/job_log.err"))
 
 

@@ -109,7 +109,7 @@ def test_a_browser_shows_the_best_value_and_every_trial_of_the_database(
     assert "Params = [density_1: 1.0]" in text
     begun = sum(row.trial is not None for row in status.trials)
     assert len(set(re.findall(r"Trial (\d+) ", trials))) == begun == 1
-    assert "maximize | psnr_db | of the validation part" in note
+    assert "maximize | psnr_db | of the validation set" in note
 
 
 @pytest.mark.slow

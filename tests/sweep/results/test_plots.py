@@ -207,10 +207,10 @@ def test_every_axis_of_scores_names_the_metric_and_its_unit() -> None:
     ]
 
     assert [figure.axes[0].get_ylabel() for figure in (learning, cost, responses[0])] == [
-        "PSNR, dB, validation part"
+        "PSNR, dB, validation set"
     ] * 3
-    assert responses[1].axes[1].get_ylabel() == "PSNR, dB, expected on the validation part"
-    assert classifying.axes[0].get_ylabel() == "accuracy, validation part"
+    assert responses[1].axes[1].get_ylabel() == "PSNR, dB, expected on the validation set"
+    assert classifying.axes[0].get_ylabel() == "accuracy, validation set"
     assert {"best", "plain", "other trials"} <= set(texts(learning))
 
 
@@ -237,7 +237,7 @@ def test_files_are_written_whole_and_replaced_only_by_force(tmp_path: Path) -> N
     old, new = tmp_path / "a" / "old", tmp_path / "a" / "new"
     write_files({old: b"1"}, force=False)
 
-    with pytest.raises(ConfigurationError, match=r"a/old: exists already\. Replace it"):
+    with pytest.raises(ConfigurationError, match=r"a/old: already exists\. Replace it"):
         write_files({new: b"2", old: b"2"}, force=False)
     assert not new.exists()
     assert old.read_bytes() == b"1"
@@ -265,10 +265,10 @@ def test_a_real_study_is_exported_with_pictures_and_shown_on_a_page(
 
     assert text.startswith("- study: tiny")
     assert first.keys() == {f"{name}.{form}" for name in NAMES for form in ("png", "svg")}
-    assert "density.png: exists already" in refused
+    assert "density.png: already exists" in refused
     assert again == first
     assert page.count('src="data:image/svg+xml;base64,') == len(NAMES)
     assert page.count('src="data:image/png;base64,') in (3, 4)  # 3 where plain is the best
-    assert "<dt>test part, noisy input</dt>" in page
+    assert "<dt>test set, noisy input</dt>" in page
     assert "Best observed single run; not confirmed on fresh seeds." in page
     assert "<dd>4 of 4 ended</dd>" in page

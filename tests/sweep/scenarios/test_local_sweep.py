@@ -84,7 +84,7 @@ def until(deadline_s: float) -> Iterator[None]:
 
 
 def training(status: dict[str, Any]) -> bool:
-    """Tell whether a search trial of ten epochs is in its middle, and not about to end."""
+    """Return whether a search trial of ten epochs is in its middle, and not about to end."""
     return any(1 <= row["epoch"] <= 6 and row["trial"] >= 1 for row in status["running"])
 
 
@@ -175,7 +175,7 @@ def optuna_states(sweep: Sweep) -> list[str]:
 def test_a_launch_runs_to_the_result_and_a_second_one_only_shows_it(
     started_sweep: Sweep, study_file: StudyFile
 ) -> None:
-    path = study_file(trial={"ranks": 2}, fixed={"paper": [0.8]})
+    path = study_file(trial={"ranks": 2}, reference_densities={"paper": [0.8]})
 
     first = started_sweep.run(*launch(path))
     second = started_sweep.run(*launch(path))
@@ -202,7 +202,7 @@ def test_a_classifier_is_searched_like_a_denoiser(sweep: Sweep, study_file: Stud
     output = sweep.run(*launch(path))
 
     entry = json.loads(sweep.run("export", "--format", "json"))[0]
-    assert "accuracy on the test part" in output
+    assert "accuracy on the test set" in output
     assert 0 <= entry["best"]["metrics"]["test_accuracy"] <= 1
     assert entry["plain"]["density"] == [1.0]
 
@@ -233,7 +233,7 @@ def test_ctrl_c_leaves_a_study_that_resume_finishes(
     output, errors = process.communicate(timeout=120)
 
     assert process.returncode == 130, errors
-    assert "Go on with: wconv-sweep resume --study tiny" in output
+    assert "Resume with: wconv-sweep resume --study tiny" in output
     assert_all_gone(started_sweep)
     stopped = status_of(started_sweep)
     assert (stopped["state"], stopped["running"]) == ("stopped", [])
@@ -486,7 +486,7 @@ def test_a_diverged_trial_fails_with_its_reason_and_the_study_goes_on(
     sweep: Sweep, study_file: StudyFile
 ) -> None:
     path = study_file(
-        fixed={"absurd": [1e7]},
+        reference_densities={"absurd": [1e7]},
         recipe={"optimizer": {"name": "sgd", "lr": 0.01}, "epochs": 2, "batch_size": 8},
     )
 

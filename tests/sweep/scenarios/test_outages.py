@@ -111,7 +111,7 @@ def test_a_server_that_is_away_is_one_plain_line(postgres: Server) -> None:
     url = postgres.url("db").set(port=1)
 
     for use in (open_storage, create_storage, has_storage):
-        with pytest.raises(StorageAway, match=r"cannot be used just now: .* refused\. Try"):
+        with pytest.raises(StorageAway, match=r"cannot be used at the moment: .* refused\. Try"):
             use(url)
     with pytest.raises(StorageAway) as caught:
         open_storage(url)
@@ -219,7 +219,7 @@ def test_optunas_client_shares_the_one_connection_of_the_process(
 
 
 @pytest.mark.slow
-def test_the_error_that_optuna_wraps_is_recognised(
+def test_the_error_that_optuna_wraps_is_recognized(
     own_storage: Storage, own_postgres: OwnServer
 ) -> None:
     client = optuna_client(own_storage)

@@ -165,7 +165,7 @@ def test_training_goes_on_while_the_server_is_away_and_nothing_is_lost(
     assert epochs_of(place) == [list(range(1, 11))] * 3
     assert_all_gone(sweep)
     log = log_of(sweep)
-    assert "storage is away, training goes on" in log
+    assert "storage is away, training continues" in log
     assert "attempt=2" not in log
     assert spooled(sweep) == []
 

@@ -32,8 +32,8 @@ from wconv_sweep.storage.trial_rows import _INTERMEDIATE
 pytestmark = pytest.mark.slow
 
 AGENTS, BUDGET, EPOCHS = 32, 100, 6
-FIXED = {"paper": [0.3, 0.9], "weak": [0.9, 1.0], "strong": [0.1, 0.6]}
-CONFIG = study_of({"name": "tpe"}, trials=BUDGET, epochs=EPOCHS, fixed=FIXED)
+REFERENCES = {"paper": [0.3, 0.9], "weak": [0.9, 1.0], "strong": [0.1, 0.6]}
+CONFIG = study_of({"name": "tpe"}, trials=BUDGET, epochs=EPOCHS, reference_densities=REFERENCES)
 OUTAGE_S = 20
 LEASE_OF_FROZEN_S = 4.0
 DEADLINE_S = 300
@@ -51,7 +51,7 @@ class Storm:
         self.folder.create(definitions.study_place(self.storage, CONFIG.study).uid)
         self._nursery = subprocess.Popen(
             [sys.executable, "-m", "tests.sweep.scenarios.storm_agents"],
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -223,11 +223,13 @@ def assert_exact(storm: Storm) -> None:
         assert trial.intermediate_values == curve
         assert trial.value == curve[EPOCHS]
     assert epochs == BUDGET * EPOCHS
-    fixed = {label: tuple(point) for label, point in FIXED.items()} | {"plain": (1.0, 1.0)}
+    references = {label: tuple(point) for label, point in REFERENCES.items()} | {
+        "plain": (1.0, 1.0)
+    }
     labels = [trial.user_attrs.get("label") for trial in trials]
-    assert sorted(label for label in labels if label) == sorted(fixed)
-    for slot in slots[: len(fixed)]:
-        assert densities[slot.trial] == fixed[slot.label]
+    assert sorted(label for label in labels if label) == sorted(references)
+    for slot in slots[: len(references)]:
+        assert densities[slot.trial] == references[slot.label]
     # What the agents were given is what the database has, and no attempt gave an epoch twice.
     reports = reports_of(storm)
     assert len({report[:3] for report in reports}) == len(reports)
@@ -308,7 +310,7 @@ def test_a_server_that_goes_away_and_agents_that_are_killed_leave_an_exact_budge
         assert_exact(raging)
         logs = raging.logs()
     assert outages.done == 2
-    assert "storage is away, training goes on" in logs
+    assert "storage is away, training continues" in logs
     assert "storage is back" in logs
     assert "pilot ends" not in logs
 

@@ -66,7 +66,7 @@ def test_a_second_start_says_that_it_runs_and_prints_the_same(running: PersonalS
     output = running.run("start")
 
     url = running.place.url_file.read_text().strip()
-    assert "runs already on localhost" in output
+    assert "already runs on localhost" in output
     assert f"Storage:   {url}\n" in output
     assert f"  export WCONV_SWEEP_STORAGE='{url}'\n" in output
     assert running.place.postmaster() == before
@@ -133,7 +133,7 @@ def test_the_server_of_another_address_or_port_is_not_taken_for_the_one_wanted(
 
     errors = running.run("start", "--port", str(port + 1), status=2)
 
-    assert f"--port {port + 1}: the server runs already, with {port}." in errors
+    assert f"--port {port + 1}: the server already runs, with {port}." in errors
 
 
 @pytest.mark.slow
@@ -190,7 +190,7 @@ def test_a_number_that_another_program_got_is_not_taken_for_the_server(
         other_lives = other.poll() is None
         other.kill()
 
-    assert stopped.endswith(": did not run\n")
+    assert stopped.endswith(": was not running\n")
     assert other_lives
     assert again == url
     assert rows(url, "SELECT 1") == [(1,)]
@@ -220,7 +220,7 @@ def test_a_stopped_server_says_so_and_comes_back_at_the_same_address(
     facts = server.facts(running=False)
 
     assert stopped == f"{server.folder}: stopped\n"
-    assert again == f"{server.folder}: did not run\n"
+    assert again == f"{server.folder}: was not running\n"
     assert (facts["reason"], facts["host"]) == ("it was stopped", None)
     assert server.place.processes() == []
     assert server.start() == url
@@ -234,7 +234,7 @@ def test_two_starts_at_once_make_one_server(server: PersonalServer) -> None:
     outputs = [process.communicate(timeout=120) for process in processes]
 
     assert [process.returncode for process in processes] == [0, 0, 0], outputs
-    assert sum("runs already" in output for output, _ in outputs) == 2
+    assert sum("already runs" in output for output, _ in outputs) == 2
     assert len({output.split("Storage: ")[1] for output, _ in outputs}) == 1
 
 
@@ -280,7 +280,7 @@ def test_the_server_of_another_machine_is_left_alone_until_it_is_forced(
     mark = server.place.pid_file.read_text()
     forced = server.run("start", "--force")
 
-    assert "its server was started on node17, and from here nobody can tell" in refused
+    assert "its server was started on node17, and this machine cannot tell" in refused
     assert "start with --force" in refused
     assert "its server was started on node17. Run `wconv-sweep db stop` there." in stop
     assert facts["reason"].startswith("it was started on node17")
@@ -405,7 +405,7 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     mode = tmp_path.stat().st_mode
 
-    with pytest.raises(StorageError, match=r"holds other files, but no server\. Name a folder"):
+    with pytest.raises(StorageError, match=r"holds other files, but no server\. Choose a folder"):
         ServerFolder(tmp_path).create()
 
     assert tmp_path.stat().st_mode == mode

@@ -50,7 +50,7 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"data": {"train_images.npy": "1" * 64}},
-        "the data are no longer the same (train_images.npy)",
+        "the data have changed (train_images.npy)",
     ),
 ]
 
@@ -190,7 +190,7 @@ def test_a_study_goes_on_with_a_change_only_when_it_is_accepted(
     create(storage, tiny_config, new, accept_changes=True)
 
     for caught in (launched, resumed):
-        assert f"study tiny was begun with something else: {text}." in str(caught.value)
+        assert f"study tiny was started with something else: {text}." in str(caught.value)
         assert "--accept-changes" in str(caught.value)
     studies.check_provenance(storage, "tiny", new, accept_changes=False)
     assert read_status(storage, "tiny").provenance == new | {"earlier": [ORIGIN]}
@@ -290,7 +290,7 @@ def test_the_command_line_refuses_a_changed_program_in_one_line(
     assert "the program was" in refused[2]
     changes = "; ".join(json.loads(dry_json[1])["changes"])
     assert changes in refused[2]
-    assert f"{changes}. It takes --accept-changes." in dry[1]
+    assert f"{changes}. Launch with --accept-changes." in dry[1]
 
 
 @pytest.mark.slow
@@ -323,4 +323,4 @@ def test_a_real_pilot_of_another_program_trains_nothing_and_the_study_says_why(
     assert f"pilot ended why='{why}'" in pilot.stderr
     assert "refused to train: the program was" in sweep.run("status", "--study", "tiny")
     refused = sweep.run("resume", "--study", "tiny", status=2)
-    assert "study tiny was begun with something else: the program was" in refused
+    assert "study tiny was started with something else: the program was" in refused

@@ -124,7 +124,7 @@ def test_the_command_says_what_it_did_and_how_to_go_on(
     assert (wrong[0], wrong[2].count("\n")) == (2, 1)
     assert first[0] == 0
     assert first[1].startswith(
-        "trial 1, density being chosen: open again, goes on after epoch 1; it had failed with "
-        "Error2: no\nGo on with: wconv-sweep resume --study tiny"
+        "trial 1, density being chosen: open again, continues after epoch 1; it had failed with "
+        "Error2: no\nResume with: wconv-sweep resume --study tiny"
     )
     assert (again[0], json.loads(again[1])) == (0, [])

@@ -43,7 +43,7 @@ def test_where_the_density_has_no_effect_the_search_ends_at_its_minimum(storage:
     assert status.complete
     assert status.counts[SlotState.COMPLETE] + len(skipped) == 44
     assert 10 <= status.counts[SlotState.COMPLETE] - 4 < 30
-    assert "no density was expected to be better" in str(skipped[0].reason)
+    assert "no density was expected to improve" in str(skipped[0].reason)
     assert all(row.trial is None for row in skipped)
     assert [row.stage for row in status.trials[-4:]] == ["confirm"] * 4
 

@@ -28,7 +28,7 @@ def test_minutes_are_rounded_down() -> None:
 
 
 def test_a_time_in_other_words_is_an_error() -> None:
-    with pytest.raises(ValueError, match="'soon' is no time"):
+    with pytest.raises(ValueError, match="'soon' is not a time"):
         seconds("soon")
 
 

@@ -1,5 +1,6 @@
 """Tables of an older version are refused until they are upgraded, and then hold what they held."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from wconv_sweep.storage.migrations import OPTUNA_REVISION, OPTUNA_SCHEMA
 from wconv_sweep.storage.open_storage import create_storage, open_storage, upgrade_storage
 from wconv_sweep.storage.tables import METADATA, SCHEMA, SCHEMA_VERSION, SLOTS, SlotState
 from wconv_sweep.storage.url import choose_url
+from wconv_sweep.study.config import StudyConfig
 
 # One dump of the tables of each version before, with a study.
 DUMPS = Path(__file__).parent
@@ -107,8 +109,35 @@ def test_an_upgraded_study_of_version_2_holds_in_the_new_columns_what_it_held(
     for attempt in before["wconv_attempts"]:
         attempt["gpus_per_trial"] = attempt.pop("gpus")
         attempt["where"] = attempt.pop("place")
+    for slot in before["wconv_slots"]:
+        slot["stage"] = str(slot["stage"]).replace("fixed", "reference")
+    for attribute in before["trial_user_attributes"]:
+        attribute["value_json"] = str(attribute["value_json"]).replace("fixed", "reference")
+        attribute["key"] = str(attribute["key"]).replace("replicate", "seed_index")
     before["wconv_schema"] = [{"version": SCHEMA_VERSION}]
-    assert after == before
+    old, new = (rows["wconv_studies"][0].pop("config") for rows in (before, after))
+    # The digest of the definition stands in every provenance.
+    digests = [StudyConfig.model_validate_json(str(new)).digest(), recorded_digest(before)]
+    assert old != new
+    assert json.dumps(after, default=str, sort_keys=True).replace(*digests) == json.dumps(
+        before, default=str, sort_keys=True
+    )
+
+
+def test_an_upgraded_definition_has_the_new_keys_and_is_that_of_the_same_study(
+    version_2: URL,
+) -> None:
+    before, *_ = rows_of(version_2)["wconv_studies"]
+    upgrade_storage(version_2)
+
+    storage = open_storage(version_2)
+    status = read_status(storage, "tiny")
+    storage.close()
+    assert status.config.references() == {"plain": (1.0, 1.0), "paper": (0.1, 0.9)}
+    recorded = json.loads(str(before["provenance"]))
+    # An agent compares it with that of the definition as it reads it.
+    now = recorded | {"config_sha256": status.config.digest()}
+    assert status.provenance == now != recorded
 
 
 def test_an_upgraded_study_of_version_2_is_shown_and_goes_on(version_2: URL) -> None:
@@ -154,7 +183,7 @@ def test_tables_that_pilots_use_are_left_alone(version_1: URL) -> None:
         connection.execute(update(SLOTS).where(leased).values(lease_until=4e9))
     engine.dispose()
 
-    with pytest.raises(StorageError, match=r"pilots hold 1 trial\(s\), and cannot go on"):
+    with pytest.raises(StorageError, match=r"pilots hold 1 trial\(s\), and cannot run on"):
         upgrade_storage(version_1)
     with pytest.raises(StorageError, match=r"has tables of version 1"):
         open_storage(version_1)
@@ -174,6 +203,11 @@ def test_an_upgrade_that_fails_leaves_everything_as_it_was(
     assert upgrade_storage(version_1) == (1, SCHEMA_VERSION)
 
 
+def recorded_digest(rows: dict[str, list[dict[str, object]]]) -> str:
+    provenance = json.loads(str(rows["wconv_studies"][0]["provenance"]))
+    return str(provenance["config_sha256"])
+
+
 def rows_of(url: URL) -> dict[str, list[dict[str, object]]]:
     """Return all rows of a database as it holds them, by table."""
     engine = create_engine(url)
@@ -181,7 +215,12 @@ def rows_of(url: URL) -> dict[str, list[dict[str, object]]]:
     with engine.connect() as connection:
         tables.reflect(connection)
         rows = {
-            each.name: [dict(row) for row in connection.execute(select(each)).mappings()]
+            each.name: [
+                dict(row)
+                for row in connection.execute(
+                    select(each).order_by(*each.primary_key.columns)
+                ).mappings()
+            ]
             for each in tables.sorted_tables
         }
     engine.dispose()

@@ -94,7 +94,7 @@ def test_a_file_that_may_not_be_written_is_not_taken_for_none(read_only: Path) -
     launched = as_a_reader("launch", *arguments)
 
     assert examined.returncode == 1
-    assert "which the first launch makes" not in examined.stdout
+    assert "which the first launch creates" not in examined.stdout
     assert "SQLite has to write to the file" in " ".join(examined.stdout.split())
     assert launched.returncode == 2
     (line,) = launched.stderr.splitlines()
@@ -112,7 +112,7 @@ def test_a_file_that_may_not_be_written_is_not_taken_for_none(read_only: Path) -
         ("postgresql://me@host:s3cret/db", "--storage: is not a database URL."),
         ("postgresql://me:s3cret@host/db", "--storage: holds a password, which others can read"),
         ("postgresql://me@host/db?password=s3cret", "in the list of processes. Leave it out and"),
-        ("postgresql://me@host/db?sslpassword=s3cret", "sslpassword would be seen by others."),
+        ("postgresql://me@host/db?sslpassword=s3cret", "sslpassword would be visible to others."),
     ],
 )
 def test_what_is_no_usable_url_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -281,7 +281,7 @@ def test_the_write_lock_is_waited_for_and_then_given_up(
 
     with (
         sqlite_storage.write(),
-        pytest.raises(StorageAway, match=r"cannot be used just now: database is locked"),
+        pytest.raises(StorageAway, match=r"cannot be used at the moment: database is locked"),
         other.write(),
     ):
         pass

@@ -36,13 +36,13 @@ def print_profiles(out: Console, known: Sequence[KnownProfile]) -> None:
 
 
 def print_facts(out: Console, known: KnownProfile) -> None:
-    """Print all that a profile says, its facts by source, in 80 columns."""
+    """Print a whole profile, its facts by source, in 80 columns."""
     for line in _lines(known):
         out.print(line, markup=False, soft_wrap=True)
 
 
 def entry_json(known: KnownProfile) -> dict[str, Any]:
-    """Return what the list says of a profile as plain data."""
+    """Return the list's entry of a profile as plain data."""
     share = verified_share(known.profile) if isinstance(known.profile, SlurmProfile) else None
     return {
         "cluster": known.name,
@@ -98,7 +98,7 @@ def _lines(known: KnownProfile) -> Iterator[str]:
 def _heading(source: SourceSpec | None) -> list[str]:
     if source is None:
         return ["No source:"]
-    word = "The site says" if source.verified else "Not verified"
+    word = "Confirmed by the site" if source.verified else "Not verified"
     return textwrap.wrap(f"{word}, {source.date}: {source.source}", _WIDTH)
 
 
@@ -107,7 +107,7 @@ def _fact(key: str, value: Any) -> list[str]:
     if isinstance(value, float):
         text = f"{value:g}"
     if value == {}:
-        text = "no limit is known"
+        text = "no known limit"
     return textwrap.wrap(f"{key}: {text}", _WIDTH, initial_indent="  ", subsequent_indent="      ")
 
 

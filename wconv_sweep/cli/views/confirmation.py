@@ -10,7 +10,7 @@ _COLUMNS: tuple[Column, ...] = ("density", "seeds", "mean", "sd", "difference", 
 
 
 def confirmation_table(confirmation: Confirmation) -> Table:
-    """Return a row for each density, on the test part, with its difference to plain."""
+    """Return a row for each density, on the test set, with its difference to plain."""
     metric = confirmation.metric
     arms = (confirmation.plain, *confirmation.candidates, *confirmation.ablations)
     rows = score_rows(confirmation, [metric], arms)

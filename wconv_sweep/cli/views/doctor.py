@@ -1,4 +1,4 @@
-"""Draws the checks of `doctor`: a line each, and what to do below those that are not right."""
+"""Draws the checks of `doctor`: a line each, with a remedy below each problem."""
 
 from collections.abc import Sequence
 
@@ -23,14 +23,14 @@ def print_check(out: Console, check: Check) -> None:
 
 
 def print_sum(out: Console, checks: Sequence[Check]) -> None:
-    """Print how many of the checks came out in each way that asks for something."""
+    """Print the number of problems and warnings."""
     count = {mark: sum(check.mark is mark for check in checks) for mark in Mark}
     parts = [
         f"{count[mark]} {word}"
         for mark, word in ((Mark.WRONG, "wrong"), (Mark.WARNING, "to look at"))
         if count[mark]
     ]
-    out.print(Text(", ".join(parts) if parts else "Nothing is wrong."))
+    out.print(Text(", ".join(parts) if parts else "No problem found."))
 
 
 def check_json(area: str, check: Check) -> dict[str, str]:

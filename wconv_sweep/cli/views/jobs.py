@@ -1,4 +1,4 @@
-"""Puts into words what SLURM knows of a study's pilots."""
+"""Describes a study's pilots in SLURM."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def jobs_json(jobs: SlurmView) -> dict[str, Any]:
 
 
 def _groups(jobs: Sequence[SlurmJob]) -> list[str]:
-    """Count the jobs of each state; those that wait also by SLURM's reason."""
+    """Count the jobs of each state; queued ones also by SLURM's reason."""
     counter = Counter(
         f"{job.state} ({job.reason})" if job.state in _WAIT else str(job.state) for job in jobs
     )

@@ -13,12 +13,12 @@ from wconv_sweep.evidence.pilot_use import AgentState, PilotUse
 ROWS = 12
 """Pilots that are shown one by one; `--json` has all of them."""
 _NODE_WIDTH = 32
-"""Characters, which leave the other columns room in a line of 80."""
+"""Characters; leaves room for the other columns in a line of 80."""
 _WORDS = {AgentState.WORKING: "at work"}
 
 
 def agents_line(study: StudyOverview) -> str:
-    """Return how many agents are at work, silent and ended; empty where there were none."""
+    """Return the numbers of working, silent and ended agents; empty if there were none."""
     agents = study.agents
     counts = {"at work": agents.working, "silent": agents.silent, "ended": agents.ended}
     known = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
@@ -26,9 +26,9 @@ def agents_line(study: StudyOverview) -> str:
 
 
 def pilots_table(pilots: Sequence[PilotUse], rows: int | None) -> Table:
-    """Return a row for each pilot, and for those that are left out one with their sum.
+    """Return a row for each pilot, and one with the sum of those left out.
 
-    Those at work come first, then those that are silent, and the latest first among the same.
+    Working ones come first, then silent ones; within each group the latest first.
 
     Args:
         pilots: in the order of their numbers.
@@ -38,7 +38,7 @@ def pilots_table(pilots: Sequence[PilotUse], rows: int | None) -> Table:
     ordered = sorted(pilots, key=lambda each: (states.index(each.state), -each.pilot))
     shown = ordered[: min(ROWS, rows or ROWS)]
     table = Table(box=None, pad_edge=False)
-    # Where the names of nodes are too long for the line, they alone are cut.
+    # If node names are too long for the line, only they are cut.
     table.add_column("pilot", justify="right", no_wrap=True)
     table.add_column("job", no_wrap=True)
     table.add_column("node", overflow="ellipsis", no_wrap=True, max_width=_NODE_WIDTH)

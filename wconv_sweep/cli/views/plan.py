@@ -6,10 +6,10 @@ from typing import Any
 
 from rich.console import Console
 
-from wconv_sweep.amounts import density_text
 from wconv_sweep.clusters.billing import Cost
 from wconv_sweep.launching.plan import Plan
 from wconv_sweep.launching.preview import Preview
+from wconv_sweep.study.definition_text import bounds_text, reference_densities_text
 from wconv_sweep.study.search_config import ConfirmSpec
 
 
@@ -19,12 +19,12 @@ def print_plan(out: Console, plan: Plan, changes: Sequence[str]) -> None:
     Args:
         out: the terminal.
         plan: of the launch.
-        changes: what is no longer as it was when the study was begun.
+        changes: what has changed since the study was started.
     """
     preview = plan.preview()
     rows = _rows(plan, preview)
     if changes:
-        rows["changed"] = f"{'; '.join(changes)}. It takes --accept-changes."
+        rows["changed"] = f"{'; '.join(changes)}. Launch with --accept-changes."
     for name, value in rows.items():
         out.print(f"{name + ':':<14} {value}".rstrip(), markup=False, soft_wrap=True)
     if preview.script is not None:
@@ -55,17 +55,15 @@ def plan_json(plan: Plan, changes: Sequence[str]) -> dict[str, Any]:
 
 def _rows(plan: Plan, preview: Preview) -> dict[str, str]:
     config = plan.config
-    bounds = ", ".join(f"[{low:g}, {high:g}]" for low, high in config.search.bounds)
     pruner = config.search.pruner.name
     pruned = "" if pruner == "none" else f", pruner {pruner}"
-    fixed = [f"{name} {density_text(point)}" for name, point in config.fixed_points().items()]
     rows = {
         "study": config.study,
         "network": f"{config.model.name} {_options(config.model.options)}",
         "data": f"{config.data.name} {_options(config.data.options)}",
-        "density": f"kernel size {config.kernel_size}, coefficients in {bounds}, sampler "
-        f"{config.search.sampler.name}{pruned}",
-        "fixed points": ", ".join(fixed),
+        "density": f"kernel size {config.kernel_size}, coefficients in {bounds_text(config)}, "
+        f"sampler {config.search.sampler.name}{pruned}",
+        "reference densities": reference_densities_text(config),
         "budget": f"{config.budget.trials} trials of {config.recipe.epochs} epochs, "
         f"{config.trial.ranks} ranks each",
         "confirmation": _confirm(config.confirm),
@@ -101,7 +99,7 @@ def _cost(cost: Cost, cap_h: float | None) -> str:
     if cost.core_hours is not None:
         parts.append(f"{cost.core_hours:,.1f} core-hours")
     billed = (
-        "what the site bills for them is not known"
+        "what the site bills for them is unknown"
         if cost.billed is None
         else f"the site bills {cost.billed:,.1f} {cost.unit}"
     )

@@ -1,4 +1,4 @@
-"""Shows what a simulation came to: as a table, as plain data and as a picture."""
+"""Shows the outcome of a simulation: as a table, as plain data and as a figure."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,10 +24,10 @@ def print_cells(
     unit = "seed-sigma" if measured is None else metric
     scale = 1.0 if measured is None else measured.noise_sd
     hours = measured is not None and measured.trial_h > 0
-    head = ["workers", "trials", *(["GPU-h"] if hours else []), "named by"]
+    head = ["workers", "trials", *(["GPU-h"] if hours else []), "selected by"]
     table = Table(box=None, pad_edge=False)
-    for name in [*head, f"regret, {unit}", f"promised too much, {unit}", "95 % intervals right"]:
-        table.add_column(name, justify="left" if name == "named by" else "right")
+    for name in [*head, f"regret, {unit}", f"optimism, {unit}", "95 % intervals right"]:
+        table.add_column(name, justify="left" if name == "selected by" else "right")
     for cell in cells:
         spent = [f"{cell.trials * measured.trial_h:.1f}"] if measured and hours else []
         table.add_row(
@@ -69,7 +69,7 @@ def cells_json(
 
 
 def check_picture(path: Path) -> None:
-    """Refuse a picture that could not be written, before any time is spent.
+    """Refuse a figure that cannot be written, before any time is spent.
 
     Raises:
         ConfigurationError: its format is unknown, or its folder does not exist.
@@ -79,18 +79,20 @@ def check_picture(path: Path) -> None:
     formats = sorted(Figure().canvas.get_supported_filetypes())
     if path.suffix.removeprefix(".") not in formats:
         raise ConfigurationError(
-            f"simulate: --plot {path} must end in the name of a format: {', '.join(formats)}."
+            f"simulate: --plot {path} has no known format. Choose a name that ends in "
+            f"{', '.join(formats)}."
         )
     if not path.absolute().parent.is_dir():
         raise ConfigurationError(
-            f"simulate: the folder of --plot {path} does not exist. Make it, or name another file."
+            f"simulate: the folder of --plot {path} does not exist. Create it, or choose "
+            "another file."
         )
 
 
 def save_picture(
     path: Path, config: StudyConfig, cells: Sequence[Cell], measured: Measured | None
 ) -> None:
-    """Write a picture: regret and bias against the trials, a line for each number of workers.
+    """Write a figure: regret and bias against the trials, a line for each number of workers.
 
     Args:
         path: of the file; its ending says the format.
@@ -123,12 +125,12 @@ def save_picture(
                     capsize=3,
                     label=f"{workers} worker{'s' if workers > 1 else ''}",
                 )
-        axes[0, column].set_title(f"named by: {by}")
+        axes[0, column].set_title(f"selected by: {by}")
         axes[1, column].set_xlabel("trials")
-        axes[1, column].axhline(0.0, color="grey", linewidth=0.8)
+        axes[1, column].axhline(0.0, color="gray", linewidth=0.8)
     axes[0, 0].set_ylabel(f"regret, {unit}")
     axes[0, 0].set_ylim(bottom=0.0)
-    axes[1, 0].set_ylabel(f"promised too much, {unit}")
+    axes[1, 0].set_ylabel(f"optimism, {unit}")
     axes[0, -1].legend()
     figure.suptitle(f"{config.study}, sampler {config.search.sampler.name}, simulated")
     figure.savefig(path)
@@ -136,7 +138,7 @@ def save_picture(
 
 @contextmanager
 def simulating(out: Console) -> Iterator[Callable[[int, int], None]]:
-    """Give a function that shows how far a simulation is, on a terminal."""
+    """Yield a function that shows the progress of a simulation on a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns, TimeRemainingColumn(), console=out, transient=True, disable=not out.is_terminal

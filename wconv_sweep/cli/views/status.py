@@ -1,4 +1,4 @@
-"""Draws what is going on in a study, for `status` and for whoever follows a launch."""
+"""Draws the progress of a study, for `status` and for a launch that is followed."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -41,7 +41,7 @@ def status_view(
     """
     parts: list[Any] = [headline(status), _bar(status)]
     if status.word == "stalled":
-        parts.append(Text("no agent has been heard of for a while; `resume` goes on", "red"))
+        parts.append(Text("no heartbeat from any agent; run `resume`", "red"))
     if status.reason:
         breaker = status.state is StudyState.BROKEN
         what = "stopped by the circuit breaker: " if breaker else ""
@@ -77,7 +77,7 @@ def status_view(
 
 
 def brief_view(status: StudyOverview) -> Text:
-    """Return a study's state and its failures in a line, for where there is no room for more."""
+    """Return a study's state and its failures in one line, for small terminals."""
     failures = sum(failure.count for failure in status.failures)
     return headline(status).append(f", {failures} broken attempt(s)" if failures else "", "red")
 
@@ -182,7 +182,7 @@ def _gpu_hours_json(status: StudyOverview) -> dict[str, Any]:
 
 
 def left_text(status: StudyOverview) -> str:
-    """Return the estimated time to the end; empty where nothing is known or nobody works."""
+    """Return the estimated time to the end; empty if nothing is known or no pilot is running."""
     if status.complete or status.seconds_left is None or not status.running:
         return ""
     minutes, seconds = divmod(round(status.seconds_left), 60)
@@ -192,7 +192,7 @@ def left_text(status: StudyOverview) -> str:
 
 
 class Traceback(Text):
-    """What Python has said of a failure."""
+    """Python's traceback of a failure."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.traceback.rstrip(), "dim")

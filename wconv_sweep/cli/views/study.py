@@ -1,4 +1,4 @@
-"""Draws studies and data that are not launched yet, for `console`."""
+"""Draws studies and data before a launch, for `console`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,13 +29,13 @@ def print_studies(out: Console, configs: Sequence[StudyConfig]) -> None:
 
 
 def print_facts(out: Console, facts: StudyFacts) -> None:
-    """Print all about one study."""
+    """Print the details of one study."""
     for name, value in _rows(facts).items():
         out.print(f"{name + ':':<14} {value}".rstrip(), markup=False, soft_wrap=True)
 
 
 def print_checked(out: Console, right: Sequence[StudyFacts]) -> None:
-    """Print a table of studies that are right."""
+    """Print a table of valid studies."""
     if not right:
         return
     table = _table("study", "sites", "parameters", "MACs", "memory/GPU")
@@ -62,7 +62,7 @@ def facts_json(facts: StudyFacts) -> dict[str, Any]:
 
 @contextmanager
 def preparing(out: Console, name: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a function that shows how far the preparation of data is, on a terminal."""
+    """Yield a function that shows the progress of data preparation on a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns, TimeRemainingColumn(), console=out, transient=True, disable=not out.is_terminal
@@ -77,9 +77,9 @@ def _rows(facts: StudyFacts) -> dict[str, str]:
     kernels = ", ".join(f"{number} {size}" for size, number in sorted(network.kernels.items()))
     shape = " x ".join(map(str, facts.sample_shape))
     bounds = ", ".join(f"[{low:g}, {high:g}]" for low, high in config.search.bounds)
-    fixed = ", ".join(
+    references = ", ".join(
         f"{name} ({', '.join(f'{value:g}' for value in point)})"
-        for name, point in config.fixed_points().items()
+        for name, point in config.references().items()
     )
     stopping = recipe.early_stopping
     ends = f", ends after {stopping.patience} epoch(s) without a better loss" if stopping else ""
@@ -99,9 +99,9 @@ def _rows(facts: StudyFacts) -> dict[str, str]:
         "objective": f"{config.direction} {config.objective.metric}",
         "density": f"{bounds}, outermost first, sampler {config.search.sampler.name}, pruner "
         f"{config.search.pruner.name}",
-        "fixed points": fixed,
+        "reference densities": references,
         "budget": f"{config.budget.trials} trials on {config.trial.ranks} rank(s) each",
-        "memory": f"about {_bytes(facts.memory_bytes)} per GPU, data and CUDA's own left out",
+        "memory": f"about {_bytes(facts.memory_bytes)} per GPU, without data and CUDA's own",
     }
 
 

@@ -1,4 +1,4 @@
-"""The pilots of a study in SLURM's queue: submitted, looked at, reaped and cancelled."""
+"""The pilots of a study in SLURM's queue: submits, polls, reaps and cancels them."""
 
 import time
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.study.config import StudyConfig
 
 LOOK_S = 30.0
-"""Least time between two questions to squeue, seconds."""
+"""Minimum time between two queries of squeue, seconds."""
 
 
 @dataclass
@@ -32,42 +32,43 @@ class SlurmPilots:
     folder: RunFolder
     submission: Submission
     goes_on: bool = True
-    """Whether the study goes on without the command that follows it."""
+    """Whether the study runs on without the command that follows it."""
     _looked_s: float = float("-inf")
     _ended: bool = False
 
     @property
     def started(self) -> int:
-        """How many this command has submitted."""
+        """Number of pilots that this command has submitted."""
         return self.submission.submitted
 
     def all_ended(self) -> bool:
-        """Tell whether no pilot waits or runs; asks SLURM now and then only."""
+        """Return whether no pilot is queued or running; asks SLURM only now and then."""
         if time.monotonic() - self._looked_s >= LOOK_S:
             try:
                 self._ended = not alive_jobs(self.name)
             except SlurmError:
-                # Whether they are at work shows once the controller is back.
+                # Their state is known again once the controller is back.
                 self._ended = False
             self._looked_s = time.monotonic()
         return self._ended
 
     def notes(self) -> list[str]:
-        """Return what a person wants to know about what was submitted."""
+        """Return notes for the user about the submitted pilots."""
         made, there = self.submission.submitted, self.submission.alive_before
         notes = [
-            f"{made} pilot(s) submitted" + (f", {there} wait or run already" if there else "")
+            f"{made} pilot(s) submitted"
+            + (f", {there} already queued or running" if there else "")
         ]
         held = self.submission.held
         if held:
             notes.append(
-                f"{len(held)} of those that wait are held, {held[0]} for one, and do not begin "
-                f"by themselves: `scontrol release {held[0]}` if you have held them, otherwise "
+                f"{len(held)} of the queued ones are held, e.g. {held[0]}, and do not start "
+                f"by themselves: `scontrol release {held[0]}` if you held them; otherwise "
                 "ask the site."
             )
         if self.submission.missing:
             notes.append(
-                f"{self.submission.missing} more are wanted, but {self.submission.held_back}. "
+                f"{self.submission.missing} more were requested, but {self.submission.held_back}. "
                 "Launch again once some have ended."
             )
         return notes
@@ -85,7 +86,7 @@ def start_slurm(
     storage: Storage,
     wanted: int,
 ) -> SlurmPilots:
-    """Submit the pilots of a study that neither wait nor run, so that so many of them do.
+    """Submit missing pilots of a study, so that `wanted` are queued or running.
 
     Args:
         profile: of the site.
@@ -93,7 +94,7 @@ def start_slurm(
         config: of the study.
         place: of the study.
         storage: holds the study.
-        wanted: pilots that shall be there.
+        wanted: number of pilots to keep.
 
     Raises:
         SlurmError: the site takes none, or does not answer.
@@ -110,7 +111,7 @@ def start_slurm(
 def next_batch(
     profile: SlurmProfile, shape: PilotShape, study: str, uid: str, folder: RunFolder
 ) -> BatchJob:
-    """Return the next batch job of a study, of which nothing has been written yet."""
+    """Return the next batch job of a study, before anything is written."""
     order, _ = next_order(folder, shape.pilots)
     return batch_job(profile, shape, job_name(study, uid), folder, frozen_code(folder), order)
 
@@ -118,7 +119,7 @@ def next_batch(
 def reap(storage: Storage, config: StudyConfig, view: SlurmView) -> int:
     """Hand back the slots of jobs that are gone from the queue; return how many.
 
-    Nothing is handed back while nobody knows which jobs live; the leases run out all the same.
+    Nothing is handed back while it is unknown which jobs live; the leases expire anyway.
     """
     if not view.known:
         return 0

@@ -1,6 +1,6 @@
-"""Keeps as many pilots of a study in SLURM's queue as are wanted, and never more.
+"""Keeps the wanted number of pilots of a study in SLURM's queue, and never more.
 
-squeue tells how many there are, not a file: whoever was killed right after sbatch has submitted
+squeue says how many there are, not a file: a command killed right after sbatch has submitted
 all the same. One command at a time counts and submits; all login nodes share the storage.
 """
 
@@ -21,19 +21,19 @@ from wconv_sweep.storage.open_storage import Storage
 
 @dataclass(frozen=True)
 class Submission:
-    """What a top-up has done."""
+    """The outcome of a top-up."""
 
     alive_before: int
     submitted: int
     wanted: int
     held_back: str = ""
-    """Why there are fewer than wanted, in SLURM's words."""
+    """SLURM's reason why there are fewer than wanted."""
     held: tuple[str, ...] = ()
-    """Those that were there and do not begin until somebody releases them."""
+    """Earlier ones that do not start until somebody releases them."""
 
     @property
     def missing(self) -> int:
-        """Pilots that are wanted and not in the queue."""
+        """Number of wanted pilots that are not in the queue."""
         return max(0, self.wanted - self.alive_before - self.submitted)
 
 
@@ -46,19 +46,19 @@ def top_up(
     *,
     limits: Callable[[], SubmitLimits],
 ) -> Submission:
-    """Submit the pilots that are missing.
+    """Submit the missing pilots.
 
     Args:
         storage: of the study; lets one command at a time do this.
         folder: of the study.
-        wanted: pilots that shall wait or run.
+        wanted: number of pilots to keep queued or running.
         order: for each array, with another first number.
-        job: likewise, with the order in its command.
+        job: the same, with the order in its command.
         limits: returns what the site allows just now.
 
     Raises:
         SlurmError: the site takes none at all.
-        SlurmAway: nobody knows how many there are; if sbatch was not answered, the next call will.
+        SlurmAway: their number is unknown; if sbatch did not answer, the next call will know it.
     """
     with storage.alone():
         there = alive_jobs(job.name)
@@ -69,7 +69,7 @@ def top_up(
             if allowed.room == 0 and before + submitted:
                 held_back = "the site allows you no more jobs in the queue"
                 break
-            # With no room for a first one, the site says so in its own words.
+            # If not even one is allowed, the site's own message says so.
             count = min(wanted - before - submitted, allowed.array, allowed.room or allowed.array)
             try:
                 submitted += _submit_some(folder, order, job, count)
@@ -85,7 +85,7 @@ def top_up(
 
 
 def _submit_some(folder: RunFolder, order: PilotOrder, job: BatchJob, count: int) -> int:
-    """Submit an array of so many pilots, or of fewer where that is too many; return how many."""
+    """Submit an array of `count` pilots, or of as many as the site allows; return the number."""
     known = {each.array for each in alive_jobs(job.name)}
     while True:
         path, first = next_order(folder, count)

@@ -1,6 +1,6 @@
-"""How many jobs a site lets its user have in the queue, as it tells itself or the profile says.
+"""The number of jobs that a site lets its user have in the queue, by SLURM or the profile.
 
-A site counts every element of an array, those that wait included, also the user's other jobs.
+A site counts every element of an array, queued ones and the user's other jobs included.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _MINE = ("squeue", "--me", "--array", "--noheader", "--format=%q|%a|%P")
 
 @dataclass(frozen=True)
 class SubmitLimits:
-    """What a site allows just now."""
+    """The current limits of a site."""
 
     array: int
     """Jobs of one array."""
@@ -26,7 +26,7 @@ class SubmitLimits:
 
 
 def submit_limits(profile: SlurmProfile, shape: PilotShape) -> SubmitLimits:
-    """Ask the site; where it does not answer or tell, the profile counts.
+    """Ask the site; without an answer, the profile counts.
 
     Args:
         profile: of the site.

@@ -49,17 +49,17 @@ def with_result(storage: Storage, study: str | None) -> list[StudyStatus]:
 
 
 def named_density(status: StudyStatus, result: StudyResult) -> Density:
-    """Return the density that fresh seeds have named, before that the best observed one."""
+    """Return the density that fresh seeds selected; before that, the best observed one."""
     confirmation = status.confirmation
     named = confirmation.named if confirmation else None
     return (result.best.density or ()) if named is None else named.density
 
 
 def named_result(status: StudyStatus) -> StudyResult | None:
-    """Return the runs that stand for that density and for plain convolution; None without one.
+    """Return the runs that represent that density and plain convolution; None without one.
 
-    Of a confirmation, those of the first fresh seed that both have completed; where they share
-    none, the first that each has, and no plain run where none has completed. Before that, those of
+    Of a confirmation, those of the first fresh seed that both have completed; if they share
+    none, the first of each, and no plain run if none has completed. Before that, those of
     the search.
     """
     confirmation = status.confirmation
@@ -73,7 +73,7 @@ def named_result(status: StudyStatus) -> StudyResult | None:
 
 
 def claim_of(status: StudyStatus) -> str:
-    """Return what may be said of that density, in a sentence."""
+    """Return the conclusion about that density, in a sentence."""
     confirmation = status.confirmation
     return confirmation.claim if confirmation and confirmation.named else CLAIM
 
@@ -81,8 +81,8 @@ def claim_of(status: StudyStatus) -> str:
 def render(entries: Sequence[dict[str, Any]], form: Format) -> str:
     """Return the entries as text that ends with a newline.
 
-    yaml and json hold everything, csv a line per density and metric in full precision; md and tex
-    are tables to read.
+    yaml and json hold everything, csv one line per density and metric in full precision; md and
+    tex are tables to read.
     """
     if form == "json":
         return json.dumps(list(entries), indent=2) + "\n"

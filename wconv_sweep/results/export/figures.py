@@ -1,4 +1,4 @@
-"""The pictures of `export --plots`, from what a storage holds of its studies."""
+"""The figures of `export --plots`, from the studies of a storage."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,17 +19,17 @@ from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import SEARCHING, SLOTS, SlotState
 
 MIN_FITTED = 3
-"""Completed trials below which no response is drawn."""
+"""Minimum number of completed trials for a response plot."""
 
 
 def figures_of(storage: Storage, status: StudyStatus) -> dict[str, Figure]:
-    """Return the pictures of a study that has a result, by name."""
+    """Return the figures of a study that has a result, by name."""
     assert status.result is not None
     return dict(_figures(storage, status, status.result))
 
 
 def plot_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Path, bytes]:
-    """Return the pictures of a study that has a result, as the content of files."""
+    """Return the figures of a study that has a result, as the content of files."""
     return {
         path: plots.render(figure, form)
         for name, figure in figures_of(storage, status).items()
@@ -70,12 +70,12 @@ def _figures(
     assert named.best.trial is not None
     counts_KK = _confusion(status.folder.trial(named.best.trial) / CONFUSION_FILE)
     if counts_KK is not None:
-        title = f"{study}, trial {named.best.trial}, test part"
+        title = f"{study}, trial {named.best.trial}, test set"
         yield "confusion", plots.confusion_figure(counts_KK, title)
 
 
 def _confusion(path: Path) -> NDArray[np.int64] | None:
-    """Return a confusion matrix; None where there is none, or one cannot be made of the file."""
+    """Return a confusion matrix; None if there is none, or the file is unreadable."""
     # Not np.loadtxt: it warns of an empty file, and takes half a matrix.
     try:
         lines = path.read_text("utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""The page beside an exported network: what it is, how it was made, how to load it."""
+"""The model card of an exported network: what it is, how it was trained, how to load it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -7,6 +7,7 @@ from wconv_sweep.evidence.results import StudyResult
 from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.results.export.entries import claim_of
 from wconv_sweep.storage.tables import Stage
+from wconv_sweep.study.definition_text import recipe_text
 
 _LOAD = """\
 ```python
@@ -36,7 +37,7 @@ def model_card(
     Args:
         status: of the study.
         result: the run that the network is of, and that of plain convolution.
-        reproduced: the test metrics, worked out from the written file.
+        reproduced: the test metrics, computed from the written file.
         pictures: files beside the card: before, after and truth.
     """
     config, best, plain = status.config, result.best, result.plain
@@ -46,10 +47,10 @@ def model_card(
         "",
         f"Trained with weighted convolutions of size {config.kernel_size}, density ({density}), "
         "outermost first ([arXiv:2505.24558](https://arxiv.org/abs/2505.24558)), and folded into "
-        "stock convolutions: V = W * Phi. Nothing of the density is left to pay for, and the "
-        "weights are those of plain layers.",
+        "stock convolutions: V = W * Phi. The density costs nothing: these are plain layers "
+        "with plain weights.",
         "",
-        "## Scores on the test part",
+        "## Scores on the test set",
         "",
         f"| metric | this file | recorded when it was trained | {_plain_heading(result)} |",
         "|---|---|---|---|",
@@ -59,7 +60,6 @@ def model_card(
         lines.append(
             f"| {name} | {value:.6g} | {_number(best.metrics.get(name))} | {_number(other)} |"
         )
-    recipe = config.recipe
     lines += [
         "",
         f"One training run (trial {best.trial}, seed {config.seed}, seed index {best.replicate}), "
@@ -69,9 +69,7 @@ def model_card(
         "## How it was trained",
         "",
         f"* data: `{config.data.name}` `{config.data.options}`",
-        f"* recipe: {recipe.optimizer.name}, lr {recipe.optimizer.lr:g}, "
-        f"{recipe.lr_schedule.summary}, batch size {recipe.batch_size}, {recipe.epochs} epochs, "
-        f"weights {recipe.init}, {recipe.dtype}",
+        f"* recipe {recipe_text(config)}",
         f"* wconv-sweep {status.version}, definition {config.digest()[:16]}",
         *(f"* {key}: {value}" for key, value in sorted(best.provenance.items()) if _plain(value)),
         "",
@@ -93,16 +91,13 @@ def _plain_heading(result: StudyResult) -> str:
 
 
 def _choice(status: StudyStatus, result: StudyResult) -> str:
-    """Return why it is this run."""
+    """Return why this run was selected."""
     best, plain = result.best, result.plain
     if best.stage != Stage.CONFIRM:
-        return f"chosen by `{status.config.objective.metric}` of the validation part"
+        return f"chosen by `{status.config.objective.metric}` of the validation set"
     if plain is not None and plain.replicate == best.replicate:
-        return (
-            "the first fresh seed that the density which the confirmation names and plain "
-            "convolution have both completed"
-        )
-    return "the first fresh seed that the density which the confirmation names has completed"
+        return "the first fresh seed completed by both the confirmed density and plain convolution"
+    return "the first fresh seed completed by the confirmed density"
 
 
 def _how_to_load(name: str) -> Iterator[str]:

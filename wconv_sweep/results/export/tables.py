@@ -135,7 +135,7 @@ def _scores(entry: Entry) -> Table:
         score_row(arm, metric) for metric in metrics for arm in arms if metric in arm["metrics"]
     ]
     return Table(
-        f"{entry['study']}: scores of the test part over fresh seeds",
+        f"{entry['study']}: scores of the test set over fresh seeds",
         tuple(Column(name, name not in ("metric", "network")) for name in _SCORE_COLUMNS),
         tuple(tuple(_score_cell(row, name) for name in _SCORE_COLUMNS) for row in rows),
     )

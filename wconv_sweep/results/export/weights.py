@@ -1,7 +1,7 @@
-"""The trained network of the density that a study names, to be used without this program.
+"""The trained network of the selected density of a study, for use without this program.
 
-Folded into stock convolutions, as safetensors, with a card that says what it is, and with its test
-score worked out once more from the written bytes.
+Folded into stock convolutions, as safetensors, with a model card, and with its test
+score computed again from the written bytes.
 """
 
 import json
@@ -25,9 +25,9 @@ IMAGES = 3
 TOLERANCE = 1e-3
 """Relative difference to the recorded score: another device rounds differently."""
 _REMEDIES: dict[CheckpointFault, str] = {
-    "unusable": "bring the file back",
+    "unusable": "restore the file",
     "another version": "export with the version that trained it (the study began with {version})",
-    "another trial": "bring this trial's own file back",
+    "another trial": "restore this trial's own file",
 }
 
 
@@ -104,5 +104,5 @@ def _check(status: StudyStatus, row: TrialRow, reproduced: dict[str, float]) -> 
         raise SweepFailed(
             f"study {status.study}: the exported network has a {name} of {reproduced[name]:.6g}, "
             f"but trial {row.trial} had {recorded:.6g}. Nothing was written: the data or the "
-            "program are no longer those of the study."
+            "program differ from those of the study."
         )

@@ -1,6 +1,6 @@
-"""What the trained networks of a study do to test images, as the page of `report --html` shows it.
+"""Test images before and after the trained networks of a study, for `report --html`.
 
-From what the test of each trial has left in its folder: neither torch nor the data are needed.
+Read from the files of each trial's test: needs neither torch nor the data.
 """
 
 import fnmatch
@@ -30,40 +30,40 @@ class View:
     """A test image in one of its states."""
 
     caption: str
-    """What it is, with its PSNR."""
+    """Its caption, with its PSNR."""
     alt: str
-    """What somebody reads who does not see it."""
+    """Alternative text."""
     data: str
 
 
 @dataclass(frozen=True)
 class Networks:
-    """What is there of the networks of a study, in words and pictures."""
+    """Texts and images about the networks of a study."""
 
     text: str
-    """Which networks these are, what is missing or damaged, and what to do."""
+    """Describes the networks, missing or damaged files, and remedies."""
     images: list[tuple[str, list[View]]]
     """Each test image with its name: before, after plain convolution, after the best, truth."""
     scores: list[tuple[str, str]]
-    """Of all of the test part."""
+    """Of all of the test set."""
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """What the test of a trial has left of its test images."""
+    """The saved test images of a trial."""
 
     images: dict[str, BeforeAfter]
     """By the name of the file; those of a data set of one's own may repeat the image's."""
     problems: list[str]
-    """What cannot be read, a sentence each."""
+    """The unreadable files, a sentence each."""
 
 
 def networks_of(status: StudyStatus) -> Networks | None:
-    """Return what the networks of a study do.
+    """Return the texts and images about the networks of a study.
 
-    Those are the density that is named and plain convolution, of one seed where both have
+    Those are the selected density and plain convolution, of one seed if both have
     completed one; the text says where they differ. None before a trial has completed, and of a
-    classifier whose confusion matrix is there: it is among the other pictures.
+    classifier whose confusion matrix is there: it is among the other figures.
     """
     result = named_result(status)
     if result is None:
@@ -78,7 +78,7 @@ def networks_of(status: StudyStatus) -> Networks | None:
     beside = {
         name: plain.images[name]
         for name, shown in best.images.items()
-        # Only beside the same noise can one compare.
+        # Only images with the same noise can be compared.
         if name in plain.images and np.array_equal(plain.images[name].input_HWC, shown.input_HWC)
     }
     images = [
@@ -124,9 +124,9 @@ def _confusion(status: StudyStatus, row: TrialRow) -> Networks | None:
         path.stat()
     except FileNotFoundError:
         text = (
-            f"There is no {_shown(status, path)} in the folder of runs, so it cannot be shown "
-            "which classes the network takes for which. Trials of an earlier version or with a "
-            "full disk have kept none; one that is trained anew keeps it."
+            f"There is no {_shown(status, path)} in the folder of runs, so the page cannot show "
+            "which classes the network confuses. Trials of an earlier version or with a "
+            "full disk have kept none; one that is retrained keeps it."
         )
     except OSError as error:
         text = _unreadable(status, path, error)
@@ -139,9 +139,9 @@ def _no_images(status: StudyStatus, row: TrialRow) -> str:
     path = _folder(status, row) / TEST_IMAGE_FILE.format(1)
     return (
         f"There is no {_shown(status, path)} in the folder of runs, so what the network does to "
-        "the test part cannot be shown. Trials of an earlier version or with a full disk have "
-        "kept none, or the data are no pairs of grey or RGB images of one size, of which none are "
-        "kept. In the first case, while the trial's checkpoint and the data are there, "
+        "the test set cannot be shown. Trials of an earlier version or with a full disk have "
+        "kept none, or the data are not pairs of gray or RGB images of one size, of which none "
+        "are kept. In the first case, while the trial's checkpoint and the data are there, "
         f"{_export(status)} works it out."
     )
 
@@ -154,7 +154,7 @@ def _unreadable(status: StudyStatus, path: Path, error: OSError) -> str:
 
 
 def _shown(status: StudyStatus, path: Path) -> str:
-    """Return a path in the folder of runs, which lies elsewhere for everybody."""
+    """Return a path relative to the folder of runs, which differs between machines."""
     return f"{status.study}/{path.relative_to(status.folder.path)}"
 
 
@@ -168,7 +168,7 @@ def _text(result: StudyResult, *, plain_is_shown: bool) -> str:
     without = ""
     if plain is not None and plain is not best:
         if plain_is_shown:
-            what += f", beside plain convolution, trial {plain.trial}, which began with "
+            what += f", beside plain convolution, trial {plain.trial}, which started with "
             what += (
                 "the same weights"
                 if plain.replicate == best.replicate
@@ -193,7 +193,7 @@ def _scores(result: StudyResult) -> Iterator[tuple[str, str]]:
     rows.append((f"density {density_text(best.density)}", best.metrics.get(f"test_{PSNR}")))
     for name, value in rows:
         if value is not None:
-            yield f"test part, {name}", amount(PSNR, value)
+            yield f"test set, {name}", amount(PSNR, value)
 
 
 def _views(shown: BeforeAfter, plain: BeforeAfter | None, best: TrialRow) -> Iterator[View]:

@@ -1,6 +1,6 @@
 """A page with everything about the studies of a storage: one file that needs no network.
 
-What study files and databases hold is text of any origin, so the template escapes all of it.
+Study files and databases may hold any text, so the template escapes all of it.
 """
 
 from functools import cache
@@ -26,7 +26,7 @@ TEMPLATE = "report.html.jinja"
 def html_report(storage: Storage, study: str | None) -> str:
     """Return the page of one study, or of all; the same for the same content of the storage.
 
-    Studies without a completed trial are there, too, with what has failed.
+    It includes studies without a completed trial, with their failures.
 
     Raises:
         StudyError: there is no such study, or none at all.
@@ -38,9 +38,7 @@ def html_report(storage: Storage, study: str | None) -> str:
             "Run `wconv-sweep launch` first."
         )
     statuses = [read_status(storage, name) for name in names]
-    statuses.sort(
-        key=lambda status: status.result is None
-    )  # what has something to say comes first
+    statuses.sort(key=lambda status: status.result is None)  # studies with a result come first
     comparisons = compare(statuses)
     content: dict[str, Any] = {
         "sections": [study_section(storage, status) for status in statuses],

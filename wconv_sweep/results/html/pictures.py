@@ -1,4 +1,4 @@
-"""The pictures of a study as they stand inside a page, for light and for dark screens."""
+"""The figures of a study inside a page, for light and for dark screens."""
 
 import base64
 from dataclasses import dataclass
@@ -14,28 +14,28 @@ from wconv_sweep.storage.open_storage import Storage
 
 _SVG = "image/svg+xml"
 _CAPTIONS = {
-    "density": "The density kernel: by what each weight is multiplied",
+    "density": "The density kernel: the factor of each weight",
     "response": "How the objective depends on the density",
     "learning_curves": "Learning curves",
-    "cost": "What the search has cost",
+    "cost": "Cost of the search",
     "confusion": "Confusion matrix",
 }
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture with its data inside: nothing of it is loaded."""
+    """A figure with its data embedded."""
 
     name: str
     caption: str
     alt: str
-    """What somebody reads who does not see it."""
+    """Alternative text."""
     light: str
     dark: str
 
 
 def pictures_of(storage: Storage, status: StudyStatus) -> list[Picture]:
-    """Return the pictures of a study; none before a trial has completed."""
+    """Return the figures of a study; none before a trial has completed."""
     result = status.result
     if result is None:
         return []
@@ -43,13 +43,13 @@ def pictures_of(storage: Storage, status: StudyStatus) -> list[Picture]:
     named = density_text(named_density(status, result))
     alts = {
         "density": f"Heat map of Phi for the density {named}; a factor of 1 is plain convolution.",
-        "response": f"{metric} of the validation part against the density, with the Gaussian "
-        f"process of all trials, plain convolution, and the density named, {named}.",
-        "learning_curves": f"{metric} of the validation part after each epoch, of all trials; "
+        "response": f"{metric} of the validation set against the density, with the Gaussian "
+        f"process of all trials, plain convolution, and the selected density, {named}.",
+        "learning_curves": f"{metric} of the validation set after each epoch, of all trials; "
         "the best single run and plain convolution stand out.",
-        "cost": f"The best {metric} of the validation part so far against what had been spent, "
-        "beside plain convolution.",
-        "confusion": "Of each true class of the test part, the share taken for each class.",
+        "cost": f"The best {metric} of the validation set so far against the cost, beside "
+        "plain convolution.",
+        "confusion": "For each true class of the test set, the share of each predicted class.",
     }
     return [
         Picture(
@@ -64,7 +64,7 @@ def pictures_of(storage: Storage, status: StudyStatus) -> list[Picture]:
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """Return a file as an address that holds all of it.
+    """Return a file as a data URL.
 
     Args:
         content: of the file.

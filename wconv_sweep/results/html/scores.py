@@ -1,4 +1,4 @@
-"""What fresh seeds have shown, as the tables of the page of `report --html`."""
+"""The results of fresh seeds, as tables of the page of `report --html`."""
 
 from collections.abc import Sequence
 
@@ -21,10 +21,10 @@ def headline_table(confirmation: Confirmation) -> Table:
 
 
 def metrics_table(confirmation: Confirmation) -> Table:
-    """Return every score of the test part, of plain convolution and of each candidate."""
+    """Return every score of the test set, of plain convolution and of each candidate."""
     tested = [name for name in confirmation.metrics() if name.startswith("test_")]
     arms = (confirmation.plain, *confirmation.candidates)
-    return _table("All scores of the test part", confirmation, tested, arms)
+    return _table("All scores of the test set", confirmation, tested, arms)
 
 
 def ablation_table(confirmation: Confirmation) -> Table:

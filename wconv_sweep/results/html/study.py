@@ -1,4 +1,4 @@
-"""What the page of `report --html` says of one study, as text."""
+"""The texts of the page of `report --html` about one study."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +19,7 @@ from wconv_sweep.results.html.scores import ablation_table, headline_table, metr
 from wconv_sweep.results.text_tables import Column, Table
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import PILOTS, SlotState
+from wconv_sweep.study.definition_text import bounds_text, recipe_text, reference_densities_text
 
 MAX_TRIALS = 1000
 """Rows of the table of trials."""
@@ -34,9 +35,9 @@ class StudySection:
     description: str
     state: str
     verdict: str
-    """What may be said, in a sentence."""
+    """The conclusion, in a sentence."""
     mood: str
-    """better, worse or open: how the sentence is set off."""
+    """better, worse or open: the style of the sentence."""
     headline: Facts
     scores: list[Table]
     progress: list[Table]
@@ -48,7 +49,7 @@ class StudySection:
 
 
 def study_section(storage: Storage, status: StudyStatus) -> StudySection:
-    """Return what the page says of a study; none of it is escaped yet."""
+    """Return the texts of the page about a study; none of them is escaped yet."""
     confirmation = status.confirmation
     return StudySection(
         name=status.study,
@@ -72,7 +73,7 @@ def study_section(storage: Storage, status: StudyStatus) -> StudySection:
 
 def _verdict(status: StudyStatus) -> str:
     if status.result is None:
-        return "No trial has completed yet, so nothing can be said."
+        return "No trial has completed yet, so there is no result."
     text = claim_of(status)
     return f"{text[0].upper()}{text[1:]}."
 
@@ -114,7 +115,7 @@ def _scores(confirmation: Confirmation | None) -> Iterator[Table]:
             yield ablation_table(confirmation)
 
 
-# What it took ----------------------------------------------------------------------------------
+# Its cost --------------------------------------------------------------------------------------
 
 
 def _counts(status: StudyStatus) -> Table:
@@ -176,7 +177,7 @@ def _trials(status: StudyStatus) -> Table:
     begun = [row for row in status.trials if row.trial is not None]
     hidden = len(begun) - MAX_TRIALS
     return Table(
-        f"Trials that have begun: {len(begun)}"
+        f"Started trials: {len(begun)}"
         + (f" (the first {MAX_TRIALS} are shown)" if hidden > 0 else ""),
         (
             *(Column(name, name in numeric) for name in headings),
@@ -201,31 +202,22 @@ def _clock(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 
 
-# What it is ------------------------------------------------------------------------------------
+# Its definition --------------------------------------------------------------------------------
 
 
 def _definition(status: StudyStatus) -> Iterator[tuple[str, str]]:
     config = status.config
-    recipe, search = config.recipe, config.search
+    search = config.search
     yield "network", f"{config.model.name} {_options(config.model.options)}".strip()
     yield "data", f"{config.data.name} {_options(config.data.options)}".strip()
-    yield (
-        "recipe",
-        f"{recipe.preset or 'own'}: {recipe.optimizer.name}, lr {recipe.optimizer.lr:g}, "
-        f"{recipe.lr_schedule.summary}, batch size {recipe.batch_size}, "
-        f"{recipe.epochs} epochs, weights {recipe.init}, {recipe.dtype}",
-    )
-    yield "objective", f"{config.direction} {config.objective.metric} of the validation part"
-    bounds = ", ".join(f"[{low:g}, {high:g}]" for low, high in search.bounds)
+    yield "recipe", recipe_text(config)
+    yield "objective", f"{config.direction} {config.objective.metric} of the validation set"
     yield (
         "density",
-        f"kernel size {config.kernel_size}, coefficients in {bounds}, outermost first, sampler "
-        f"{search.sampler.name}, pruner {search.pruner.name}",
+        f"kernel size {config.kernel_size}, coefficients in {bounds_text(config)}, outermost "
+        f"first, sampler {search.sampler.name}, pruner {search.pruner.name}",
     )
-    yield (
-        "fixed points",
-        ", ".join(f"{name} {density_text(each)}" for name, each in config.fixed_points().items()),
-    )
+    yield "reference densities", reference_densities_text(config)
     if config.confirm is not None:
         confirm = config.confirm
         yield "confirmation", f"{confirm.candidates} candidate(s) on {confirm.seeds} fresh seeds"
@@ -245,6 +237,6 @@ def _provenance(status: StudyStatus) -> Iterator[tuple[str, str]]:
 
 
 def _options(options: Mapping[str, object]) -> str:
-    # Folders are a matter of the machine.
+    # Folders depend on the machine.
     shown = {key: value for key, value in options.items() if not key.endswith("folder")}
     return ", ".join(f"{key}={json.dumps(value)}" for key, value in shown.items())

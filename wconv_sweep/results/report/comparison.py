@@ -1,4 +1,4 @@
-"""What the studies of a storage have found, each beside the row of the paper that it repeats."""
+"""The results of the studies of a storage, each beside the row of the paper that it repeats."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from wconv_sweep.study.smoke import SUFFIX as SMOKE
 Variant = Literal["standard", "weighted"]
 VARIANTS: tuple[Variant, Variant] = ("standard", "weighted")
 
-# The paper's names of what a completed trial holds. Its UIQ fits the whole-image index alone.
+# The paper's names of a completed trial's metrics. Its UIQ fits the whole-image index alone.
 _PUBLISHED_AS = {
     "test_accuracy": "accuracy",
     "test_macro_f1": "macro_f1",
@@ -37,10 +37,10 @@ class Measurement:
     """One number of a report, with the published one."""
 
     table: str
-    """Number of the paper's table; empty where the study stands beside none."""
+    """Number of the paper's table; empty if the study is in none."""
     variant: Variant
     metric: str
-    """Name in a trial's metrics. Made here are `overhead`, by how much an epoch takes longer with
+    """Name in a trial's metrics. Computed here: `overhead`, the extra time of an epoch with
     the weighted network; `epoch_time`, the paper's time in its unknown unit; and `density_1`,
     `density_2`, ..., outermost first."""
     unit: str
@@ -51,12 +51,12 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A study: its standard network, its best weighted one, and what the paper says of both."""
+    """A study: its standard network, its best weighted one, and the paper's values of both."""
 
     status: StudyStatus
     result: StudyResult
     published: Published | None
-    """None where the paper has no such row, and for a smoke run, which repeats none."""
+    """None if the paper has no such row, and for a smoke run, which repeats none."""
 
     @property
     def config(self) -> StudyConfig:
@@ -75,7 +75,7 @@ class Comparison:
 
     @property
     def architecture(self) -> str:
-        """Name of the network, the paper's where it has one."""
+        """Name of the network, the paper's if it has one."""
         return self.published.title if self.published else self.config.model.name
 
     @property
@@ -85,18 +85,18 @@ class Comparison:
 
     @property
     def confirmation(self) -> Confirmation | None:
-        """What fresh seeds have shown; None before one of them has for both networks."""
+        """The results of fresh seeds; None before both networks have completed one."""
         return _confirmation(self.status)
 
     @property
     def plain_is_best(self) -> bool:
-        """Whether no density tried beat the standard network on the validation part."""
+        """Whether no density tried beat the standard network on the validation set."""
         return self.result.best is self.result.plain
 
     def trial(self, variant: Variant) -> TrialRow | None:
         """Return the trial of a variant; None when the plain baseline has not completed.
 
-        Where a density was confirmed, it is that of the first of its seeds.
+        If a density was confirmed, it is that of the first of its seeds.
         """
         return self.result.plain if variant == "standard" else self.result.best
 
@@ -114,7 +114,7 @@ class Comparison:
         return None if trial is None else trial.metrics.get(metric)
 
     def published_value(self, variant: Variant, metric: str) -> float | None:
-        """Return what the paper gives for a metric; None where it is lost or there is none."""
+        """Return the paper's value of a metric; None if it is lost or there is none."""
         if self.published is None or metric not in _PUBLISHED_AS:
             return None
         scores = self.published.standard if variant == "standard" else self.published.weighted
@@ -131,7 +131,7 @@ class Comparison:
 
     @property
     def overhead_percent(self) -> float | None:
-        """By how much longer an epoch takes with the weighted network, in percent.
+        """Extra time of an epoch with the weighted network, in percent.
 
         None when a time is missing, when the devices differ, or when the best is plain.
         """
@@ -141,7 +141,7 @@ class Comparison:
         return overhead_percent(standard, weighted)
 
     def measurements(self) -> Iterator[Measurement]:
-        """Yield every number of the study, also those that the tables have no room for."""
+        """Yield every number of the study, also those that the tables leave out."""
         scores, times = self._tables()
         for variant in VARIANTS:
             trial = self.trial(variant)
@@ -230,7 +230,7 @@ def _confirmation(status: StudyStatus) -> Confirmation | None:
 
 
 def _result(status: StudyStatus) -> StudyResult | None:
-    # A fresh seed of one network alone compares nothing: until both have one, those of the search.
+    # Until both networks have completed a fresh seed, the runs of the search are shown.
     return status.result if _confirmation(status) is None else named_result(status)
 
 
@@ -247,7 +247,7 @@ def _published(config: StudyConfig) -> Published | None:
 
 
 def _is_smoke(config: StudyConfig) -> bool:
-    """Tell a smoke run by its name, or by data whose files are not verified, for it makes them."""
+    """Return whether it is a smoke run: by its name, or by data whose files are not verified."""
     return config.study.endswith(SMOKE) or config.data.options.get("verify") is False
 
 

@@ -1,12 +1,13 @@
-"""The notes below the tables of a report: what its numbers depend on, in sentences."""
+"""The notes below the tables of a report: the conditions of its numbers, in sentences."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from wconv_sweep.amounts import amount, interval, title
+from wconv_sweep.amounts import title
 from wconv_sweep.evidence.findings import pruning_json
 from wconv_sweep.evidence.results import TrialRow
+from wconv_sweep.evidence.score_rows import cell, score_rows
 from wconv_sweep.results.export.entries import CLAIM
 from wconv_sweep.results.report.comparison import VARIANTS, Comparison
 from wconv_sweep.results.report.paper import SOURCE
@@ -18,27 +19,27 @@ INPUT_MARGIN_DB = 0.2
 
 
 def notes(comparisons: Sequence[Comparison]) -> list[str]:
-    """Return what a reader must know beside the tables: the general notes, then one per study."""
+    """Return the notes below the tables: the general notes, then one per study."""
     general = []
     if any(each.confirmation is None for each in comparisons):
         general.append(
-            f"weighted: {CLAIM}. It is one run of one seed, chosen on the validation part, so "
-            "part of its lead may be luck. All scores are those of the test part."
+            f"weighted: {CLAIM}. It is one run of one seed, chosen on the validation set, so "
+            "part of its lead may be luck. All scores are those of the test set."
         )
     if any(each.confirmation is not None for each in comparisons):
         general.append(
             "Confirmed studies show means over fresh seeds, the same for both networks, of scores "
-            "of the test part."
+            "of the test set."
         )
     beside_paper = [each for each in comparisons if each.published is not None]
     if beside_paper:
         general.append(
-            f"paper: the value that {SOURCE} publishes, blank where it is not known. The unit of "
-            "its times per epoch is not known either, so only the overheads can be compared."
+            f"paper: the value that {SOURCE} publishes, blank if it is unknown. The unit of "
+            "its times per epoch is also unknown, so only the overheads can be compared."
         )
     if any(not each.classification for each in comparisons):
         general.append(
-            "UIQ: the index of the whole image as one window, as the paper's most probably is; "
+            "UIQ: the index of the whole image as one window, which is most probably the paper's; "
             "windows of 8x8 give lower values, which the csv format has as test_uiq."
         )
     if any(each.value(variant, "epoch_s") for each in comparisons for variant in VARIANTS):
@@ -57,14 +58,14 @@ def _remarks(each: Comparison) -> Iterator[str]:
         if counts[state]
     )
     if each.smoke:
-        yield "Smoke run, or data not verified to be whole: shows that everything runs, no more."
+        yield "Smoke run, or unverified data: shows only that everything runs."
     yield (f"{counts[SlotState.COMPLETE]} of {each.status.budget} trials complete{others}.")
     yield from _confirmed(each)
     if each.result.plain is None:
         yield "The standard network has not completed."
     elif each.plain_is_best:
         yield (
-            "No density tried beat the standard network on the validation part: both rows show "
+            "No density tried beat the standard network on the validation set: both rows show "
             "the standard network."
         )
     yield from _at_the_papersdensity_cell(each)
@@ -74,7 +75,7 @@ def _remarks(each: Comparison) -> Iterator[str]:
     if each.result.plain is not None and not each.same_device:
         yield "The devices differ, so no overhead is given."
     for name, options in (("Network", config.model.options), ("Data", config.data.options)):
-        # Folders are a matter of the machine.
+        # Folders depend on the machine.
         shown = {key: value for key, value in options.items() if not key.endswith("folder")}
         if shown:
             yield f"{name}: {_keys(shown)}."
@@ -82,30 +83,30 @@ def _remarks(each: Comparison) -> Iterator[str]:
 
 
 def _confirmed(each: Comparison) -> Iterator[str]:
-    """Say how much better the named density is, and where the difference comes from."""
+    """State how much better the selected density is, and the source of the difference."""
     pruning = pruning_json(each.status)
     if pruning is not None:
         yield f"Pruning saved {pruning['saved']} of {pruning['epochs_without']} epochs."
     confirmation = each.confirmation
     if confirmation is None:
         return
-    metric, named = confirmation.metric, confirmation.named
+    metric = confirmation.metric
     seeds = ", ".join(map(str, sorted(confirmation.plain.runs)))
     yield (f"Confirmed at seed indices {seeds} of seed {each.config.seed}: {confirmation.claim}.")
-    for arm in (*confirmation.candidates, *confirmation.ablations):
-        difference = confirmation.difference(arm, metric)
-        if difference is None:
+    arms = (*confirmation.candidates, *confirmation.ablations)
+    for row in score_rows(confirmation, [metric], arms):
+        if row.difference is None:
             continue
-        name = arm.label + (" (selected)" if arm is named else "")
+        name = cell(row, "network") + (" (selected)" if row.is_selected else "")
         yield (
-            f"{name[0].upper()}{name[1:]}, {density_cell(arm.density)}: {title(metric)} "
-            f"{amount(metric, difference.mean, signed=True)} against plain, "
-            f"{100 * difference.level:.4g} % interval {interval(metric, difference.interval)}."
+            f"{name[0].upper()}{name[1:]}, {density_cell(row.density)}: {title(metric)} "
+            f"{cell(row, 'difference')} against plain, {cell(row, 'level')} interval "
+            f"{cell(row, 'interval')}."
         )
 
 
 def _at_the_papersdensity_cell(each: Comparison) -> Iterator[str]:
-    """Give the score at the density that the paper calls the best, where a trial had it."""
+    """State the score at the paper's best density, if a trial had it."""
     row = each.published
     if row is None or each.result.best.density == row.density:
         return
@@ -121,7 +122,7 @@ def _at_the_papersdensity_cell(each: Comparison) -> Iterator[str]:
 
 
 def _collapse(each: Comparison) -> Iterator[str]:
-    """Say so when a denoiser does not denoise: a gain over such a network means little."""
+    """Warn if a denoiser does not denoise: a gain over such a network means little."""
     for variant in VARIANTS:
         denoised = each.value(variant, "test_psnr_db")
         noisy = each.value(variant, "input_psnr_db")
@@ -168,7 +169,7 @@ def _place(trial: TrialRow) -> str:
 
 
 def _keys(values: dict[str, Any], prefix: str = "") -> str:
-    """Return settings as a study file and --set name them; what is null or empty is left out."""
+    """Return settings as a study file and --set name them; null and empty ones are left out."""
     parts = []
     for key, value in values.items():
         if isinstance(value, dict):

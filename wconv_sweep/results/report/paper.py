@@ -1,4 +1,4 @@
-"""The values that the paper publishes, to stand beside ours.
+"""The values that the paper publishes, to show beside ours.
 
 Source: Cammarasana and Patane 2025, arXiv:2505.24558, Tables 3 to 6. Known are the best densities,
 the epoch times, the F1 of the standard networks of Table 3, the standard networks of Table 5, and
@@ -16,17 +16,17 @@ SOURCE = "arXiv:2505.24558"
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationScores:
-    """One row of Table 3, on the test part of CIFAR-100; None is lost."""
+    """One row of Table 3, on the test set of CIFAR-100; None is lost."""
 
     accuracy: float | None = None
-    """Share of right answers, from 0 to 1; the paper gives percent."""
+    """Share of correct predictions, from 0 to 1; the paper gives percent."""
     macro_f1: float | None = None
     """Mean F1 over the classes, from 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DenoisingScores:
-    """One row of Table 5, on the test part of DIV2K; None is lost."""
+    """One row of Table 5, on the test set of DIV2K; None is lost."""
 
     nrmse: float | None = None
     """Called a mean squared error in the text; agrees with RMSE / (max - min)."""
@@ -46,7 +46,7 @@ class EpochTimes:
 
     @property
     def overhead_percent(self) -> float:
-        """By how much longer an epoch takes with weighted convolutions."""
+        """Extra time of an epoch with weighted convolutions, in percent."""
         return overhead_percent(self.standard, self.weighted)
 
 
@@ -69,12 +69,12 @@ class Published:
 
 
 def overhead_percent(standard: float, weighted: float) -> float:
-    """Return by how many percent `weighted` exceeds `standard`."""
+    """Return the percentage by which `weighted` exceeds `standard`."""
     return 100 * (weighted / standard - 1)
 
 
 def published(data: str, architecture: str, kernel_size: int) -> Published | None:
-    """Return what the paper says of an architecture on a data set; None where it says nothing."""
+    """Return the paper's row of an architecture on a data set; None if there is none."""
     wanted = (data, architecture, kernel_size)
     return next(
         (row for row in PUBLISHED if (row.data, row.architecture, row.kernel_size) == wanted),

@@ -41,7 +41,7 @@ class _Field:
 
 @dataclass(frozen=True)
 class Score:
-    """A score of the test part as the tables show it."""
+    """A score of the test set as the tables show it."""
 
     name: str
     metric: str

@@ -48,7 +48,7 @@ def write_study(storage: Storage) -> None:
 
 
 def _score(lease: Lease, density: tuple[float, ...]) -> float:
-    if lease.stage in (Stage.FIXED, Stage.SEARCH):
+    if lease.stage in (Stage.REFERENCE, Stage.SEARCH):
         return 30 - (density[0] - 0.3) ** 2
     plain = 30.0 + lease.replicate
     return plain if lease.label == "plain" else plain + lease.replicate
@@ -232,7 +232,7 @@ def test_markdown_has_the_best_density_and_the_scores_of_its_networks(exported: 
     assert (study, kernel, seeds) == ("with_all", "5x5", "5")
     assert (plain, weighted, difference) == ("33.00 dB", "36.00 dB", "+3.00 dB")
     assert interval == "+1.04 dB to +4.96 dB"
-    scores = table_of(text, "with_all: scores of the test part over fresh seeds")
+    scores = table_of(text, "with_all: scores of the test set over fresh seeds")
     assert len(scores) == len(METRICS) * 4  # plain, the density, two of the ablation
     assert "* with_all: better than plain convolution on 5 fresh seeds, 95 % interval" in text
     assert "Seed indices of seed 0: 1, 2, 3, 4, 5." in text
@@ -292,6 +292,6 @@ def test_the_command_writes_a_file_and_replaces_it_only_by_force(
     path.write_text("mine", "utf-8")
     status, output, errors = run(monkeypatch, capsys, *command, "--output", str(path))
     assert (status, output, path.read_text("utf-8")) == (2, "", "mine")
-    assert "exists already. Replace it with --force" in errors
+    assert "already exists. Replace it with --force" in errors
     assert run(monkeypatch, capsys, *command, "--output", str(path), "--force")[0] == 0
     assert path.read_text("utf-8") == printed

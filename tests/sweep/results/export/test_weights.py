@@ -60,7 +60,7 @@ def test_a_network_that_does_not_reproduce_its_score_is_not_written(
     missing = sweep.run("export", "--weights", "networks", status=2)
 
     assert re.search(r"test_psnr_db of \S+, but trial 0 had \S+\. Nothing was written", refused)
-    assert "checkpoint.pt: there is no such file" in missing
+    assert "checkpoint.pt: does not exist" in missing
     # To delete it, as a trial that goes on is told, would not bring this network back.
     assert "A completed trial is not trained again" in missing
     assert "Delete it" not in missing
@@ -70,8 +70,8 @@ def test_a_network_that_does_not_reproduce_its_score_is_not_written(
 @pytest.mark.parametrize(
     ("content", "problem", "remedy"),
     [
-        (None, "there is no such file", "bring the file back"),
-        (b"PK", "cannot be read", "bring the file back"),
+        (None, "does not exist", "restore the file"),
+        (b"PK", "cannot be read", "restore the file"),
         (
             {"format": 1, "trial": "it"},
             "was written by another version of the program",
@@ -80,7 +80,7 @@ def test_a_network_that_does_not_reproduce_its_score_is_not_written(
         (
             {"format": FORMAT, "trial": "another"},
             "belongs to a trial with another model",
-            "bring this trial's own file back",
+            "restore this trial's own file",
         ),
     ],
     ids=["missing", "torn", "another version", "another trial"],

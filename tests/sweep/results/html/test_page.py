@@ -50,15 +50,15 @@ _ASK = """<!DOCTYPE html><meta charset="utf-8">
 <iframe id="frame" src="report.html" style="border:0;width:WIDTHpx;height:900px"></iframe>
 <pre id="answer"></pre>
 <script>
-function light(colour) {
-  const [r, g, b] = colour.match(/[0-9.]+/g).slice(0, 3).map(Number).map(value => value / 255)
+function light(color) {
+  const [r, g, b] = color.match(/[0-9.]+/g).slice(0, 3).map(Number).map(value => value / 255)
     .map(value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 }
 function behind(view, element) {
   for (let each = element; each; each = each.parentElement) {
-    const colour = view.getComputedStyle(each).backgroundColor;
-    if (!/, 0\\)$/.test(colour)) return colour;
+    const color = view.getComputedStyle(each).backgroundColor;
+    if (!/, 0\\)$/.test(color)) return color;
   }
   return "rgb(255, 255, 255)";
 }
@@ -129,7 +129,7 @@ def write_study(storage: Storage) -> None:
 
 
 def _score(lease: Lease, density: tuple[float, ...]) -> float:
-    if lease.stage in (Stage.FIXED, Stage.SEARCH):
+    if lease.stage in (Stage.REFERENCE, Stage.SEARCH):
         return 30 - sum(
             (value - best) ** 2 for value, best in zip(density, (0.3, 0.9), strict=True)
         )
@@ -144,7 +144,7 @@ def keep_images(
     output: int,
     names: tuple[str, ...] = ("face", "sea"),
 ) -> None:
-    """Write what the test of a trial keeps: images of one colour."""
+    """Write what the test of a trial keeps: images of one color."""
     assert row is not None
     assert row.trial is not None
     folder = read_status(storage, "shown").folder.trial(row.trial)
@@ -232,13 +232,13 @@ def test_the_verdict_and_its_numbers_are_those_of_the_database(shown: Storage, p
 
     # Differences 1 to 5 over five seeds: 3 +- 2.776 * sqrt(2.5) / sqrt(5) = 3 +- 1.963.
     assert 'class="verdict better">Better than plain convolution on 5 fresh seeds' in page
-    plain, named = rows_of(page, "PSNR on the test part, fresh seeds")
+    plain, named = rows_of(page, "PSNR on the test set, fresh seeds")
     assert plain[:5] == ["plain convolution", "(1, 1)", "5", "33.00 dB", "1.58 dB"]
     assert named[2:4] + named[5:8] == ["5", "36.00 dB", "+3.00 dB", "95 %", "+1.04 dB to +4.96 dB"]
     assert named[-1] == "better"
-    metrics = [row[0] for row in rows_of(page, "All scores of the test part")]
+    metrics = [row[0] for row in rows_of(page, "All scores of the test set")]
     assert metrics == ["NRMSE"] * 2 + ["PSNR"] * 2 + ["SSIM"] * 2
-    assert len(rows_of(page, "Ablation: PSNR on the test part")) == 4
+    assert len(rows_of(page, "Ablation: PSNR on the test set")) == 4
     assert status.result is not None
     assert f"<dt>best single run</dt><dd>{status.result.best.value:.2f} dB</dd>" in page
     (counts,) = rows_of(page, "Trials by state")
@@ -252,13 +252,13 @@ def test_the_verdict_and_its_numbers_are_those_of_the_database(shown: Storage, p
 def test_a_table_of_very_many_trials_is_cut_and_says_so(
     shown: Storage, page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (begun,) = re.findall(r"<caption>Trials that have begun: (\d+)</caption>", page)
-    assert len(rows_of(page, f"Trials that have begun: {begun}")) == int(begun)
+    (begun,) = re.findall(r"<caption>Started trials: (\d+)</caption>", page)
+    assert len(rows_of(page, f"Started trials: {begun}")) == int(begun)
     monkeypatch.setattr(html_study, "MAX_TRIALS", 5)
 
     cut = html_report(shown, None)
 
-    title = f"Trials that have begun: {begun} (the first 5 are shown)"
+    title = f"Started trials: {begun} (the first 5 are shown)"
     assert [row[0] for row in rows_of(cut, title)] == ["0", "1", "2", "3", "4"]
 
 
@@ -291,7 +291,7 @@ def test_headings_come_in_order_and_pictures_say_what_they_show(page: str) -> No
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
     pictures = [each for tag, each in elements if tag == "img"]
-    assert len(pictures) == 4 + 8  # two test images: noisy, plain, the density named, truth
+    assert len(pictures) == 4 + 8  # two test images: noisy, plain, the selected density, truth
     assert all(len(each["alt"] or "") > 35 for each in pictures)
     assert ("html", {"lang": "en"}) in elements
     assert "<title>wconv-sweep: shown</title>" in page
@@ -307,7 +307,7 @@ def test_a_study_that_only_fails_is_there_with_its_cause(sqlite_storage: Storage
 
     page = html_report(sqlite_storage, None)
 
-    assert "No trial has completed yet, so nothing can be said." in page
+    assert "No trial has completed yet, so there is no result." in page
     assert "<strong>1 x ValueError</strong> at net.py:1: no such layer" in page
     assert "Traceback: no such layer" in page
     assert "<img" not in page
@@ -327,7 +327,7 @@ def test_images_stand_side_by_side_with_the_scores_of_each_network(
     assert (
         f"Trial {result.best.trial}, density {named}, beside plain convolution, trial " in section
     )
-    assert f"trial {result.plain.trial}, which began with the same weights." in section
+    assert f"trial {result.plain.trial}, which started with the same weights." in section
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", section)
     assert captions == 2 * [
         "noisy, 20.17 dB",
@@ -339,11 +339,11 @@ def test_images_stand_side_by_side_with_the_scores_of_each_network(
         "The middle of the test image face: noisy, 20.17 dB.",
         "The middle of the test image face: plain convolution, 28.00 dB.",
     ]
-    # Scores of the test part: those of the confirmation's first seed, 31 and 31 + 1.
+    # Scores of the test set: those of the confirmation's first seed, 31 and 31 + 1.
     assert re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", section) == [
-        ("test part, noisy input", "20.17 dB"),
-        ("test part, plain convolution", "31.00 dB"),
-        (f"test part, density {named}", "32.00 dB"),
+        ("test set, noisy input", "20.17 dB"),
+        ("test set, plain convolution", "31.00 dB"),
+        (f"test set, density {named}", "32.00 dB"),
     ]
 
 
@@ -380,7 +380,7 @@ def test_plain_convolution_is_left_out_where_it_saw_another_noise(tmp_path: Path
         "test images the middle is shown; the PSNR is that of the whole image. Of plain "
         f"convolution, trial {result.plain.trial}, no picture on the same noise was kept.</p>"
     ) in page
-    assert "which began with" not in page
+    assert "which started with" not in page
 
 
 @pytest.fixture
@@ -424,8 +424,8 @@ def test_a_damaged_file_is_told_with_what_to_do_and_the_others_are_shown(
     of_all = networks(storage)
 
     damage = (
-        "shown/{}/test_image_{}.png is no picture of a test image before and after the network "
-        "(it is no PNG file). Delete it; `wconv-sweep export --study shown --weights FOLDER` "
+        "shown/{}/test_image_{}.png is not a picture of a test image before and after the network "
+        "(it is not a PNG file). Delete it; `wconv-sweep export --study shown --weights FOLDER` "
         "makes the pictures of a trial whose checkpoint is there."
     )
     assert captions_of(of_plain) == [WITHOUT_PLAIN, ALL]
@@ -477,7 +477,7 @@ def test_networks_of_different_seeds_are_told_apart(sqlite_storage: Storage) -> 
 
     assert found is not None
     assert (
-        f"beside plain convolution, trial {searched.result.plain.trial}, which began with other "
+        f"beside plain convolution, trial {searched.result.plain.trial}, which started with other "
         "weights (seed index 4, not 0)."
     ) in found.text
 
@@ -519,8 +519,8 @@ def test_a_trial_that_kept_nothing_is_told_with_what_to_do(sqlite_storage: Stora
 
     assert (
         f"<p>There is no shown/trial_{number:05d}/test_image_1.png in the folder of runs, so what "
-        "the network does to the test part cannot be shown. Trials of an earlier version or with "
-        "a full disk have kept none, or the data are no pairs of grey or RGB images of one size, "
+        "the network does to the test set cannot be shown. Trials of an earlier version or with "
+        "a full disk have kept none, or the data are not pairs of gray or RGB images of one size, "
         "of which none are kept. In the first case, while the trial&#39;s checkpoint and the data "
         "are there, `wconv-sweep export --study shown --weights FOLDER` works it out.</p>"
     ) in page
@@ -559,9 +559,9 @@ def test_a_classifier_without_its_confusion_matrix_says_so(classifier: Storage) 
     page = html_report(classifier, None)
 
     assert (
-        "<p>There is no tiny/trial_00000/test_confusion.csv in the folder of runs, so it cannot "
-        "be shown which classes the network takes for which. Trials of an earlier version or with "
-        "a full disk have kept none; one that is trained anew keeps it.</p>"
+        "<p>There is no tiny/trial_00000/test_confusion.csv in the folder of runs, so the page "
+        "cannot show which classes the network confuses. Trials of an earlier version or with "
+        "a full disk have kept none; one that is retrained keeps it.</p>"
     ) in page
 
 
@@ -603,7 +603,7 @@ def test_the_command_writes_the_page_once(
     path.write_text("mine", "utf-8")
     status, _, errors = run(monkeypatch, capsys, *command)
     assert (status, path.read_text("utf-8")) == (2, "mine")
-    assert "exists already. Replace it with --force" in errors
+    assert "already exists. Replace it with --force" in errors
     assert run(monkeypatch, capsys, *command, "--force")[0] == 0
     assert path.read_text("utf-8") == page
 

@@ -541,7 +541,7 @@ def test_a_new_metric_is_one_file(package: Path, studies: Studies, storage: Stor
     } == {("hue_deg", "7.25", "degrees"), ("test_hue_deg", "7.25", "degrees")}
     (exported,) = export(storage, "colors")
     assert exported["density"] == [0.75]  # the lower error
-    assert "| hue error on the test part | 12.50 degrees | 7.25 degrees | -5.25 degrees |" in (
+    assert "| hue error on the test set | 12.50 degrees | 7.25 degrees | -5.25 degrees |" in (
         render_export([exported], "md")
     )
 
