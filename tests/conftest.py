@@ -36,7 +36,6 @@ FIRST = ("tests/test_followed_pages.py", "tests/sweep/scenarios/test_storms.py")
 TOGETHER = (
     *FIRST,
     "tests/jobs/data/test_cifar100.py",
-    "tests/slurm/test_faults.py",
     "tests/sweep/cli/test_db.py",
     "tests/sweep/cli/test_watch.py",
     "tests/sweep/doctor/test_doctor.py",
