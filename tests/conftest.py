@@ -49,7 +49,7 @@ TOGETHER = (
 FORKING = "tests/jobs/ranks/"
 """Folder of tests whose process starts one that ranks are forked from."""
 SLURM = "tests/slurm/"
-"""Folder of tests that wait most of their time; each worker has a cluster."""
+"""Folder of tests that wait most of their time; each worker has a cluster of its own."""
 
 
 class Scheduler(LoadScopeScheduling):  # type: ignore[misc]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.slurm import database, machine
+from tests.slurm.keeper import kept
 from tests.slurm.processes import Daemon, JobProcess, job_processes, kill, wait_until
 from tests.slurm.site import (
     MARK,
@@ -298,8 +299,9 @@ def slurm_box() -> Iterator[SlurmBox]:
         base_port = stack.enter_context(machine.ports())
         # Not pytest's folder: the path of a Unix socket is short.
         folder = Path(tempfile.mkdtemp(prefix="wconv-slurm-"))
-        stack.callback(shutil.rmtree, folder)
         site = Site(folder=folder, base_port=base_port, named_hosts=machine.may_name_hosts())
+        stack.enter_context(kept(site))
+        stack.callback(shutil.rmtree, folder)
         stack.enter_context(machine.names_and_routes(site))
         box = SlurmBox(site)
         stack.callback(box.down)

@@ -101,22 +101,32 @@ def listens(address: str, port: int) -> bool:
 @contextmanager
 def names_and_routes(site: Site) -> Iterator[None]:
     """Let this machine know the nodes by name, and talk to them fast."""
-    begin, end = f"# test cluster {site.base_port} begin", f"# test cluster {site.base_port} end"
+    begin, end = _marks(site.base_port)
     lines = [begin, *(f"{site.address(node)} {node}" for node in site.all_nodes), end]
-
-    def without_ours(hosts: list[str]) -> list[str]:
-        if begin not in hosts:
-            return hosts
-        return hosts[: hosts.index(begin)] + hosts[hosts.index(end) + 1 :]
-
-    _change_hosts(lambda hosts: [*without_ours(hosts), *lines])
+    _change_hosts(lambda hosts: [*_without(site.base_port, hosts), *lines])
     # Also used by other clusters, so it stays; needs CAP_NET_ADMIN, and all works without it.
     _route("replace")
     try:
         yield
     finally:
-        # Looked at under the lock: another cluster may have come meanwhile.
-        _change_hosts(without_ours, then=_remove_last_route)
+        forget_names(site.base_port)
+
+
+def forget_names(base_port: int) -> None:
+    """Undo `names_and_routes` for the cluster with this first port, if there is anything left."""
+    # Looked at under the lock: another cluster may have come meanwhile.
+    _change_hosts(lambda hosts: _without(base_port, hosts), then=_remove_last_route)
+
+
+def _marks(base_port: int) -> tuple[str, str]:
+    return f"# test cluster {base_port} begin", f"# test cluster {base_port} end"
+
+
+def _without(base_port: int, hosts: list[str]) -> list[str]:
+    begin, end = _marks(base_port)
+    if begin not in hosts:
+        return hosts
+    return hosts[: hosts.index(begin)] + hosts[hosts.index(end) + 1 :]
 
 
 def _change_hosts(

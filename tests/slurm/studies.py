@@ -30,7 +30,8 @@ TWELVE: dict[str, Any] = {
     "budget": {"trials": 12},
 } | slow_data(batch_s=0.06)
 """Sections of a study whose trials take long enough for something to happen to them."""
-LEASE_S = 12.0
+LEASE_S = 30.0
+"""Long enough that no lease runs out by itself where many tests share two cores."""
 GRACE_S = 20.0
 
 _OWNER = re.compile(r"slurm-(?P<job>[\d_]+)/(?P<restart>\d+)/(?P<node>[^/]+)/(?P<pid>\d+)-")

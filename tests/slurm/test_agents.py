@@ -176,6 +176,6 @@ def test_a_trial_of_eight_ranks_takes_two_nodes_and_measures_the_same(
     assert wide.rows(PILOTS.c.gpus_total) == [(8,), (8,)]
     assert wide.rows(ATTEMPTS.c.gpus_per_trial) == [(8,), (8,)]
     (provenance,) = wide.rows(SLOTS.c.provenance)
-    assert '"ranks": "8"' in provenance[0]
+    assert provenance[0]["ranks"] == "8"
     (one,), (other,) = wide.status.trials, narrow.status.trials
     assert one.value == pytest.approx(other.value, rel=1e-9)

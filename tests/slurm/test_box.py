@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,33 @@ def test_a_second_cluster_runs_beside_the_first_and_leaves_nothing(box: SlurmBox
     assert str(other.site.folder) not in "\n".join(environments())
     hosts = Path("/etc/hosts").read_text("utf-8")
     assert other.nodes[0] not in hosts
+    assert box.nodes[0] in hosts
+
+
+def test_a_cluster_whose_tests_are_killed_leaves_nothing(box: SlurmBox) -> None:
+    script = (
+        "import sys\n"
+        "from tests.slurm.box import slurm_box\n"
+        "with slurm_box() as box:\n"
+        "    box.submit(script='sleep 1000')\n"
+        "    print(box.site.folder, box.nodes[0], flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as tests:
+        assert tests.stdout is not None
+        folder, node = tests.stdout.readline().split()
+        tests.kill()
+
+    wait_until(lambda: not Path(folder).exists(), "the folder is gone")
+    wait_until(lambda: folder not in "\n".join(environments()), "its processes are gone")
+    hosts = Path("/etc/hosts").read_text("utf-8")
+    assert node not in hosts
     assert box.nodes[0] in hosts
 
 

@@ -16,7 +16,7 @@ import pytest
 from tests.once import once_per_run
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import stopped, wait_until
-from tests.slurm.studies import TWELVE, ClusterStudy, Held, trained_locally
+from tests.slurm.studies import GRACE_S, TWELVE, ClusterStudy, Held, trained_locally
 from tests.sweep.postgres import OwnServer
 
 pytestmark = pytest.mark.slow
@@ -71,6 +71,7 @@ def test_a_killed_rank_and_a_controller_that_starts_again(
 
 
 def test_a_killed_agent(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
+    study.profile(gpus_used_per_node=3, lease_s=12, grace_s=GRACE_S)
     with frozen(study) as victim:
         os.kill(victim.agent, signal.SIGKILL)
 

@@ -141,9 +141,11 @@ def _ask(address: str, program: Program, files: Sequence[int]) -> tuple[int, soc
 def _status(reports: socket.socket, *, wait: bool) -> int | None:
     """Return the status that `os.waitpid` gave for a process; None while it runs."""
     try:
-        return int(reports.recv(64, 0 if wait else socket.MSG_DONTWAIT) or b"0")
+        status = reports.recv(64, 0 if wait else socket.MSG_DONTWAIT)
     except BlockingIOError:
         return None
+    # A nursery that dies takes its processes along.
+    return int(status) if status else int(signal.SIGKILL)
 
 
 def _start_nursery() -> None:
