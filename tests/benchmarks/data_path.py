@@ -2,7 +2,7 @@
 
     python tests/benchmarks/data_path.py [--quick]
 
-The images are made up. Those for denoising have 1020 x 678 pixels, a quarter of DIV2K's, in PNG
+The images are synthetic. Those for denoising have 1020 x 678 pixels, a quarter of DIV2K's, in PNG
 files of 1 MB; a baseline that decodes would take four times as long for the real ones. For
 classification they have 32 x 32 pixels and lie in memory. The baselines do what a torch Dataset
 usually does: one image at a time in Python with Pillow, in the same process or in 2 workers.

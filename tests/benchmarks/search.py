@@ -1,6 +1,6 @@
-"""What samplers and ways of naming a density find on made-up surfaces, and what they promise.
+"""What samplers and ways of selecting a density find on synthetic surfaces, and what they promise.
 
-Prints Markdown tables: regret of the named density and bias of the promised value for every
+Prints Markdown tables: regret of the selected density and bias of the promised value for every
 sampler, and the trials, so the GPU-hours, that the default takes to be as good as the grids of
 the paper. All is in standard deviations of the seed; each cell is a mean over the four surfaces,
 `--repeats` studies of each.
@@ -27,7 +27,7 @@ BLIND = ("random", "qmc")
 GRIDS = {1: [21], 2: [21, 20]}
 """Points of the paper's grids."""
 COARSE = {1: [[8], [11], [15]], 2: [[5, 5], [6, 6], [7, 7], [8, 8]]}
-"""Points of smaller grids, to tell what is owed to the sampler and what to the naming."""
+"""Points of smaller grids, to tell what is owed to the sampler and what to the selection."""
 CONFIRM = {"candidates": 2, "seeds": 5}
 CONFIRMING = 15
 """Trials of the confirmation."""
@@ -226,7 +226,7 @@ def trials_to(curve_SB: Regret, budgets: Sequence[int], target: float) -> float:
 
 
 def row(head: str, found: Sequence[Cell]) -> str:
-    """Return a row of a table: regret, bias and coverage by each way of naming."""
+    """Return a row of a table: regret, bias and coverage by each way of selecting."""
     by = {cell.named_by: cell for cell in found}
     told = [by.get(each) for each in NAMED_BY]
     regret = [f"{cell.regret:.2f} ± {cell.regret_error:.2f}" if cell else "" for cell in told]

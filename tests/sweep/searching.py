@@ -1,4 +1,4 @@
-"""A search without training: a study's slots are worked through with a made-up response."""
+"""A search without training: a study's slots are worked through with a synthetic response."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,6 +1,7 @@
 """A file with an old key gets one line with the new one, and no other file does."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,6 @@ VALUES: dict[str, Any] = {
 """What a file may hold under each old key."""
 
 
-def _is_of_profiles(key: str) -> bool:
-    return tuple(key.split(".")) in keys_of(SlurmProfile)
-
-
 def _write(path: Path, content: dict[str, Any], old: str) -> int:
     """Write a file with an old key in place of the new one, and return the line of the key."""
     content = copy.deepcopy(content)
@@ -46,13 +43,12 @@ def _write(path: Path, content: dict[str, Any], old: str) -> int:
 @pytest.mark.parametrize("old", NEW_NAMES)
 def test_an_old_key_is_answered_with_the_new_one(tmp_path: Path, old: str) -> None:
     path = tmp_path / "old.yaml"
-    line = _write(path, SITE if _is_of_profiles(NEW_NAMES[old]) else TINY, old)
+    of_profile = tuple(NEW_NAMES[old].split(".")) in keys_of(SlurmProfile)
+    line = _write(path, SITE if of_profile else TINY, old)
+    load: Callable[[str], object] = load_profile if of_profile else load_study
 
     with pytest.raises(ConfigurationError) as caught:
-        if _is_of_profiles(NEW_NAMES[old]):
-            load_profile(str(path))
-        else:
-            load_study(str(path))
+        load(str(path))
 
     assert caught.value.problems == (
         f"{path}:{line}: {old}: is now {NEW_NAMES[old]}. Rename the key.",

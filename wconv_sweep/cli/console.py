@@ -69,8 +69,8 @@ def print_result(out: Console, status: StudyStatus, next_commands: Sequence[str]
     out.print(confirmation_table(confirmation) if confirmation else _result_table(status, result))
     counts = status.counts
     if confirmation is not None:
-        named = confirmation.named
-        density = "the density" if named is None else f"{_density(named.density)}"
+        selected = confirmation.selected
+        density = "the density" if selected is None else f"{_density(selected.density)}"
         verdict = f"{density} (*): {confirmation.claim}."
     elif result.best is result.plain:
         verdict = "No density tried beat plain convolution on the validation set."

@@ -54,13 +54,13 @@ def source_problems(profile: Sourced) -> Iterator[tuple[tuple[int | str, ...], s
     seen: dict[str, str] = {}
     for index, source in enumerate(profile.sources):
         for number, key in enumerate(source.facts):
-            place = ("sources", index, "facts", number)
+            where = ("sources", index, "facts", number)
             covered = [fact for fact in facts if _covers(key, fact)]
             if not covered:
-                yield place, f"'{key}' is not a fact that this file gives"
+                yield where, f"'{key}' is not a fact that this file gives"
             twice = next((fact for fact in covered if fact in seen), None)
             if twice is not None:
-                yield place, f"'{key}': {twice} has a source already, '{seen[twice]}'"
+                yield where, f"'{key}': {twice} has a source already, '{seen[twice]}'"
             seen |= dict.fromkeys(covered, source.source)
 
 

@@ -64,7 +64,7 @@ class Confirmation:
     """Whether every trial of the confirmation has ended."""
 
     @property
-    def named(self) -> Arm | None:
+    def selected(self) -> Arm | None:
         """The candidate with the best mean validation score; None before one has completed."""
         metric = self.config.objective.metric
         sign = 1 if self.config.direction == "maximize" else -1
@@ -106,7 +106,7 @@ class Confirmation:
     @property
     def claim(self) -> str:
         """The conclusion about the selected density, in a sentence."""
-        arm = self.named
+        arm = self.selected
         difference = None if arm is None else self.difference(arm, self.metric)
         if difference is None or difference.interval is None:
             if self.complete:

@@ -27,7 +27,7 @@ def confirmation_json(confirmation: Confirmation, *, bootstrap: bool) -> dict[st
         },
         "plain": _arm(confirmation, confirmation.plain, bootstrap),
         "candidates": [
-            {"selected": arm is confirmation.named} | _arm(confirmation, arm, bootstrap)
+            {"selected": arm is confirmation.selected} | _arm(confirmation, arm, bootstrap)
             for arm in confirmation.candidates
         ],
         "ablation": [_arm(confirmation, arm, bootstrap) for arm in confirmation.ablations],

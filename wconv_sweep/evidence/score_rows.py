@@ -125,7 +125,7 @@ def _row(confirmation: Confirmation, metric: str, arm: Arm, bootstrap: bool) -> 
     return ScoreRow(
         metric=metric,
         label=arm.label,
-        is_selected=arm is confirmation.named,
+        is_selected=arm is confirmation.selected,
         density=arm.density,
         seeds=summary.seeds if summary else 0,
         failed=arm.failed,

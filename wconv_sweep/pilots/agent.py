@@ -23,7 +23,7 @@ from wconv_sweep.pilots.spool import replay
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.search.pruning import Pruning
 from wconv_sweep.search.trial_mirror import TrialMirror
-from wconv_sweep.slots.provenance import place, program_of, provenance_of
+from wconv_sweep.slots.provenance import host_and_job, program_of, provenance_of
 from wconv_sweep.slots.table import Lease, NoSlot, SlotTable
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.study.config import StudyConfig
@@ -244,8 +244,8 @@ class Agent:
 
 def _origin(config: StudyConfig) -> dict[str, Any]:
     try:
-        return provenance_of(config) | place()
+        return provenance_of(config) | host_and_job()
     except ConfigurationError as error:
         # Its trial will break for the same reason, and the study will show it.
         logger.warning(event("data cannot be checked", why=error))
-        return program_of(config) | place()
+        return program_of(config) | host_and_job()

@@ -96,8 +96,8 @@ def _newest_attempt(connection: Connection, study: str) -> int:
 def _end(status: StudyStatus) -> str:
     counts = ", ".join(f"{number} {state}" for state, number in status.counts.items() if number)
     if status.confirmation is not None:
-        named = status.confirmation.named
-        density = "" if named is None else f"{density_text(named.density)}: "
+        selected = status.confirmation.selected
+        density = "" if selected is None else f"{density_text(selected.density)}: "
         return f"{counts}; {density}{status.confirmation.claim}"
     if status.result is None:
         return f"{counts}; no trial has completed"

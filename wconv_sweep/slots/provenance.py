@@ -60,8 +60,8 @@ def program_of(config: StudyConfig) -> dict[str, Any]:
     }
 
 
-def place() -> dict[str, str]:
-    """Return the host and device of this process."""
+def host_and_job() -> dict[str, str]:
+    """Return the host of this process, and its job in SLURM if it has one."""
     job = os.environ.get("SLURM_JOB_ID")
     return {"host": platform.node()} | ({"job": job} if job else {})
 

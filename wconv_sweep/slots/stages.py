@@ -125,14 +125,14 @@ def _open_ablation(
     trials: Sequence[TrialRow],
 ) -> None:
     confirmation = confirmation_of(trials, config)
-    named = confirmation.named if confirmation else None
-    if named is None:
+    selected = confirmation.selected if confirmation else None
+    if selected is None:
         _skip(connection, slots, "no density was confirmed")
-    elif 0.0 in named.density:
+    elif 0.0 in selected.density:
         _skip(connection, slots, "a coefficient is 0, so its gradient alone has no effect")
     else:
         for slot in slots:
-            _open(connection, slot, named.density)
+            _open(connection, slot, selected.density)
 
 
 def _open(

@@ -215,7 +215,7 @@ class SearchSpec(Spec):
     that they make likely are tried first."""
     seeds: _AtLeastOne = 1
     """Seeds that each density is trained with, reference densities included; one is measured to
-    be best, since all trials together name the density."""
+    be best, since all trials together select the density."""
     stop_when: StopSpec | None = None
     """Ends the search early; null spends the whole budget."""
 

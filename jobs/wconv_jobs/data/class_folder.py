@@ -216,7 +216,7 @@ def generate(folder: Path) -> None:
         for part, images in (("train", 24), ("test", 8)):
             for image in range(images):
                 encoded = io.BytesIO()
-                Image.fromarray(_made_up(number, drawn)).save(encoded, "PNG")
+                Image.fromarray(_synthetic_image(number, drawn)).save(encoded, "PNG")
                 write_file(folder / part / name / f"{image:02}.png", encoded.getvalue())
 
 
@@ -279,7 +279,7 @@ def _square(pixels_HWC: NDArray[np.uint8], image_px: int) -> NDArray[np.uint8]:
     return np.moveaxis(square_HWC, 2, 0)
 
 
-def _made_up(number: int, drawn: np.random.RandomState) -> NDArray[np.uint8]:
+def _synthetic_image(number: int, drawn: np.random.RandomState) -> NDArray[np.uint8]:
     """Return an image (36, 40, 3) with the stripes of a class, and noise."""
     down, across = ((0.0, 1.0), (1.0, 0.0), (0.7, -0.7), (0.7, 0.7))[number]
     row_HW, column_HW = np.mgrid[:36, :40]

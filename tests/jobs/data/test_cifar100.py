@@ -43,7 +43,7 @@ def prepared_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(prepared_once: Path, tmp_path: Path) -> Path:
-    """Return a copy of prepared made-up data, for a test to damage."""
+    """Return a copy of prepared synthetic data, for a test to damage."""
     shutil.copytree(prepared_once, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
@@ -395,10 +395,12 @@ def test_nothing_that_a_login_node_does_imports_torch(unprepared: Path) -> None:
 
 
 @pytest.mark.slow
-def test_made_up_data_are_the_same_whoever_makes_them(prepared_once: Path, tmp_path: Path) -> None:
-    made_up = "import sys; from wconv_jobs.catalog import *; "
-    made_up += "generate_data('cifar100', Path(sys.argv[1]))"
-    command = [sys.executable, "-c", made_up, str(tmp_path / "new" / "folder")]
+def test_synthetic_data_are_the_same_whoever_makes_them(
+    prepared_once: Path, tmp_path: Path
+) -> None:
+    synthetic = "import sys; from wconv_jobs.catalog import *; "
+    synthetic += "generate_data('cifar100', Path(sys.argv[1]))"
+    command = [sys.executable, "-c", synthetic, str(tmp_path / "new" / "folder")]
 
     processes = [subprocess.Popen(command) for _ in range(2)]
 
@@ -411,7 +413,7 @@ def test_made_up_data_are_the_same_whoever_makes_them(prepared_once: Path, tmp_p
         assert (made / name).read_bytes() == expected.read_bytes()
 
 
-def test_made_up_classes_can_be_told_apart(prepared_once: Path) -> None:
+def test_synthetic_classes_can_be_told_apart(prepared_once: Path) -> None:
     images, _ = read(find(prepared_once), verify=False)
     color_NC = images.train_NCHW.mean((2, 3))
 

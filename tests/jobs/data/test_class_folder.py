@@ -400,7 +400,7 @@ def test_a_killed_preparation_is_not_taken_for_prepared(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_smoke_run_needs_nothing_but_made_up_data_and_no_torch_before(tmp_path: Path) -> None:
+def test_a_smoke_run_needs_nothing_but_synthetic_data_and_no_torch_before(tmp_path: Path) -> None:
     options = {"folder": str(tmp_path), **smoke_options("data", "class_folder")}
     code = (
         "import json, sys; from wconv_jobs.catalog import *; options = json.loads(sys.argv[1]); "
@@ -422,7 +422,7 @@ def test_a_smoke_run_needs_nothing_but_made_up_data_and_no_torch_before(tmp_path
     assert data_kind("class_folder") == "classification"
 
 
-def test_made_up_data_are_the_same_however_often_they_are_made(tmp_path: Path) -> None:
+def test_synthetic_data_are_the_same_however_often_they_are_made(tmp_path: Path) -> None:
     for name in ("one", "other", "one"):
         generate_data("class_folder", tmp_path / name)
 

@@ -48,7 +48,7 @@ def _refusal(folder: Path, **more: object) -> str:
 
 
 @pytest.fixture
-def made_up(tmp_path: Path) -> Path:
+def synthetic(tmp_path: Path) -> Path:
     generate_data("div2k", tmp_path)
     return tmp_path
 
@@ -77,13 +77,13 @@ def test_the_papers_split_is_750_50_and_100(tmp_path: Path) -> None:
     assert (len(test), test[0], test[-1]) == (100, "0801.png", "0900.png")
 
 
-def test_prepared_pixels_are_those_of_the_files(made_up: Path) -> None:
-    _prepare(made_up)
+def test_prepared_pixels_are_those_of_the_files(synthetic: Path) -> None:
+    _prepare(synthetic)
 
-    paths = sorted(made_up.glob("DIV2K_*/*.png"))
+    paths = sorted(synthetic.glob("DIV2K_*/*.png"))
     expected = b"".join(decode(path).tobytes() for path in paths)
-    assert np.load(made_up / "prepared/div2k-v1/pixels.npy").tobytes() == expected
-    task = load_data("div2k", seed=0, **_options(made_up))
+    assert np.load(synthetic / "prepared/div2k-v1/pixels.npy").tobytes() == expected
+    task = load_data("div2k", seed=0, **_options(synthetic))
     for path, (_, target_BCHW) in zip(
         paths[-2:], task.evaluation_batches("test", range(2)), strict=True
     ):
@@ -91,29 +91,29 @@ def test_prepared_pixels_are_those_of_the_files(made_up: Path) -> None:
         assert np.array_equal(levels_HWC.numpy(), decode(path))
 
 
-def test_prepared_data_suffice_when_the_files_are_gone(made_up: Path) -> None:
-    _prepare(made_up)
+def test_prepared_data_suffice_when_the_files_are_gone(synthetic: Path) -> None:
+    _prepare(synthetic)
     for name in div2k.WHOLE:
-        shutil.rmtree(made_up / name)
+        shutil.rmtree(synthetic / name)
 
-    assert _prepare(made_up) == []
-    assert check_data("div2k", _options(made_up), thorough=True) == []
-    task = load_data("div2k", seed=0, **_options(made_up))
+    assert _prepare(synthetic) == []
+    assert check_data("div2k", _options(synthetic), thorough=True) == []
+    task = load_data("div2k", seed=0, **_options(synthetic))
 
     noisy_BCHW, _ = task.train_batch(0, range(16))
-    assert noisy_BCHW.shape == (16, *sample_shape("div2k", _options(made_up)))
+    assert noisy_BCHW.shape == (16, *sample_shape("div2k", _options(synthetic)))
     assert task.names("validation") == ["0005.png", "0006.png"]
 
 
-def test_data_that_have_not_been_prepared_are_refused_with_the_command(made_up: Path) -> None:
+def test_data_that_have_not_been_prepared_are_refused_with_the_command(synthetic: Path) -> None:
     sentence = (
-        f"{made_up}/prepared/div2k-v1: the data have not been prepared. Run "
+        f"{synthetic}/prepared/div2k-v1: the data have not been prepared. Run "
         "`wconv-sweep data prepare --study STUDY` first."
     )
 
-    assert check_data("div2k", _options(made_up)) == [sentence]
+    assert check_data("div2k", _options(synthetic)) == [sentence]
     with pytest.raises(JobError) as caught:
-        load_data("div2k", seed=0, **_options(made_up))
+        load_data("div2k", seed=0, **_options(synthetic))
     assert str(caught.value) == sentence
 
 
@@ -125,12 +125,14 @@ def test_data_that_have_not_been_prepared_are_refused_with_the_command(made_up: 
         ({"pictures": [{"file": "0001.png"}], "sha256": {}}, "its picture list is invalid"),
     ],
 )
-def test_an_index_of_something_else_is_refused(made_up: Path, index: object, reason: str) -> None:
-    _prepare(made_up)
-    prepared = made_up / "prepared" / "div2k-v1"
+def test_an_index_of_something_else_is_refused(
+    synthetic: Path, index: object, reason: str
+) -> None:
+    _prepare(synthetic)
+    prepared = synthetic / "prepared" / "div2k-v1"
     (prepared / "index.json").write_text(json.dumps(index))
 
-    (problem,) = check_data("div2k", _options(made_up))
+    (problem,) = check_data("div2k", _options(synthetic))
 
     assert problem == (
         f"{prepared}: its index cannot be read ({reason}). Delete the folder and prepare the data "
@@ -138,13 +140,13 @@ def test_an_index_of_something_else_is_refused(made_up: Path, index: object, rea
     )
 
 
-def test_the_index_tells_size_and_sum_of_each_file(made_up: Path) -> None:
-    _prepare(made_up)
+def test_the_index_tells_size_and_sum_of_each_file(synthetic: Path) -> None:
+    _prepare(synthetic)
 
-    index = json.loads((made_up / "prepared/div2k-v1/index.json").read_text())
+    index = json.loads((synthetic / "prepared/div2k-v1/index.json").read_text())
 
-    height_px, width_px, _ = decode(made_up / "DIV2K_valid_HR/0801.png").shape
-    file = (made_up / "DIV2K_valid_HR/0801.png").read_bytes()
+    height_px, width_px, _ = decode(synthetic / "DIV2K_valid_HR/0801.png").shape
+    file = (synthetic / "DIV2K_valid_HR/0801.png").read_bytes()
     sums = subprocess.run(["sha256sum"], input=file, capture_output=True, check=True).stdout
     assert index["pictures"][6] == {
         "file": "DIV2K_valid_HR/0801.png",
@@ -155,33 +157,33 @@ def test_the_index_tells_size_and_sum_of_each_file(made_up: Path) -> None:
     }
 
 
-def test_the_prepared_data_go_where_the_user_says(made_up: Path) -> None:
-    options = _options(made_up, cache_folder=str(made_up / "scratch"))
+def test_the_prepared_data_go_where_the_user_says(synthetic: Path) -> None:
+    options = _options(synthetic, cache_folder=str(synthetic / "scratch"))
 
-    _prepare(made_up, cache_folder=str(made_up / "scratch"))
+    _prepare(synthetic, cache_folder=str(synthetic / "scratch"))
 
-    assert not (made_up / "prepared").exists()
-    assert (made_up / "scratch/div2k-v1/index.json").exists()
+    assert not (synthetic / "prepared").exists()
+    assert (synthetic / "scratch/div2k-v1/index.json").exists()
     assert check_data("div2k", options) == []
     assert load_data("div2k", seed=0, **options).epoch_samples == 16
 
 
 @pytest.mark.parametrize("option", ["folder", "cache_folder"])
-def test_a_relative_folder_is_refused(made_up: Path, option: str) -> None:
-    (problem,) = check_data("div2k", _options(made_up) | {option: "somewhere"})
+def test_a_relative_folder_is_refused(synthetic: Path, option: str) -> None:
+    (problem,) = check_data("div2k", _options(synthetic) | {option: "somewhere"})
 
     assert problem.startswith("somewhere: is relative, but jobs do not start in this folder.")
 
 
-def test_preparing_tells_its_progress_and_does_nothing_the_second_time(made_up: Path) -> None:
-    first = _prepare(made_up)
-    before = (made_up / "prepared/div2k-v1/pixels.npy").stat()
+def test_preparing_tells_its_progress_and_does_nothing_the_second_time(synthetic: Path) -> None:
+    first = _prepare(synthetic)
+    before = (synthetic / "prepared/div2k-v1/pixels.npy").stat()
 
-    second = _prepare(made_up)
+    second = _prepare(synthetic)
 
     assert first == [(done, 8) for done in range(1, 9)]
     assert second == []
-    assert (made_up / "prepared/div2k-v1/pixels.npy").stat() == before
+    assert (synthetic / "prepared/div2k-v1/pixels.npy").stat() == before
 
 
 _PROCESS = """
@@ -209,8 +211,8 @@ def _preparing(folder: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_two_processes_that_prepare_at_once_leave_one_good_copy(made_up: Path) -> None:
-    processes = [_preparing(made_up) for _ in range(2)]
+def test_two_processes_that_prepare_at_once_leave_one_good_copy(synthetic: Path) -> None:
+    processes = [_preparing(synthetic) for _ in range(2)]
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "1\n"  # both are in the middle of it
@@ -219,56 +221,56 @@ def test_two_processes_that_prepare_at_once_leave_one_good_copy(made_up: Path) -
 
     assert errors == ["", ""]
     assert [process.returncode for process in processes] == [0, 0]
-    assert [path.name for path in (made_up / "prepared").iterdir()] == ["div2k-v1"]
-    assert check_data("div2k", _options(made_up), thorough=True) == []
+    assert [path.name for path in (synthetic / "prepared").iterdir()] == ["div2k-v1"]
+    assert check_data("div2k", _options(synthetic), thorough=True) == []
 
 
 @pytest.mark.slow
 def test_a_process_killed_while_preparing_leaves_nothing_that_is_taken_for_prepared(
-    made_up: Path,
+    synthetic: Path,
 ) -> None:
-    with _preparing(made_up) as process:
+    with _preparing(synthetic) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "1\n"
         process.send_signal(signal.SIGKILL)
         process.wait(timeout=60)
 
-    (problem,) = check_data("div2k", _options(made_up))
+    (problem,) = check_data("div2k", _options(synthetic))
     assert "the data have not been prepared" in problem
-    _prepare(made_up)
-    assert check_data("div2k", _options(made_up), thorough=True) == []
+    _prepare(synthetic)
+    assert check_data("div2k", _options(synthetic), thorough=True) == []
 
 
-def test_files_that_changed_since_are_named_and_not_trained_by_mistake(made_up: Path) -> None:
-    _prepare(made_up)
-    Image.new("RGB", (100, 100)).save(made_up / "DIV2K_train_HR/0002.png")
-    (made_up / "DIV2K_train_HR/0003.png").unlink()
+def test_files_that_changed_since_are_named_and_not_trained_by_mistake(synthetic: Path) -> None:
+    _prepare(synthetic)
+    Image.new("RGB", (100, 100)).save(synthetic / "DIV2K_train_HR/0002.png")
+    (synthetic / "DIV2K_train_HR/0003.png").unlink()
     sentence = (
-        f"{made_up}/prepared/div2k-v1: was prepared from other files, see DIV2K_train_HR/0002.png "
-        f"and 1 more. Restore those, or delete {made_up}/prepared/div2k-v1 and prepare the data "
-        "again."
+        f"{synthetic}/prepared/div2k-v1: was prepared from other files, see "
+        f"DIV2K_train_HR/0002.png and 1 more. Restore those, or delete "
+        f"{synthetic}/prepared/div2k-v1 and prepare the data again."
     )
 
-    assert check_data("div2k", _options(made_up)) == [sentence]
-    assert _refusal(made_up) == sentence
+    assert check_data("div2k", _options(synthetic)) == [sentence]
+    assert _refusal(synthetic) == sentence
 
 
 def test_the_thorough_check_finds_a_file_with_other_bytes_of_the_same_number(
-    made_up: Path,
+    synthetic: Path,
 ) -> None:
-    _prepare(made_up)
-    path = made_up / "DIV2K_train_HR/0004.png"
+    _prepare(synthetic)
+    path = synthetic / "DIV2K_train_HR/0004.png"
     path.write_bytes(path.read_bytes()[:-1] + b"\x00")
 
-    assert check_data("div2k", _options(made_up)) == []
-    (problem,) = check_data("div2k", _options(made_up), thorough=True)
+    assert check_data("div2k", _options(synthetic)) == []
+    (problem,) = check_data("div2k", _options(synthetic), thorough=True)
     assert "was prepared from other files, see DIV2K_train_HR/0004.png. Restore" in problem
 
 
 def test_files_that_cannot_be_read_are_named(
-    made_up: Path, monkeypatch: pytest.MonkeyPatch
+    synthetic: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _prepare(made_up)
+    _prepare(synthetic)
     original = prepared_pictures._sha256
 
     def denied(path: Path) -> str:  # not by permissions, which do not bind root
@@ -278,43 +280,43 @@ def test_files_that_cannot_be_read_are_named(
 
     monkeypatch.setattr(prepared_pictures, "_sha256", denied)
 
-    assert check_data("div2k", _options(made_up), thorough=True) == [
-        f"{made_up}/DIV2K_valid_HR/0801.png: cannot be read (Permission denied). Make it "
-        f"readable, or move {made_up} away: the prepared data suffice."
+    assert check_data("div2k", _options(synthetic), thorough=True) == [
+        f"{synthetic}/DIV2K_valid_HR/0801.png: cannot be read (Permission denied). Make it "
+        f"readable, or move {synthetic} away: the prepared data suffice."
     ]
 
 
-def test_the_thorough_check_finds_prepared_pixels_that_are_damaged(made_up: Path) -> None:
-    _prepare(made_up)
-    pixels = made_up / "prepared/div2k-v1/pixels.npy"
+def test_the_thorough_check_finds_prepared_pixels_that_are_damaged(synthetic: Path) -> None:
+    _prepare(synthetic)
+    pixels = synthetic / "prepared/div2k-v1/pixels.npy"
     with pixels.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         last = file.read(1)[0]
         file.seek(-1, os.SEEK_END)
         file.write(bytes([last ^ 1]))
 
-    assert check_data("div2k", _options(made_up)) == []
-    (problem,) = check_data("div2k", _options(made_up), thorough=True)
+    assert check_data("div2k", _options(synthetic)) == []
+    (problem,) = check_data("div2k", _options(synthetic), thorough=True)
     assert problem.startswith(f"{pixels}: has changed since it was prepared. Delete")
 
 
 @pytest.mark.parametrize("thorough", [False, True])
-def test_prepared_pixels_that_are_cut_off_are_named(made_up: Path, thorough: bool) -> None:
-    _prepare(made_up)
-    pixels = made_up / "prepared/div2k-v1/pixels.npy"
+def test_prepared_pixels_that_are_cut_off_are_named(synthetic: Path, thorough: bool) -> None:
+    _prepare(synthetic)
+    pixels = synthetic / "prepared/div2k-v1/pixels.npy"
     pixels.write_bytes(pixels.read_bytes()[:-1])
 
-    (problem,) = check_data("div2k", _options(made_up), thorough=thorough)
+    (problem,) = check_data("div2k", _options(synthetic), thorough=thorough)
 
     assert problem.startswith(f"{pixels}: cannot be read")
     with pytest.raises(JobError, match=r"pixels\.npy: cannot be read .* prepare the data again"):
-        load_data("div2k", seed=0, **_options(made_up))
+        load_data("div2k", seed=0, **_options(synthetic))
 
 
-def test_pixels_are_mapped_and_not_read_into_memory(made_up: Path) -> None:
-    _prepare(made_up)
-    task = load_data("div2k", seed=0, **_options(made_up))
-    pixels = made_up / "prepared/div2k-v1/pixels.npy"
+def test_pixels_are_mapped_and_not_read_into_memory(synthetic: Path) -> None:
+    _prepare(synthetic)
+    task = load_data("div2k", seed=0, **_options(synthetic))
+    pixels = synthetic / "prepared/div2k-v1/pixels.npy"
 
     with pixels.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
@@ -324,63 +326,63 @@ def test_pixels_are_mapped_and_not_read_into_memory(made_up: Path) -> None:
     assert target_BCHW[0, 2, -1, -1].item() == pytest.approx(7 / 255)
 
 
-def test_every_damaged_file_is_named_and_nothing_is_prepared(made_up: Path) -> None:
+def test_every_damaged_file_is_named_and_nothing_is_prepared(synthetic: Path) -> None:
     for name in ("0001.png", "0003.png"):
-        path = made_up / "DIV2K_train_HR" / name
+        path = synthetic / "DIV2K_train_HR" / name
         path.write_bytes(path.read_bytes()[:2000])
 
-    problems = _refusal(made_up).splitlines()
+    problems = _refusal(synthetic).splitlines()
 
     assert [problem.split(": cannot be decoded")[0] for problem in problems] == [
-        f"{made_up}/DIV2K_train_HR/0001.png",
-        f"{made_up}/DIV2K_train_HR/0003.png",
+        f"{synthetic}/DIV2K_train_HR/0001.png",
+        f"{synthetic}/DIV2K_train_HR/0003.png",
     ]
-    assert list((made_up / "prepared").iterdir()) == []
-    assert check_data("div2k", _options(made_up), thorough=True)[:-1] == problems
+    assert list((synthetic / "prepared").iterdir()) == []
+    assert check_data("div2k", _options(synthetic), thorough=True)[:-1] == problems
 
 
 def test_files_that_the_header_gives_away_are_named_before_anything_is_written(
-    made_up: Path,
+    synthetic: Path,
 ) -> None:
-    (made_up / "DIV2K_train_HR/0001.png").write_text("no image")
-    Image.fromarray(np.full((99, 99), 1000, np.uint16)).save(made_up / "DIV2K_valid_HR/0801.png")
+    (synthetic / "DIV2K_train_HR/0001.png").write_text("no image")
+    Image.fromarray(np.full((99, 99), 1000, np.uint16)).save(synthetic / "DIV2K_valid_HR/0801.png")
 
-    problems = _refusal(made_up).splitlines()
+    problems = _refusal(synthetic).splitlines()
 
-    assert problems[0].startswith(f"{made_up}/DIV2K_train_HR/0001.png: is not an image")
-    assert problems[1].startswith(f"{made_up}/DIV2K_valid_HR/0801.png: has more than 8 bits")
+    assert problems[0].startswith(f"{synthetic}/DIV2K_train_HR/0001.png: is not an image")
+    assert problems[1].startswith(f"{synthetic}/DIV2K_valid_HR/0801.png: has more than 8 bits")
     assert len(problems) == 2
-    assert not (made_up / "prepared").exists()
+    assert not (synthetic / "prepared").exists()
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA"])
-def test_gray_palette_and_transparent_images_become_rgb(made_up: Path, mode: str) -> None:
+def test_gray_palette_and_transparent_images_become_rgb(synthetic: Path, mode: str) -> None:
     Image.new("RGB", (70, 64), (255, 255, 255)).convert(mode).save(
-        made_up / "DIV2K_valid_HR/0801.png"
+        synthetic / "DIV2K_valid_HR/0801.png"
     )
 
-    _prepare(made_up)
+    _prepare(synthetic)
 
-    task = load_data("div2k", seed=0, **_options(made_up))
+    task = load_data("div2k", seed=0, **_options(synthetic))
     ((_, target_BCHW),) = task.evaluation_batches("test", range(1))
     assert target_BCHW.shape == (1, 3, 64, 70)
     assert target_BCHW.min() == 1
 
 
-def test_images_that_are_too_small_are_named(made_up: Path) -> None:
-    Image.new("RGB", (63, 64)).save(made_up / "DIV2K_train_HR/0002.png")
-    Image.new("RGB", (11, 10)).save(made_up / "DIV2K_train_HR/0005.png")
-    Image.new("RGB", (11, 11)).save(made_up / "DIV2K_valid_HR/0801.png")
-    _prepare(made_up)
+def test_images_that_are_too_small_are_named(synthetic: Path) -> None:
+    Image.new("RGB", (63, 64)).save(synthetic / "DIV2K_train_HR/0002.png")
+    Image.new("RGB", (11, 10)).save(synthetic / "DIV2K_train_HR/0005.png")
+    Image.new("RGB", (11, 11)).save(synthetic / "DIV2K_valid_HR/0801.png")
+    _prepare(synthetic)
 
-    assert check_data("div2k", _options(made_up)) == [
+    assert check_data("div2k", _options(synthetic)) == [
         "DIV2K_train_HR/0002.png: is 63 x 64 pixels, smaller than the crops of 64 x 64. Lower "
         "crop_px or remove this image.",
         "DIV2K_train_HR/0005.png: is 11 x 10 pixels, too small to be scored, which takes 11 x 11. "
         "Remove this image.",
     ]
     with pytest.raises(JobError, match=r"^0002\.png: is 63 x 64 pixels, smaller than the crops"):
-        load_data("div2k", seed=0, **_options(made_up))
+        load_data("div2k", seed=0, **_options(synthetic))
 
 
 def test_missing_folders_are_named_with_the_file_to_unpack(tmp_path: Path) -> None:
@@ -396,14 +398,14 @@ def test_missing_folders_are_named_with_the_file_to_unpack(tmp_path: Path) -> No
     assert "DIV2K_train_HR: cannot be used (it holds no .png files)" in problem
 
 
-def test_a_part_of_the_data_set_is_refused_unless_it_is_asked_for(made_up: Path) -> None:
-    (problem,) = check_data("div2k", {"folder": str(made_up)})
+def test_a_part_of_the_data_set_is_refused_unless_it_is_asked_for(synthetic: Path) -> None:
+    (problem,) = check_data("div2k", {"folder": str(synthetic)})
 
-    assert problem.startswith(f"{made_up}: lacks DIV2K_train_HR/0007.png and 891 more.")
+    assert problem.startswith(f"{synthetic}: lacks DIV2K_train_HR/0007.png and 891 more.")
     assert "verify: false" in problem
-    _prepare(made_up)
+    _prepare(synthetic)
     with pytest.raises(JobError, match=r"prepared/div2k-v1: lacks .* and 891 more"):
-        load_data("div2k", seed=0, folder=str(made_up))
+        load_data("div2k", seed=0, folder=str(synthetic))
 
 
 def test_images_that_are_not_of_div2k_are_named(tmp_path: Path) -> None:
@@ -415,19 +417,19 @@ def test_images_that_are_not_of_div2k_are_named(tmp_path: Path) -> None:
     ]
 
 
-def test_notes_and_hidden_files_are_left_alone(made_up: Path) -> None:
-    (made_up / "DIV2K_train_HR/README.txt").touch()
-    (made_up / "DIV2K_train_HR/._0001.png").touch()
+def test_notes_and_hidden_files_are_left_alone(synthetic: Path) -> None:
+    (synthetic / "DIV2K_train_HR/README.txt").touch()
+    (synthetic / "DIV2K_train_HR/._0001.png").touch()
 
-    assert _prepare(made_up)[-1] == (8, 8)
+    assert _prepare(synthetic)[-1] == (8, 8)
 
 
 @pytest.mark.parametrize("validation_images", [6, 7])
 def test_more_images_for_validation_than_there_are_is_refused(
-    made_up: Path, validation_images: int
+    synthetic: Path, validation_images: int
 ) -> None:
-    _prepare(made_up)
-    options = _options(made_up, validation_images=validation_images)
+    _prepare(synthetic)
+    options = _options(synthetic, validation_images=validation_images)
 
     (problem,) = check_data("div2k", options)
 
@@ -440,35 +442,37 @@ def test_more_images_for_validation_than_there_are_is_refused(
 
 
 def test_too_little_space_is_told_before_anything_is_written(
-    made_up: Path, monkeypatch: pytest.MonkeyPatch
+    synthetic: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "wconv_jobs.files.prepared.shutil.disk_usage", lambda _: SimpleNamespace(free=1000)
     )
 
-    message = _refusal(made_up)
+    message = _refusal(synthetic)
 
-    assert message.startswith(f"{made_up}/prepared: has 0.0 GB free")
+    assert message.startswith(f"{synthetic}/prepared: has 0.0 GB free")
     assert message.endswith("choose another folder with data.options.cache_folder.")
 
 
 def test_a_disk_or_quota_that_is_full_halfway_is_an_error_and_leaves_nothing(
-    made_up: Path,
+    synthetic: Path,
 ) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        message = _refusal(made_up)
+        message = _refusal(synthetic)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    assert message.startswith(f"{made_up}/prepared/div2k-v1: cannot be written (File too large).")
-    assert list((made_up / "prepared").iterdir()) == []
+    assert message.startswith(
+        f"{synthetic}/prepared/div2k-v1: cannot be written (File too large)."
+    )
+    assert list((synthetic / "prepared").iterdir()) == []
 
 
-def test_the_options_of_noise_reach_the_task(made_up: Path) -> None:
-    _prepare(made_up)
-    options = _options(made_up, noise_sigma=100.0)
+def test_the_options_of_noise_reach_the_task(synthetic: Path) -> None:
+    _prepare(synthetic)
+    options = _options(synthetic, noise_sigma=100.0)
 
     fresh, fixed, clipped, flipped = (
         load_data("div2k", seed=0, **options, **more).train_batch(0, range(8))
@@ -488,10 +492,10 @@ def test_the_shape_of_a_sample_follows_the_default_of_load() -> None:
 
 
 @pytest.mark.slow
-def test_checking_and_preparing_do_not_import_torch(made_up: Path) -> None:
+def test_checking_and_preparing_do_not_import_torch(synthetic: Path) -> None:
     code = (
         "import sys; from wconv_jobs.catalog import *; "
-        f"options = smoke_options('data', 'div2k') | {{'folder': {str(made_up)!r}}}; "
+        f"options = smoke_options('data', 'div2k') | {{'folder': {str(synthetic)!r}}}; "
         "prepare_data('div2k', options, lambda done, of: None); "
         "assert check_data('div2k', options, thorough=True) == []; "
         "assert 'torch' not in sys.modules"

@@ -171,7 +171,7 @@ def test_the_options_reach_the_task(tmp_path: Path) -> None:
     assert noise(clip=True).min() == 0
 
 
-def test_made_up_images_can_be_trained_with_the_options_of_a_smoke_run(tmp_path: Path) -> None:
+def test_synthetic_images_can_be_trained_with_the_options_of_a_smoke_run(tmp_path: Path) -> None:
     generate_data("image_folder", tmp_path)
     options = {**smoke_options("data", "image_folder"), "folder": str(tmp_path)}
 
@@ -183,7 +183,7 @@ def test_made_up_images_can_be_trained_with_the_options_of_a_smoke_run(tmp_path:
     assert len(task.names("validation")) == len(task.names("test")) == 2
 
 
-def test_made_up_images_are_the_same_whoever_makes_them_and_leave_files_alone(
+def test_synthetic_images_are_the_same_whoever_makes_them_and_leave_files_alone(
     tmp_path: Path,
 ) -> None:
     generate_data("image_folder", tmp_path / "one")

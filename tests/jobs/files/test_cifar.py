@@ -81,7 +81,7 @@ def test_the_form_with_checksums_goes_first(tmp_path: Path) -> None:
     assert find(tmp_path).form == "python"
 
 
-def test_the_made_up_files_are_what_python_2_would_have_written() -> None:
+def test_the_synthetic_files_are_what_python_2_would_have_written() -> None:
     content = python_images(_pixels(2), [7, 0], "test")
 
     # Read by numpy's own functions, which only our own bytes are given to.

@@ -159,7 +159,7 @@ def test_every_file_that_cannot_be_prepared_gets_a_line_with_the_study(
     assert all(line.startswith("wconv-sweep: study dncnn_3x3: data: ") for line in lines)
 
 
-def test_made_up_data_that_the_disk_has_no_room_for_are_named(
+def test_synthetic_data_that_the_disk_has_no_room_for_are_named(
     monkeypatch: Monkey, capsys: Capture, empty_folder: Path
 ) -> None:
     def full(name: str, folder: Path) -> None:

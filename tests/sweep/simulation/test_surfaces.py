@@ -1,4 +1,4 @@
-"""The made-up responses are what their formulas say, with one optimum each."""
+"""The synthetic responses are what their formulas say, with one optimum each."""
 
 import itertools
 import math

@@ -24,7 +24,13 @@ from wconv_sweep.launching.local_pilots import LocalPilots
 from wconv_sweep.results.export.entries import export
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import provenance, studies
-from wconv_sweep.slots.provenance import code_sha256, differences, git_state, place, provenance_of
+from wconv_sweep.slots.provenance import (
+    code_sha256,
+    differences,
+    git_state,
+    host_and_job,
+    provenance_of,
+)
 from wconv_sweep.slots.table import Lease, NoSlot, SlotTable
 from wconv_sweep.storage.open_storage import Storage, choose_url, open_storage
 from wconv_sweep.storage.tables import ATTEMPTS, STUDIES, StudyState
@@ -156,11 +162,11 @@ def test_without_git_nothing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_job_of_the_scheduler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "4711")
-    with_job = place()
+    with_job = host_and_job()
     monkeypatch.delenv("SLURM_JOB_ID")
 
     assert with_job["job"] == "4711"
-    assert "job" not in place()
+    assert "job" not in host_and_job()
 
 
 @pytest.mark.parametrize(("change", "text"), CHANGES)
@@ -256,7 +262,7 @@ def test_data_that_are_read_from_files_have_checksums_that_change_with_them(
         assert catalog.data_checksums(name, options) != sums
 
 
-def test_made_up_data_have_no_checksums() -> None:
+def test_synthetic_data_have_no_checksums() -> None:
     assert catalog.data_checksums("photographs", {}) == {}
 
 

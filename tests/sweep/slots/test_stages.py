@@ -311,8 +311,8 @@ def test_an_ablation_takes_density_and_seeds_of_the_confirmation(storage: Storag
         (label, seed): 1 for label in ("initial weights", "gradient") for seed in (1, 2, 3)
     }
     assert status.confirmation is not None
-    assert status.confirmation.named is not None
-    assert {row.density for row in rows} == {status.confirmation.named.density}
+    assert status.confirmation.selected is not None
+    assert {row.density for row in rows} == {status.confirmation.selected.density}
 
 
 @pytest.mark.slow
@@ -343,7 +343,7 @@ def test_the_density_with_the_best_mean_on_fresh_seeds_is_named(sqlite_storage: 
     confirmation = read_status(sqlite_storage, "tiny").confirmation
 
     assert confirmation is not None
-    assert confirmation.named is not None
-    assert confirmation.named.label == EXPECTED
+    assert confirmation.selected is not None
+    assert confirmation.selected.label == EXPECTED
     assert confirmation.complete
     assert confirmation.claim.startswith("better than plain convolution on 3 fresh seeds")

@@ -32,7 +32,7 @@ def test_every_shipped_study_can_be_shrunk(name: str, tmp_path: Path) -> None:
     )
 
 
-def test_data_that_read_files_read_made_up_ones(tmp_path: Path) -> None:
+def test_data_that_read_files_read_synthetic_ones(tmp_path: Path) -> None:
     small = load_study("dncnn_3x3", smoke_folder=tmp_path / "made up")
 
     assert small.data.options["folder"] == str(tmp_path / "made up" / "div2k")
@@ -84,7 +84,7 @@ def test_no_setting_makes_a_smoke_run_look_like_the_real_one(tmp_path: Path) -> 
     assert small.study == "mine_smoke"
 
 
-def test_made_up_data_are_never_written_among_real_ones(tmp_path: Path) -> None:
+def test_synthetic_data_are_never_written_among_real_ones(tmp_path: Path) -> None:
     real = tmp_path / "real"
     settings = [f"data.options.{name}={real}" for name in ("folder", "cache_folder")]
 
@@ -115,7 +115,7 @@ def test_a_wrong_study_is_wrong_at_smoke_scale_too(
     assert small.value.problems == whole.value.problems
 
 
-def test_the_network_gets_as_many_classes_as_the_made_up_data(
+def test_the_network_gets_as_many_classes_as_the_synthetic_data(
     study_file: StudyFile, tmp_path: Path
 ) -> None:
     path = study_file(

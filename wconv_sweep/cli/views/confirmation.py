@@ -34,12 +34,12 @@ def confirmation_table(confirmation: Confirmation) -> Table:
 
 def confirmation_line(confirmation: Confirmation) -> str:
     """Return the selected density and what may be said of it, in a line."""
-    named, metric = confirmation.named, confirmation.metric
-    difference = None if named is None else confirmation.difference(named, metric)
-    if named is None or difference is None or difference.interval is None:
+    selected, metric = confirmation.selected, confirmation.metric
+    difference = None if selected is None else confirmation.difference(selected, metric)
+    if selected is None or difference is None or difference.interval is None:
         return confirmation.claim
     return (
-        f"confirmed: {density_text(named.density)} "
+        f"confirmed: {density_text(selected.density)} "
         f"{amount(metric, difference.mean, signed=True)} "
         f"({interval(metric, difference.interval)}): {confirmation.claim}"
     )

@@ -48,14 +48,14 @@ def with_result(storage: Storage, study: str | None) -> list[StudyStatus]:
     return found
 
 
-def named_density(status: StudyStatus, result: StudyResult) -> Density:
+def selected_density(status: StudyStatus, result: StudyResult) -> Density:
     """Return the density that fresh seeds selected; before that, the best observed one."""
     confirmation = status.confirmation
-    named = confirmation.named if confirmation else None
-    return (result.best.density or ()) if named is None else named.density
+    selected = confirmation.selected if confirmation else None
+    return (result.best.density or ()) if selected is None else selected.density
 
 
-def named_result(status: StudyStatus) -> StudyResult | None:
+def selected_result(status: StudyStatus) -> StudyResult | None:
     """Return the runs that represent that density and plain convolution; None without one.
 
     Of a confirmation, those of the first fresh seed that both have completed; if they share
@@ -63,19 +63,19 @@ def named_result(status: StudyStatus) -> StudyResult | None:
     the search.
     """
     confirmation = status.confirmation
-    named = confirmation.named if confirmation else None
-    if confirmation is None or named is None:
+    selected = confirmation.selected if confirmation else None
+    if confirmation is None or selected is None:
         return status.result
     plain_runs = confirmation.plain.runs
-    paired = named.runs.keys() & plain_runs.keys()
+    paired = selected.runs.keys() & plain_runs.keys()
     plain = plain_runs[min(paired or plain_runs)] if plain_runs else None
-    return StudyResult(named.runs[min(paired or named.runs)], plain)
+    return StudyResult(selected.runs[min(paired or selected.runs)], plain)
 
 
 def claim_of(status: StudyStatus) -> str:
     """Return the conclusion about that density, in a sentence."""
     confirmation = status.confirmation
-    return confirmation.claim if confirmation and confirmation.named else CLAIM
+    return confirmation.claim if confirmation and confirmation.selected else CLAIM
 
 
 def render(entries: Sequence[dict[str, Any]], form: Format) -> str:
@@ -96,12 +96,12 @@ def _entry(status: StudyStatus, result: StudyResult) -> dict[str, Any]:
     config = status.config
     metric = config.objective.metric
     confirmation = status.confirmation
-    named = confirmation.named if confirmation else None
+    selected = confirmation.selected if confirmation else None
     return {
         "study": config.study,
         "architecture": config.model.name,
         "kernel_size": config.kernel_size,
-        "density": list(named_density(status, result)),
+        "density": list(selected_density(status, result)),
         "claim": claim_of(status),
         "objective": {"metric": metric, "direction": config.direction},
         "best": _trial(result.best),
@@ -110,7 +110,7 @@ def _entry(status: StudyStatus, result: StudyResult) -> dict[str, Any]:
             "validation": result.difference,
             "test": result.test_difference(metric),
         },
-        "seeds": len(named.runs) if named else 1,
+        "seeds": len(selected.runs) if selected else 1,
         "confirmation": confirmation_json(confirmation, bootstrap=True) if confirmation else None,
         "surrogate": surrogate_json(status),
         "pruning": pruning_json(status),

@@ -13,7 +13,7 @@ from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.evidence.surrogate import fit
 from wconv_sweep.results import plots
-from wconv_sweep.results.export.entries import named_density, named_result
+from wconv_sweep.results.export.entries import selected_density, selected_result
 from wconv_sweep.storage import trial_rows
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import SEARCHING, SLOTS, SlotState
@@ -41,7 +41,7 @@ def _figures(
     storage: Storage, status: StudyStatus, result: StudyResult
 ) -> Iterator[tuple[str, Figure]]:
     study = status.study
-    yield "density", plots.kernel_figure(named_density(status, result), study)
+    yield "density", plots.kernel_figure(selected_density(status, result), study)
     completed = _completed(status)
     trials = _trials(status, result, completed)
     if len(completed) >= MIN_FITTED:
@@ -65,12 +65,12 @@ def _figures(
             study,
         ),
     )
-    named = named_result(status)
-    assert named is not None
-    assert named.best.trial is not None
-    counts_KK = _confusion(status.folder.trial(named.best.trial) / CONFUSION_FILE)
+    selected = selected_result(status)
+    assert selected is not None
+    assert selected.best.trial is not None
+    counts_KK = _confusion(status.folder.trial(selected.best.trial) / CONFUSION_FILE)
     if counts_KK is not None:
-        title = f"{study}, trial {named.best.trial}, test set"
+        title = f"{study}, trial {selected.best.trial}, test set"
         yield "confusion", plots.confusion_figure(counts_KK, title)
 
 
@@ -104,7 +104,7 @@ def _trials(status: StudyStatus, result: StudyResult, completed: list[TrialRow])
         metric=status.config.objective.metric,
         direction=status.config.direction,
         plain=result.plain.value if result.plain else None,
-        best=named_density(status, result),
+        best=selected_density(status, result),
     )
 
 

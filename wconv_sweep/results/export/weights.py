@@ -12,7 +12,7 @@ from wconv_jobs.errors import CheckpointError, CheckpointFault, JobError
 from wconv_sweep.errors import ConfigurationError, SweepFailed
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.study_status import StudyStatus
-from wconv_sweep.results.export.entries import named_result
+from wconv_sweep.results.export.entries import selected_result
 from wconv_sweep.results.export.model_card import model_card
 from wconv_sweep.slots.definitions import load_frozen_config, study_place
 from wconv_sweep.storage.open_storage import Storage
@@ -43,7 +43,7 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
 
     from wconv_jobs.training import trained
 
-    result = named_result(status)
+    result = selected_result(status)
     assert result is not None
     best = result.best
     assert best.trial is not None

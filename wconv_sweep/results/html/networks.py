@@ -19,7 +19,7 @@ from wconv_jobs.spec import CONFUSION_FILE, TEST_IMAGE_FILE
 from wconv_sweep.amounts import amount, density_text
 from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.evidence.study_status import StudyStatus
-from wconv_sweep.results.export.entries import named_result
+from wconv_sweep.results.export.entries import selected_result
 from wconv_sweep.results.html.pictures import data_uri
 
 PSNR = "psnr_db"
@@ -65,7 +65,7 @@ def networks_of(status: StudyStatus) -> Networks | None:
     completed one; the text says where they differ. None before a trial has completed, and of a
     classifier whose confusion matrix is there: it is among the other figures.
     """
-    result = named_result(status)
+    result = selected_result(status)
     if result is None:
         return None
     data = status.config.data

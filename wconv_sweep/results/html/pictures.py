@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from wconv_sweep.amounts import density_text
 from wconv_sweep.amounts import title as title_of
 from wconv_sweep.evidence.study_status import StudyStatus
-from wconv_sweep.results.export.entries import named_density
+from wconv_sweep.results.export.entries import selected_density
 from wconv_sweep.results.export.figures import figures_of
 from wconv_sweep.results.html.dark import in_the_dark, transparent
 from wconv_sweep.results.plots import render
@@ -40,11 +40,12 @@ def pictures_of(storage: Storage, status: StudyStatus) -> list[Picture]:
     if result is None:
         return []
     metric = title_of(status.config.objective.metric)
-    named = density_text(named_density(status, result))
+    selected = density_text(selected_density(status, result))
     alts = {
-        "density": f"Heat map of Phi for the density {named}; a factor of 1 is plain convolution.",
+        "density": f"Heat map of Phi for the density {selected}; a factor of 1 is plain "
+        "convolution.",
         "response": f"{metric} of the validation set against the density, with the Gaussian "
-        f"process of all trials, plain convolution, and the selected density, {named}.",
+        f"process of all trials, plain convolution, and the selected density, {selected}.",
         "learning_curves": f"{metric} of the validation set after each epoch, of all trials; "
         "the best single run and plain convolution stand out.",
         "cost": f"The best {metric} of the validation set so far against the cost, beside "

@@ -29,7 +29,7 @@ def metrics_table(confirmation: Confirmation) -> Table:
 
 def ablation_table(confirmation: Confirmation) -> Table:
     """Return where a difference comes from: all of the density, and each half of what it does."""
-    selected = [confirmation.named] if confirmation.named else []
+    selected = [confirmation.selected] if confirmation.selected else []
     arms = (confirmation.plain, *selected, *confirmation.ablations)
     what = f"Ablation: {title(confirmation.metric)}"
     return _table(what, confirmation, [confirmation.metric], arms)

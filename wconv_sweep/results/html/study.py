@@ -14,7 +14,7 @@ from wconv_sweep.evidence.failures import Failure
 from wconv_sweep.evidence.findings import pruning_json
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.study_status import StudyStatus
-from wconv_sweep.results.export.entries import claim_of, named_density
+from wconv_sweep.results.export.entries import claim_of, selected_density
 from wconv_sweep.results.html.scores import ablation_table, headline_table, metrics_table
 from wconv_sweep.results.text_tables import Column, Table
 from wconv_sweep.storage.open_storage import Storage
@@ -79,10 +79,10 @@ def _verdict(status: StudyStatus) -> str:
 
 
 def _mood(confirmation: Confirmation | None) -> str:
-    named = confirmation.named if confirmation else None
-    if confirmation is None or named is None:
+    selected = confirmation.selected if confirmation else None
+    if confirmation is None or selected is None:
         return "open"
-    difference = confirmation.difference(named, confirmation.metric)
+    difference = confirmation.difference(selected, confirmation.metric)
     verdict = difference.verdict(confirmation.config.direction) if difference else ""
     return verdict if verdict in ("better", "worse") else "open"
 
@@ -91,11 +91,11 @@ def _headline(status: StudyStatus) -> Iterator[tuple[str, str]]:
     result, confirmation = status.result, status.confirmation
     metric = status.config.objective.metric
     if result is not None:
-        yield "best density", density_text(named_density(status, result))
-        named = confirmation.named if confirmation else None
+        yield "best density", density_text(selected_density(status, result))
+        selected = confirmation.selected if confirmation else None
         difference = (
-            confirmation.difference(named, confirmation.metric)
-            if (confirmation and named)
+            confirmation.difference(selected, confirmation.metric)
+            if (confirmation and selected)
             else None
         )
         if difference is not None:

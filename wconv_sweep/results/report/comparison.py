@@ -10,7 +10,7 @@ from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.confirmation import Confirmation
 from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.evidence.study_status import StudyStatus, read_status
-from wconv_sweep.results.export.entries import named_result
+from wconv_sweep.results.export.entries import selected_result
 from wconv_sweep.results.report.paper import PUBLISHED, Published, overhead_percent, published
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.study_lookup import study_names
@@ -102,7 +102,7 @@ class Comparison:
         """
         if self.confirmation is not None:
             standard = variant == "standard"
-            arm = self.confirmation.plain if standard else self.confirmation.named
+            arm = self.confirmation.plain if standard else self.confirmation.selected
             summary = arm.summary(metric) if arm else None
             return summary.mean if summary else None
         trial = self.trial(variant)
@@ -221,12 +221,12 @@ def compare(statuses: Sequence[StudyStatus]) -> list[Comparison]:
 
 def _confirmation(status: StudyStatus) -> Confirmation | None:
     found = status.confirmation
-    return found if found and found.named and found.plain.runs else None
+    return found if found and found.selected and found.plain.runs else None
 
 
 def _result(status: StudyStatus) -> StudyResult | None:
     # Until both networks have completed a fresh seed, the runs of the search are shown.
-    return status.result if _confirmation(status) is None else named_result(status)
+    return status.result if _confirmation(status) is None else selected_result(status)
 
 
 def _place(comparison: Comparison) -> tuple[int, str]:

@@ -18,9 +18,9 @@ from wconv_sweep.evidence.study_status import StudyStatus, read_status
 from wconv_sweep.results.export.entries import (
     CLAIM,
     export,
-    named_density,
-    named_result,
     render,
+    selected_density,
+    selected_result,
     with_result,
 )
 from wconv_sweep.results.report.comparison import compare
@@ -98,10 +98,10 @@ def test_the_network_handed_over_has_the_density_that_is_named(exported: Storage
     (status,) = with_result(exported, None)
     assert status.result is not None
 
-    run_of = named_result(status)
+    run_of = selected_result(status)
 
     assert run_of is not None
-    assert run_of.best.density == named_density(status, status.result)
+    assert run_of.best.density == selected_density(status, status.result)
     assert (run_of.best.stage, run_of.best.replicate, run_of.best.value) == ("confirm", 1, 32.0)
     assert run_of.plain is not None
     assert (run_of.plain.label, run_of.plain.replicate, run_of.plain.value) == ("plain", 1, 31.0)
@@ -116,7 +116,7 @@ def test_before_a_confirmation_the_network_is_that_of_the_best_run(
     (status,) = with_result(sqlite_storage, None)
     assert status.result is not None
 
-    assert named_result(status) == status.result
+    assert selected_result(status) == status.result
 
 
 def after(storage: Storage, completed: set[tuple[str, int]]) -> StudyStatus:
@@ -148,10 +148,10 @@ def test_also_before_its_first_pair_the_network_has_the_density_that_is_named(
     status = after(sqlite_storage, completed)
     assert status.result is not None
 
-    run_of = named_result(status)
+    run_of = selected_result(status)
 
     assert run_of is not None
-    assert run_of.best.density == named_density(status, status.result)
+    assert run_of.best.density == selected_density(status, status.result)
     assert (run_of.best.stage, run_of.best.replicate) == ("confirm", best)
     assert (run_of.plain and run_of.plain.replicate) == plain
 
@@ -168,7 +168,7 @@ def test_beside_the_best_run_of_a_search_stands_plain_convolution_of_its_seed(
         searcher.slots.report(lease, 1, value, {"psnr_db": value})
         searcher.slots.complete(lease, {"test_psnr_db": value}, {})
 
-    run_of = named_result(read_status(sqlite_storage, "tiny"))
+    run_of = selected_result(read_status(sqlite_storage, "tiny"))
 
     assert run_of is not None
     assert run_of.plain is not None

@@ -8,7 +8,7 @@ from tests.sweep.nobody import as_nobody
 from tests.sweep.searching import launched, study_of
 from wconv_jobs.spec import CONFUSION_FILE
 from wconv_sweep.evidence.study_status import read_status
-from wconv_sweep.results.export.entries import named_result
+from wconv_sweep.results.export.entries import selected_result
 from wconv_sweep.results.export.figures import figures_of
 from wconv_sweep.storage.open_storage import Storage
 
@@ -23,7 +23,7 @@ def confusion(sqlite_storage: Storage) -> Path:
     searcher = launched(sqlite_storage, study_of({"name": "random"}, trials=3))
     searcher.train(searcher.lease())
     status = read_status(sqlite_storage, "tiny")
-    result = named_result(status)
+    result = selected_result(status)
     assert result is not None
     assert result.best.trial is not None
     path = status.folder.trial(result.best.trial) / CONFUSION_FILE

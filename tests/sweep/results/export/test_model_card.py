@@ -13,7 +13,7 @@ from tests.sweep.searching import launched, study_of
 from wconv_jobs.spec import ModelSpec
 from wconv_sweep.evidence.results import StudyResult
 from wconv_sweep.evidence.study_status import StudyStatus, read_status
-from wconv_sweep.results.export.entries import named_result
+from wconv_sweep.results.export.entries import selected_result
 from wconv_sweep.results.export.model_card import model_card
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import Stage
@@ -28,7 +28,7 @@ def status(sqlite_storage: Storage) -> StudyStatus:
 
 
 def card_of(status: StudyStatus) -> str:
-    result = named_result(status)
+    result = selected_result(status)
     assert result is not None
     return model_card(status, result, {"test_psnr_db": 30.0}, [])
 

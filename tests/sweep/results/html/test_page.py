@@ -32,7 +32,7 @@ from wconv_sweep.amounts import density_text
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.evidence.study_status import read_status
-from wconv_sweep.results.export.entries import named_result
+from wconv_sweep.results.export.entries import selected_result
 from wconv_sweep.results.html import study as html_study
 from wconv_sweep.results.html.networks import Networks, networks_of
 from wconv_sweep.results.html.page import html_report
@@ -156,7 +156,7 @@ def keep_images(
 
 
 def rows_shown(storage: Storage) -> StudyResult:
-    result = named_result(read_status(storage, "shown"))
+    result = selected_result(read_status(storage, "shown"))
     assert result is not None
     return result
 
@@ -232,10 +232,16 @@ def test_the_verdict_and_its_numbers_are_those_of_the_database(shown: Storage, p
 
     # Differences 1 to 5 over five seeds: 3 +- 2.776 * sqrt(2.5) / sqrt(5) = 3 +- 1.963.
     assert 'class="verdict better">Better than plain convolution on 5 fresh seeds' in page
-    plain, named = rows_of(page, "PSNR on the test set, fresh seeds")
+    plain, selected = rows_of(page, "PSNR on the test set, fresh seeds")
     assert plain[:5] == ["plain convolution", "(1, 1)", "5", "33.00 dB", "1.58 dB"]
-    assert named[2:4] + named[5:8] == ["5", "36.00 dB", "+3.00 dB", "95 %", "+1.04 dB to +4.96 dB"]
-    assert named[-1] == "better"
+    assert selected[2:4] + selected[5:8] == [
+        "5",
+        "36.00 dB",
+        "+3.00 dB",
+        "95 %",
+        "+1.04 dB to +4.96 dB",
+    ]
+    assert selected[-1] == "better"
     metrics = [row[0] for row in rows_of(page, "All scores of the test set")]
     assert metrics == ["NRMSE"] * 2 + ["PSNR"] * 2 + ["SSIM"] * 2
     assert len(rows_of(page, "Ablation: PSNR on the test set")) == 4
@@ -319,20 +325,21 @@ def test_images_stand_side_by_side_with_the_scores_of_each_network(
     result = rows_shown(shown)
     assert result.plain is not None
 
-    # The named density and plain convolution, both on the first fresh seed.
+    # The selected density and plain convolution, both on the first fresh seed.
     assert (result.best.stage, result.best.replicate) == (Stage.CONFIRM, 1)
     assert (result.plain.stage, result.plain.replicate) == (Stage.CONFIRM, 1)
     section = page.split("<h3>The network on test images</h3>")[1].split("<h3>")[0]
-    named = density_text(result.best.density)
+    selected = density_text(result.best.density)
     assert (
-        f"Trial {result.best.trial}, density {named}, beside plain convolution, trial " in section
+        f"Trial {result.best.trial}, density {selected}, beside plain convolution, trial "
+        in section
     )
     assert f"trial {result.plain.trial}, which started with the same weights." in section
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", section)
     assert captions == 2 * [
         "noisy, 20.17 dB",
         "plain convolution, 28.00 dB",
-        f"density {named}, 28.50 dB",
+        f"density {selected}, 28.50 dB",
         "truth",
     ]
     assert re.findall(r'alt="(.*?)"', section)[:2] == [
@@ -343,7 +350,7 @@ def test_images_stand_side_by_side_with_the_scores_of_each_network(
     assert re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", section) == [
         ("test set, noisy input", "20.17 dB"),
         ("test set, plain convolution", "31.00 dB"),
-        (f"test set, density {named}", "32.00 dB"),
+        (f"test set, density {selected}", "32.00 dB"),
     ]
 
 
