@@ -119,9 +119,9 @@ def test_an_upgraded_study_of_version_2_holds_in_the_new_columns_what_it_held(
     # The digest of the definition stands in every provenance.
     digests = [StudyConfig.model_validate_json(str(new)).digest(), recorded_digest(before)]
     assert old != new
-    assert json.dumps(after, default=str, sort_keys=True).replace(*digests) == json.dumps(
-        before, default=str, sort_keys=True
-    )
+    assert json.dumps(after, default=str, sort_keys=True).replace(
+        digests[0], digests[1]
+    ) == json.dumps(before, default=str, sort_keys=True)
 
 
 def test_an_upgraded_definition_has_the_new_keys_and_is_that_of_the_same_study(
