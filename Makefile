@@ -3,22 +3,29 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Compiling all of torch and its like takes longer than installing it; what is loaded is compiled then.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+  -c constraints.txt
+
+# What Python compiles is kept: tests start hundreds of programs.
+unexport PYTHONDONTWRITEBYTECODE
+# What they compute is small: more threads than cores wait for each other, and take twice as long.
+test test-fast: export OMP_NUM_THREADS := 1
 
 .PHONY: quickstart test test-fast lint slurm docs bench screenshots clean browser
 
 quickstart: .venv/.for-run
 	$(BIN)/wconv-sweep launch --cluster local --study quickstart
 
-# The quick checks come first: a mistake shows within a minute. The slow ones wait much of their
-# time, for SLURM and for leases, so two files at once take little more time than one.
-test: lint test-fast slurm browser
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
-	$(MAKE) docs
+# The quick checks come first: a mistake shows within two minutes. The slow ones wait much of their
+# time, for SLURM, leases and servers, so there are more of them at once than cores. One of them
+# does what `make docs` does.
+test: .venv/.for-tests slurm browser
+	$(MAKE) --jobs 2 --output-sync lint test-fast
+	$(BIN)/python -m pytest -m slow -n 4 --dist loadscope --no-loadscope-reorder
 
-# What they compute is small: more threads than cores wait for each other, and take twice as long.
 test-fast: .venv/.for-tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 lint: .venv/.for-tests
 	$(BIN)/ruff format --check .

@@ -39,7 +39,7 @@ def picture_of_page(
         path: gets the picture.
         width_px: of the window.
         height_px: likewise.
-        dark: ask for the page's dark colours.
+        dark: ask for the page's dark colors.
     """
     options = ["--blink-settings=preferredColorScheme=0"] if dark else []
     size = f"--window-size={width_px},{height_px}"
@@ -52,7 +52,7 @@ def dom_of_page(url: str, folder: Path, *, dark: bool = False, port: int | None 
     Args:
         url: of the page.
         folder: for what the browser keeps.
-        dark: ask for the page's dark colours.
+        dark: ask for the page's dark colors.
         port: where on this machine every host of the world seems to be, to see who is asked.
     """
     options = ["--blink-settings=preferredColorScheme=0"] if dark else []

@@ -74,7 +74,7 @@ def take(folder: Path, output: Path, study: str = STUDY) -> None:
 def picture(
     folder: Path, url: str, path: Path, width_px: int, height_px: int, *, dark: bool = False
 ) -> None:
-    """Save a picture of a page, in as many colours as fit into a byte."""
+    """Save a picture of a page, in as many colors as fit into a byte."""
     taken = folder / "taken.png"
     picture_of_page(url, taken, width_px=width_px, height_px=height_px, dark=dark)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def picture_of_terminal(folder: Path, path: Path, *arguments: str) -> None:
 
 
 def in_terminal(folder: Path, *arguments: str) -> str:
-    """Run the command in a pseudo-terminal and return what it printed, colours included."""
+    """Run the command in a pseudo-terminal and return what it printed, colors included."""
     reader, writer = pty.openpty()
     ended = subprocess.Popen(
         [sys.executable, "-m", "wconv_sweep", *arguments],

@@ -71,7 +71,11 @@ def test_every_file_that_ships_passes(schema: Path, path: Path) -> None:
         {"recipe": {"preset": "tuned", "lr_schedule": {"warmup_epochs": 5}}},
         {"recipe": TINY["recipe"] | {"lr_schedule": "constant"}},
         {"recipe": TINY["recipe"] | {"lr_schedule": {"name": "step", "milestone_epochs": [1]}}},
-        {"fixed": {"a-name_of-mine": [0.5]}, "confirm": {"seeds": 2}, "budget": {"trials": 20}},
+        {
+            "reference_densities": {"a-name_of-mine": [0.5]},
+            "confirm": {"seeds": 2},
+            "budget": {"trials": 20},
+        },
     ],
 )
 def test_what_the_program_reads_passes(sections: dict[str, Any]) -> None:

@@ -27,6 +27,6 @@ def test_every_picture_shows_something(tmp_path: Path, tiny_config: StudyConfig)
     ]
     for path in pictures:
         with Image.open(path) as picture:
-            colours = picture.convert("L").getcolors()
-        assert colours is not None
-        assert len(colours) > 10, path.name
+            colors = picture.convert("L").getcolors()
+        assert colors is not None
+        assert len(colors) > 10, path.name

@@ -19,7 +19,7 @@ def unit(metric: str) -> str:
 
 
 def axis_title(metric: str) -> str:
-    """Return what people call a metric, with its unit, as an axis is labelled."""
+    """Return the usual name of a metric with its unit, for an axis."""
     return f"{title(metric)}, {unit(metric)}" if unit(metric) else title(metric)
 
 

@@ -1,6 +1,6 @@
 """Keys of study files and cluster profiles that had another name before.
 
-A file with an old name is answered with the new one. Whoever renames a key adds it here, and to
+A file with an old name is answered with the new one. A renamed key is added here, and to
 `wconv_sweep.storage.stored_definitions` if it is one of a study's definition.
 """
 
@@ -11,7 +11,9 @@ _NEW_NAMES = {
     "recipe.batch": "recipe.batch_size",
     "recipe.schedule": "recipe.lr_schedule",
     "search.replicates": "search.seeds",
+    "fixed": "reference_densities",
     # Cluster profiles.
+    "gpus": "gpus_used_per_node",
 }
 
 

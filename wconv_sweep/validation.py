@@ -70,12 +70,14 @@ _KEY = "[key]"
 
 # What other programs call our keys, where the letters alone do not lead there.
 _OTHER_NAMES = {
+    "bs": "batch_size",
     "grad_clip": "clip_grad_norm",
     "learning_rate": "lr",
     "max_grad_norm": "clip_grad_norm",
     "num_epochs": "epochs",
     "precision": "dtype",
     "queue": "partition",
+    "scheduler": "lr_schedule",
     "time_limit": "walltime_min",
     "wd": "weight_decay",
 }
@@ -207,7 +209,7 @@ def _models_at(model: type[BaseModel], location: Location) -> list[type[BaseMode
             if part in (name, info.alias)
             for candidate in _models_in(info.annotation)
         ]
-        # A part that is no field is the tag of a union: `adam` chooses among the candidates.
+        # A part that is not a field is the tag of a union: `adam` chooses among the candidates.
         tagged = [one for one in current if part in _tags(one)]
         current = inner or tagged or current
     return current

@@ -27,7 +27,7 @@ _FILES: dict[str, type[BaseModel]] = {
     "local": LocalProfile,
     "slurm": SlurmProfile,
 }
-Catalogue = Literal["models", "data"]
+Catalog = Literal["models", "data"]
 
 _HOMES = (
     "wconv_jobs.spec",
@@ -70,7 +70,7 @@ def keys(model: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
     yield from _keys_of(schema, schema, "", model.__name__, _module_of(model))
 
 
-def options(kind: Catalogue, name: str) -> Iterator[tuple[str, str, str, str]]:
+def options(kind: Catalog, name: str) -> Iterator[tuple[str, str, str, str]]:
     """Yield (option, what it takes, default, meaning) of a network or a data set."""
     if kind == "data":
         yield from keys(importlib.import_module(f"wconv_jobs.data.{name}").Options)
@@ -96,7 +96,7 @@ def field_meanings(name: str) -> dict[str, str]:
 def _answer(what: str, name: str) -> str:
     if what == "keys":
         return _table("key", keys(_FILES[name]))
-    kind: Catalogue = "models" if name == "models" else "data"
+    kind: Catalog = "models" if name == "models" else "data"
     parts = []
     for each in catalog.names(kind):
         summary = inspect.cleandoc(ast.get_docstring(_tree(kind, each)) or "").splitlines()[0]

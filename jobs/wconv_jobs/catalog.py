@@ -162,7 +162,7 @@ def generate_data(name: str, folder: Path) -> None:
 
 
 def reads_files(name: str) -> bool:
-    """Tell whether a data set reads the user's files, in its option `folder`."""
+    """Return whether a data set reads the user's files, in its option `folder`."""
     return not own_code.is_own(name) and hasattr(_data_set(name), "check")
 
 
@@ -189,9 +189,9 @@ def data_kind(name: str, own: TaskKind | None = None) -> TaskKind:
 
 
 def smoke_options(kind: Kind, name: str) -> dict[str, Any]:
-    """Return the options with which a known model or data set is small enough for a smoke run."""
+    """Return the options that make a known model or data set small enough for a smoke run."""
     smoke = _data_set(name).SMOKE if kind == "data" else _literal(kind, name, "SMOKE")
-    # As a file would hold them: lists instead of tuples.
+    # As in a file: lists instead of tuples.
     options: dict[str, Any] = json.loads(json.dumps(smoke))
     return options
 
@@ -209,7 +209,7 @@ def smoke_classes(name: str) -> int | None:
 
 
 def has_option(kind: Kind, name: str, option: str) -> bool:
-    """Tell whether a known name takes an option."""
+    """Return whether a known name takes an option."""
     return option in defaults_of(_options(kind, name))
 
 

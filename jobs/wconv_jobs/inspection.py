@@ -1,4 +1,4 @@
-"""What a network costs, found on torch's meta device: no weights, no data, no GPU, no time."""
+"""The costs of a network, found on torch's meta device: without weights, data, GPU or waiting."""
 
 import math
 from collections import Counter
@@ -26,7 +26,7 @@ class NetworkFacts:
     """Sizes and costs of a network for samples of one shape."""
 
     sites: int
-    """Convolutions on which the density acts."""
+    """Number of convolutions that the density scales."""
     kernels: dict[str, int]
     """Number of convolutions by the size of their kernel, e.g. {"3x3": 55}."""
     parameters: int
@@ -38,7 +38,7 @@ class NetworkFacts:
     weighted_macs: int
     """Those of the sites."""
     activation_bytes: int
-    """What the backward pass of one sample needs to keep, in float32."""
+    """Memory that the backward pass of one sample needs, in float32."""
 
 
 def sample_shape(data: DataSpec) -> tuple[int, ...]:

@@ -27,26 +27,26 @@ class Verdict(enum.StrEnum):
 
 
 class Demand(enum.Enum):
-    """What an agent wants of a trial, asked for at least once a second."""
+    """The demand of an agent on a trial, polled at least once a second."""
 
     GO = "go"
     CHECKPOINT = "checkpoint"
     """All ranks write a checkpoint after a step that they agree on, also in the middle of an
     epoch, and end as "stopped"."""
     ABORT = "abort"
-    """All ranks end at once; what they did since the last checkpoint is lost."""
+    """All ranks end at once; their work since the last checkpoint is lost."""
 
 
 CHECKPOINT_LINE = b"checkpoint\n"
-"""What rank 0 hears beside verdicts, at any time: `Demand.CHECKPOINT`."""
+"""Message to rank 0 beside verdicts, at any time: `Demand.CHECKPOINT`."""
 
 
 class ChannelError(RuntimeError):
-    """Something else than a message came through the channel."""
+    """Something other than a message came through the channel."""
 
 
 class Message(BaseModel):
-    """Base of what travels on the channel."""
+    """Base of all messages on the channel."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
@@ -125,7 +125,7 @@ class NodeEnded(Message):
     death: Broken | None
     """Of the rank that was the first to end in a disorderly way by itself."""
     error: Broken | None
-    """What kept the node from starting its ranks."""
+    """Why the node could not start its ranks."""
     lost: int | None
     """The first rank that ended without a word."""
 
@@ -140,7 +140,7 @@ def parse(line: bytes) -> AnyMessage:
     """Return the message that one line holds.
 
     Raises:
-        ChannelError: the line is none; the text shows its beginning.
+        ChannelError: the line is not a message; the text shows its start.
     """
     try:
         return _ANY_MESSAGE.validate_json(line)

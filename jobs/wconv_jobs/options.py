@@ -113,7 +113,7 @@ def _value(default: ast.expr) -> object:
 def _type_of(argument: ast.arg, where: str) -> Any:
     if argument.annotation is None:
         raise TypeError(f"{where}: argument {argument.arg!r} has no annotation")
-    # Evaluates this one expression of our own source, with these names and nothing else.
+    # Evaluates this one expression of our own source, with only these names.
     code = compile(ast.Expression(argument.annotation), where, "eval")
     return eval(code, {"__builtins__": {}}, _TYPES)
 

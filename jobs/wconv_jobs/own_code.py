@@ -1,4 +1,4 @@
-"""Networks and data sets of the user's own: a study names them as `package.module:function`.
+"""The user's own networks and data sets: a study names them as `package.module:function`.
 
 A study that names a function is as trusted as the function: to train it is to run the code.
 Importing this module does not import torch, and `problems` reads a function's source text only, so
@@ -29,7 +29,7 @@ def is_own(name: str) -> bool:
 
 
 def add_folder(folder: Path | None) -> None:
-    """Let modules in a folder be imported from now on; None adds nothing.
+    """Make modules in a folder importable from now on; None adds nothing.
 
     Last in the order of the search: a file called `random.py` must not take the place of Python's.
     """
@@ -39,7 +39,7 @@ def add_folder(folder: Path | None) -> None:
 
 @contextmanager
 def folder_added(folder: Path | None) -> Iterator[None]:
-    """Let modules in a folder be found inside of the block."""
+    """Make modules in a folder importable inside the block."""
     before = list(sys.path)
     add_folder(folder)
     importlib.invalidate_caches()
@@ -64,7 +64,7 @@ def problems(
     module, _, function = name.partition(":")
     try:
         spec = importlib.util.find_spec(module)
-    except Exception as error:  # the user's own code, which may raise anything
+    except Exception as error:  # the user's code may raise anything
         return [f"{name}: module {module} cannot be imported: {type(error).__name__}: {error}."]
     if spec is None:
         return [
@@ -72,7 +72,7 @@ def problems(
             "with the study's key `code`."
         ]
     if spec.origin is None or not spec.origin.endswith(".py"):
-        return []  # a compiled module; calling it will tell
+        return []  # a compiled module; the call will show
     try:
         tree = ast.parse(Path(spec.origin).read_bytes(), spec.origin)
     except (OSError, SyntaxError, ValueError) as error:
@@ -81,14 +81,14 @@ def problems(
     if function in found:
         return _option_problems(name, found[function], options, passed)
     if any(function in _bound(node) for node in tree.body):
-        return []  # a class, an import, an assignment: calling it will tell
+        return []  # a class, an import, an assignment: the call will show
     near = difflib.get_close_matches(function, found, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(found) or 'none'}."
     return [f"{name}: {spec.origin} has no function {function!r}; {hint}"]
 
 
 def call(name: str, options: Mapping[str, object], passed: Mapping[str, object]) -> Any:
-    """Return what a function returns.
+    """Return the result of a function.
 
     Args:
         name: as the study names it.

@@ -34,7 +34,7 @@ def derive_seed(*parts: int | str) -> int:
 def generator(*parts: int | str) -> "torch.Generator":
     """Return a new CPU generator seeded with `derive_seed(*parts)`.
 
-    PyTorch's CPU generator makes use of the lowest 32 bits of the seed alone: among 40,000
+    PyTorch's CPU generator uses only the lowest 32 bits of the seed: among 40,000
     generators, two draw the same numbers with a probability of 17 %. Two noisy crops of a long run
     may thus share their noise, which no training notices.
     """
@@ -47,7 +47,7 @@ def generator(*parts: int | str) -> "torch.Generator":
 def drawing_from(seed: int) -> Iterator[None]:
     """Seed torch's global generator inside of the block, and restore it after it.
 
-    For code of the user's, which may draw from it: what it draws must be the same for every
+    For the user's code, which may draw from it: its draws must be the same for every
     density and on every rank.
     """
     import torch  # here, see above

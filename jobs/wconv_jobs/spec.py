@@ -1,4 +1,4 @@
-"""What one trial trains: the typed, JSON-serialisable order that an agent hands to its ranks.
+"""The definition of one trial: the typed, JSON-serializable order from an agent to its ranks.
 
 Importing this module does not import torch. Densities list their coefficients outermost first.
 """
@@ -36,7 +36,7 @@ class ModelSpec(Spec):
     name: str
     """A module of `wconv_jobs.models`, or a function of yours, `package.module:function`."""
     options: dict[str, Option] = Field(default_factory=dict)
-    """Keyword arguments of its builder; what is left out takes the builder's default."""
+    """Keyword arguments of its builder; missing ones take the builder's default."""
 
 
 class DataSpec(Spec):
@@ -45,9 +45,9 @@ class DataSpec(Spec):
     name: str
     """A module of `wconv_jobs.data`, or a function of yours, `package.module:function`."""
     options: dict[str, Option] = Field(default_factory=dict)
-    """Keyword arguments of its loader; what is left out takes the loader's default."""
+    """Keyword arguments of its loader; missing ones take the loader's default."""
     kind: TaskKind | None = None
-    """Task of a function of yours; what comes with the program knows its own."""
+    """Task of a function of yours; shipped data sets know their own."""
 
 
 class EarlyStoppingSpec(Spec):
@@ -57,17 +57,17 @@ class EarlyStoppingSpec(Spec):
     patience: Annotated[int, Field(ge=1)]
     """Epochs without a new lowest loss after which training ends."""
     min_delta: Annotated[FiniteFloat, Field(ge=0)] = 0.0
-    """By how much a loss must lie below the lowest one to count."""
+    """Minimum decrease of the lowest loss that counts."""
 
 
 Preset = Literal["paper", "tuned"]
 
 
 class RecipeSpec(Spec):
-    """How a network is trained."""
+    """The training recipe of a network."""
 
     preset: Preset | None = None
-    """Recipe that keys left out are taken from; null: from the defaults below."""
+    """Recipe that supplies missing keys; null: the defaults below."""
     optimizer: OptimizerSpec
     lr_schedule: LrScheduleSpec = CosineSpec(name="cosine")
     """Learning rate over the run, set before each step of the optimizer. The name alone stands
@@ -134,13 +134,13 @@ class TrialSpec(Spec):
     replicate: Annotated[int, Field(ge=0)] = 0
     """Seed index: trials of one index share initial weights, data order and noise."""
     ablation: Ablation = "none"
-    """Which half of the density's effect plain convolution gets: see
+    """The half of the density's effect that plain convolution gets: see
     `wconv_jobs.training.ablation`."""
     threads_per_rank: Annotated[int, Field(ge=1)] = 1
     """CPU threads of each rank."""
     checkpoint_folder: Path = Field(strict=False)
     code_folder: Path | None = Field(default=None, strict=False)
-    """Where modules of the user's are looked for, if the study names any."""
+    """Folder of the user's modules, if the study names any."""
     deadline_s: FiniteFloat | None = None
     """Unix time from which on the ranks end at a checkpoint, after the next step; null has no
     limit."""

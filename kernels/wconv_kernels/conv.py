@@ -25,7 +25,7 @@ PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 
 class WeightedConv(nn.Module):
-    """What the three weighted convolutions share; it is mixed into nn.Conv1d, 2d and 3d.
+    """Shared code of the three weighted convolutions; mixed into nn.Conv1d, 2d and 3d.
 
     y = conv(x, W * Phi) + b,  Phi = alpha (x) ... (x) alpha,  alpha = (d_1..d_n, 1, d_n..d_1)
     (Cammarasana and Patane 2025, arXiv:2505.24558).

@@ -68,7 +68,7 @@ def densities_by_size(densities: Densities) -> dict[int, tuple[float, ...]]:
 
 
 def density_kernel(density: DensityLike, ndim: int) -> Tensor:
-    """Return the density kernel Phi, which scales each weight by its distance from the centre.
+    """Return the density kernel Phi, which scales each weight by its distance from the center.
 
     alpha = (d_1, ..., d_n, 1, d_n, ..., d_1);  Phi = outer product of `ndim` copies of alpha
     (Cammarasana and Patane 2025, arXiv:2505.24558).
@@ -97,7 +97,7 @@ def density_from_kernel(phi: Tensor) -> Tensor:
     """Return the density, shape (n,), of a density kernel: the inverse of `density_kernel`.
 
     Raises:
-        DensityError: `phi` is not square, odd, above 1 in size, finite, 1 at its centre and the
+        DensityError: `phi` is not square, odd, above 1 in size, finite, 1 at its center and the
             outer product of one symmetric profile.
     """
     if not isinstance(phi, Tensor) or not phi.is_floating_point():
@@ -105,14 +105,14 @@ def density_from_kernel(phi: Tensor) -> Tensor:
     check_square_odd(tuple(phi.shape))
     if not bool(phi.isfinite().all()):
         raise DensityError("the density kernel holds NaN or infinity")
-    centre = phi.shape[0] // 2
-    profile_K = phi[(slice(None),) + (centre,) * (phi.dim() - 1)]
-    density_N = profile_K[:centre].clone()
+    center = phi.shape[0] // 2
+    profile_K = phi[(slice(None),) + (center,) * (phi.dim() - 1)]
+    density_N = profile_K[:center].clone()
     # Phi may come from a file in which its products were rounded once more: allow a few ulps.
     tolerance = 8 * torch.finfo(phi.dtype).eps
     if not torch.allclose(outer_kernel(density_N, phi.dim()), phi, tolerance, tolerance):
         raise DensityError(
-            "the tensor is not a density kernel: it must be 1 at its centre and the outer "
+            "the tensor is not a density kernel: it must be 1 at its center and the outer "
             "product of one symmetric profile"
         )
     return density_N
@@ -154,7 +154,7 @@ def check_length(length: int, kernel_size: int) -> None:
 def _check_odd(size: int) -> None:
     if not isinstance(size, int) or size < 3 or size % 2 == 0:
         raise DensityError(
-            f"a density needs an odd kernel size above 1, so that there is a centre, but got "
+            f"a density needs an odd kernel size above 1, so that there is a center, but got "
             f"{size!r}"
         )
 

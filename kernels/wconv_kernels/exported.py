@@ -11,7 +11,7 @@ def load_density(path: str | Path, study: str | None = None) -> tuple[float, ...
 
     Args:
         path: file that `wconv-sweep export` has written, as YAML or JSON.
-        study: which of the file's studies; may be left out where there is only one.
+        study: one of the file's studies; may be left out if there is only one.
 
     Returns:
         The density, shape (n,), dimensionless, for kernels of size 2n + 1: what

@@ -1,4 +1,4 @@
-"""The raw weights inside the state_dict of an optimizer: what is saved and what may be loaded."""
+"""The raw weights inside the state_dict of an optimizer: saves and checks them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor
 from wconv_kernels.errors import EngineError
 
 STATE_KEY = "density_engine"
-"""Where the raw weights stand in the state_dict of an attached optimizer."""
+"""Key of the raw weights in the state_dict of an attached optimizer."""
 
 
 def save_raw_weights(

@@ -87,7 +87,7 @@ def _check_plain(name: str, conv: Convolution) -> None:
     if "weight" not in dict(conv.named_parameters(recurse=False)):
         raise SiteError(
             f"the weight of {name!r} is computed (weight_norm, pruning), not a parameter; leave "
-            f"it out with exclude=[{name!r}], or remove the reparametrisation"
+            f"it out with exclude=[{name!r}], or remove the reparametrization"
         )
 
 

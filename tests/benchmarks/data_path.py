@@ -36,7 +36,7 @@ from wconv_jobs.data import load_data
 from wconv_jobs.data.cifar100 import MEAN, STD
 from wconv_jobs.data.div2k import TRAIN, VALID
 from wconv_jobs.files.images import decode
-from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardised
+from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardized
 from wconv_jobs.tasks.task import Task
 
 # Shape letters: B batch, C channels, H height, W width, N images.
@@ -103,7 +103,7 @@ class NoisyCrops(Dataset[Batch]):
 
 
 class FlippedImages(Dataset[tuple[Tensor, int]]):
-    """Small images, flipped and normalised, the usual way."""
+    """Small images, flipped and normalized, the usual way."""
 
     def __init__(self, image_NHWC: NDArray[np.uint8], class_N: Sequence[int]) -> None:
         self._image_NHWC = image_NHWC
@@ -157,7 +157,7 @@ def classification(device: str) -> dict[str, Variant]:
         validation=part,
         test=part,
         classes=100,
-        normalise=standardised(MEAN, STD, device),
+        normalize=standardized(MEAN, STD, device),
         seed=0,
         device=device,
         flip_across=True,

@@ -104,7 +104,7 @@ def print_curve(dimensions: int, repeats: int) -> None:
 
     def grid(points: list[int], confirming: int, named_by: Sequence[NamedBy]) -> list[Outcome]:
         config = study({"name": "grid", "points": points}, dimensions, 1)
-        trials = len(set(config.grid_points()) | set(config.fixed_points().values()))
+        trials = len(set(config.grid_points()) | set(config.references().values()))
         return simulate(
             config, budgets=[trials + confirming], workers=[1], repeats=repeats, named_by=named_by
         )

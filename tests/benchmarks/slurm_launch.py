@@ -24,7 +24,7 @@ from tests.slurm import machine
 from tests.slurm.box import SlurmBox, slurm_box
 from tests.slurm.processes import wait_until
 from tests.slurm.studies import ClusterStudy
-from tests.sweep.postgres import Server
+from tests.sweep.postgres import OwnServer
 from tests.sweep.tiny import TINY
 
 TRIALS, EPOCHS = 4, 40
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if reason:
         print(f"skipped, no SLURM cluster here: {reason}")
         return
-    server = Server()
+    server = OwnServer()
     try:
         with slurm_box() as box:
             found = [_measure(box, server) for _ in range(launches)]
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{'share of the allocation spent training':40} {100 * share:6.1f} %")
 
 
-def _measure(box: SlurmBox, server: Server) -> Launch:
+def _measure(box: SlurmBox, server: OwnServer) -> Launch:
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         study = stack.enter_context(closing(ClusterStudy(Path(folder), box, server)))

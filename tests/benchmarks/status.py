@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from sqlalchemy import insert, make_url, select, update
 
 from tests.benchmarks.storage import EPOCHS, fill
-from tests.sweep.postgres import Server
+from tests.sweep.postgres import OwnServer
 from tests.sweep.searching import study_of
 from wconv_sweep.storage.open_storage import Storage, create_storage
 from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS, AttemptOutcome, SlotState
@@ -81,7 +81,7 @@ def complete(storage: Storage, trials: int) -> None:
 
 
 @contextmanager
-def study(server: Server | None, trials: int) -> Iterator[str]:
+def study(server: OwnServer | None, trials: int) -> Iterator[str]:
     """Write a study, and give the URL of its storage."""
     with tempfile.TemporaryDirectory() as folder:
         url = server.empty_database() if server else make_url(f"sqlite:///{folder}/sweep.db")
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"| python | | | {times(options.repeats, '-c', 'pass')} |", flush=True)
     print(f"| --help | | | {times(options.repeats, *command, '--help')} |", flush=True)
     for name in options.databases:
-        server = Server() if name == "postgresql" else None
+        server = OwnServer() if name == "postgresql" else None
         for trials in options.trials:
             with study(server, trials) as url:
                 for more in ((), ("--json",)):

@@ -35,7 +35,7 @@ from psycopg.sql import SQL, Identifier
 from sqlalchemy import URL, bindparam, insert, make_url, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from tests.sweep.postgres import Server
+from tests.sweep.postgres import OwnServer
 from tests.sweep.searching import launched, study_of
 from wconv_sweep.errors import StorageAway
 from wconv_sweep.search.sampling import propose
@@ -239,7 +239,7 @@ Copy = Callable[[], URL]
 
 
 @contextmanager
-def filled(server: Server | None, config: StudyConfig, trials: int) -> Iterator[Copy]:
+def filled(server: OwnServer | None, config: StudyConfig, trials: int) -> Iterator[Copy]:
     """Fill a database, and give a function that copies it."""
     with tempfile.TemporaryDirectory() as folder:
         url = (
@@ -315,7 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"| database | processes | trials before | side | trials/s | {columns} | locked |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     for name in options.databases:
-        server = Server() if name == "postgresql" else None
+        server = OwnServer() if name == "postgresql" else None
         for trials in options.trials:
             config = study_of({"name": "random"}, trials=trials + OPEN_SLOTS, epochs=EPOCHS)
             many = options.processes if trials == min(options.trials) else [FEW]

@@ -1,4 +1,4 @@
-"""The catalogue: what can be named, checked without torch and in words that help."""
+"""The catalog: what can be named, checked without torch and in words that help."""
 
 import subprocess
 import sys

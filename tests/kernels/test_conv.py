@@ -50,7 +50,7 @@ def test_the_equation_gives_the_sum_that_one_computes_by_hand() -> None:
 
     output = weighted_conv(image, torch.ones(1, 1, 3, 3), 0.5, torch.tensor([100.0]))
 
-    # corners 0 + 2 + 6 + 8, edges 1 + 3 + 5 + 7, centre 4: 0.25 * 16 + 0.5 * 16 + 4 + 100
+    # corners 0 + 2 + 6 + 8, edges 1 + 3 + 5 + 7, center 4: 0.25 * 16 + 0.5 * 16 + 4 + 100
     assert output.tolist() == [[[[116.0]]]]
 
 

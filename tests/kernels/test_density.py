@@ -146,7 +146,7 @@ def test_a_kernel_has_at_most_three_dimensions() -> None:
         (torch.ones(2, 2), "odd kernel size above 1, .* but got 2"),
         (torch.ones(1), "odd kernel size above 1, .* but got 1"),
         (torch.tensor([0.5, math.nan, 0.5]), "holds NaN or infinity"),
-        (torch.tensor([0.5, 2.0, 0.5]), "must be 1 at its centre"),
+        (torch.tensor([0.5, 2.0, 0.5]), "must be 1 at its center"),
         (torch.tensor([0.5, 1.0, 0.6]), "outer product of one symmetric profile"),
         (torch.tensor([[1.0, 0.5, 1.0], [0.5, 1.0, 0.5], [1.0, 0.5, 1.0]]), "outer product"),
         (torch.ones(3, dtype=torch.int64), "floating-point tensor"),

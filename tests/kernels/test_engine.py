@@ -86,16 +86,16 @@ def test_fifty_steps_equal_the_reference_bitwise(name: str) -> None:
 def test_the_same_run_without_the_engine_differs() -> None:
     model = small_resnet()
     plain = plain_run(model, sgd)
-    initialised_alike = plain_run(fold(reference_run(model, 0.7, sgd).model), sgd)
+    initialized_alike = plain_run(fold(reference_run(model, 0.7, sgd).model), sgd)
     reference = reference_run(model, 0.7, sgd)
 
     for step in range(50):
         plain.step(step)
-        initialised_alike.step(step)
+        initialized_alike.step(step)
         reference.step(step)
 
     assert largest_difference(plain, reference) > 1e-2
-    assert largest_difference(initialised_alike, reference) > 1e-2
+    assert largest_difference(initialized_alike, reference) > 1e-2
 
 
 @pytest.mark.parametrize("make_optimizer", [sgd, adamw])

@@ -14,7 +14,7 @@ from wconv_kernels import (
 )
 
 
-class StandardisedConv(nn.Conv2d):
+class StandardizedConv(nn.Conv2d):
     """A user's convolution that does something else with its weight."""
 
 
@@ -97,9 +97,9 @@ def test_layers_that_are_weighted_already_keep_their_density() -> None:
 
 
 def test_a_convolution_of_another_class_is_refused_until_it_is_left_out() -> None:
-    model = nn.Sequential(nn.Conv2d(1, 1, 3), StandardisedConv(1, 1, 3))
+    model = nn.Sequential(nn.Conv2d(1, 1, 3), StandardizedConv(1, 1, 3))
 
-    with pytest.raises(SiteError, match=r"'1' is a StandardisedConv, .* exclude=\['1'\]"):
+    with pytest.raises(SiteError, match=r"'1' is a StandardizedConv, .* exclude=\['1'\]"):
         sites(model, 0.7)
     assert list(sites(model, 0.7, exclude=["1"])) == ["0"]
 

@@ -167,7 +167,13 @@ class SlurmBox:
         """Bring everything back: daemons up, no job, no process of one, all nodes idle."""
         self.start_all()
         self.run("scancel", "--user=root")
-        wait_until(self._queue_is_empty, "all jobs are cancelled")
+
+        def no_job_is_left() -> bool:
+            # SLURM would wait for `KillWait`, and jobs for their checkpoints.
+            kill(found for found in self.job_processes() if not found.is_step)
+            return not self.queue()
+
+        wait_until(no_job_is_left, "all jobs are cancelled")
         self._kill_jobs()  # those of a node that SLURM had given up
         wait_until(self._resumed, f"all nodes are idle\n{self.log()}")
 
@@ -259,9 +265,6 @@ class SlurmBox:
     def _succeeds(self, *command: str) -> bool:
         result = subprocess.run(command, env=self.environment, capture_output=True)
         return result.returncode == 0
-
-    def _queue_is_empty(self) -> bool:
-        return not self.queue()
 
     def _idle(self) -> bool:
         states = self.run("sinfo", "--noheader", "--Node", "--format=%N %T").splitlines()

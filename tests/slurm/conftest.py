@@ -2,19 +2,24 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.slurm import machine
 from tests.slurm.box import SlurmBox, slurm_box
+from tests.slurm.studies import ClusterStudy
 from tests.slurm.sweeping import SlurmSweep
 from tests.sweep.postgres import Server
 
 
 @pytest.fixture(scope="session")
 def _cluster() -> Iterator[SlurmBox]:
-    """Start one cluster for all tests; it takes a second or two, and 90 MB of memory."""
+    """Start one cluster for all tests of a worker; it takes a second or two, and 90 MB of memory.
+
+    Workers share none: half of the tests fill its nodes, stop its daemons or cut its power.
+    """
     reason = machine.missing()
     if reason:
         pytest.skip(f"no SLURM cluster here: {reason}")
@@ -32,16 +37,16 @@ def box(_cluster: SlurmBox, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmBo
     _cluster.reset()
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.remove()
+@pytest.fixture
+def slurm_sweep(tmp_path: Path, box: SlurmBox, postgres: Server) -> Iterator[SlurmSweep]:
+    with closing(SlurmSweep(tmp_path, box, postgres)) as sweep:
+        yield sweep
 
 
 @pytest.fixture
-def slurm_sweep(tmp_path: Path, box: SlurmBox, postgres: Server) -> SlurmSweep:
-    return SlurmSweep(tmp_path, box, postgres)
+def cluster_study(tmp_path: Path, box: SlurmBox, postgres: Server) -> Iterator[ClusterStudy]:
+    with closing(ClusterStudy(tmp_path, box, postgres)) as study:
+        yield study
 
 
 @pytest.fixture

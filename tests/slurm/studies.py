@@ -3,20 +3,20 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 from optuna.trial import FrozenTrial
-from sqlalchemy import Row, Select, make_url, select
+from sqlalchemy import Row, Select, select
 
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import JobProcess, ranks_among, stopped, wait_until
-from tests.slurm.sweeping import SlurmSweep
+from tests.slurm.sweeping import SlurmSweep, slow_data
 from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY, Sweep
 from wconv_sweep.evidence.study_status import StudyStatus, read_status
@@ -24,14 +24,11 @@ from wconv_sweep.storage.open_storage import Storage, choose_url, open_storage
 from wconv_sweep.storage.optuna_client import close_client, optuna_client
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, AttemptOutcome, SlotState
 
-Answer = TypeVar("Answer")
-
 EPOCHS = 8
 TWELVE: dict[str, Any] = {
     "recipe": TINY["recipe"] | {"epochs": EPOCHS},
-    "data": {"name": "photographs", "options": {"crop_px": 32, "crops_per_epoch": 64}},
     "budget": {"trials": 12},
-}
+} | slow_data(batch_s=0.06)
 """Sections of a study whose trials take long enough for something to happen to them."""
 LEASE_S = 12.0
 GRACE_S = 20.0
@@ -60,25 +57,8 @@ class ClusterStudy(SlurmSweep):
 
     def __init__(self, folder: Path, box: SlurmBox, server: Server) -> None:
         super().__init__(folder, box, server)
-        self._storage: Storage | None = None
         self.profile(gpus_used_per_node=3, lease_s=LEASE_S, grace_s=GRACE_S)
         self.study(**TWELVE)
-
-    def close(self) -> None:
-        """Let go of the database."""
-        if self._storage is not None:
-            self._storage.close()
-
-    def ask(self, question: Callable[[Storage], Answer]) -> Answer:
-        """Return the answer of the study's storage, which may be away for a moment."""
-        if self._storage is None:
-            self._storage = open_storage(make_url(self.variable("WCONV_SWEEP_STORAGE")))
-        storage = self._storage
-        return storage.retrying(lambda: question(storage), patience_s=60)
-
-    def read(self) -> StudyStatus:
-        """Return what the storage holds of the study."""
-        return self.ask(lambda storage: read_status(storage, "tiny"))
 
     def held(self) -> list[Held]:
         """Return the trials that agents hold."""
@@ -97,18 +77,21 @@ class ClusterStudy(SlurmSweep):
         return found[0]
 
     @contextmanager
-    def frozen(self) -> Iterator[Held]:
+    def frozen(self, on: Collection[str] = ()) -> Iterator[Held]:
         """Wait until trials have ended, and give one whose rank stands still in its middle.
 
         Agents live on. All ranks go on after the block: no machine is so fast that the study ends
         before what is done there.
+
+        Args:
+            on: nodes that hold trials.
         """
         while True:
             self.await_middle()
             with stopped(ranks_among(self.processes())):
                 # A trial may have ended since; a rank is an epoch ahead of its report at most.
                 found = [row for row in self._in_the_middle() if len(self.ranks_of(row)) == 1]
-                if found:
+                if found and {row.node for row in self.held()}.issuperset(on):
                     yield found[0]
                     return
 

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import ranks_among, stopped, wait_until
+from tests.slurm.sweeping import slow_data
 from tests.sweep.tiny import TINY
 from wconv_sweep.evidence.study_status import StudyStatus, read_status
 from wconv_sweep.pilots.order import PilotOrder
@@ -85,11 +86,12 @@ class Study:
 
 def make_study(box: SlurmBox, folder: Path, *, nodes: int = 1, **sections: Any) -> Study:
     """Write a study, and the order of its pilots."""
-    config = StudyConfig.model_validate(TINY | sections)
+    config = StudyConfig.model_validate(TINY | slow_data(batch_s=0.05) | sections)
     storage = create_storage(choose_url(None, folder, {}))
     run = RunFolder.of(folder, "tiny")
     studies.create_or_extend(storage, config, run, "box", provenance=provenance_of(config))
     run.create(definitions.study_place(storage, "tiny").uid)
+    definitions.freeze_own_modules(storage, "tiny")
     order = PilotOrder(
         study="tiny",
         storage=storage.name,
@@ -122,12 +124,10 @@ def study(box: SlurmBox, tmp_path: Path) -> Study:
     return make_study(box, tmp_path, recipe=RECIPE, budget=BUDGET)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(_cluster: SlurmBox, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+@pytest.fixture
+def undisturbed(box: SlurmBox, tmp_path: Path) -> list[Any]:
     """What the trials measure when nothing happens."""
-    study = make_study(
-        _cluster, tmp_path_factory.mktemp("undisturbed"), recipe=RECIPE, budget=BUDGET
-    )
+    study = make_study(box, tmp_path / "undisturbed", recipe=RECIPE, budget=BUDGET)
     study.submit()
     study.await_complete()
     return study.values()

@@ -109,7 +109,7 @@ def test_a_dry_run_with_findings_shows_the_script_and_fails(
 
     assert status == 2
     assert "#SBATCH --time=2880" in output
-    for problem in ("no account is named", "2880 min are more", "DIV2K_train_HR", "SQLite file"):
+    for problem in ("no account is given", "2880 min are more", "DIV2K_train_HR", "SQLite file"):
         assert problem in errors
     assert list(empty_folder.iterdir()) == []
 

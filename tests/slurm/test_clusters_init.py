@@ -69,7 +69,7 @@ def test_a_file_that_exists_is_not_overwritten(
     status, _, errors = run(monkeypatch, capsys, "clusters", "init", "--output", str(path))
 
     assert status == 2
-    assert "exists already" in errors
+    assert "already exists" in errors
     assert path.read_text("utf-8") == "precious"
 
 

@@ -2,28 +2,31 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import ranks_among, stopped, wait_until
-from tests.slurm.sweeping import SlurmSweep
+from tests.slurm.sweeping import SlurmSweep, slow_data
+from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def sweep(slurm_sweep: SlurmSweep) -> Iterator[SlurmSweep]:
+def sweep(box: SlurmBox, postgres: Server) -> Iterator[SlurmSweep]:
     """A sweep without a database of its own."""
-    slurm_sweep.variables(WCONV_SWEEP_STORAGE="")
-    # Below pytest's folders the server's user may enter none.
-    for folder in (slurm_sweep.folder, *slurm_sweep.folder.parents):
-        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o011)
-    yield slurm_sweep
-    slurm_sweep.run("db", "stop")
+    # Not in pytest's folders: the server's user may enter none of them.
+    with TemporaryDirectory(prefix="wconv-db-") as folder:
+        Path(folder).chmod(0o711)
+        with closing(SlurmSweep(Path(folder), box, postgres)) as sweep:
+            sweep.variables(WCONV_SWEEP_STORAGE="")
+            yield sweep
+            sweep.run("db", "stop")
 
 
 def start(sweep: SlurmSweep, *more: str) -> str:
@@ -37,9 +40,10 @@ def test_a_study_goes_on_when_the_job_of_its_database_has_ended_and_moved(
 ) -> None:
     first = start(sweep)
     again = start(sweep)
-    sweep.study(recipe=TINY["recipe"] | {"epochs": 40}, budget={"trials": 4})
+    recipe = TINY["recipe"] | {"epochs": 20}
+    sweep.study(recipe=recipe, budget={"trials": 4}, **slow_data(batch_s=0.05))
     sweep.launch("--pilots", "1")
-    wait_until(lambda: sweep.status()["running"], "a trial runs", within_s=120)
+    wait_until(lambda: sweep.read().running, "a trial runs", within_s=120)
 
     # The job ends in the middle of the study, and the next one gets the other node.
     (server,) = [job for job in box.queue() if job.name.startswith("wconv-postgres-")]
@@ -49,9 +53,7 @@ def test_a_study_goes_on_when_the_job_of_its_database_has_ended_and_moved(
         sweep.run("db", "stop")
     moved = start(sweep)
     box.run("scontrol", "update", f"node={server.node}", "state=resume")
-    wait_until(
-        lambda: sweep.status()["state"] == "complete", "the study is complete", within_s=240
-    )
+    wait_until(lambda: sweep.read().complete, "the study is complete", within_s=240)
 
     assert f"It runs on {server.node}" in first
     assert f"PostgreSQL is job {server.raw_id}." in again

@@ -118,7 +118,7 @@ def test_a_job_that_gets_no_gpu_says_so_plainly(slurm_sweep: SlurmSweep) -> None
 
     (bad,) = wrong(checks)
     assert bad.endswith("no GPU")
-    assert "has asked for 1 GPU(s)" in checks[bad]["remedy"]
+    assert "has requested 1 GPU(s)" in checks[bad]["remedy"]
 
 
 def test_a_job_that_does_not_begin_is_cancelled(slurm_sweep: SlurmSweep) -> None:

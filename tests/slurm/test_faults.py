@@ -7,16 +7,17 @@ twice; no job and no process is left.
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.once import once_per_run
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import stopped, wait_until
 from tests.slurm.studies import TWELVE, ClusterStudy, Held, trained_locally
-from tests.sweep.postgres import Server
+from tests.sweep.postgres import OwnServer
 
 pytestmark = pytest.mark.slow
 
@@ -24,43 +25,49 @@ URGENT = ("--qos=urgent", "--exclusive", "--gres=gpu:4")
 """Options of a job that takes a node from pilots."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
     """What the trials measure when nothing happens."""
-    return trained_locally(tmp_path_factory.mktemp("undisturbed"), **TWELVE)
+    return once_per_run(
+        tmp_path_factory, "undisturbed", lambda folder: trained_locally(folder, **TWELVE)
+    )
 
 
 @pytest.fixture
-def study(
-    tmp_path: Path, box: SlurmBox, postgres: Server, undisturbed: list[tuple[Any, ...]]
-) -> Iterator[ClusterStudy]:
-    study = ClusterStudy(tmp_path, box, postgres)
-    yield study
-    study.close()
-
-
-def in_the_middle(study: ClusterStudy, *options: str, pilots: int = 2) -> Held:
-    """Launch the study with two pilots, one on each node, and return a trial in its middle."""
-    study.launch("--pilots", str(pilots), *options)
-    return study.await_middle()
+def study(undisturbed: list[tuple[Any, ...]], cluster_study: ClusterStudy) -> ClusterStudy:
+    return cluster_study
 
 
 @contextmanager
-def frozen(study: ClusterStudy, *options: str, pilots: int = 2) -> Iterator[Held]:
-    """Launch the study likewise, and let its ranks stand still in the middle of a trial."""
-    study.launch("--pilots", str(pilots), *options)
+def frozen(study: ClusterStudy, *, pilots: int = 2) -> Iterator[Held]:
+    """Launch the study, each pilot on a node, and let ranks stand still in the middle of a trial.
+
+    Yields:
+        One of the trials in their middle.
+    """
+    study.launch("--pilots", str(pilots))
     with study.frozen() as victim:
         yield victim
 
 
-def test_a_killed_rank(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
-    with frozen(study) as victim:
+def test_a_killed_rank_and_a_controller_that_starts_again(
+    study: ClusterStudy, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    with frozen(study, pilots=1) as victim:
         (rank,) = study.ranks_of(victim)
         os.kill(rank, signal.SIGKILL)
+        study.box.kill("slurmctld", signal.SIGTERM)
+        before = len(study.received())
+    wait_until(lambda: len(study.received()) > before, "training goes on without the controller")
+    warning = study.status()["pilots"]["warnings"]
+    study.box.start("slurmctld")
 
     study.await_end()
     study.assert_sound(undisturbed, broken=1)
     assert [outcome for outcome, _ in study.attempts_of(victim)] == ["broken", "complete"]
+    assert study.restarts() == {0}
+    assert warning[0].startswith("it is unknown which jobs are running: squeue ")
+    assert warning[0].endswith(". SLURM does not answer; try again once it does.")
 
 
 def test_a_killed_agent(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
@@ -118,49 +125,9 @@ def test_a_node_that_falls_silent(study: ClusterStudy, undisturbed: list[tuple[A
     wait_until(lambda: "NODE_FAIL" in study.box.states(victim.job), "accounting knows of it")
 
 
-def test_a_controller_that_starts_again(
-    study: ClusterStudy, undisturbed: list[tuple[Any, ...]]
-) -> None:
-    with frozen(study):
-        study.box.kill("slurmctld", signal.SIGTERM)
-        before = len(study.received())
-    wait_until(lambda: len(study.received()) > before, "training goes on without it")
-    warning = study.status()["pilots"]["warnings"]
-    study.box.start("slurmctld")
-
-    study.await_end()
-    study.assert_sound(undisturbed)
-    assert study.restarts() == {0}
-    assert warning[0].startswith("nobody knows which jobs are at work: squeue ")
-    assert warning[0].endswith(". SLURM does not answer; try again once it does.")
-
-
-def test_accounting_that_is_down(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
-    study.box.kill("slurmdbd")
-
-    in_the_middle(study)
-    warning = study.status()["pilots"]["warnings"]
-
-    study.await_end()
-    study.assert_sound(undisturbed)
-    assert "nobody knows how jobs that are gone have ended" in warning[0]
-
-
-@pytest.mark.parametrize("qos", ["patient", "hasty"])
-def test_a_more_urgent_job(
-    study: ClusterStudy, undisturbed: list[tuple[Any, ...]], qos: str
-) -> None:
-    with frozen(study, "--qos", qos) as victim:
-        urgent = study.box.submit(*URGENT, f"--nodelist={victim.node}", script="true")
-        study.await_log("stopping why=")
-
-    wait_until(lambda: "COMPLETED" in study.box.states(urgent), "the urgent job has run")
-    study.await_end()
-    study.assert_sound(undisturbed, interrupted=True)
-
-
 def test_a_time_limit(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -> None:
-    victim = in_the_middle(study, pilots=1)
+    study.launch("--pilots", "1")
+    victim = study.await_middle()
 
     job = study.raw_id(victim.job)
     # SLURM looks at its jobs every 30 s; a fast machine has trained all trials by then.
@@ -174,16 +141,41 @@ def test_a_time_limit(study: ClusterStudy, undisturbed: list[tuple[Any, ...]]) -
     assert study.restarts() >= {0, 1}
 
 
-def test_a_database_that_starts_again(
-    study: ClusterStudy, undisturbed: list[tuple[Any, ...]], postgres: Server
+def test_more_urgent_jobs_that_leave_a_pilot_time_and_none(
+    study: ClusterStudy, undisturbed: list[tuple[Any, ...]]
 ) -> None:
-    with frozen(study):
-        postgres.stop()
-    try:
-        study.await_log("storage is away, training continues")
-    finally:
-        postgres.start()
+    study.box.run("scontrol", "update", "partition=gpu", "state=down")
+    study.launch("--pilots", "1", "--qos", "patient")
+    study.launch("--pilots", "2", "--qos", "hasty")
+    study.box.run("scontrol", "update", "partition=gpu", "state=up")
+    with study.frozen(on=study.box.nodes):
+        assert sorted(job.qos for job in study.jobs()) == ["hasty", "patient"]
+        urgent = [
+            study.box.submit(*URGENT, f"--nodelist={node}", script="true")
+            for node in study.box.nodes
+        ]
+        wait_until(lambda: study.logs().count("stopping why=") == 2, "both pilots have heard it")
 
+    wait_until(
+        lambda: all("COMPLETED" in study.box.states(job) for job in urgent),
+        "the urgent jobs have run",
+    )
     study.await_end()
-    study.assert_sound(undisturbed)
-    assert study.restarts() == {0}
+    study.assert_sound(undisturbed, interrupted=True)
+
+
+def test_accounting_that_is_down_and_a_database_that_starts_again(
+    tmp_path: Path, box: SlurmBox, own_postgres: OwnServer, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    box.kill("slurmdbd")
+    with closing(ClusterStudy(tmp_path, box, own_postgres)) as study:
+        with frozen(study):
+            warning = study.status()["pilots"]["warnings"]
+            own_postgres.stop()
+        study.await_log("storage is away, training continues")
+        own_postgres.start()
+
+        study.await_end()
+        study.assert_sound(undisturbed)
+        assert study.restarts() == {0}
+        assert "it is unknown how past jobs ended" in warning[0]

@@ -197,7 +197,7 @@ def test_a_controller_that_is_away_is_a_warning_and_no_job_is_taken_for_gone(
     box.start("slurmctld")
 
     assert (known.known, known.alive, known.ended) == (False, (), ())
-    assert "nobody knows which jobs are at work" in known.warnings[0]
+    assert "it is unknown which jobs are running" in known.warnings[0]
     jobs.await_states(JobState.RUNNING)
 
 
@@ -214,7 +214,7 @@ def test_accounting_that_is_away_is_a_warning_and_jobs_are_known_all_the_same(
 
     assert [job.state for job in known.alive] == [JobState.RUNNING]
     assert known.known
-    assert "nobody knows how jobs that are gone have ended" in known.warnings[0]
+    assert "it is unknown how past jobs ended" in known.warnings[0]
 
 
 def test_ends_that_the_test_cluster_cannot_bring_about_are_read_from_accountings_lines() -> None:

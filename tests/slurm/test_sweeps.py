@@ -1,28 +1,22 @@
 """From a launch to a complete study: several nodes, several ranks, trials that span nodes."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
-from tests.slurm.box import SlurmBox
 from tests.slurm.processes import ranks_among, stopped, wait_until
 from tests.slurm.studies import ClusterStudy, results_of, trained_locally
-from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def study(tmp_path: Path, box: SlurmBox, postgres: Server) -> Iterator[ClusterStudy]:
+def study(cluster_study: ClusterStudy) -> ClusterStudy:
     """A study folder with the profile that `clusters init` makes of the cluster."""
-    study = ClusterStudy(tmp_path, box, postgres)
-    (tmp_path / "box.yaml").unlink()
-    study.run("clusters", "init", "--output", "box.yaml")
-    yield study
-    study.close()
+    (cluster_study.folder / "box.yaml").unlink()
+    cluster_study.run("clusters", "init", "--output", "box.yaml")
+    return cluster_study
 
 
 def test_trials_of_two_ranks_fill_two_nodes_and_end_with_the_numbers_they_have_locally(
@@ -34,7 +28,7 @@ def test_trials_of_two_ranks_fill_two_nodes_and_end_with_the_numbers_they_have_l
         "budget": {"trials": 5},
         "trial": {"ranks": 2},
     }
-    study.study(**sections)
+    study.write_study(**sections)
 
     # The canary alone, then two trials of two GPUs on each of the two nodes.
     study.launch("--nodes", "2")
@@ -62,7 +56,7 @@ def test_a_trial_of_eight_ranks_spans_both_nodes_and_ends_with_the_numbers_it_ha
     study: ClusterStudy, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     sections = {"budget": {"trials": 1}, "trial": {"ranks": 8}}
-    study.study(**sections)
+    study.write_study(**sections)
 
     study.launch("--nodes", "2")
     wait_until(lambda: bool(study.held()), "the trial is at work", within_s=180)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
+from tests.sweep.nursery import ForkedSweep
 from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY, StudyFile, Sweep
 from wconv_sweep.storage.open_storage import Storage, choose_url, create_storage
@@ -23,13 +24,6 @@ def tiny_config() -> StudyConfig:
 def study_file(tmp_path: Path) -> StudyFile:
     """Write the tiny study to a file, with some of its sections replaced."""
     return Sweep(tmp_path).write_study
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.remove()
 
 
 # The quick tests run on SQLite; a database of the server costs too much for all of them.
@@ -74,6 +68,13 @@ def sqlite_storage(tmp_path: Path, sqlite_file: Path) -> Iterator[Storage]:
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Sweep:
+    """Return the command in a folder of its own, run without loading its packages each time."""
+    return ForkedSweep(tmp_path)
+
+
+@pytest.fixture
+def started_sweep(tmp_path: Path) -> Sweep:
+    """Return the command in a folder of its own, started as users start it."""
     return Sweep(tmp_path)
 
 

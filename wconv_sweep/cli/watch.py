@@ -1,4 +1,4 @@
-"""`status --watch`: the same picture again and again, on a terminal, as lines or as JSON."""
+"""`status --watch`: the status again and again, on a terminal, as lines or as JSON."""
 
 import json
 import sys
@@ -48,16 +48,16 @@ class Picture(Generic[Study]):
 
 
 class Screen(Protocol[Study]):
-    """Where a picture is shown."""
+    """The output of a picture."""
 
     def read(self, storage: Storage, study: str | None) -> Sequence[Study]:
-        """Read as much of one study, or of all, as is shown."""
+        """Read the shown part of one study, or of all."""
 
     def show(self, picture: Picture[Study]) -> None:
-        """Show it in place of, or after, the one before."""
+        """Show it in place of the previous one, or after it."""
 
     def away(self, since_s: float, why: str) -> None:
-        """Say that the database has been away since then, seconds since 1970."""
+        """Show that the database has been away since then, seconds since 1970."""
 
 
 def watch_studies(url: URL, study: str | None, screen: Screen[Study]) -> None:
@@ -69,7 +69,7 @@ def watch_studies(url: URL, study: str | None, screen: Screen[Study]) -> None:
         screen: to show them on.
 
     Raises:
-        StorageError: the storage cannot be used, or is away when the first picture is taken.
+        StorageError: the storage cannot be used, or is away at the first picture.
         StudyError: it holds no such study.
     """
     storage = open_storage(url)
@@ -137,7 +137,7 @@ def screen_of(command: Callable[[str], str], *, as_json: bool) -> Iterator[Scree
 
 
 class _Terminal:
-    """Draws over the picture before, as much of it as there are lines."""
+    """Draws over the previous picture, as much as fits."""
 
     def __init__(self, live: Live, command: Callable[[str], str]) -> None:
         self._live, self._command = live, command
@@ -148,7 +148,7 @@ class _Terminal:
 
     def show(self, picture: Picture[StudyOverview]) -> None:
         self._picture = picture
-        # The last one is printed for good, so it may be longer than the terminal.
+        # The last one stays, so it may be longer than the terminal.
         self._draw(self._drawn(None, tracebacks=True) if picture.over else self._fitting())
 
     def away(self, since_s: float, why: str) -> None:
@@ -165,7 +165,7 @@ class _Terminal:
         return fitting(self._live.console, self._less_and_less(notes))
 
     def _less_and_less(self, notes: Sequence[Text]) -> Iterator[Group]:
-        # Notes come first: a terminal that is too low for all of it cuts the end.
+        # Notes come first: a low terminal cuts the end.
         yield Group(*notes, self._drawn(None, tracebacks=True))
         for rows in ROWS:
             yield Group(*notes, self._drawn(rows, tracebacks=False))

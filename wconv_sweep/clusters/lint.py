@@ -179,7 +179,7 @@ def _limits(profile: SlurmProfile, shape: PilotShape) -> Iterator[tuple[str, Lim
 
 
 def _beyond(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
-    """Yield what the site refuses, or would keep waiting for ever."""
+    """Yield what the site refuses, or would keep in the queue forever."""
     gpus = shape.nodes * shape.gpus_used_per_node
     if limits.max_walltime_min is not None and shape.walltime_min > limits.max_walltime_min:
         yield (
@@ -212,7 +212,7 @@ def _beyond(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
 
 
 def _waiting(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
-    """Yield how many pilots run at the same time, where that is not all of them."""
+    """Yield the number of pilots that run at the same time, unless it is all of them."""
     gpus = shape.nodes * shape.gpus_used_per_node
     at_once = _least(
         limits.max_running_jobs,

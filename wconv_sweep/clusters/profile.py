@@ -88,7 +88,7 @@ class SlurmProfile(_Profile):
     pilots: Count = 1
     """Jobs that work on a study at the same time, unless `--pilots` says otherwise."""
     nodes: Count = 1
-    """Nodes of each job, where `--nodes` does not say."""
+    """Nodes of each job, unless `--nodes` says otherwise."""
     gpus_used_per_node: Annotated[int, Field(ge=0)] | None = None
     """GPUs that a job takes of each of its nodes; null: all of them."""
     account: SlurmName | None = None

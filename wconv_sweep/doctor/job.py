@@ -58,7 +58,7 @@ class TestJob:
 
 
 def sample_batch(profile: SlurmProfile, shape: PilotShape, folder: RunFolder) -> BatchJob:
-    """Return what the site is asked about: a pilot of a study that does not exist."""
+    """Return the pilot to test: of a study that does not exist."""
     probe = folder.path / "probe.json"
     return batch_job(profile, shape, "wconv-doctor", folder, frozen_code(folder), probe)
 

@@ -32,9 +32,9 @@ class NodeProbe(Spec):
     storage: str | None
     """URL, without a password; null: it was not found."""
     nodes: int
-    """That all pilots together may be on."""
+    """Number of nodes of all pilots together."""
     gpus_used_per_node: int
-    """GPUs that the job has asked for."""
+    """GPUs that the job has requested."""
 
     @property
     def greeting(self) -> Path:
@@ -60,7 +60,7 @@ class NodeReport(Spec):
 
 
 def report_on(probe: NodeProbe) -> NodeReport:
-    """Look at everything that a pilot needs on this node."""
+    """Check everything that a pilot needs on this node."""
     host = platform.node().split(".")[0]
     url = make_url(probe.storage) if probe.storage else None
     areas = [
@@ -98,7 +98,7 @@ def _program(probe: NodeProbe) -> Iterator[Check]:
 
 
 def _gpus(probe: NodeProbe) -> Iterator[Check]:
-    # Imported here: that torch cannot be loaded is one of the answers.
+    # Imported here: a failing import of torch is one of the answers.
     from wconv_jobs.ranks.gpu_check import gpu_group
 
     group = gpu_group(GROUP_S)
@@ -107,7 +107,7 @@ def _gpus(probe: NodeProbe) -> Iterator[Check]:
     if found < probe.gpus_used_per_node:
         yield wrong(
             f"{what}{f'{found} of {probe.gpus_used_per_node} GPUs' if found else 'no GPU'}",
-            f"The job has asked for {probe.gpus_used_per_node} GPU(s). Install a torch that knows "
+            f"The job has requested {probe.gpus_used_per_node} GPU(s). Install a torch that knows "
             "this site's GPUs (its modules may load CUDA or ROCm), or change gpu_flag or "
             "gpus_used_per_node in the profile.",
         )
@@ -136,7 +136,7 @@ def _ahead_s(url: URL | None) -> float | None:
 
 
 def main() -> None:
-    """Write the report, at once and as a whole."""
+    """Write the report atomically."""
     probe = NodeProbe.model_validate_json(Path(sys.argv[1]).read_text("utf-8"))
     replace_file(probe.report, report_on(probe).model_dump_json())
 

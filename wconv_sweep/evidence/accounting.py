@@ -63,7 +63,7 @@ class Usage:
         return self.trial_h * max(0, self.epochs - epoch) / self.epochs
 
     def allows(self, epoch: int) -> bool:
-        """Tell whether a trial that has finished so many epochs may be leased under the cap."""
+        """Return whether a trial that has finished so many epochs may be leased under the cap."""
         if self.cap_h is None:
             return True
         # Pilots hold all their GPUs until the last of their trials has ended.
@@ -150,7 +150,7 @@ def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> U
         trial_h = used.all / slots.epochs * epochs if slots.epochs else 0.0
     gpu_h = trial_h / used.per_trial if used.per_trial else 0.0
     if used.per_trial:
-        # What a pilot has no lane for costs as much as what it trains on.
+        # GPUs without a lane cost as much as those in use.
         lanes = max(1, pilots.total // used.per_trial)
         trial_h *= max(1.0, pilots.total / (lanes * used.per_trial))
     return Usage(

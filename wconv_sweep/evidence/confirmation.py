@@ -12,7 +12,7 @@ from wconv_jobs import catalog
 from wconv_jobs.seeding import derive_seed
 from wconv_jobs.spec import Density
 from wconv_sweep.evidence.results import TrialRow
-from wconv_sweep.evidence.statistics import Difference, Summary, paired_difference, summarise
+from wconv_sweep.evidence.statistics import Difference, Summary, paired_difference, summarize
 from wconv_sweep.storage.slot_plan import ABLATIONS
 from wconv_sweep.storage.tables import SEARCHING, SlotState, Stage
 from wconv_sweep.study.config import PLAIN, StudyConfig
@@ -48,7 +48,7 @@ class Arm:
     def summary(self, metric: str) -> Summary | None:
         """Return mean and spread of a metric; None when no run has it."""
         values = self.values(metric)
-        return summarise(list(values.values())) if values else None
+        return summarize(list(values.values())) if values else None
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def searched(trials: Sequence[TrialRow]) -> list[tuple[Density, float]]:
 def choose_candidates(trials: Sequence[TrialRow], config: StudyConfig) -> dict[str, Density]:
     """Return the densities to confirm, by label, without duplicates.
 
-    The best expected by all trials, the best observed, then the fixed points; none is plain
+    The best expected by all trials, the best observed, then the reference densities; none is plain
     convolution, with which they are compared.
     """
     assert config.confirm is not None
@@ -182,9 +182,9 @@ def choose_candidates(trials: Sequence[TrialRow], config: StudyConfig) -> dict[s
     if surrogate is None:
         return {}
     wanted = {EXPECTED: surrogate.best_point(), OBSERVED: _best_observed(trials, config)}
-    wanted |= {name: point for name, point in config.fixed_points().items() if name != PLAIN}
+    wanted |= {name: point for name, point in config.references().items() if name != PLAIN}
     chosen: dict[str, Density] = {}
-    known = [config.fixed_points()[PLAIN]]
+    known = [config.references()[PLAIN]]
     for label, density in list(wanted.items())[: config.confirm.candidates]:
         if not any(_same(density, other, config) for other in known):
             chosen[label] = density
@@ -199,7 +199,7 @@ def noise_of_baseline(trials: Sequence[TrialRow], metric: str) -> Summary | None
         for row in trials
         if row.label == PLAIN and row.state is SlotState.COMPLETE and metric in row.metrics
     ]
-    return summarise(values) if values else None
+    return summarize(values) if values else None
 
 
 def _arm(label: str, rows: Sequence[TrialRow]) -> Arm:
@@ -215,7 +215,7 @@ def _best_observed(trials: Sequence[TrialRow], config: StudyConfig) -> Density:
     for density, value in searched(trials):
         values.setdefault(density, []).append(value)
     sign = 1 if config.direction == "maximize" else -1
-    return max(values, key=lambda density: sign * summarise(values[density]).mean)
+    return max(values, key=lambda density: sign * summarize(values[density]).mean)
 
 
 def _same(density: Density, other: Density, config: StudyConfig) -> bool:

@@ -1,8 +1,7 @@
 """The likelihood of trials under a Gaussian process, for the one kernel of the surrogate.
 
-scikit-learn computes the same for any kernel, and most of a fit's time goes there: it forms the
-distances at each step of the optimizer. Here they are formed once, for each pair of trials
-once, so that a fit takes a third of the time or less.
+Most of a fit's time goes here. The distances of all pairs of trials are computed once, and not in
+each step of the optimizer.
 """
 
 import math
@@ -17,11 +16,11 @@ Vector = NDArray[np.float64]
 Objective = Callable[[Vector], tuple[float, Vector]]
 
 JITTER = 1e-10
-"""Added to the diagonal, as scikit-learn does."""
+"""Added to the diagonal, for trials that are nearly equal."""
 
 
 def negative_log_likelihood(unit_NC: Vector, values_N: Vector) -> Objective:
-    """Return the function of the hyper-parameters that a fit minimises.
+    """Return the function of the hyper-parameters that a fit minimizes.
 
     For K = c k + s I, where k is Matern's kernel of nu = 5/2,
     k = (1 + t + t^2 / 3) exp(-t) with t^2 = 5 sum_C ((x_C - x'_C) / l_C)^2:
@@ -32,10 +31,10 @@ def negative_log_likelihood(unit_NC: Vector, values_N: Vector) -> Objective:
 
     Args:
         unit_NC: trained densities, shape (N, C).
-        values_N: their standardised objective, shape (N,).
+        values_N: their standardized objective, shape (N,).
 
     Returns:
-        A function of theta_T = log (c, l_1 ... l_C, s), the order of scikit-learn, that gives the
+        A function of theta_T = log (c, l_1 ... l_C, s), that gives the
         value and its gradient, shape (T,).
     """
     from scipy.linalg import lapack

@@ -86,7 +86,7 @@ class Difference:
         return "better" if (self.mean > 0) == (direction == "maximize") else "worse"
 
 
-def summarise(values: Sequence[float]) -> Summary:
+def summarize(values: Sequence[float]) -> Summary:
     """Return mean and spread of at least one value; inf or nan where they overflow.
 
     A score may be finite and yet that of a network that has exploded.
@@ -126,7 +126,7 @@ def paired_difference(
         return None
     by_seed = [values[each] - baseline[each] for each in shared]
     level = 1 - (1 - LEVEL) / comparisons
-    of_all = summarise(by_seed)
+    of_all = summarize(by_seed)
     return Difference(
         mean=of_all.mean,
         sd=of_all.sd,

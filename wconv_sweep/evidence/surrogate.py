@@ -5,20 +5,15 @@ noise of a run from the effect of the density, and selects the density by all tr
 helps on simulated flat and noisy optima is in docs/search_benchmark.md.
 """
 
-import threading
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from wconv_jobs.spec import Density
-from wconv_sweep.evidence.likelihood import negative_log_likelihood
-
-if TYPE_CHECKING:
-    from sklearn.gaussian_process import GaussianProcessRegressor
+from wconv_sweep.evidence.gaussian_process import GaussianProcess, fit_process
 
 # Shape letters: N trials, P points, C coefficients.
 
@@ -29,12 +24,8 @@ COLLAPSED_MADS = 20.0
 standard deviations, which a bad density alone rarely reaches."""
 MAX_TRIALS = 400
 """Trials that are fitted, chosen at random if there are more: the cost grows with their cube."""
-SHORTEST, LONGEST = 0.2, 5.0
-"""Length scales, in widths of the bounds. Below, few noisy trials would be interpolated."""
 STEP = 1e-7
 """Of differences, in widths of the bounds."""
-
-_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -49,9 +40,9 @@ class Surrogate:
     """Trials that were fitted."""
     collapsed: int
     """Trials left out because they had collapsed."""
-    _process: "GaussianProcessRegressor" = field(repr=False)
+    _process: GaussianProcess = field(repr=False)
     _sign: float = field(repr=False)
-    _centre: float = field(repr=False)
+    _center: float = field(repr=False)
     _scale: float = field(repr=False)
     _kept_NC: Vector = field(repr=False)
     _collapsed_NC: Vector = field(repr=False)
@@ -68,7 +59,7 @@ class Surrogate:
             The noise of a single run is not part of the latter.
         """
         mean_P, sd_P = self._posterior(self._unit(points_PC))
-        return self._sign * (self._centre + self._scale * mean_P), self._scale * sd_P
+        return self._sign * (self._center + self._scale * mean_P), self._scale * sd_P
 
     def best_point(self) -> Density:
         """Return the density with the best expected objective within the bounds.
@@ -121,16 +112,14 @@ class Surrogate:
         return np.asarray(self._scale * sd_P * (z_P * norm.cdf(z_P) + norm.pdf(z_P)))
 
     def _posterior(self, unit_PC: Vector) -> tuple[Vector, Vector]:
-        """Return mean and deviation of the standardised objective, of which more is better."""
-        mean_P, with_noise_P = self._process.predict(unit_PC, return_std=True)
-        noise = self.noise_sd / self._scale
-        return mean_P, np.sqrt(np.maximum(with_noise_P**2 - noise**2, 0.0))
+        """Return mean and deviation of the standardized objective, of which more is better."""
+        return self._process.mean_sd(unit_PC)
 
     def _falling_mean(self, unit_C: Vector) -> tuple[float, Vector]:
         """Return minus the posterior mean and its gradient, from differences into the bounds."""
         step_C = np.where(unit_C < 0.5, STEP, -STEP)
         near_PC = np.concatenate([unit_C[None], unit_C + np.diag(step_C)])
-        mean_P = self._process.predict(near_PC)
+        mean_P = self._process.mean(near_PC)
         return -float(mean_P[0]), -(mean_P[1:] - mean_P[0]) / step_C
 
     def _candidates(self) -> Vector:
@@ -176,7 +165,7 @@ def fit(
     Args:
         densities_NC: trained densities, shape (N, C).
         values_N: their objective, shape (N,).
-        bounds: [low, high] of each coefficient; fixed points may lie outside.
+        bounds: [low, high] of each coefficient; reference densities may lie outside.
         direction: whether more or less of the objective is better.
         seed: of restarts and candidates; the same trials and seed give the same process.
 
@@ -195,9 +184,9 @@ def fit(
     if len(kept_N) > MAX_TRIALS:
         chosen = np.random.default_rng(seed).permutation(len(kept_N))[:MAX_TRIALS]
         kept_NC, kept_N = kept_NC[chosen], kept_N[chosen]
-    centre, scale = _centre_and_scale(kept_N)
-    process = _regress(kept_NC, (kept_N - centre) / scale, seed % 2**32)
-    noise = float(np.sqrt(process.kernel_.k2.noise_level))
+    center, scale = _center_and_scale(kept_N)
+    process = fit_process(kept_NC, (kept_N - center) / scale, seed % 2**32)
+    noise = float(np.sqrt(process.noise_variance))
     return Surrogate(
         bounds=tuple((float(low), float(high)) for low, high in bounds),
         noise_sd=scale * noise,
@@ -205,7 +194,7 @@ def fit(
         collapsed=int(len(values) - good.sum()),
         _process=process,
         _sign=sign,
-        _centre=centre,
+        _center=center,
         _scale=scale,
         _kept_NC=kept_NC,
         _collapsed_NC=unit_NC[~good],
@@ -226,40 +215,11 @@ def collapsed(values_N: Vector) -> NDArray[np.bool_]:
         return np.asarray(~finite | (values_N < median - COLLAPSED_MADS * deviation))
 
 
-def _centre_and_scale(values_N: Vector) -> tuple[float, float]:
-    centre = float(np.median(values_N))
+def _center_and_scale(values_N: Vector) -> tuple[float, float]:
+    center = float(np.median(values_N))
     # 1.4826 makes it the standard deviation where the values are Gaussian.
-    scale = 1.4826 * float(np.median(np.abs(values_N - centre))) or float(values_N.std())
-    return centre, scale or 1.0
-
-
-def _regress(unit_NC: Vector, values_N: Vector, seed: int) -> "GaussianProcessRegressor":
-    # Imported here: scikit-learn takes a second, and status must answer at once.
-    from scipy.optimize import minimize
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
-
-    coefficients = unit_NC.shape[1]
-    kernel: Any = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(
-        length_scale=[0.5] * coefficients,
-        length_scale_bounds=[(SHORTEST, LONGEST)] * coefficients,
-        nu=2.5,
-    ) + WhiteKernel(0.5, (1e-4, 1e1))
-    objective = negative_log_likelihood(unit_NC, values_N)
-
-    def maximise(_: Any, start_T: Vector, bounds: Vector) -> tuple[Vector, float]:
-        found = minimize(objective, start_T, method="L-BFGS-B", jac=True, bounds=bounds)
-        return found.x, float(found.fun)
-
-    process = GaussianProcessRegressor(
-        kernel, optimizer=maximise, n_restarts_optimizer=3, random_state=seed
-    )
-    # Filters of warnings are those of the whole process, whichever thread sets them.
-    with _ONE_AT_A_TIME, warnings.catch_warnings():
-        # A flat response ends at a bound of its length scale, as it should.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return process.fit(unit_NC, values_N)
+    scale = 1.4826 * float(np.median(np.abs(values_N - center))) or float(values_N.std())
+    return center, scale or 1.0
 
 
 def _distance(points_PC: Vector, trials_NC: Vector) -> Vector:

@@ -11,7 +11,7 @@ _FILE = "request.json"
 
 
 def save_request(folder: RunFolder, request: PilotRequest) -> None:
-    """Keep what a launch wanted."""
+    """Save the request of a launch."""
     replace_file(folder.pilots / _FILE, json.dumps(asdict(request), indent=2) + "\n")
 
 

@@ -44,7 +44,7 @@ class Stopped:
 
 
 def stop(storage: Storage, study: str, *, now: bool = False) -> Stopped:
-    """Let nobody lease a slot any more, and running trials end at their next checkpoint.
+    """Stop leasing slots, and let running trials end at their next checkpoint.
 
     Args:
         storage: holds the study.

@@ -68,7 +68,7 @@ class Launcher(Protocol):
         """
 
     def start(self, storage: Storage, status: StudyStatus, place: StudyPlace) -> Pilots:
-        """Start the pilots that are missing."""
+        """Start the missing pilots."""
 
 
 def launcher_of(profile: ClusterProfile, request: PilotRequest) -> Launcher:

@@ -144,7 +144,7 @@ class Agent:
 
     @property
     def _gpus_total(self) -> int:
-        """GPUs that this agent answers for: of its group, and the first one for what is left."""
+        """GPUs that this agent accounts for: those of its group; the first agent adds the rest."""
         nodes = len(self._share.group)
         left = self._order.nodes % nodes if self._place.node == 0 else 0
         return self._order.gpus_used_per_node * (nodes + left)
@@ -160,7 +160,7 @@ class Agent:
     def _lease(self, count: int, nonce: str) -> list[Lease] | NoSlot | None:
         """Return the next leases; None while the storage is away."""
         try:
-            # First: whoever has been replaced leases nothing.
+            # First: a replaced agent leases nothing.
             self._show_life()
             if self._end.superseded:
                 return None

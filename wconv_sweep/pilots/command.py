@@ -16,5 +16,5 @@ def pilot_command(order: Path) -> str:
 
 
 def write_order(order: PilotOrder, path: Path) -> None:
-    """Write an order at once: of two launches, a pilot may read what the other one is writing."""
+    """Write an order atomically: of two launches, a pilot may read one while the other writes."""
     replace_file(path, order.model_dump_json(indent=2) + "\n")

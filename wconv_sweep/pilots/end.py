@@ -24,7 +24,7 @@ class PilotEnd:
         self.training_ends_s = ends_s - grace_s
         """When trials are asked to stop at their next checkpoint, seconds since 1970."""
         self._grace_s = grace_s
-        self.signalled: signal.Signals | None = None
+        self.signaled: signal.Signals | None = None
         """The last signal that asked for the end."""
         self._warned = False
         self.superseded = False
@@ -33,7 +33,7 @@ class PilotEnd:
 
     def on_signal(self, number: int) -> None:
         """Take in SIGTERM or SIGUSR2; callable from a handler."""
-        self.signalled = signal.Signals(number)
+        self.signaled = signal.Signals(number)
         self._warned = self._warned or number == signal.SIGUSR2
         self.begin()
 
@@ -71,7 +71,7 @@ class PilotEnd:
         SIGUSR2 comes before the time limit or a preemption. SIGTERM alone is also what a
         cancelled job gets, and a job that SLURM itself puts back into the queue.
         """
-        return not self.superseded and (self._warned or self.signalled is None)
+        return not self.superseded and (self._warned or self.signaled is None)
 
     @property
     def training_left_s(self) -> float:
@@ -98,8 +98,8 @@ class PilotEnd:
         """The reason in words."""
         if self.superseded:
             return "another copy of this pilot has started"
-        if self.signalled is not None:
-            return f"it was asked to stop ({self.signalled.name})"
+        if self.signaled is not None:
+            return f"it was asked to stop ({self.signaled.name})"
         return "its time is up"
 
     def _past(self, seconds: float) -> bool:

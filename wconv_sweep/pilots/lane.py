@@ -51,12 +51,12 @@ class Lane:
                 raise
             except Exception as error:
                 # Counted, with its traceback. If it escaped, every next pilot would lease the
-                # slot, end in the same way, and nobody would see why.
+                # slot, end in the same way, and no one would see why.
                 logger.exception(event("agent failed", trial=lease.trial))
                 result = Broken.of(error, rank=0)
             self._finish(lease, result, spool)
         except LeaseLost as error:
-            # What it could not tell, whoever continues the slot does.
+            # The successor on this slot reports what is missing.
             logger.warning(event("lease lost, trial ended", trial=lease.trial, lease=error))
         except StorageAway as error:
             # The successor on this slot finds the spool and the checkpoint.
@@ -65,7 +65,7 @@ class Lane:
             )
 
     def _attempt(self, lease: Lease, spool: Spool) -> Finished | Broken:
-        # Imported here: it loads torch, which no command on a login node should wait for.
+        # Imported here: it loads torch, too slow for commands on a login node.
         from wconv_jobs.ranks.run import RanksAborted, run_ranks
 
         parts = self._parts
@@ -95,7 +95,7 @@ class Lane:
         except RanksAborted:
             # The work of its ranks since the last checkpoint is lost.
             return stopped if following.has_progressed else _without_checkpoint(parts, stopped)
-        if isinstance(result, Broken) and _is_silent_death(result) and parts.end.signalled:
+        if isinstance(result, Broken) and _is_silent_death(result) and parts.end.signaled:
             # SLURM's signals, and the end of a job, reach every process.
             logger.info(event("ranks ended with the pilot", trial=lease.trial, how=result.reason))
             return stopped
@@ -134,7 +134,7 @@ class Lane:
         )
 
     def _finish(self, lease: Lease, result: Finished | Broken, spool: Spool) -> None:
-        """Tell the storage how an attempt ended."""
+        """Report the end of an attempt to the storage."""
         parts = self._parts
         unusable = parts.folder.trial(lease.trial) / CHECKPOINT_FILE
         if isinstance(result, Broken) and result.error == CheckpointError.__name__:

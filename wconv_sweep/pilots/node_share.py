@@ -32,7 +32,7 @@ class NodeShare:
 
 
 def nodes_per_trial(gpus_used_per_node: int, ranks: int) -> int:
-    """Return on how many nodes a trial is trained, each with as many of its ranks."""
+    """Return the number of nodes of a trial, with equally many ranks on each."""
     if gpus_used_per_node == 0:
         return 1
     fewest = -(-ranks // gpus_used_per_node)

@@ -57,7 +57,7 @@ def checked_command(text: str) -> list[str]:
 
 def save_command(folder: RunFolder, words: Sequence[str]) -> None:
     """Keep the command for pilots of this and of later launches; no words remove it."""
-    # It may hold the address of a chat that nobody else should write to.
+    # It may hold the address of a chat that no one else should write to.
     replace_file(folder.pilots / _FILE, json.dumps(list(words)) + "\n", mode=0o600)
 
 

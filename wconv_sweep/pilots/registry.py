@@ -14,7 +14,7 @@ class PilotRecord:
     def __init__(
         self, storage: Storage, study: str, place: PilotPlace, *, gpus_total: int
     ) -> None:
-        """Begin the record, and end those of dead agents whose place this one takes.
+        """Start the record, and end those of dead agents whose place this one takes.
 
         This also tells a copy of this job, on a node without contact, to end.
 

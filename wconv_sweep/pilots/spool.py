@@ -1,7 +1,7 @@
 """Hands the messages of ranks to the storage in order; keeps them on disk while it is away.
 
 A spool is a file of JSON lines in the run folder: the lease, then the messages of its ranks, each
-with what was decided on it. It is there only while something is still to be written.
+with what was decided on it. It exists only while messages remain to be written.
 """
 
 import logging
@@ -100,7 +100,7 @@ class Spool:
         self._path.unlink(missing_ok=True)
 
     def _keep(self) -> None:
-        """Write what waits to disk: the agent may end before the storage is back."""
+        """Write the waiting messages to disk: the agent may end before the storage is back."""
         lines = [_LEASE.dump_json(self._lease).decode()]
         lines += [entry.model_dump_json() for entry in self._pending]
         try:
@@ -115,7 +115,7 @@ def adopt(slots: SlotTable, lease: Lease, metric: str, folder: RunFolder) -> Lea
     """Report, in the lease's name, what earlier attempts at its slot could not.
 
     Their leases may run out after the last look at their spools. Their epochs are in the
-    checkpoint that the lease continues from, so nobody would report them again.
+    checkpoint that the lease continues from, so no one would report them again.
 
     Args:
         slots: of the study.
@@ -230,5 +230,5 @@ def _read(path: Path) -> tuple[Lease, list[_Entry]] | None:
         try:
             entries.append(_Entry.model_validate_json(line))
         except ValidationError:
-            break  # the end, or what a full disk has cut off
+            break  # the end, or a line cut off by a full disk
     return lease, entries

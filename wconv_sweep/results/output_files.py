@@ -87,7 +87,7 @@ def _written_beside(path: Path, target: Path, content: bytes, made: list[Path]) 
     """Write a file beside its place, and note the folders made for it in `made`."""
     _make_folder(target.parent, made)
     with suppress(FileNotFoundError):
-        target.lstat()  # a name that is too long is told here, before any file is in its place
+        target.lstat()  # a name that is too long fails here, before any file is in its place
     beside = unfinished_name(target)
     try:
         with beside.open("xb") as file:

@@ -25,7 +25,7 @@ from wconv_sweep.evidence.surrogate import Surrogate
 
 # Shape letters: K kernel size, C coefficients, N trials, P points.
 
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#666666"  # distinguishable by all eyes, and in gray
+BLUE, ORANGE, GRAY = "#0072b2", "#d55e00", "#666666"  # distinguishable by all eyes, and in gray
 FAINT = "#bbbbbb"
 DPI = 150
 MANY_POINTS = 3000
@@ -49,7 +49,7 @@ class Trials:
     plain: float | None
     """Objective of plain convolution."""
     best: Density
-    """The density that is named."""
+    """The selected density."""
 
 
 def kernel_figure(density: Sequence[float], title: str) -> Figure:
@@ -120,11 +120,11 @@ def learning_figure(
         label="other trials" if others else "",
     )
     axes.add_collection(faint)
-    colours = (BLUE, ORANGE)[: len(highlighted)]
-    for (name, label), colour in zip(highlighted.items(), colours, strict=True):
+    colors = (BLUE, ORANGE)[: len(highlighted)]
+    for (name, label), color in zip(highlighted.items(), colors, strict=True):
         curve = begun.get(name, [])
         epochs, values = [epoch for epoch, _ in curve], [value for _, value in curve]
-        axes.plot(epochs, values, color=colour, linewidth=2.0, zorder=3, label=label)
+        axes.plot(epochs, values, color=color, linewidth=2.0, zorder=3, label=label)
     axes.autoscale_view()
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
@@ -186,8 +186,8 @@ def confusion_figure(counts_KK: NDArray[np.int64], title: str) -> Figure:
     image = axes.imshow(share_KK, cmap="Blues", vmin=0.0, vmax=1.0)
     if len(counts_KK) <= 12:
         for (row, column), count in np.ndenumerate(counts_KK):
-            colour = "w" if share_KK[row, column] > 0.6 else "k"
-            axes.text(column, row, str(count), ha="center", va="center", color=colour)
+            color = "w" if share_KK[row, column] > 0.6 else "k"
+            axes.text(column, row, str(count), ha="center", va="center", color=color)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("predicted class")
@@ -207,7 +207,7 @@ def render(figure: Figure, form: Literal["png", "svg"]) -> bytes:
 
 
 def file_names(folder: Path, name: str) -> dict[Path, Literal["png", "svg"]]:
-    """Return the files of a picture."""
+    """Return the files of a figure."""
     return {folder / f"{name}.png": "png", folder / f"{name}.svg": "svg"}
 
 
@@ -223,10 +223,10 @@ def _response_curve(axes: Axes, trials: Trials, surrogate: Surrogate, number: in
     )
     axes.plot(x_P, mean_P, color=BLUE, label="Gaussian process, 95 %")
     many = len(shown) > MANY_POINTS
-    axes.plot(shown, trials.value_N, ".", color=GREY, label="a trial", rasterized=many)
+    axes.plot(shown, trials.value_N, ".", color=GRAY, label="a trial", rasterized=many)
     if trials.plain is not None:
         axes.axhline(trials.plain, color=ORANGE, linestyle="--", label="plain convolution")
-    axes.axvline(trials.best[number], color=BLUE, linestyle=":", label="density named")
+    axes.axvline(trials.best[number], color=BLUE, linestyle=":", label="selected density")
     _leave_out_collapsed(axes, trials, mean_P)
 
 
@@ -246,7 +246,7 @@ def _response_map(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
     if len(trials.value_N) > MANY_POINTS:  # the map must stay visible between them
         marks.set(rasterized=True, markersize=_MANY_PT, markeredgewidth=0)
     axes.plot(1.0, 1.0, "s", color=ORANGE, markersize=9, label="plain convolution")
-    axes.plot(*trials.best, "*", color=ORANGE, markersize=15, label="density named")
+    axes.plot(*trials.best, "*", color=ORANGE, markersize=15, label="selected density")
     axes.set_xlabel("density_1 (outer)")
     axes.set_ylabel("density_2 (inner)")
     _add_legend(axes, len(trials.value_N), frameon=True)

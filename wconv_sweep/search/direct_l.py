@@ -1,7 +1,7 @@
 """DIRECT-L, the locally biased division of rectangles, as a sequence of points to evaluate.
 
 Gablonsky and Kelley, A locally-biased form of the DIRECT algorithm, Journal of Global Optimization
-21 (2001). The unit cube is divided into rectangles with a value at each centre. One iteration
+21 (2001). The unit cube is divided into rectangles with a value at each center. One iteration
 takes, of the rectangles with the same longest side d, the one with the lowest value f, and of
 these each one for which some K > 0 makes
 
@@ -9,7 +9,7 @@ these each one for which some K > 0 makes
 
 These are potentially optimal: they hold the best point if the function rises by K per length. Each
 is divided into three along all of its longest sides, the side with the lower values first, and has
-two new centres on each of them. All centres of one iteration are known before any of them is
+two new centers on each of them. All centers of one iteration are known before any of them is
 evaluated, so that they can be evaluated at the same time.
 
 Nothing is remembered between two questions: the division follows from the values, so that everyone
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import product
 
 Point = tuple[float, ...]
-"""A centre in the unit cube."""
+"""A center in the unit cube."""
 
 EPSILON = 1e-4
 """Least gain over the best value, relative to it, that a rectangle must promise; the authors'."""
@@ -33,10 +33,10 @@ FINEST_LEVEL = 12
 
 @dataclass(frozen=True)
 class Known:
-    """A centre that is evaluated, or about to be."""
+    """A center that is evaluated, or about to be."""
 
     value: float | None
-    """To be minimised; None while it is being evaluated, NaN where the evaluation failed."""
+    """To be minimized; None while it is being evaluated, NaN where the evaluation failed."""
 
 
 def wanted_points(dimensions: int, lookup: Callable[[Point], Known | None]) -> Iterator[Point]:
@@ -49,7 +49,7 @@ def wanted_points(dimensions: int, lookup: Callable[[Point], Known | None]) -> I
 
     Args:
         dimensions: of the cube.
-        lookup: what is known of a centre; None where it was never asked for.
+        lookup: what is known of a center; None where it was never asked for.
     """
     tree = _Tree(dimensions)
     batch = [_Division(None, [])]
@@ -71,7 +71,7 @@ def wanted_points(dimensions: int, lookup: Callable[[Point], Known | None]) -> I
 @dataclass(frozen=True)
 class _Rectangle:
     places: tuple[int, ...]
-    """Along each axis the centre is (2 place + 1) / (2 * 3^level): whole numbers, so that a centre
+    """Along each axis the center is (2 place + 1) / (2 * 3^level): whole numbers, so that a center
     is the same number however it was reached."""
     levels: tuple[int, ...]
     """Each side is 3^-level."""
@@ -81,7 +81,7 @@ class _Rectangle:
         return min(self.levels)
 
     @property
-    def centre(self) -> Point:
+    def center(self) -> Point:
         return tuple(
             (2 * place + 1) / (2 * 3**level)
             for place, level in zip(self.places, self.levels, strict=True)
@@ -101,13 +101,13 @@ class _Division:
     rectangle: _Rectangle | None
     axes: list[int]
     stand_in: float = math.nan
-    """Value of the rectangle, for centres that have none yet."""
+    """Value of the rectangle, for centers that have none yet."""
 
     def points(self, dimensions: int) -> list[Point]:
         if self.rectangle is None:
             return [(0.5,) * dimensions]
         thirds = product(self.axes, (2, 0))
-        return [self.rectangle.third(axis, which).centre for axis, which in thirds]
+        return [self.rectangle.third(axis, which).center for axis, which in thirds]
 
 
 class _Tree:
@@ -118,13 +118,13 @@ class _Tree:
         self._inserted = 0
 
     def divide(self, division: _Division) -> None:
-        """Put the parts of a rectangle in its place; the values of their centres are there."""
+        """Put the parts of a rectangle in its place; the values of their centers are there."""
         whole = division.rectangle
         if whole is None:
             self._insert(_Rectangle((0,) * self._dimensions, (0,) * self._dimensions))
             return
         ends = {
-            axis: [self._key(whole.third(axis, which).centre) for which in (2, 0)]
+            axis: [self._key(whole.third(axis, which).center) for which in (2, 0)]
             for axis in division.axes
         }
         parts = {}
@@ -133,7 +133,7 @@ class _Tree:
             parts[axis] = [whole.third(axis, 2), whole.third(axis, 0)]
             whole = whole.third(axis, 1)
         for axis in division.axes:
-            for part in sorted(parts[axis], key=lambda part: self._key(part.centre)):
+            for part in sorted(parts[axis], key=lambda part: self._key(part.center)):
                 self._insert(part)
         self._insert(whole)
 
@@ -149,18 +149,18 @@ class _Tree:
         for level in chosen:
             rectangle = heapq.heappop(self._waiting[level])[-1]
             axes = [axis for axis, each in enumerate(rectangle.levels) if each == level]
-            batch.append(_Division(rectangle, axes, self.values[rectangle.centre]))
+            batch.append(_Division(rectangle, axes, self.values[rectangle.center]))
         return batch
 
     def _insert(self, rectangle: _Rectangle) -> None:
         self._inserted += 1
         if rectangle.level < FINEST_LEVEL:
-            entry = (*self._key(rectangle.centre), self._inserted, rectangle)
+            entry = (*self._key(rectangle.center), self._inserted, rectangle)
             heapq.heappush(self._waiting.setdefault(rectangle.level, []), entry)
 
-    def _key(self, centre: Point) -> tuple[bool, float]:
+    def _key(self, center: Point) -> tuple[bool, float]:
         """Return what orders rectangles: those whose evaluation failed come last."""
-        value = self.values[centre]
+        value = self.values[center]
         return (True, 0.0) if math.isnan(value) else (False, value)
 
 

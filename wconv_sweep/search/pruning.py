@@ -49,9 +49,9 @@ class Pruning:
     def decide(self, lease: Lease, epoch: int, value: float) -> Decision:
         """Decide on a trial after an epoch, or return what was decided before.
 
-        The pruner is not called for a fixed point, the plain baseline included, for a trial of the
-        confirmation or of an ablation, nor after the last epoch: what has been trained to its end
-        is complete.
+        The pruner is not called for a reference density, the plain baseline included, for a trial
+        of the confirmation or of an ablation, nor after the last epoch: what has been trained to
+        its end is complete.
 
         Args:
             lease: of the trial.

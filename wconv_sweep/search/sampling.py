@@ -110,7 +110,7 @@ def _sampler(config: StudyConfig, mirror: KnownTrials, seed: int) -> BaseSampler
 
 
 def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> Density:
-    """Return the point of the sequence that belongs to a slot, whoever works on it, and when."""
+    """Return the point of the sequence that belongs to a slot, regardless of worker and time."""
     # Imported here: it takes half a second, and no other sampler needs it.
     from scipy.stats import qmc
 
@@ -118,7 +118,7 @@ def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> Density
     seed = derive_seed(config.seed, "qmc") % 2**32
     sequence = qmc.Sobol(len(bounds), scramble=chosen.scramble, seed=seed)
     seeds = config.search.seeds
-    number = (position - len(config.fixed_points()) * seeds) // seeds
+    number = (position - len(config.references()) * seeds) // seeds
     if number:
         sequence.fast_forward(number)
     (point,) = sequence.random(1)
@@ -128,7 +128,7 @@ def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> Density
 
 
 def _direct_l_point(config: StudyConfig, mirror: KnownTrials, trial: int) -> Density | None:
-    """Return the centre that a trial is to evaluate; None once the division is at its finest.
+    """Return the center that a trial evaluates; None once the division is at its finest.
 
     Trials that were started before this one and have no density yet will take the centers before:
     agents that ask at the same time get one each.
@@ -140,7 +140,7 @@ def _direct_l_point(config: StudyConfig, mirror: KnownTrials, trial: int) -> Den
     }
 
     def density_of(point: direct_l.Point) -> Density:
-        # Rounded, so that a centre that is a fixed point by its digits is found to be the same.
+        # Rounded, so that a center with the digits of a reference density is found to be it.
         return tuple(
             round(low + (high - low) * share, 12)
             for (low, high), share in zip(config.search.bounds, point, strict=True)

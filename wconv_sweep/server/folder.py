@@ -152,7 +152,7 @@ class ServerFolder:
         return f"postgresql://{ROLE}@{host}:{record.port}/{DATABASE}?{query}{mode}"
 
     def write(self, path: Path, text: str) -> None:
-        """Replace a file at once by one that only its owner may read."""
+        """Replace a file atomically by one that only its owner may read."""
         replace_file(path, text, mode=0o600, durable=True)
 
     def postmaster(self) -> int | None:

@@ -145,7 +145,7 @@ def standard_budgets(config: StudyConfig) -> list[int]:
     trials = config.budget.trials
     if config.search.sampler.name == "grid":
         return [trials]
-    half = max(trials // 2, len(config.fixed_points()) + 1)
+    half = max(trials // 2, len(config.references()) + 1)
     return sorted({half, trials, 2 * trials})
 
 
@@ -183,10 +183,10 @@ def train_on(
     """Return the trials of a study, in the order of their start.
 
     Args:
-        config: the study; its sampler, bounds and fixed points are used.
+        config: the study; its sampler, bounds and reference densities are used.
         response: the surface, in standard deviations of the seed.
         workers: trials that run at the same time.
-        trials: how many, fixed points included; a grid has as many as it has.
+        trials: how many, reference densities included; a grid has as many as it has.
         seed: of the noise, of the sampler and of how long each trial takes.
     """
     config = config.model_copy(update={"seed": seed})
@@ -252,7 +252,7 @@ def _name(
         yield "model", *_by_model(config, response, searched), None
     if "confirmed" in named_by and config.confirm is not None:
         searched = trained[: budget - config.confirm.trials]
-        if budget >= config.confirm.trials + len(config.fixed_points()) * config.search.seeds:
+        if budget >= config.confirm.trials + len(config.references()) * config.search.seeds:
             yield "confirmed", *_by_confirmation(config, response, searched, [seed, 3, budget])
 
 
@@ -277,7 +277,7 @@ def _by_confirmation(
     """
     assert config.confirm is not None
     candidates = list(choose_candidates(_rows(config, searched), config).values())
-    plain = config.fixed_points()[PLAIN]
+    plain = config.references()[PLAIN]
     truths = [response(shares(config, each)) for each in [plain, *candidates]]
     random = np.random.default_rng(seed)
     runs = [dict(enumerate(truth + random.normal(size=config.confirm.seeds))) for truth in truths]

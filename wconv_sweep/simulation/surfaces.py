@@ -2,7 +2,7 @@
 
 The optimum of real studies is flat and noisy: over the whole range the metric
 changes by a few times what another seed changes. Each surface is 0 at its optimum and negative
-elsewhere, over the unit cube; where the optimum lies is drawn, so that no grid is favoured.
+elsewhere, over the unit cube; where the optimum lies is drawn, so that no grid is favored.
 """
 
 import math

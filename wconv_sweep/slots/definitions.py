@@ -44,7 +44,7 @@ def freeze_own_modules(storage: Storage, study: str) -> None:
 
 @dataclass(frozen=True)
 class StudyPlace:
-    """Where a study's files lie and its pilots run."""
+    """The folder of a study, and the cluster of its pilots."""
 
     folder: RunFolder
     uid: str

@@ -155,7 +155,7 @@ def closing(
 
 
 def has_ended(connection: Connection, lease: Lease, outcome: AttemptOutcome, **equal: str) -> bool:
-    """Tell whether the lease's own attempt has ended in this very way.
+    """Return whether the lease's own attempt has ended in this very way.
 
     Then a transaction whose answer was lost is being repeated.
     """

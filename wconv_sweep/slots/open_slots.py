@@ -82,7 +82,7 @@ class OpenSlots:
             begun = self._has_begun(connection)
             if leased and not begun:
                 return NoSlot.WAIT
-            # What others use is added up only where something depends on it: the study is locked.
+            # The usage of others is summed only if it is needed: the study is locked.
             capped = study.config["budget"].get("gpu_hours") is not None
             usage = usage_of(connection, self._storage.now(), self._study) if capped else UNLIMITED
             leases: list[Lease] = []
@@ -95,7 +95,7 @@ class OpenSlots:
             return leases or self._why_none(connection, usage, leased)
 
     def has_open(self) -> bool:
-        """Tell whether the study is active and has a slot to lease now or later under the cap."""
+        """Return whether the study is active and has a slot to lease now or later in budget."""
         with self._storage.read() as connection:
             if study_row(connection, self._study).state != StudyState.ACTIVE:
                 return False

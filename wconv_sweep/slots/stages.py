@@ -1,8 +1,8 @@
 """Opens the stages of a study one after another: search, confirmation, ablation.
 
-Slots of a later stage are there from the beginning, closed: what they train follows from trials
-that have not ended. Whoever finds nothing else to lease opens the next stage, in one transaction;
-of several at once, the second finds it open.
+Slots of a later stage exist from the start, closed: what they train follows from trials
+that have not ended. An agent that finds nothing else to lease opens the next one, in one
+transaction; of several at once, the second finds it open.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from wconv_sweep.storage.tables import SLOTS, SlotState, Stage
 from wconv_sweep.study.config import PLAIN, StudyConfig
 from wconv_sweep.study.search_config import ConfirmSpec
 
-ORDER = (Stage.FIXED, Stage.SEARCH, Stage.CONFIRM, Stage.ABLATION)
+ORDER = (Stage.REFERENCE, Stage.SEARCH, Stage.CONFIRM, Stage.ABLATION)
 
 
 def stage_due(connection: Connection, study: str) -> Stage | None:
@@ -107,7 +107,7 @@ def _open_confirmation(
         completed = any(row.state is SlotState.COMPLETE for row in trials)
         _skip(connection, slots, plain if completed else nothing)
         return
-    arms = {PLAIN: config.fixed_points()[PLAIN]} | candidates
+    arms = {PLAIN: config.references()[PLAIN]} | candidates
     # Where candidates are the same, the others get more seeds. Seed by seed, so that whatever ends
     # the study early leaves pairs.
     seeds = len(slots) // len(arms)

@@ -100,7 +100,7 @@ def check_same(storage: Storage, config: StudyConfig) -> bool:
 
 
 def stop(storage: Storage, study: str) -> None:
-    """Let nobody lease a slot any more, and running trials end at their next checkpoint."""
+    """Stop leasing slots, and let running trials end at their next checkpoint."""
     load_config(storage, study)
     with storage.write() as connection:
         connection.execute(
@@ -122,7 +122,7 @@ def check_provenance(
 
 
 def reopen(storage: Storage, study: str) -> None:
-    """Let agents lease slots again, also after the circuit breaker, which starts anew."""
+    """Let agents lease slots again, also after the circuit breaker, which is reset."""
     with storage.write() as connection:
         newest = connection.scalar(select(func.max(ATTEMPTS.c.id)))
         connection.execute(

@@ -77,7 +77,7 @@ class SlotTable:
             config: the study's definition.
             lease_s: silence after which a worker's slot is given to another.
             gpus_per_trial: that each of the worker's trials holds.
-            provenance: of what the worker's trials come from; a study with another one gives it
+            provenance: of the worker's trials; a study with another one gives it
                 no slot.
         """
         self._storage = storage
@@ -114,7 +114,7 @@ class SlotTable:
             open_stage(self._storage, self._config)
 
     def has_open(self) -> bool:
-        """Tell whether there is a slot that a worker might lease now, see `lease_many`."""
+        """Return whether there is a slot that a worker might lease now, see `lease_many`."""
         return self._open_slots.has_open()
 
     def set_density(
@@ -346,7 +346,7 @@ class SlotTable:
         return wanted.scalar_subquery().label(column.name)
 
     def _cost(self, connection: Connection, lease: Lease) -> dict[str, float]:
-        """Return what all attempts have used; nothing where no GPU was used."""
+        """Return the usage of all attempts; empty if no GPU was used."""
         hours = slot_gpu_hours(connection, self._storage.now(), lease.slot)
         return {"gpu_hours": round(hours, 6)} if hours else {}
 

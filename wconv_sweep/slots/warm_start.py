@@ -55,7 +55,7 @@ def warm_densities(url: URL, config: StudyConfig) -> list[GivenDensity]:
     if not config.search.warm_start:
         return []
     found: list[GivenDensity] = []
-    known = set(config.fixed_points().values())
+    known = set(config.references().values())
     for source in _sources(url, config):
         seed = derive_seed(config.seed, "warm start", source.study)
         for point in likely_points(source.surrogate, seed):
@@ -128,7 +128,7 @@ def _missing(config: StudyConfig, study: str, why: str) -> str:
 
 
 def _within(config: StudyConfig, density: Sequence[float]) -> Density:
-    # Rounded: further digits only hide that two densities are the same.
+    # Rounded: further digits only hide that two densities are equal.
     return tuple(
         min(max(round(value, 6), low), high)
         for (low, high), value in zip(config.search.bounds, density, strict=True)

@@ -27,7 +27,7 @@ _SECRET = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|_KEY$", re.IGNORECASE)
 
 
 def is_slurm_name(text: str) -> bool:
-    """Tell whether a text can be the name of a partition, QOS or account."""
+    """Return whether a text can be the name of a partition, QOS or account."""
     return re.fullmatch(_NAME, text) is not None
 
 

@@ -188,7 +188,7 @@ def _put_back(connection: _Connection) -> None:
 
 @contextmanager
 def _appearing(target: Path, force: bool) -> Iterator[Path]:
-    """Give an empty file that becomes `target` in the end, or leaves no trace."""
+    """Yield an empty file that becomes `target` in the end, or leaves no trace."""
     new = unfinished_name(target)
     try:
         os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

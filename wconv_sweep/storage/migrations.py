@@ -175,9 +175,11 @@ def _drop_startup_of_random(connection: Connection) -> None:
 
 
 def _to_3(operations: "Operations") -> None:
-    """Give columns, and the keys of definitions, the names that the program uses."""
+    """Give columns, stages and keys of definitions the names that the program uses."""
     _rename_columns(operations)
-    bring_definitions_to_3(operations.get_bind())
+    connection = operations.get_bind()
+    _rename_stages(connection)
+    bring_definitions_to_3(connection)
 
 
 def _rename_columns(operations: "Operations") -> None:
@@ -187,6 +189,21 @@ def _rename_columns(operations: "Operations") -> None:
         ("wconv_attempts", "place", "where"),
     ):
         operations.alter_column(table_name, before, new_column_name=after)
+
+
+def _rename_stages(connection: Connection) -> None:
+    """Rename the stage of reference densities, in our slots and in the attributes of trials."""
+    slots = table("wconv_slots", column("stage"), column("trial_id"))
+    attributes = table(
+        "trial_user_attributes", column("trial_id"), column("key"), column("value_json")
+    )
+    ours = attributes.c.trial_id.in_(select(slots.c.trial_id).where(slots.c.stage == "fixed"))
+    connection.execute(
+        update(attributes)
+        .where(ours, attributes.c.key == "stage")
+        .values(value_json='"reference"')
+    )
+    connection.execute(update(slots).where(slots.c.stage == "fixed").values(stage="reference"))
 
 
 _STEPS: dict[int, Callable[["Operations"], None]] = {1: _to_2, 2: _to_3}

@@ -135,7 +135,7 @@ class Storage:
 
         The function holds whole transactions, of ours or of Optuna's client, and must be
         repeatable: a COMMIT whose answer was lost may have taken place, so what it did must be
-        recognised, refused or harmless the second time.
+        recognized, refused or harmless the second time.
 
         Args:
             function: is called at least once.

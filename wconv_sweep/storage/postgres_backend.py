@@ -52,7 +52,7 @@ _LOCK = 0x77636F6E76  # "wconv": of pg_advisory_lock, while tables are created
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: classes connection exception,
 # insufficient resources, system error; then server shut down, crashed or starting, session cut
-# off, lock not available, statement timed out, serialisation failure, deadlock.
+# off, lock not available, statement timed out, serialization failure, deadlock.
 _PASSING_CLASSES = ("08", "53", "58")
 _PASSING = {
     *("57P01", "57P02", "57P03", "57P05", "25P03", "25P04"),

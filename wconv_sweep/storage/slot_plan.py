@@ -1,4 +1,4 @@
-"""The slots of a study: its budget, divided among fixed points, search and confirmation."""
+"""The slots of a study: its budget, for reference densities, search and confirmation."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -54,9 +54,9 @@ def plan_slots(config: StudyConfig, given: Sequence[GivenDensity] = ()) -> Itera
         given: densities to start the search with, as many as its budget holds.
     """
     replicates = range(config.search.seeds)
-    for label, density in config.fixed_points().items():
+    for label, density in config.references().items():
         for replicate in replicates:
-            yield PlannedSlot(Stage.FIXED, replicate, label, density)
+            yield PlannedSlot(Stage.REFERENCE, replicate, label, density)
     grid = config.grid_points()
     for density in grid:
         for replicate in replicates:

@@ -43,6 +43,7 @@ def _to_3(definition: Definition) -> None:
     options = {"constant": {}, "cosine": {"min_lr": 0.0}}[schedule]
     recipe["lr_schedule"] = {"name": schedule, "warmup_epochs": 0, **options}
     search["seeds"] = search.pop("replicates")
+    definition["reference_densities"] = definition.pop("fixed")
     definition["is_smoke"] = definition["study"].endswith("_smoke")
 
 

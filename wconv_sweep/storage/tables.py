@@ -53,7 +53,7 @@ class JsonColumn(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: object, dialect: object) -> str | None:
-        """Return what is stored."""
+        """Return the stored form."""
         return None if value is None else json.dumps(value)
 
     def process_result_value(self, value: str | None, dialect: object) -> Any:
@@ -68,7 +68,7 @@ class DensityColumn(TypeDecorator[Density]):
     cache_ok = True
 
     def process_bind_param(self, value: Density | None, dialect: object) -> str | None:
-        """Return what is stored."""
+        """Return the stored form."""
         return None if value is None else json.dumps(value)
 
     def process_result_value(self, value: str | None, dialect: object) -> Density | None:
@@ -81,7 +81,7 @@ class StudyState(enum.StrEnum):
 
     ACTIVE = "active"
     STOPPED = "stopped"
-    """Nobody leases; running trials end at their next checkpoint."""
+    """No slot is leased; running trials end at their next checkpoint."""
     BROKEN = "broken"
     """As stopped, by the circuit breaker; `reason` says why."""
     CAPPED = "capped"
@@ -120,7 +120,7 @@ class AttemptOutcome(enum.StrEnum):
 class Stage(enum.StrEnum):
     """The purpose of a slot."""
 
-    FIXED = "fixed"
+    REFERENCE = "reference"
     SEARCH = "search"
     CONFIRM = "confirm"
     """Trains the best densities and plain convolution on fresh seeds."""
@@ -128,7 +128,7 @@ class Stage(enum.StrEnum):
     """Trains plain convolution with one half of the effect of the selected density."""
 
 
-SEARCHING = (Stage.FIXED, Stage.SEARCH)
+SEARCHING = (Stage.REFERENCE, Stage.SEARCH)
 """The stages whose trials select a density."""
 
 
@@ -165,7 +165,7 @@ PILOTS = Table(
     Column("pilot", Integer, nullable=False),  # its number within the study
     Column("host", FreeText, nullable=False),
     Column("job", FreeText),  # of the scheduler, where there is one
-    Column("gpus_total", Integer, nullable=False),  # that it holds, working or not
+    Column("gpus_total", Integer, nullable=False),  # that it holds, in use or idle
     Column("started_at", Float, nullable=False),
     Column("seen_at", Float, nullable=False),  # its last heartbeat
     Column("ended_at", Float),
@@ -178,7 +178,7 @@ SLOTS = Table(
     Column("study", String(100), ForeignKey(STUDIES.c.study), nullable=False),
     Column("position", Integer, nullable=False),  # order of leasing, from 0
     Column("stage", String(10), nullable=False),
-    Column("label", String(100)),  # of a fixed point, a candidate or a part of an ablation
+    Column("label", String(100)),  # of a reference density, a candidate or a part of an ablation
     Column("density", DensityColumn),  # null until it is known
     Column("replicate", Integer, nullable=False),  # seeds are derived from it
     Column("state", String(10), nullable=False),

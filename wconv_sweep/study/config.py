@@ -40,7 +40,7 @@ class BudgetSpec(Spec):
     """The budget."""
 
     trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)]
-    """Slots of the study, including fixed points, a grid and the confirmation."""
+    """Slots of the study, including reference densities, a grid and the confirmation."""
     max_attempts: Annotated[int, Field(ge=1)] = 3
     """Broken attempts after which a slot fails; interruptions are free."""
     breaker_failures: Annotated[int, Field(ge=1)] = 3
@@ -75,10 +75,10 @@ class StudyConfig(Spec):
     recipe: RecipeSpec
     objective: ObjectiveSpec
     search: SearchSpec
-    fixed: dict[Name, Annotated[list[FiniteFloat], Field(min_length=1)]] = Field(
+    reference_densities: dict[Name, Annotated[list[FiniteFloat], Field(min_length=1)]] = Field(
         default_factory=dict
     )
-    """Named densities trained beside the search, e.g. a published best one."""
+    """Densities by name, trained beside the search, e.g. a published best one."""
     confirm: ConfirmSpec | None = None
     """Trials on fresh seeds that end the study; null leaves the selected density unconfirmed."""
     budget: BudgetSpec
@@ -116,28 +116,32 @@ class StudyConfig(Spec):
 
     @property
     def search_trials(self) -> int:
-        """Remaining slots for the search, after fixed points and confirmation.
+        """Remaining slots for the search, after reference densities and confirmation.
 
         A grid has its own number.
         """
-        fixed = len(self.fixed_points()) * self.search.seeds
-        return self.budget.trials - fixed - (self.confirm.trials if self.confirm else 0)
+        references = len(self.references()) * self.search.seeds
+        return self.budget.trials - references - (self.confirm.trials if self.confirm else 0)
 
-    def fixed_points(self) -> dict[str, Density]:
-        """Return the densities that are trained in any case, the plain baseline first."""
+    def references(self) -> dict[str, Density]:
+        """Return the reference densities, always trained, the plain baseline first."""
         ones = (1.0,) * len(self.search.bounds)
-        return {PLAIN: ones} | {name: tuple(point) for name, point in self.fixed.items()}
+        return {PLAIN: ones} | {
+            name: tuple(point) for name, point in self.reference_densities.items()
+        }
 
     def grid_points(self) -> list[Density]:
         """Return the densities of a grid in their order, none for other samplers.
 
-        Those that are fixed points are left out: the same density would be trained twice, to the
+        Reference densities are left out: the same density would be trained twice, to the
         same numbers.
         """
-        search, fixed = self.search, set(self.fixed_points().values())
+        search, references = self.search, set(self.references().values())
         if not isinstance(search.sampler, GridSpec):
             return []
-        return [each for each in grid_points(search.sampler, search.bounds) if each not in fixed]
+        return [
+            each for each in grid_points(search.sampler, search.bounds) if each not in references
+        ]
 
 
 def config_of(content: Mapping[str, Any]) -> StudyConfig:

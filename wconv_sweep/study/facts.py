@@ -21,7 +21,7 @@ class StudyFacts:
     config: StudyConfig
     network: "NetworkFacts"
     sample_shape: tuple[int, ...]
-    """Shape of one training sample, the channels first, which the costs are for."""
+    """Shape of one training sample, the channels first, that the costs refer to."""
     memory_bytes: int
     """Estimate of the memory taken on each GPU, see `wconv_jobs.inspection.memory_bytes`."""
 

@@ -46,7 +46,7 @@ def _value(grid: GridSpec, bounds: Sequence[Bound], axis: int, index: int) -> fl
     else:
         assert grid.step is not None
         step = grid.step[axis]
-    # Rounded, so that a point that is a fixed one by its digits is found to be the same.
+    # Rounded, so that a point with the digits of a reference density is found to be it.
     return round(low + index * step, 12)
 
 

@@ -3,27 +3,25 @@
 import json
 
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.definition_text import (
+    bounds_text,
+    recipe_text,
+    reference_densities_text,
+)
 
 _OPERATOR = "[weighted convolution](https://arxiv.org/abs/2505.24558)"
 
 
 def study_note(config: StudyConfig) -> str:
     """Return the note of a study as Markdown."""
-    recipe = config.recipe
-    bounds = ", ".join(f"[{low:g}, {high:g}]" for low, high in config.search.bounds)
     names = ", ".join(f"`density_{n}`" for n in range(1, len(config.search.bounds) + 1))
-    fixed = ", ".join(
-        f"{name} ({', '.join(f'{value:g}' for value in point)})"
-        for name, point in config.fixed_points().items()
-    )
     rows = {
         "network": f"`{config.model.name}` {_options(config.model.options)}",
         "data": f"`{config.data.name}` {_options(config.data.options)}",
-        "recipe": f"{recipe.preset or 'own'}: {recipe.optimizer.name}, lr {recipe.optimizer.lr:g},"
-        f" {recipe.lr_schedule.summary}, batch size {recipe.batch_size}, {recipe.epochs} epochs",
+        "recipe": recipe_text(config),
         "objective": f"{config.direction} `{config.objective.metric}` of the validation set",
-        "density": f"{names}, outermost first, in {bounds}; dimensionless",
-        "fixed points": fixed,
+        "density": f"{names}, outermost first, in {bounds_text(config)}; dimensionless",
+        "reference densities": reference_densities_text(config),
         "budget": f"{config.budget.trials} trials on {config.trial.ranks} rank(s) each",
     }
     lines = [
@@ -37,7 +35,7 @@ def study_note(config: StudyConfig) -> str:
         "|---|---|",
         *(f"| {name} | {text.strip().replace('|', '&#124;')} |" for name, text in rows.items()),
         "",
-        "The value of a trial is that of one training run. Trial attributes: stage and label, "
+        "The value of a trial comes from one training run. Trial attributes: stage and label, "
         "seed_index (trials of one index share initial weights, data order and noise), "
         "gpu_hours, host, metrics of the validation set and, as `test_...`, of the test set.",
         "",

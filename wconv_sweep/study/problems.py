@@ -25,13 +25,15 @@ def problems_of(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
                 f"kernel_size: {2 * len(config.search.bounds) + 1}.",
             )
         )
-    for name, point in config.fixed.items():
+    for name, point in config.reference_densities.items():
         if name == PLAIN:
-            problems.append((("fixed", name), "is always part of a study. Remove it."))
+            problems.append(
+                (("reference_densities", name), "is always part of a study. Remove it.")
+            )
         elif size % 2 and len(point) != count:
             problems.append(
                 (
-                    ("fixed", name),
+                    ("reference_densities", name),
                     f"has {_count(len(point), 'coefficient')}, but kernel_size {size} takes "
                     f"{count}, outermost first.",
                 )
@@ -125,13 +127,13 @@ def _search_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
             problems.append((("search", "stop_when"), text))
     else:
         problems += _budget_problems(config)
-    if config.confirm and config.confirm.candidates > 1 + len(config.fixed_points()):
+    if config.confirm and config.confirm.candidates > 1 + len(config.references()):
         problems.append(
             (
                 ("confirm", "candidates"),
                 f"is {config.confirm.candidates}, but beside the best expected and the best "
-                f"observed there are {_count(len(config.fixed), 'fixed point')} to compare. Set "
-                f"at most {1 + len(config.fixed_points())}.",
+                f"observed there are {_densities(len(config.reference_densities))} to compare. "
+                f"Set at most {1 + len(config.references())}.",
             )
         )
     pruner, epochs = search.pruner, config.recipe.epochs
@@ -151,11 +153,11 @@ def _budget_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
     seeds, left = config.search.seeds, config.search_trials
     least = config.budget.trials - left
     if left < 0:
-        fixed = len(config.fixed_points()) * seeds
+        references = len(config.references()) * seeds
         confirm = f" and the confirmation {config.confirm.trials}" if config.confirm else ""
         text = (
-            f"is {config.budget.trials}, but the fixed points take {fixed}{confirm}. Set at least "
-            f"{least}."
+            f"is {config.budget.trials}, but the reference densities take {references}{confirm}. "
+            f"Set at least {least}."
         )
     elif left % seeds:
         text = (
@@ -187,17 +189,21 @@ def _grid_problems(config: StudyConfig, grid: GridSpec) -> list[tuple[tuple[str,
     whole = trials - config.search_trials + points * search.seeds
     if trials == whole:
         return []
-    fixed = _count(len(config.fixed_points()), "fixed point")
-    common = f" ({size}, less {size - points} among the fixed)" if size > points else ""
+    references = _densities(len(config.references()))
+    common = f" ({size}, less {size - points} among the references)" if size > points else ""
     times = f", {search.seeds} times each," if search.seeds > 1 else ""
     confirm = f" and a confirmation of {config.confirm.trials}" if config.confirm else ""
     return [
         (
             ("budget", "trials"),
-            f"is {trials}, but {fixed} and {points} grid points{common}{times}{confirm} "
+            f"is {trials}, but {references} and {points} grid points{common}{times}{confirm} "
             f"make {whole}. Set {whole}.",
         )
     ]
+
+
+def _densities(number: int) -> str:
+    return "1 reference density" if number == 1 else f"{number} reference densities"
 
 
 def _count(number: int, noun: str) -> str:

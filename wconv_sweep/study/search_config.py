@@ -32,7 +32,7 @@ class TpeSpec(_Sampler):
 
     name: Literal["tpe"]
     startup_trials: _AtLeastOne = 10
-    """Ended trials, fixed points included, before the model is used; random ones until then."""
+    """Ended trials, reference densities included, before which random ones are proposed."""
     multivariate: bool = True
     """Model the coefficients together; false takes each for itself."""
     constant_liar: bool = True
@@ -58,7 +58,7 @@ class QmcSpec(_Sampler):
     name: Literal["qmc"]
     scramble: bool = True
     """Shift the sequence at random, by the study's seed. Without, it starts at the lower bounds
-    and the centre, which is often the plain baseline."""
+    and the center, which is often the plain baseline."""
 
 
 class CmaesSpec(_Sampler):
@@ -184,7 +184,7 @@ class StopSpec(Spec):
     resolve: the noise of a run over the square root of `confirm.seeds`, which is 1 without a
     confirmation."""
     minimum: _AtLeastOne
-    """Completed trials, fixed points included, before which the search never ends."""
+    """Completed trials, reference densities included, before which the search never ends."""
 
 
 class ConfirmSpec(Spec):
@@ -192,7 +192,7 @@ class ConfirmSpec(Spec):
 
     candidates: _AtLeastOne = 2
     """Densities compared with plain convolution: the best expected by all trials, the best
-    observed, then the fixed points in their order."""
+    observed, then the reference densities in their order."""
     seeds: Annotated[int, Field(ge=2)] = 5
     """Trials of each candidate and of plain convolution, on the same seeds; more give a narrower
     interval."""
@@ -214,8 +214,8 @@ class SearchSpec(Spec):
     """Finished studies of the same storage, with a related network or kernel size: the densities
     that they make likely are tried first."""
     seeds: _AtLeastOne = 1
-    """Seeds that each density is trained with, fixed points included; one is measured to be best,
-    since all trials together name the density."""
+    """Seeds that each density is trained with, reference densities included; one is measured to
+    be best, since all trials together name the density."""
     stop_when: StopSpec | None = None
     """Ends the search early; null spends the whole budget."""
 

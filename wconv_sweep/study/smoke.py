@@ -19,9 +19,9 @@ CONFIRM_SEEDS = 2
 def shrink(document: Document, folder: Path) -> Document:
     """Return a study's document at smoke scale.
 
-    Small network, few and small samples, two epochs, two proposals beside the fixed points, the
-    best of them on two more seeds, one rank, no pruner. Everything else is that of the study. Data
-    read from files are synthetic ones in the same file format, see `generated_folder`. What a
+    Small network, few and small samples, two epochs, two proposals beside the reference densities,
+    the best of them on two more seeds, one rank, no pruner. Everything else is that of the study.
+    Data read from files are synthetic ones in the same file format, see `generated_folder`. What a
     setting has given stays, but for the name and the folders: synthetic data must not get among
     real ones, nor a smoke run among real results.
 
@@ -38,11 +38,11 @@ def shrink(document: Document, folder: Path) -> Document:
         ("recipe", "epochs"): EPOCHS,
         ("recipe", "batch_size"): BATCH_SIZE,
         ("trial", "ranks"): 1,
-        ("budget", "trials"): _fixed_points(document) + SEARCH_TRIALS,
+        ("budget", "trials"): _references(document) + SEARCH_TRIALS,
     }
     if document.get(("confirm",)) is not None:
         values["confirm", "candidates"], values["confirm", "seeds"] = 1, CONFIRM_SEEDS
-        values["budget", "trials"] = _fixed_points(document) + SEARCH_TRIALS + 2 * CONFIRM_SEEDS
+        values["budget", "trials"] = _references(document) + SEARCH_TRIALS + 2 * CONFIRM_SEEDS
     if document.get(("recipe", "lr_schedule", "warmup_epochs")):
         values["recipe", "lr_schedule", "warmup_epochs"] = EPOCHS - 1
     if document.get(("search", "seeds")) is not None:
@@ -86,6 +86,6 @@ def generated_folder(folder: Path, data: str) -> Path:
     return folder.absolute() / data
 
 
-def _fixed_points(document: Document) -> int:
-    fixed = document.get(("fixed",))
-    return 1 + (len(fixed) if isinstance(fixed, dict) else 0)
+def _references(document: Document) -> int:
+    given = document.get(("reference_densities",))
+    return 1 + (len(given) if isinstance(given, dict) else 0)

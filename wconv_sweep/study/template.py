@@ -41,13 +41,13 @@ search:
   bounds: [[0.5, 1.5]] # one [low, high] per coefficient, outermost first; 5x5 takes two
   sampler: {name: tpe, startup_trials: 5}
 
-# fixed: # densities that are trained in any case, beside plain convolution
+# reference_densities: # trained in any case, beside plain convolution
 #   mine: [0.8]
 
 # Before you claim a gain: the best density and plain convolution on fresh seeds, here 8 of the
 # trials in the budget, which wants as many more. Without it, nothing is confirmed.
 # confirm: {candidates: 1, seeds: 4}
-budget: {trials: 8} # plain convolution and fixed ones included
+budget: {trials: 8} # plain convolution and reference densities included
 trial: {ranks: 1} # DistributedDataParallel processes of a trial, one GPU each where there are any
 seed: 0
 """)

@@ -89,7 +89,7 @@ class BeforeAfter:
 
 
 def png_of(pixel_HWC: NDArray[np.uint8], text: PngImagePlugin.PngInfo | None = None) -> bytes:
-    """Return a grey or RGB picture as the content of a PNG file."""
+    """Return a gray or RGB picture as the content of a PNG file."""
     buffer = BytesIO()
     shown = pixel_HWC[:, :, 0] if pixel_HWC.shape[2] == 1 else pixel_HWC
     Image.fromarray(shown).save(buffer, "png", pnginfo=text)

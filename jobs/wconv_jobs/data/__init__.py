@@ -119,7 +119,7 @@ def load_data(
 
     Args:
         name: a module of this package.
-        seed: seed of every random choice, see `wconv_jobs.tasks.task.Task`.
+        seed: source of every random choice, see `wconv_jobs.tasks.task.Task`.
         device: of the batches; the data themselves lie there, too, when they fit.
         options: its options; those left out take their defaults.
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 KIND: TaskKind = "classification"
 SMOKE = {"verify": False, "validation_images": 100, "cache_folder": ""}
 
-# Of the grey levels in [0, 1] of the 50,000 training images.
+# Of the gray levels in [0, 1] of the 50,000 training images.
 MEAN = (0.5071, 0.4865, 0.4409)
 STD = (0.2673, 0.2564, 0.2762)
 
@@ -74,7 +74,7 @@ def load(options: Options, *, seed: int, device: "torch.device | str") -> "Task"
     """
     import torch  # here, see the top
 
-    from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardised
+    from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardized
 
     prepared = _prepared_folder(options)
     index = prepared_index(prepared, _KEYS)
@@ -96,7 +96,7 @@ def load(options: Options, *, seed: int, device: "torch.device | str") -> "Task"
             test_NCHW, test_class_N, test_S, [f"test {number}" for number in test_S.tolist()]
         ),
         classes=len(index["class_names"]),
-        normalise=standardised(MEAN, STD, device),
+        normalize=standardized(MEAN, STD, device),
         seed=seed,
         device=device,
         flip_across=options.flip,

@@ -43,7 +43,7 @@ KIND: TaskKind = "classification"
 SMOKE = {"image_px": 32, "cache_folder": ""}
 SMOKE_CLASSES = 4
 
-# Of ImageNet's photographs, grey levels in [0, 1]; close enough for other photographs.
+# Of ImageNet's photographs, gray levels in [0, 1]; close enough for other photographs.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
@@ -62,7 +62,7 @@ class Options(Spec):
     image_px: Annotated[int, Field(ge=8, le=1024)] = 32
     """Width and height, pixels: the largest square in the middle of an image is scaled to it."""
     validation_fraction: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.1
-    """Part of the images of each class, where there is no validation folder."""
+    """Part of the images of each class, if there is no validation folder."""
     test_fraction: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.1
     """Likewise for the test."""
     flip: bool = True
@@ -85,7 +85,7 @@ def load(options: Options, *, seed: int, device: "torch.device | str") -> "Task"
     """
     import torch  # here, see the top
 
-    from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardised
+    from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardized
 
     prepared = _prepared_folder(options)
     listing = _listing(prepared, prepared_index(prepared, _KEYS))
@@ -106,7 +106,7 @@ def load(options: Options, *, seed: int, device: "torch.device | str") -> "Task"
         validation=parts["validation"],
         test=parts["test"],
         classes=len(listing.class_names),
-        normalise=standardised(MEAN, STD, device),
+        normalize=standardized(MEAN, STD, device),
         seed=seed,
         device=device,
         flip_across=options.flip,

@@ -1,9 +1,9 @@
 """Denoising of the photographs in scikit-image: real images without a download.
 
-Only photographs in the public domain or under CC0 are used. Licences are those that scikit-image
+Only photographs in the public domain or under CC0 are used. Licenses are those that scikit-image
 0.26 states in the documentation of `skimage.data`:
 
-    part        photograph         pixels       licence
+    part        photograph         pixels       license
     train       coffee             600 x 400    CC0 by the photographer, Rachel Michetti
     train       rocket             640 x 427    public domain, SpaceX
     train       hubble_deep_field  1000 x 872   public domain, NASA

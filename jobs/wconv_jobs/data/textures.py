@@ -1,9 +1,9 @@
 """Classification of patches of the textures that come with scikit-image: no download.
 
-Only images under CC0 are used. Licences are those that scikit-image 0.26 states in the
+Only images under CC0 are used. Licenses are those that scikit-image 0.26 states in the
 documentation of `skimage.data`:
 
-    class  image   pixels     licence
+    class  image   pixels     license
     0      brick   512 x 512  CC0 (CC0Textures)
     1      grass   512 x 512  CC0 (linolafett)
     2      gravel  512 x 512  CC0 (CC0Textures)
@@ -56,7 +56,7 @@ def load(options: Options, *, seed: int, device: "torch.device | str") -> "Task"
     Each image is cut into three strips, the upper 60 % for training, the next 20 % for validation,
     the lower 20 % for the test: no pixel is in two sets. Training patches lie at random places
     and are flipped at random along both axes; the others lie on a grid without overlap. A patch
-    holds grey values in [0, 1] minus their mean: with it, brightness alone would tell most patches
+    holds gray values in [0, 1] minus their mean: with it, brightness alone would tell most patches
     apart.
 
     Args:
@@ -68,8 +68,8 @@ def load(options: Options, *, seed: int, device: "torch.device | str") -> "Task"
         JobError: the installed scikit-image lacks an image.
     """
     folder = Path(str(files("skimage"))) / "data"
-    grey_HW = [decode(folder / f"{name}.png")[:, :, 0] for name in CLASSES]
-    return texture_task(grey_HW, options, seed=seed, device=device)
+    gray_HW = [decode(folder / f"{name}.png")[:, :, 0] for name in CLASSES]
+    return texture_task(gray_HW, options, seed=seed, device=device)
 
 
 def sample_shape(options: Options) -> tuple[int, ...]:
@@ -78,18 +78,18 @@ def sample_shape(options: Options) -> tuple[int, ...]:
 
 
 def texture_task(
-    grey_HW: Sequence[NDArray[np.uint8]],
+    gray_HW: Sequence[NDArray[np.uint8]],
     options: Options,
     *,
     seed: int,
     device: "torch.device | str",
 ) -> "ClassificationTask":
-    """Return the task of `grey_HW`, one image (H, W) per class."""
+    """Return the task of `gray_HW`, one image (H, W) per class."""
     from wconv_jobs.tasks.classification import ClassificationTask  # imports torch, see the top
 
     patch_px = options.patch_px
     train, validation, test = _Patches(), _Patches(), _Patches()
-    for number, image_HW in enumerate(grey_HW):
+    for number, image_HW in enumerate(gray_HW):
         height, width = image_HW.shape
         validation_top, test_top = height * 6 // 10, height * 8 // 10
         places = _random_places(
@@ -109,8 +109,8 @@ def texture_task(
         train=train.part(options.channels),
         validation=validation.part(options.channels),
         test=test.part(options.channels),
-        classes=len(grey_HW),
-        normalise=centred,
+        classes=len(gray_HW),
+        normalize=centered,
         seed=seed,
         device=device,
         flip_across=True,
@@ -118,8 +118,8 @@ def texture_task(
     )
 
 
-def centred(image_BCHW: "Tensor") -> "Tensor":
-    """Return the grey values of each image, in [0, 1], minus their mean."""
+def centered(image_BCHW: "Tensor") -> "Tensor":
+    """Return the gray values of each image, in [0, 1], minus their mean."""
     import torch  # here, see the top
 
     pixels = image_BCHW.shape[1:].numel()

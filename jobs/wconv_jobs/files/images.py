@@ -1,8 +1,8 @@
-"""Pictures from files: listing, checking and decoding to 8-bit RGB, without torch.
+"""Images from files: listing, checking and decoding to 8-bit RGB, without torch.
 
 Files are read by Pillow's decoders for a few common formats and never executed or unpickled. A
-picture that is not 8 bits per channel is refused instead of being cut down to 8 bits in silence.
-Pictures of different sizes are kept in one flat array, each (H, W, 3), one after the other.
+image that is not 8 bits per channel is refused instead of being cut down to 8 bits in silence.
+Images of different sizes are kept in one flat array, each (H, W, 3), one after the other.
 """
 
 import os
@@ -28,14 +28,14 @@ Result = TypeVar("Result")
 Use = Literal["cropped", "scored"]
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""Files with other suffixes, and hidden ones, are taken for notes beside the pictures."""
+"""Files with other suffixes, and hidden ones, are taken for notes beside the images."""
 
 MAX_PX = 80_000_000
-"""Pictures with more pixels are refused before they are decoded: 240 MB each, or a file made to
+"""Images with more pixels are refused before they are decoded: 240 MB each, or a file made to
 exhaust the memory. It lies below the 89 million at which Pillow starts to warn."""
 
 SCORED_PX = 11
-"""Smallest width and height of a picture that can be scored: the window of SSIM."""
+"""Smallest width and height of an image that can be scored: the window of SSIM."""
 
 SOME_PX = 200_000_000
 """As many pixels are decoded in some seconds; a login node should not decode more."""
@@ -46,10 +46,10 @@ is shared."""
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Return the picture files directly in a folder, in the order of their names.
+    """Return the image files directly in a folder, in the order of their names.
 
     Raises:
-        JobError: the folder does not exist, cannot be read, or holds no picture.
+        JobError: the folder does not exist, cannot be read, or holds no image.
     """
     try:
         found = sorted(
@@ -84,15 +84,15 @@ def file_bytes(path: Path) -> int:
 
 
 def decode(path: Path) -> NDArray[np.uint8]:
-    """Return a file's picture as 8-bit RGB, shape (H, W, 3).
+    """Return a file's image as 8-bit RGB, shape (H, W, 3).
 
-    RGB is taken as it is; black-and-white, grey and palette pictures become RGB of the same
-    colours. Transparent pixels are shown on white, as a viewer shows them, since the colour
-    stored under full transparency is arbitrary. EXIF orientation and colour profiles are ignored.
+    RGB is taken as it is; black-and-white, gray and palette images become RGB of the same
+    colors. Transparent pixels are shown on white, as a viewer shows them, since the color
+    stored under full transparency is arbitrary. EXIF orientation and color profiles are ignored.
 
     Raises:
         JobError: the file cannot be read or decoded, holds several frames, more than 8 bits per
-            channel, another colour space, or more than `MAX_PX` pixels.
+            channel, another color space, or more than `MAX_PX` pixels.
     """
     with _opened(path) as image:
         try:
@@ -110,7 +110,7 @@ def decode(path: Path) -> NDArray[np.uint8]:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Return height and width of a file's picture, pixels, from its header alone.
+    """Return height and width of a file's image, pixels, from its header alone.
 
     Raises:
         JobError: the header says already what `decode` would refuse.
@@ -120,7 +120,7 @@ def size_of(path: Path) -> tuple[int, int]:
 
 
 def flat_offsets(sizes_px: Sequence[tuple[int, int]]) -> list[int]:
-    """Return where each picture starts in a flat array of RGB pictures, and where the last ends.
+    """Return where each image starts in a flat array of RGB images, and where the last ends.
 
     Args:
         sizes_px: height and width of each.
@@ -134,7 +134,7 @@ def in_threads(work: Callable[[int], Result], count: int) -> Iterator[Result | J
     The threads are ahead of the reader by a few results, and no more are kept.
 
     Args:
-        work: decodes a picture and does something with it; is called from several threads.
+        work: decodes an image and does something with it; is called from several threads.
         count: see above.
     """
 
@@ -163,13 +163,13 @@ def check_images(
     decode_px: int | None = SOME_PX,
     shown: int = 10,
 ) -> list[str]:
-    """Return one sentence per problem with pictures, at most `shown` and a last one for the rest.
+    """Return one sentence per problem with images, at most `shown` and a last one for the rest.
 
     Args:
         paths: the files.
         min_px: smallest width and height allowed, pixels.
         use: what asks for it, see `size_problem`.
-        decode_px: the headers of all files are read; the pictures are decoded, too, until this
+        decode_px: the headers of all files are read; the images are decoded, too, until this
             many pixels have been. None decodes all.
         shown: see above.
     """

@@ -38,8 +38,8 @@ def make_once(folder: Path, write: Callable[[Path], dict[str, Any]], *, size_byt
     except OSError as error:
         if isinstance(error, FileExistsError) and os.path.lexists(folder):
             raise JobError(
-                f"{folder}: is in the way, and holds no prepared data. Delete it and prepare the "
-                "data again."
+                f"{folder}: already exists but is not a prepared data set. Delete it and prepare "
+                "the data again."
             ) from error
         raise JobError(
             f"{folder}: cannot be written ({error.strerror}). Choose another folder with "

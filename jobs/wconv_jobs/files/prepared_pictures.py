@@ -1,6 +1,6 @@
-"""Pictures that are decoded once, into one array that training maps into memory.
+"""Images that are decoded once, into one array that training maps into memory.
 
-A prepared folder holds the flat array of the pictures, and an index that says of each file where
+A prepared folder holds the flat array of the images, and an index that says of each file where
 it was, how large it was, and its SHA-256: it tells whether the files are still those that were
 decoded, and which data a result comes from. Importing this module does not import torch.
 """
@@ -37,7 +37,7 @@ _KEYS = ("pictures", "sha256")
 
 @dataclass(frozen=True)
 class PreparedPicture:
-    """A picture in a prepared folder, and the file that it comes from."""
+    """An image in a prepared folder, and the file that it comes from."""
 
     file: str
     """Path within the folder of the data set, with slashes."""
@@ -56,7 +56,7 @@ def prepare_pictures(
     Args:
         prepared: the folder to make.
         folder: of the data set.
-        files: paths within it, with slashes; the pictures lie in this order.
+        files: paths within it, with slashes; the images lie in this order.
         on_progress: called for each file.
 
     Raises:
@@ -81,7 +81,7 @@ def prepare_pictures(
 
 
 def prepared_pictures(prepared: Path) -> list[PreparedPicture]:
-    """Return the pictures in a prepared folder, in the order in which they lie.
+    """Return the images in a prepared folder, in the order in which they lie.
 
     Raises:
         JobError: the folder does not exist, or its index cannot be read.

@@ -15,7 +15,7 @@ from wconv_jobs.files.prepared import write_file
 
 
 def write_pictures(folder: Path, names: Sequence[str]) -> None:
-    """Write one picture of about 96 x 128 pixels for each name, of a size and content of its own.
+    """Write one image of about 96 x 128 pixels for each name, of a size and content of its own.
 
     A file that is there stays as it is; the others appear whole or not at all.
 

@@ -29,10 +29,10 @@ __all__ = ["ConfusionMatrix", "Metric", "build_metric"]
 
 
 class Metric(Protocol):
-    """A value over many samples. Use: update for each batch, add the states, compute."""
+    """A value over many samples. Usage: update for each batch, add the states, compute."""
 
     def update(self, output: Tensor, target: Tensor) -> None:
-        """Take in a batch, on any device and in any floating point type.
+        """Add a batch, on any device and in any floating point type.
 
         Raises:
             JobError: the shapes of output and target do not belong together, or the metric is not
@@ -49,11 +49,11 @@ class Metric(Protocol):
         """
 
     def compute(self, state: Tensor) -> float:
-        """Return the value of a sum of states; NaN when no sample was taken in."""
+        """Return the value of a sum of states; NaN without samples."""
 
 
 def build_metric(name: str, *, classes: int | None = None) -> Metric:
-    """Return a new metric that has taken in no sample.
+    """Return a new metric without samples.
 
     Args:
         name: a module of this package.

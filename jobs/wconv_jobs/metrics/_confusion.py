@@ -1,4 +1,4 @@
-"""The confusion matrix: how often each class was taken for each other one."""
+"""The confusion matrix: how often each class was predicted for each true class."""
 
 import torch
 from torch import Tensor

@@ -16,7 +16,7 @@ from torch.nn import functional
 from wconv_jobs.errors import JobError
 from wconv_jobs.metrics._images import float64_pieces, require_images, require_size
 
-# Shape letters: B batch, C channels (red, green, blue or grey), Q channels (luminance Y, or
+# Shape letters: B batch, C channels (red, green, blue or gray), Q channels (luminance Y, or
 # Y, I, Q), S scales, O orientations, H height, W width.
 
 
@@ -28,7 +28,7 @@ def feature_similarity(
     FSIM = sum(S_PC S_G PCm) / sum(PCm) over the pixels, PCm = max(PC_output, PC_target), and
     S_PC, S_G are similarities (2 a b + T) / (a^2 + b^2 + T) of phase congruency and of gradient
     magnitude. FSIMc has the further factor Re((S_I S_Q)^0.03). Where no pixel of either image has
-    phase congruency, e.g. for images of one colour value, all pixels weigh the same.
+    phase congruency, e.g. for images of one color value, all pixels weigh the same.
 
     Args:
         metric: name for messages.
@@ -39,13 +39,13 @@ def feature_similarity(
 
     Raises:
         JobError: the shapes differ, an image has a side of 1 pixel, which has no frequencies, or
-            the channels are neither red, green, blue nor grey, for FSIMc the former.
+            the channels are neither red, green, blue nor gray, for FSIMc the former.
     """
     require_images(output_BCHW, target_BCHW)
     require_size(metric, target_BCHW, 2)
     channels = target_BCHW.shape[1]
     if channels not in ((3,) if chromatic else (1, 3)):
-        kinds = "red, green and blue" if chromatic else "grey, or red, green and blue"
+        kinds = "red, green and blue" if chromatic else "gray, or red, green and blue"
         raise JobError(
             f"{metric} is defined only for images that are {kinds}, but these have {channels} "
             f"channel{'s' * (channels != 1)}. Leave out {metric}."
@@ -54,7 +54,7 @@ def feature_similarity(
     return torch.cat([_similarity(output, target, chromatic) for output, target in pieces])
 
 
-# Rows of the YIQ colour space, as in the authors' program.
+# Rows of the YIQ color space, as in the authors' program.
 _YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 _T_CONGRUENCY = 0.85
 _T_GRADIENT = 160
@@ -66,7 +66,7 @@ _ORIENTATIONS = 4
 _SHORTEST_WAVELENGTH_PX = 6
 _WAVELENGTH_RATIO = 2
 _BANDWIDTH = 0.55
-"""Standard deviation of a filter over its centre frequency, on the logarithmic axis."""
+"""Standard deviation of a filter over its center frequency, on the logarithmic axis."""
 _ANGULAR_DEVIATION = math.pi / _ORIENTATIONS / 1.2
 _LOW_PASS_CUTOFF = 0.45
 """Cycles per pixel. Without it, filters would reach the corners of the frequency plane."""
@@ -78,8 +78,8 @@ _EPSILON = 1e-4
 
 
 def _similarity(output_BCHW: Tensor, target_BCHW: Tensor, chromatic: bool) -> Tensor:
-    output_BQHW = _reduced(_colours(output_BCHW, chromatic))
-    target_BQHW = _reduced(_colours(target_BCHW, chromatic))
+    output_BQHW = _reduced(_colors(output_BCHW, chromatic))
+    target_BQHW = _reduced(_colors(target_BCHW, chromatic))
     output_BHW, target_BHW = output_BQHW[:, 0], target_BQHW[:, 0]
     congruency_BHW, wanted_BHW = _phase_congruency(torch.cat([output_BHW, target_BHW])).chunk(2)
     similarity_BHW = _alike(congruency_BHW, wanted_BHW, _T_CONGRUENCY)
@@ -105,7 +105,7 @@ def _real_power(base: Tensor, exponent: float) -> Tensor:
     return torch.where(base < 0, math.cos(math.pi * exponent) * power, power)
 
 
-def _colours(image_BCHW: Tensor, chromatic: bool) -> Tensor:
+def _colors(image_BCHW: Tensor, chromatic: bool) -> Tensor:
     # The constants are made for values from 0 to 255.
     if image_BCHW.shape[1] == 1:
         return 255 * image_BCHW
@@ -117,7 +117,7 @@ def _reduced(image_BQHW: Tensor) -> Tensor:
     """Return the means of F x F pixels around every F-th pixel, F = min(H, W) / 256, rounded.
 
     Halves are rounded up. Beyond the image are zeros. For even F, the pixel is the one above and
-    left of the window's centre, as in MATLAB's conv2(..., 'same').
+    left of the window's center, as in MATLAB's conv2(..., 'same').
     """
     height, width = image_BQHW.shape[-2:]
     factor = max(1, math.floor(min(height, width) / 256 + 0.5))

@@ -20,7 +20,7 @@ def build() -> Metric:
 
     FSIM = sum(S_PC S_G PCm) / sum(PCm) over the pixels of the luminance, reduced to about 256
     pixels on the shorter side: similarity of phase congruency times similarity of gradients,
-    weighted by the larger phase congruency. Images are grey (C = 1) or red, green, blue (C = 3).
+    weighted by the larger phase congruency. Images are gray (C = 1) or red, green, blue (C = 3).
 
     Source and details: `wconv_jobs.metrics._feature_similarity`.
     """

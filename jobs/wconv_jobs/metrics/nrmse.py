@@ -1,4 +1,4 @@
-"""Root mean squared error, normalised by the range of the reference image."""
+"""Root mean squared error, normalized by the range of the reference image."""
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ def build() -> Metric:
     """Return NRMSE = sqrt(MSE) / (max - min of the target) per image, averaged over the images.
 
     Extremes and MSE are over all channels. The NRMSE of an output that equals its target is 0; of
-    any other output for a target of a single colour value, infinite.
+    any other output for a target of a single color value, infinite.
     """
     return MeanOverSamples(_nrmse)
 

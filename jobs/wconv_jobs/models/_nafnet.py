@@ -129,7 +129,7 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        # Not nn.Linear, because an initialisation scheme treats the two differently.
+        # Not nn.Linear, because an initialization scheme treats the two differently.
         self.weigh = nn.Conv2d(width, width, 1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

@@ -25,8 +25,8 @@ def build(
     convolution has a bias and keeps the size of the image.
 
     Args:
-        depth: number of convolutions; the authors take 17 for grey images of known noise, 20 for
-            colour.
+        depth: number of convolutions; the authors take 17 for gray images of known noise, 20 for
+            color.
         width: channels between the convolutions.
         channels: channels of the image.
         kernel_size: of every convolution, pixels.

@@ -41,7 +41,7 @@ def build(
         width: features of a token between the blocks (d_model).
         ffn_width: features of a token in the gate (d_ffn).
         depth: number of blocks.
-        stem: "3x3" takes overlapping neighbourhoods at every second pixel; "2x2" and "4x4" are
+        stem: "3x3" takes overlapping neighborhoods at every second pixel; "2x2" and "4x4" are
             the patches of the published network, on which no density acts.
         kernel_size: of the stem "3x3", the only convolution that a density can act on, pixels.
         channels: channels of the image.
@@ -52,7 +52,7 @@ def build(
     if stem == "3x3":
         # The halved grid of the 2x2 patches: as many tokens, and blocks of the same size.
         side = (image_px + 1) // 2
-        tokenise = nn.Conv2d(channels, width, kernel_size, stride=2, padding=kernel_size // 2)
+        tokenize = nn.Conv2d(channels, width, kernel_size, stride=2, padding=kernel_size // 2)
     else:
         patch = int(stem[0])
         side = image_px // patch
@@ -61,9 +61,9 @@ def build(
                 f"models: gmlp: option 'image_px' is {image_px}, but the patches of stem "
                 f"{stem!r} need a multiple of {patch}. Change 'image_px'."
             )
-        tokenise = nn.Conv2d(channels, width, patch, stride=patch)
+        tokenize = nn.Conv2d(channels, width, patch, stride=patch)
     blocks = [Block(width, ffn_width, tokens=side**2) for _ in range(depth)]
-    return GMLP(image_px, tokenise, blocks, nn.Linear(width, num_classes))
+    return GMLP(image_px, tokenize, blocks, nn.Linear(width, num_classes))
 
 
 class GMLP(nn.Module):

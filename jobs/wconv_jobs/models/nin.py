@@ -42,11 +42,11 @@ def build(
     def convolution(
         in_channels: int, out_channels: int, size: int, *, is_last: bool = False
     ) -> Iterator[nn.Module]:
-        normalised = batch_norm and not is_last
-        yield nn.Conv2d(in_channels, out_channels, size, padding=size // 2, bias=not normalised)
-        if normalised:
+        normalized = batch_norm and not is_last
+        yield nn.Conv2d(in_channels, out_channels, size, padding=size // 2, bias=not normalized)
+        if normalized:
             yield nn.BatchNorm2d(out_channels)
-        if normalised or not batch_norm:
+        if normalized or not batch_norm:
             yield nn.ReLU(inplace=True)
 
     half, most = width // 2, width * 5 // 6

@@ -1,4 +1,4 @@
-"""A rank's end of the channel to its agent; it is the rank's lifeline as well."""
+"""A rank's end of the channel to its agent, which is also the rank's lifeline."""
 
 import os
 import queue
@@ -42,7 +42,7 @@ class AgentLink:
         return self._verdicts.get()
 
     def checkpoint_is_demanded(self) -> bool:
-        """Tell, without waiting, whether the agent wants the trial to end at a checkpoint."""
+        """Return, without waiting, whether the agent wants the trial to end at a checkpoint."""
         return self._demanded.is_set()
 
     def send(self, message: AnyMessage) -> None:
@@ -55,7 +55,7 @@ class AgentLink:
     def break_off(self, broken: Broken) -> NoReturn:
         """Send the rank's exception and wait for the agent to end all ranks.
 
-        A rank that left by itself would break its peers, and their exceptions might be taken for
+        A rank that left on its own would break its peers, and their exceptions might be taken for
         the cause.
         """
         self.send(broken)

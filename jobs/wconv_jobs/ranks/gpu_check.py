@@ -1,4 +1,4 @@
-"""Shows that processes of this node can exchange tensors: a sum over all GPUs that is known.
+"""Checks that processes of this node can exchange tensors: a known sum over all GPUs.
 
 `python -m wconv_jobs.ranks.gpu_check RANK SIZE PORT` is one of the processes. Rank r contributes
 r + 1, so that the sum over n ranks is n (n + 1) / 2.
@@ -20,7 +20,7 @@ _CPU_RANKS = 2
 
 @dataclass(frozen=True)
 class GpuGroup:
-    """What a group of processes has come to."""
+    """The outcome of a group of processes."""
 
     torch: str
     """Version of torch."""
@@ -31,11 +31,11 @@ class GpuGroup:
     ranks: int
     """Processes: one for each GPU, or two without one."""
     problem: str
-    """Why they did not arrive at the sum; empty where they did."""
+    """Why they failed; empty on success."""
 
 
 def gpu_group(within_s: float) -> GpuGroup:
-    """Let one process for each GPU of this node join a group and add up their numbers.
+    """Let one process for each GPU of this node join a group and sum their numbers.
 
     Args:
         within_s: they are ended after this time, seconds.
@@ -50,7 +50,7 @@ def gpu_group(within_s: float) -> GpuGroup:
 
 
 def _run(ranks: int, port: int, within_s: float) -> str:
-    """Return what went wrong; empty if nothing did."""
+    """Return the failure; empty on success."""
     deadline = time.monotonic() + within_s
     processes = [
         subprocess.Popen(

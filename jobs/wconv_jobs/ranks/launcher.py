@@ -18,7 +18,7 @@ from wconv_jobs.ranks.rank_server import RankServer
 
 
 def rank_died(how: str, number: int, host: str = "") -> Broken:
-    """Return the end of a rank that could not tell it itself, e.g. "was killed (SIGKILL)".
+    """Return the end of a rank that could not report it, e.g. "was killed (SIGKILL)".
 
     Args:
         how: see above.
@@ -40,7 +40,7 @@ def host_of(order: NodeOrder) -> str:
 
 
 def how_it_ended(status: int) -> str:
-    """Return the words for the exit status of a process, negative for a signal."""
+    """Describe the exit status of a process, negative for a signal."""
     if status == -signal.SIGKILL:
         return "was killed (SIGKILL): by hand, or because the node's memory ran out"
     if status < 0:
@@ -63,7 +63,7 @@ class Launcher:
         self.silent_death: Broken | None = None
         """The rank that was the first to end in a disorderly way, if it ended by itself."""
         self.error: Broken | None = None
-        """What the launcher itself raised."""
+        """The exception of the launcher itself."""
         self._server, self._order = server, order
         self._ended = threading.Event()
         self._oom_kills_before = out_of_memory.oom_kills()
@@ -109,7 +109,7 @@ class Launcher:
                 number = self._order.first_rank + local_rank
                 self.silent_death = self._death(number, failure.exitcode)
         except Exception as error:
-            # No process, no memory, no free port: this trial's misfortune, not the agent's end.
+            # No process, no memory, no free port: this trial fails, but the agent continues.
             self.error = rank.describe(error, self._order.first_rank)
         finally:
             self._ended.set()

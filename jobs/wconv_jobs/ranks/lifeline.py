@@ -1,4 +1,4 @@
-"""Between an agent and its process on another node: as long as it pulses, the agent lives."""
+"""Connects an agent with its process on another node: pulses show that the agent lives."""
 
 import os
 import select
@@ -8,8 +8,8 @@ from collections.abc import Callable
 PULSE_S = 5.0
 """Time between two pulses of the agent, seconds."""
 SILENCE_S = 30.0
-"""Twice as long without a pulse, and the agent is dead: what connects the nodes may outlive it,
-and not tell. Twice, because a node that was suspended finds one time over when it wakes up."""
+"""Time without a pulse after which the agent is dead: the connection may outlive it without
+a sign. Two pulses, because a suspended node finds one overdue when it wakes up."""
 PULSE = b"\n"
 
 

@@ -21,11 +21,11 @@ from wconv_jobs.ranks.outcome import Outcome
 from wconv_jobs.ranks.rank_server import RankServer
 
 TICK_S = 1.0
-"""Longest time between two looks at the ranks, seconds."""
+"""Longest time between two polls of the ranks, seconds."""
 
 
 def main() -> None:
-    """Start the ranks and pass on what they say, until all have ended."""
+    """Start the ranks and pass on their messages, until all have ended."""
     rank.ignore_signals()
     line = sys.stdin.buffer.readline()
     if not line:
@@ -51,14 +51,14 @@ def main() -> None:
 
 @contextlib.contextmanager
 def _messages_alone() -> Iterator[BinaryIO]:
-    """Give standard output for messages; what else is printed goes to standard error."""
+    """Reserve standard output for messages; other output goes to standard error."""
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0) as output:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         yield output
 
 
 def _send(output: BinaryIO, message: AnyMessage) -> None:
-    # The agent may have died; the lifeline tells, and ends the ranks.
+    # The agent may have died; the lifeline notices, and ends the ranks.
     with contextlib.suppress(BrokenPipeError):
         output.write(message.model_dump_json().encode() + b"\n")
 

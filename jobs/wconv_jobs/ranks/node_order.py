@@ -1,4 +1,4 @@
-"""What a node gets to know about its part of a trial's ranks, and each of these ranks in turn.
+"""The order of a node for its part of a trial's ranks, passed on to each of these ranks.
 
 Importing this module does not import torch.
 """
@@ -28,4 +28,4 @@ class NodeOrder(Spec):
     port: int
     """And port; 0 for a single rank, which looks for no other."""
     log_folder: Path = Field(strict=False)
-    """Gets what each rank of this node prints."""
+    """Folder for the output of each rank of this node."""

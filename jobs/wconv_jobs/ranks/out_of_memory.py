@@ -1,4 +1,4 @@
-"""Recognises that memory ran out, on the GPU or the host, and says what to do about it."""
+"""Recognizes that memory ran out, on the GPU or the host, and says what to do about it."""
 
 import errno
 import re
@@ -12,7 +12,7 @@ GPU_MEMORY_RAN_OUT = "GpuMemoryRanOut"
 HOST_MEMORY_RAN_OUT = "HostMemoryRanOut"
 
 _WHERE = "rank process"
-"""In place of the line that asked for one byte too many, which differs from trial to trial."""
+"""Replaces the line of the failed allocation, which differs from trial to trial."""
 
 _GPU_TEXT = re.compile(
     r"\b(CUDA|HIP|NCCL|cuDNN|CUBLAS)\b.*(out of memory|ALLOC_FAILED)", re.I | re.S
@@ -43,7 +43,7 @@ def ran_out(name: str, how: str, rank: int, traceback: str = "") -> Broken:
 
     Args:
         name: `GPU_MEMORY_RAN_OUT` or `HOST_MEMORY_RAN_OUT`.
-        how: what was seen of it.
+        how: the observation.
         rank: number of the rank.
         traceback: where there is one.
     """

@@ -1,4 +1,4 @@
-"""How a trial ended, by what its ranks and nodes have said."""
+"""How a trial ended, by the messages of its ranks and nodes."""
 
 import time
 
@@ -12,7 +12,7 @@ FAREWELL_S = 30.0
 
 
 class Outcome:
-    """What has been heard of the end of the ranks."""
+    """How the ranks ended, as far as known."""
 
     def __init__(self) -> None:
         self.finished: Finished | None = None
@@ -23,10 +23,10 @@ class Outcome:
         self._end_at = float("inf")
 
     def note(self, message: Finished | Broken | NodeEnded) -> None:
-        """Take in the last message of a rank or a node; the first of each sort is the cause."""
+        """Record the last message of a rank or a node; the first of each sort is the cause."""
         if isinstance(message, Finished):
             self.finished = message
-            # Whose checkpoint is written has nothing left to do; its peers may still evaluate.
+            # A rank that has written its checkpoint is done; its peers may still evaluate.
             self._end_within(GRACE_S if message.ending == "stopped" else FAREWELL_S)
         elif isinstance(message, Broken):
             # Its peers break later, when they miss it.
@@ -40,23 +40,23 @@ class Outcome:
                 self._end_within(GRACE_S)
 
     def lost(self, rank: int | None) -> None:
-        """Take in the first rank whose connection ended without a word, if there is one."""
+        """Record the first rank whose connection ended without a message, if there is one."""
         if rank is not None and self._lost is None:
             self._lost = rank
             self._end_within(GRACE_S)
 
     @property
     def wants_end(self) -> bool:
-        """Whether the ranks still there should be ended."""
+        """Whether the remaining ranks should be ended."""
         return time.monotonic() > self._end_at
 
     def decide(self) -> Finished | Broken:
         """Return how the trial ended, after all ranks have."""
         if self.finished is not None:
-            # Every rank took part in all of it; what broke later broke on the way out.
+            # Every rank took part in all of it; a later failure came at the exit.
             return self.finished
-        # A rank that raises an exception tells it and then waits for the agent to hang up. So a
-        # rank that ended by itself did so without a word, and what its peers say is that they
+        # A rank that raises an exception reports it and then waits for the agent to hang up. So a
+        # rank that ended by itself did so without a message, and its peers report that they
         # miss it.
         if self._death is not None:
             return self._death

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NodeCommand:
-    """How a process is started on another node."""
+    """The way to start a process on another node."""
 
     command: tuple[str, ...]
-    """What stands before the program and its arguments, e.g. ("ssh", "n2"). It must pass standard
-    input and output on, and the end of its input."""
+    """Prefix of the program and its arguments, e.g. ("ssh", "n2"). It must pass on standard
+    input and output, and the end of its input."""
     devices: tuple[int, ...] = ()
     """GPUs of that node, as `Placement.devices`."""
 
@@ -28,7 +28,7 @@ class Placement:
     ranks: int
     """Number of ranks on all nodes together."""
     devices: tuple[int, ...] = ()
-    """GPUs of this node, one a rank, as numbers among those that this process sees: what a
+    """GPUs of this node, one per rank, as numbers among those that this process sees: what a
     scheduler has made visible stays as it is. Empty trains on the CPU."""
     other_nodes: tuple[NodeCommand, ...] = ()
     address: str = ""

@@ -22,18 +22,18 @@ from wconv_jobs.training.world import World
 from wconv_kernels import DensityError, SiteError
 
 AGENT_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""Signals that terminals and SLURM send to every process; only the agent decides what they mean.
+"""Signals that terminals and SLURM send to every process; only the agent handles them.
 """
 
 
 def ignore_signals() -> None:
-    """Leave the signals for a whole job to the agent; what this process starts does the same."""
+    """Ignore the signals for a whole job, also in child processes; the agent handles them."""
     for number in AGENT_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def main(address: Path, order_json: bytes) -> None:
-    """Train as the rank of this node that LOCAL_RANK names, and tell the agent how it ended.
+    """Train as the rank of this node that LOCAL_RANK names, and report the end to the agent.
 
     Args:
         address: path of the node's Unix socket.
@@ -66,7 +66,7 @@ def main(address: Path, order_json: bytes) -> None:
 
 
 def describe(error: Exception, rank: int) -> Broken:
-    """Return what the agent needs to know about an exception of a rank.
+    """Return the message to the agent about an exception of a rank.
 
     Final are those that depend on the order alone, not on the machine or the moment.
     """
@@ -78,7 +78,7 @@ def describe(error: Exception, rank: int) -> Broken:
 
 
 def _driver() -> str:
-    """Return the version of NVIDIA's kernel driver, which torch does not tell."""
+    """Return the version of NVIDIA's kernel driver, which torch does not report."""
     try:
         text = Path("/proc/driver/nvidia/version").read_text("utf-8")
     except OSError:

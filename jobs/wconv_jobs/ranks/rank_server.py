@@ -1,4 +1,4 @@
-"""The agent's end of the channel: one listening socket, one connection a rank."""
+"""The agent's end of the channel: one listening socket, one connection per rank."""
 
 import os
 import selectors
@@ -35,7 +35,7 @@ def short_temporary_folder(name_length: int) -> str:
 
 @dataclass
 class _Connection:
-    """What is known of the process at the other end."""
+    """The state of the process at the other end."""
 
     received: bytes = b""
     """The start of a line whose end has not arrived yet."""
@@ -76,7 +76,7 @@ class RankServer:
         self._folder.cleanup()
 
     def messages(self, timeout_s: float) -> list[AnyMessage]:
-        """Return what has arrived, waiting at most `timeout_s` for something to happen."""
+        """Return the messages that have arrived, waiting at most `timeout_s` for an event."""
         arrived: list[AnyMessage] = []
         while events := self._selector.select(timeout_s):
             for key, _ in events:
@@ -95,7 +95,7 @@ class RankServer:
         self._tell_rank_0(f"{verdict}\n".encode())
 
     def demand_checkpoint(self) -> None:
-        """Tell rank 0, as soon as it is there, to end at a checkpoint; once is enough."""
+        """Ask rank 0, as soon as it is connected, to end at a checkpoint; once is enough."""
         if not self._demanded:
             self._demanded = True
             self._tell_rank_0(CHECKPOINT_LINE)
@@ -109,7 +109,7 @@ class RankServer:
             return
 
     def hang_up(self) -> None:
-        """Cut every rank's lifeline, also of those that are yet to connect."""
+        """Cut every rank's lifeline, also of ranks that connect later."""
         if self._open:
             self._open = False
             self._selector.unregister(self._listener)
@@ -145,7 +145,7 @@ class RankServer:
                 try:
                     connected.sendall(line)
                 except (BrokenPipeError, ConnectionResetError):
-                    # Rank 0 has died since; the next read and the launcher tell.
+                    # Rank 0 has died since; the next read and the launcher notice.
                     return
 
     def _drop(self, connected: socket.socket) -> None:

@@ -17,11 +17,11 @@ from wconv_jobs.ranks.placement import NodeCommand
 END_S = 30.0
 """Time for another node to end its ranks after the agent has hung up, seconds."""
 LOG_FILE = "node.log"
-"""In the log folder of a node: what its process and the command that starts it print."""
+"""Output of a node's process and of the command that starts it, in its log folder."""
 
 
 class RemoteNode:
-    """Starts `wconv_jobs.ranks.node` there, collects what it says, and holds its lifeline.
+    """Starts `wconv_jobs.ranks.node` there, collects its messages, and holds its lifeline.
 
     Args:
         node: how to start a process there.
@@ -70,11 +70,11 @@ class RemoteNode:
 
     @property
     def ended(self) -> bool:
-        """Whether all has been said; ask before `messages`."""
+        """Whether the node has ended its messages; check before `messages`."""
         return self._ended.is_set()
 
     def messages(self) -> list[AnyMessage]:
-        """Return what has been said since the last call."""
+        """Return the messages since the last call."""
         return [self._said.get() for _ in range(self._said.qsize())]
 
     def hang_up(self) -> None:
@@ -86,7 +86,7 @@ class RemoteNode:
 
     def _write(self, line: bytes) -> None:
         assert self._process.stdin is not None
-        # Whether it has ended, and how, tells the other thread.
+        # The other thread notices whether it has ended, and how.
         with self._writing, contextlib.suppress(BrokenPipeError):
             if not self._process.stdin.closed:
                 self._process.stdin.write(line)
@@ -99,7 +99,7 @@ class RemoteNode:
         assert self._process.stdout is not None
         all_said = False
         for line in self._process.stdout:
-            # A login script of the node may have its say, too.
+            # A login script of the node may print lines, too.
             with contextlib.suppress(ChannelError):
                 message = parse(line)
                 all_said = isinstance(message, NodeEnded)

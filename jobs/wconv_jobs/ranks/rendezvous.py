@@ -1,4 +1,4 @@
-"""Where the ranks of a trial find each other: a store that the agent's process holds."""
+"""The store where the ranks of a trial find each other, held by the agent's process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ _TIMEOUT = timedelta(seconds=ANSWER_S)
 
 @contextmanager
 def rendezvous(ranks: int) -> Iterator[int]:
-    """Hold a store that the ranks connect to, and give its port; 0 for a lone rank.
+    """Hold a store that the ranks connect to, and yield its port; 0 for a single rank.
 
     The system chooses the port while it opens it, so two trials never get the same. It listens on
     all addresses of this node.

@@ -23,7 +23,7 @@ START_S = 600.0
 
 
 class RanksAborted(Exception):
-    """`on_tick` asked for the end; what the ranks did since the last checkpoint is lost."""
+    """`on_tick` asked for the end; the ranks' work since the last checkpoint is lost."""
 
 
 def run_ranks(
@@ -96,7 +96,7 @@ def run_ranks(
 
 
 def _orders(spec: TrialSpec, placement: Placement, log_folder: Path, port: int) -> list[NodeOrder]:
-    """Return every node's part of the ranks, that of this node first."""
+    """Return every node's part of the ranks, this node's first."""
     several = bool(placement.other_nodes)
     address = placement.address or platform.node() if several else LOOPBACK
     devices = [placement.devices, *(node.devices for node in placement.other_nodes)]

@@ -1,4 +1,4 @@
-"""Classification as a task: 8-bit images, flipped, cut and normalised where the training runs."""
+"""Classification as a task: 8-bit images, flipped, cut and normalized where the training runs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from wconv_jobs.tasks.task import Part
 # Shape letters: B batch, C channels, H height, W width, K classes, N images of a file,
 # S images of a part.
 
-Normalise = Callable[[Tensor], Tensor]
-"""Makes float32 images of 8-bit ones, (B, C, H, W) on any device, each for itself."""
+Normalize = Callable[[Tensor], Tensor]
+"""Converts 8-bit images to float32, (B, C, H, W) on any device, each image on its own."""
 
 
 @dataclass(frozen=True)
 class ImagePart:
-    """The training, validation or test set: some images out of many."""
+    """The training, validation or test set: a selection of images."""
 
     image_NCHW: Tensor
     """uint8, in memory or mapped from a file; parts may share it."""
@@ -40,7 +40,7 @@ class ClassificationTask:
     """A `wconv_jobs.tasks.task.Task`: images (B, C, H, W) and their class labels (B,).
 
     Every epoch shows each training image once, in an order drawn from (seed, "order", epoch). The
-    image is normalised, surrounded with `pad_px` zeros, which is the mean, cut back to its size at
+    image is normalized, surrounded with `pad_px` zeros, which is the mean, cut back to its size at
     a random place, and flipped with a probability of 1/2 along each axis that is asked for. Place
     and flips are drawn from (seed, "augmentation", epoch) and the sample's number, all of them
     whether asked for or not: a study with crops sees the flips of the study without.
@@ -57,7 +57,7 @@ class ClassificationTask:
         validation: ImagePart,
         test: ImagePart,
         classes: int,
-        normalise: Normalise,
+        normalize: Normalize,
         seed: int,
         device: torch.device | str,
         flip_across: bool = False,
@@ -71,7 +71,7 @@ class ClassificationTask:
             validation: with the names of its images.
             test: with the names of its images.
             classes: number of classes; class labels are below it.
-            normalise: see there and `standardised`.
+            normalize: see there and `standardized`.
             seed: source of order, places and flips.
             device: of the batches.
             flip_across: flip left and right.
@@ -84,7 +84,7 @@ class ClassificationTask:
         self._classes = classes
         self._device = torch.device(device)
         self._train, self._parts = _at_home(train, validation, test, self._device)
-        self._normalise = normalise
+        self._normalize = normalize
         self._seed = seed
         self._flip_across = flip_across
         self._flip_down = flip_down
@@ -123,7 +123,7 @@ class ClassificationTask:
 
     def _gathered(self, images: ImagePart, number_B: Tensor) -> tuple[Tensor, Tensor]:
         image_BCHW = _to(images.image_NCHW[number_B], self._device)
-        return self._normalise(image_BCHW), _to(images.class_N[number_B], self._device)
+        return self._normalize(image_BCHW), _to(images.class_N[number_B], self._device)
 
     def _augmented(self, image_BCHW: Tensor, draw_B4: Tensor) -> Tensor:
         pad = self._pad_px
@@ -161,13 +161,13 @@ class ClassificationTask:
         return self._shown
 
 
-def standardised(
+def standardized(
     mean: Sequence[float], std: Sequence[float], device: torch.device | str
-) -> Normalise:
+) -> Normalize:
     """Return the function (image / 255 - mean) / std, channel by channel.
 
     Args:
-        mean: of each channel, of grey levels in [0, 1].
+        mean: of each channel, of gray levels in [0, 1].
         std: standard deviations, in the same form.
         device: of the images.
     """

@@ -1,4 +1,4 @@
-"""Denoising as a task: clean pictures, random crops of them, and Gaussian noise that is seeded."""
+"""Denoising as a task: clean images, random crops of them, and Gaussian noise that is seeded."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
@@ -14,22 +14,22 @@ from wconv_jobs.tasks.pictures import Crops, PictureStore
 from wconv_jobs.tasks.random_streams import below, normal, normal_at, streams
 from wconv_jobs.tasks.task import Part
 
-# Shape letters: B batch, C channels, H height, W width, P training pictures.
+# Shape letters: B batch, C channels, H height, W width, P training images.
 
 Noise = Literal["fresh", "fixed"]
 
 
 class DenoisingTask:
-    """Additive white Gaussian noise on 8-bit RGB pictures, a `wconv_jobs.tasks.task.Task`.
+    """Additive white Gaussian noise on 8-bit RGB images, a `wconv_jobs.tasks.task.Task`.
 
-    target = picture in [0, 1];  input = target + (noise_sigma / 255) * N(0, 1);
+    target = image in [0, 1];  input = target + (noise_sigma / 255) * N(0, 1);
     loss = mean squared error. Training samples are square crops at random places; validation and
-    test items are whole pictures, one in a batch.
+    test items are whole images, one in a batch.
 
     The crop of a sample is drawn from (seed, "crop", epoch, sample), its noise from (seed, "train
     noise", epoch, sample), that of an item from (seed, "validation noise", name) or (seed, "test
-    noise", name). Fixed noise is drawn from (seed, "fixed noise", picture) and the place in the
-    picture instead: wherever a crop lies, it shows the same noisy picture.
+    noise", name). Fixed noise is drawn from (seed, "fixed noise", image) and the place in the
+    image instead: wherever a crop lies, it shows the same noisy image.
     """
 
     classes: int | None = None
@@ -49,23 +49,23 @@ class DenoisingTask:
         clip: bool = False,
         flips: bool = False,
     ) -> None:
-        """Take the pictures.
+        """Take the images.
 
         Args:
-            store: the pictures of all parts.
-            parts: numbers of the pictures of each part.
+            store: the images of all parts.
+            parts: numbers of the images of each part.
             seed: see the class.
             device: of the batches.
-            noise_sigma: standard deviation of the noise, grey levels of 255.
+            noise_sigma: standard deviation of the noise, gray levels of 255.
             crop_px: width and height of the training crops, pixels.
-            crops_per_epoch: training samples in an epoch; each picture is as likely as any other.
+            crops_per_epoch: training samples in an epoch; each image is as likely as any other.
             noise: of the training: fresh for each sample, or fixed, see the class.
             clip: cut inputs to [0, 1], as an 8-bit camera would; then the noise is no longer
                 Gaussian in dark and in bright places.
             flips: show each training crop in one of the 8 symmetries of a square at random.
 
         Raises:
-            JobError: a training picture is smaller than the crops, or another one too small to be
+            JobError: a training image is smaller than the crops, or another one too small to be
                 scored.
         """
         self.epoch_samples: int = crops_per_epoch
@@ -88,7 +88,7 @@ class DenoisingTask:
         target_BCHW = self._unit(self._store.crops(crops))
         if self._fixed:
             stream_B = streams(self._seed, "fixed noise", samples=crops.picture_B)
-            # The pictures may be in the host's memory, but noise is made where it is used.
+            # The images may be in the host's memory, but noise is made where it is used.
             places = crops.to(self._device).elements()
             noise_BN = normal_at(stream_B.to(self._device), places.flatten(1))
         else:
@@ -99,11 +99,11 @@ class DenoisingTask:
         return self._noisy(target_BCHW, noise_BN), target_BCHW
 
     def names(self, part: Part) -> Sequence[str]:
-        """Return the names of the pictures of a part."""
+        """Return the names of the images of a part."""
         return [self._store.names[number] for number in self._parts[part]]
 
     def evaluation_batches(self, part: Part, items: range) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield whole pictures, noisy and clean, both (1, 3, H, W): their sizes differ.
+        """Yield whole images, noisy and clean, both (1, 3, H, W): their sizes differ.
 
         They are made on the way; a large data set's float32 copies would take 24 bytes per pixel.
         """
@@ -156,7 +156,7 @@ class DenoisingTask:
         pictures_B1 = torch.full_like(sample_B, len(self._train_P))[:, None]
         picture_B = self._train_P[below(stream_B, pictures_B1)[:, 0]]
         height_B, width_B = self._store.height_P[picture_B], self._store.width_P[picture_B]
-        # The first number of the stream chose the picture.
+        # The first number of the stream chose the image.
         limit_B4 = torch.stack(
             [
                 pictures_B1[:, 0],

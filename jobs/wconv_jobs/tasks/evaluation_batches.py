@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 EVALUATION_PX = 500 * 32 * 32
-"""Most pixels in one batch of an evaluation: what a network keeps of a batch grows with them, and
+"""Maximum pixels in one batch of an evaluation: a network's activations grow with them, and
 500 images of 224 x 224 would take 6.4 GB for each map of 64 channels."""
 
 

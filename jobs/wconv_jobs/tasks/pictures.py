@@ -1,4 +1,4 @@
-"""Pictures of different sizes in one flat tensor, and square crops of them."""
+"""Images of different sizes in one flat tensor, and square crops of them."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from wconv_jobs.errors import JobError
 from wconv_jobs.files.images import decode, flat_offsets, in_threads, shortened, size_of
 from wconv_jobs.tasks.residence import resident
 
-# Shape letters: B crops, C channels, H height, W width, P pictures.
+# Shape letters: B crops, C channels, H height, W width, P images.
 
 
 @dataclass(frozen=True)
 class Crops:
-    """Squares in pictures, each seen in one of the eight symmetries of a square.
+    """Squares in images, each seen in one of the eight symmetries of a square.
 
     All tensors are int64 on one device.
     """
@@ -26,9 +26,9 @@ class Crops:
     px: int
     """Width and height, pixels."""
     picture_B: Tensor
-    """Number of the picture in its store."""
+    """Number of the image in its store."""
     width_B: Tensor
-    """Width of that picture, pixels."""
+    """Width of that image, pixels."""
     top_B: Tensor
     left_B: Tensor
     turn_B: Tensor
@@ -44,7 +44,7 @@ class Crops:
         return dataclasses.replace(self, **moved)
 
     def elements(self) -> Tensor:
-        """Return where in the flattened picture (H, W, 3) each value of a crop lies.
+        """Return where in the flattened image (H, W, 3) each value of a crop lies.
 
         Returns:
             int64 (B, 3, px, px).
@@ -62,7 +62,7 @@ class Crops:
 
 
 class PictureStore:
-    """8-bit RGB pictures, at 3 bytes per pixel, on the GPU when they fit there.
+    """8-bit RGB images, at 3 bytes per pixel, on the GPU when they fit there.
 
     Mapped from a file, they take no memory of their own in the host: all ranks and trials of a
     node share the pages that the operating system keeps of the file.
@@ -75,12 +75,12 @@ class PictureStore:
         sizes_px: Sequence[tuple[int, int]],
         device: torch.device | str,
     ) -> None:
-        """Take the pictures.
+        """Take the images.
 
         Args:
-            flat: uint8, the pictures, each (H, W, 3), one after the other, in the host's memory or
+            flat: uint8, the images, each (H, W, 3), one after the other, in the host's memory or
                 mapped from a file.
-            names: of the pictures.
+            names: of the images.
             sizes_px: height and width of each.
             device: see the class.
         """
@@ -89,7 +89,7 @@ class PictureStore:
         self._flat = resident(flat, device)
         self._offsets = flat_offsets(sizes_px)
         self.device: torch.device = self._flat.device
-        """Where the pictures are, and where crops are drawn and cut."""
+        """Where the images are, and where crops are drawn and cut."""
         self.offset_P = torch.tensor(self._offsets[:-1], device=self.device)
         self.height_P, self.width_P = torch.tensor(
             self.sizes_px, dtype=torch.int64, device=self.device
@@ -99,7 +99,7 @@ class PictureStore:
     def decoded(
         paths: Sequence[Path], names: Sequence[str], device: torch.device | str
     ) -> "PictureStore":
-        """Return the pictures of files, decoded into memory.
+        """Return the images of files, decoded into memory.
 
         Raises:
             JobError: a file cannot be read or decoded, see `wconv_jobs.files.images.decode`.
@@ -119,16 +119,16 @@ class PictureStore:
         return PictureStore(flat, names, sizes_px, device)
 
     def picture(self, number: int) -> Tensor:
-        """Return one picture, uint8 (H, W, 3), where the pictures are."""
+        """Return one image, uint8 (H, W, 3), where the images are."""
         height, width = self.sizes_px[number]
         part = self._flat[self._offsets[number] : self._offsets[number + 1]]
         return part.view(height, width, 3)
 
     def crops(self, crops: Crops) -> Tensor:
-        """Return crops, uint8 (B, 3, px, px) in any order in memory, where the pictures are.
+        """Return crops, uint8 (B, 3, px, px) in any order in memory, where the images are.
 
         Args:
-            crops: within the pictures; their tensors lie where the pictures are.
+            crops: within the images; their tensors lie where the images are.
         """
         if self.device.type == "cpu":
             return self._cut(crops)

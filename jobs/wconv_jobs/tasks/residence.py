@@ -1,10 +1,10 @@
-"""Where data live: on the GPU when they fit there, else in the host's memory."""
+"""Places data on the GPU if they fit there, else in the host's memory."""
 
 import torch
 from torch import Tensor
 
 SHARE = 0.25
-"""Part of the GPU's free memory that data may take; the rest is the training's. A quarter of an
+"""Share of the GPU's free memory that data may take; the rest is for training. A quarter of an
 A100 with 64 GB holds CIFAR-100 (0.2 GB) and DIV2K (7 GB)."""
 
 

@@ -1,4 +1,4 @@
-"""What a data set offers to the training loop."""
+"""The interface of a data set to the training loop."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol

@@ -107,10 +107,10 @@ class TensorTask:
 def task_of(
     returned: Any, name: str, *, kind: TaskKind, seed: int, device: torch.device | str
 ) -> Task:
-    """Return the task that a function of the user's stands for.
+    """Return the task of a function of the user.
 
     Args:
-        returned: what it returned: a `wconv_jobs.tasks.task.Task`, or a mapping from train,
+        returned: its result: a `wconv_jobs.tasks.task.Task`, or a mapping from train,
             validation and test to (inputs, targets).
         name: of the function.
         kind: of task, for tensors.

@@ -1,4 +1,4 @@
-"""What the ranks do between two steps: continue, save or end, agreed without slowing them down.
+"""The ranks' agreement between two steps: continue, save or end, without slowing them down.
 
 Rank 0 alone hears the agent and looks at the clock. To learn of it, the others need a collective,
 and on a GPU one that waits for the step. So rank 0 tells not only what to do but also after how
@@ -13,12 +13,12 @@ from collections.abc import Callable
 from wconv_jobs.training.world import World
 
 ANSWER_S = 0.5
-"""Time between two questions, seconds; with the step that is under way, a demand is obeyed within
-about a second. A lone rank asks after every step: that costs 3 us."""
+"""Time between two queries, seconds; including the current step, a demand is obeyed within
+about a second. A single rank asks after every step: that costs 3 us."""
 
 
 class Action(enum.IntEnum):
-    """What all ranks do after a step."""
+    """The action of all ranks after a step."""
 
     GO = 0
     SAVE = 1
@@ -27,7 +27,7 @@ class Action(enum.IntEnum):
 
 
 class EvaluationDropped(Exception):
-    """The agent wants the trial to end, and an evaluation changes nothing: it is done again."""
+    """The agent wants the trial to end; an interrupted evaluation is repeated later."""
 
 
 class Agreement:
@@ -54,7 +54,7 @@ class Agreement:
         self._steps = self._left = 1
 
     def after_step(self) -> Action:
-        """Return what every rank does now; each calls it after each of its steps."""
+        """Return the action of every rank; each rank calls this after each of its steps."""
         self._left -= 1
         if self._left > 0:
             return Action.GO
@@ -99,7 +99,7 @@ class Agreement:
         return Action.SAVE if self.save_is_due else Action.GO
 
     def _next_steps(self) -> int:
-        """Return how many steps fit into `ANSWER_S`, by those since the last question."""
+        """Return the number of steps in `ANSWER_S`, by those since the last query."""
         now_s = time.monotonic()
         step_s = (now_s - self._asked_s) / self._steps
         self._asked_s = now_s

@@ -40,7 +40,7 @@ class TrainingState:
 
 @dataclass
 class Progress:
-    """How far a run has come: some epochs, and some steps of the next."""
+    """The progress of a run: some epochs, and some steps of the next."""
 
     reports: list[Report] = field(default_factory=list)
     """One for each finished epoch."""
@@ -56,7 +56,7 @@ class Progress:
     them again, and all ranks have the same (`wconv_jobs.training.rank_invariance`)."""
 
     def note(self, step: int, loss_sums: list[float], elapsed_s: float, device: str) -> None:
-        """Take down how far the epoch is, and the state of its random numbers."""
+        """Record the progress of the epoch, and the state of its random numbers."""
         self.step, self.loss_sums, self.elapsed_s = step, loss_sums, elapsed_s
         self.random = {"cpu": torch.get_rng_state()}
         if device == "cuda":
@@ -70,7 +70,7 @@ class Progress:
 
 
 def save(spec: TrialSpec, state: TrainingState, progress: Progress) -> None:
-    """Replace the trial's checkpoint by one that stands at `progress`.
+    """Replace the trial's checkpoint by one at `progress`.
 
     Readers see the old checkpoint or the new one, never a part of it, also after a power cut. One
     that stands further stays: an attempt that was frozen until its successor had the trial must
@@ -101,7 +101,7 @@ def save(spec: TrialSpec, state: TrainingState, progress: Progress) -> None:
 def load(spec: TrialSpec, state: TrainingState) -> Progress:
     """Restore `state` in place and return how far it is; nothing to restore gives the start.
 
-    What an attempt left behind that was killed while it wrote a checkpoint is removed.
+    Leftovers of an attempt that was killed while writing a checkpoint are removed.
 
     Raises:
         CheckpointError: the file cannot be read, or belongs to a trial with another specification.
@@ -150,7 +150,7 @@ def load_weights(spec: TrialSpec) -> dict[str, Tensor]:
 
 
 def _is_behind(spec: TrialSpec, progress: Progress) -> bool:
-    """Return whether a checkpoint of this trial stands further; one that is unusable does not."""
+    """Return whether a usable checkpoint of this trial is further on."""
     if not (spec.checkpoint_folder / CHECKPOINT_FILE).exists():
         return False
     try:
@@ -162,7 +162,7 @@ def _is_behind(spec: TrialSpec, progress: Progress) -> bool:
 
 
 def _read(spec: TrialSpec, *, mapped: bool = False) -> dict[str, Any]:
-    """Return what a checkpoint holds; the tensors stay in the file if it is to be mapped."""
+    """Return the content of a checkpoint; with `mapped`, the tensors stay in the file."""
     path = spec.checkpoint_folder / CHECKPOINT_FILE
     try:
         # On the CPU: the states below move what belongs to the model's device, and nothing else.
@@ -194,7 +194,7 @@ _HINT = "Delete it to train this trial from the start."
 
 
 def _digest(spec: TrialSpec) -> str:
-    """Identify what is trained, leaving out where, until when, on how many threads, and saves."""
+    """Identify the training, without its location, deadline, threads and checkpoint interval."""
     where_and_when = {"checkpoint_folder", "checkpoint_every_s", "code_folder", "deadline_s"}
     content = spec.model_dump(mode="json", exclude={*where_and_when, "threads_per_rank"})
     schedule = spec.recipe.lr_schedule

@@ -1,4 +1,4 @@
-"""When training ends before its last epoch, and which epoch's weights count."""
+"""Decides whether training ends before its last epoch, and which epoch's weights count."""
 
 from collections.abc import Sequence
 

@@ -27,7 +27,7 @@ class ResidualDenoiser(Protocol):
 
 
 @torch.no_grad()
-def initialise(model: nn.Module, scheme: Scheme, seed: int) -> None:
+def initialize(model: nn.Module, scheme: Scheme, seed: int) -> None:
     """Redraw all weights of a model, in place.
 
     * "pytorch": every layer's own `reset_parameters`.

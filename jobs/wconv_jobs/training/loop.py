@@ -28,7 +28,7 @@ from wconv_jobs.training.agreement import Action, Agreement, EvaluationDropped
 from wconv_jobs.training.checkpoint import Progress
 from wconv_jobs.training.early_stopping import best_epoch, is_over
 from wconv_jobs.training.evaluation import LOSS, evaluate, evaluate_input
-from wconv_jobs.training.initialization import initialise
+from wconv_jobs.training.initialization import initialize
 from wconv_jobs.training.rank_invariance import share_batch_norm, share_dropout
 from wconv_jobs.training.world import World
 
@@ -40,7 +40,7 @@ LONE_PROCESS = World(rank=0, size=1, device=torch.device("cpu"))
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a training run ended."""
+    """The end of a training run."""
 
     ending: Literal["complete", "pruned", "stopped"]
     reports: list[Report]
@@ -125,7 +125,7 @@ def losses(reports: Sequence[Report]) -> list[float]:
 
 
 class _Run:
-    """The objects of one training run, built so that only the density tells two trials apart."""
+    """The objects of one training run, built so that two trials differ only in the density."""
 
     def __init__(self, spec: TrialSpec, world: World, demanded: Callable[[], bool]) -> None:
         recipe = spec.recipe
@@ -135,7 +135,7 @@ class _Run:
         with drawing_from(derive_seed(self.seed, "build")):
             self.model = build_model(spec.model.name, **spec.model.options)
         self.steps = self._steps_per_epoch()
-        initialise(self.model, recipe.init, derive_seed(self.seed, "init"))
+        initialize(self.model, recipe.init, derive_seed(self.seed, "init"))
         self.model = share_dropout(self.model, world)
         if recipe.batch_norm_over == "batch":
             self.model = share_batch_norm(self.model, world)
@@ -167,7 +167,7 @@ class _Run:
         """Train the rest of an epoch; return whether to continue, or a checkpoint ends the run.
 
         Args:
-            progress: is brought to the last step that was trained.
+            progress: is advanced to the last trained step.
         """
         device = self.world.device
         started = time.monotonic() - progress.elapsed_s
@@ -206,7 +206,7 @@ class _Run:
         return Report(epoch=epoch + 1, metrics=metrics, epoch_s=epoch_s)
 
     def keep_best(self, reports: list[Report]) -> None:
-        """Keep the weights when the last epoch is the best."""
+        """Keep the weights if the last epoch is the best."""
         rule = self.spec.recipe.early_stopping
         if rule is not None and best_epoch(losses(reports), rule) == len(reports):
             self.state.best.update(copy.deepcopy(self.model.state_dict()))

@@ -1,4 +1,4 @@
-"""Layers whose result does not depend on how many ranks share the batch.
+"""Layers whose result does not depend on the number of ranks that share the batch.
 
 With stock layers, BatchNorm takes its statistics from each rank's part of the batch, and Dropout
 draws on each rank for itself: the same study on two and on four GPUs would train two networks.
@@ -82,13 +82,13 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         size = x.numel() // x.shape[1] * dist.get_world_size()
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         mean_C = _all_sum(wide.sum(dims)) / size
-        centred = wide - mean_C.view(shape)
-        var_C = _all_sum(centred.square().sum(dims)) / size
+        centered = wide - mean_C.view(shape)
+        var_C = _all_sum(centered.square().sum(dims)) / size
         self._follow(mean_C.detach(), var_C.detach() * (size / max(1, size - 1)))
         scale_C = (var_C + self.eps).rsqrt()
         if self.weight is not None:
             scale_C = scale_C * self.weight
-        y = centred * scale_C.view(shape)
+        y = centered * scale_C.view(shape)
         return (y if self.bias is None else y + self.bias.view(shape)).to(x.dtype)
 
     def _follow(self, mean_C: Tensor, var_C: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The network of a finished trial: stock layers, with nothing of the density left to pay for."""
+"""The network of a finished trial: stock layers, with no cost of the density left."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""The ranks of one trial as one group: the place of each, and what all of them agree on."""
+"""The ranks of one trial as one group: the rank of each process, and their collectives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -45,8 +45,8 @@ def kept_in(folder: Path) -> list[BeforeAfter]:
     return [BeforeAfter.of_png(path.read_bytes()) for path in paths]
 
 
-class GreyPictures:
-    """A task with three pictures of 4 x 6 pixels, all of the grey level 0.5, with 0.1 added."""
+class GrayPictures:
+    """A task with three pictures of 4 x 6 pixels, all of the gray level 0.5, with 0.1 added."""
 
     epoch_samples = 3
     metrics: tuple[str, ...] = ("psnr_db",)
@@ -71,7 +71,7 @@ class GreyPictures:
         raise NotImplementedError
 
 
-class Numbered(GreyPictures):
+class Numbered(GrayPictures):
     """A task by somebody who read of it in a hurry: names are numbers, and no item is left out."""
 
     def names(self, part: Part) -> Sequence[str]:
@@ -94,7 +94,7 @@ class Halved(nn.Module):
 
 
 def test_pixels_and_scores_are_those_of_a_count_by_hand() -> None:
-    first, second = restored(Halved(), GreyPictures(), images=2)
+    first, second = restored(Halved(), GrayPictures(), images=2)
 
     assert (first.name, second.name) == ("a", "b")
     # Input 0.6: an error of 0.1, 20 dB. Output 0.3: an error of 0.2, 20 - 20 log10(2) dB.
@@ -119,8 +119,8 @@ class Painted(Halved):
 @pytest.mark.parametrize(
     ("value", "pixel"), [(math.nan, 0), (-math.inf, 0), (-0.5, 0), (1.5, 255), (math.inf, 255)]
 )
-def test_outputs_that_are_no_colours_are_shown_as_the_nearest(value: float, pixel: int) -> None:
-    (first,) = restored(Painted(value), GreyPictures(), images=1)
+def test_outputs_that_are_no_colors_are_shown_as_the_nearest(value: float, pixel: int) -> None:
+    (first,) = restored(Painted(value), GrayPictures(), images=1)
 
     assert set(first.output_HWC.flat) == {pixel}
     assert set(first.input_HWC.flat) == {153}
@@ -134,8 +134,8 @@ def test_a_task_that_names_by_number_and_yields_too_many_is_put_up_with() -> Non
         assert [each.png() for each in found]
 
 
-def test_images_that_are_neither_grey_nor_rgb_are_left_out() -> None:
-    assert restored(Halved(), GreyPictures(channels=4), images=2) == []
+def test_images_that_are_neither_gray_nor_rgb_are_left_out() -> None:
+    assert restored(Halved(), GrayPictures(channels=4), images=2) == []
 
 
 def test_the_work_can_be_ended_before_a_batch_of_images() -> None:
@@ -143,7 +143,7 @@ def test_the_work_can_be_ended_before_a_batch_of_images() -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        restored(Halved(), GreyPictures(), images=2, on_batch=end)
+        restored(Halved(), GrayPictures(), images=2, on_batch=end)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -250,7 +250,7 @@ def test_a_file_that_is_something_else_or_damaged_is_refused(content: bytes, why
 def test_so_many_images_of_a_trial_are_kept_and_no_more(tmp_path: Path) -> None:
     asked: list[None] = []
 
-    write_images(Halved(), GreyPictures(), tmp_path, lambda: asked.append(None))
+    write_images(Halved(), GrayPictures(), tmp_path, lambda: asked.append(None))
 
     kept = [each.name for each in kept_in(tmp_path)]
     assert kept == ["a", "b"][:IMAGES]
@@ -263,7 +263,7 @@ def test_what_cannot_be_kept_is_told_in_a_line_and_the_trial_goes_on(
     no_folder = tmp_path / "file"
     no_folder.touch()
 
-    write_images(Halved(), GreyPictures(), no_folder, lambda: None)
+    write_images(Halved(), GrayPictures(), no_folder, lambda: None)
     write_confusion(torch.eye(2), no_folder)
 
     images, matrix = capsys.readouterr().err.splitlines()

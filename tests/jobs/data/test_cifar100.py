@@ -413,11 +413,11 @@ def test_made_up_data_are_the_same_whoever_makes_them(prepared_once: Path, tmp_p
 
 def test_made_up_classes_can_be_told_apart(prepared_once: Path) -> None:
     images, _ = read(find(prepared_once), verify=False)
-    colour_NC = images.train_NCHW.mean((2, 3))
+    color_NC = images.train_NCHW.mean((2, 3))
 
     nearest = [
-        images.train_class_N[np.square(colour_NC - colour_C).sum(1).argmin()]
-        for colour_C in images.test_NCHW.mean((2, 3))
+        images.train_class_N[np.square(color_NC - color_C).sum(1).argmin()]
+        for color_C in images.test_NCHW.mean((2, 3))
     ]
 
     assert len(images.train_class_N) == 300

@@ -55,8 +55,8 @@ def _prepare(folder: Path, **options: Any) -> Path:
 
 
 def _red(batch_BCHW: torch.Tensor) -> list[int]:
-    grey_B = batch_BCHW[:, 0, 0, 0] * class_folder.STD[0] + class_folder.MEAN[0]
-    return [round(value) for value in (255 * grey_B).tolist()]
+    gray_B = batch_BCHW[:, 0, 0, 0] * class_folder.STD[0] + class_folder.MEAN[0]
+    return [round(value) for value in (255 * gray_B).tolist()]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_the_folders_of_the_parts_are_the_parts(tmp_path: Path) -> None:
     assert test == [[4, 5]]
 
 
-def test_images_are_normalised_channel_by_channel(tmp_path: Path) -> None:
+def test_images_are_normalized_channel_by_channel(tmp_path: Path) -> None:
     _two_classes(tmp_path)
     _prepare(tmp_path)
 
@@ -130,8 +130,8 @@ def test_images_are_normalised_channel_by_channel(tmp_path: Path) -> None:
 
     ((image_BCHW, _),) = task.evaluation_batches("test", range(1))
     expected = [
-        (grey / 255 - mean) / std
-        for grey, mean, std in zip((9, 100, 200), class_folder.MEAN, class_folder.STD, strict=True)
+        (gray / 255 - mean) / std
+        for gray, mean, std in zip((9, 100, 200), class_folder.MEAN, class_folder.STD, strict=True)
     ]
     assert image_BCHW.shape[1:] == sample_shape("class_folder", _options(tmp_path)) == (3, 8, 8)
     assert image_BCHW[0].mean((1, 2)).tolist() == pytest.approx(expected, abs=1e-5)
@@ -151,7 +151,7 @@ def test_the_square_in_the_middle_is_taken(size: tuple[int, int]) -> None:
 
 
 def test_larger_images_are_averaged_and_not_sampled() -> None:
-    # A chequerboard of single pixels is grey when it is made four times as small.
+    # A chequerboard of single pixels is gray when it is made four times as small.
     board_HW = (np.indices((64, 64)).sum(0) % 2 * 200).astype(np.uint8)
 
     square_CHW = class_folder._square(np.repeat(board_HW[:, :, None], 3, 2), 16)

@@ -262,7 +262,7 @@ def test_the_thorough_check_finds_a_file_with_other_bytes_of_the_same_number(
 
     assert check_data("div2k", _options(made_up)) == []
     (problem,) = check_data("div2k", _options(made_up), thorough=True)
-    assert "was prepared from other files, see DIV2K_train_HR/0004.png. Put" in problem
+    assert "was prepared from other files, see DIV2K_train_HR/0004.png. Restore" in problem
 
 
 def test_files_that_cannot_be_read_are_named(
@@ -354,7 +354,7 @@ def test_files_that_the_header_gives_away_are_named_before_anything_is_written(
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA"])
-def test_grey_palette_and_transparent_images_become_rgb(made_up: Path, mode: str) -> None:
+def test_gray_palette_and_transparent_images_become_rgb(made_up: Path, mode: str) -> None:
     Image.new("RGB", (70, 64), (255, 255, 255)).convert(mode).save(
         made_up / "DIV2K_valid_HR/0801.png"
     )

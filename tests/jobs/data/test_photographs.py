@@ -18,15 +18,15 @@ def test_train_validation_and_test_photographs_are_disjoint() -> None:
     assert sum(len(part) for part in parts) == len(set().union(*parts))
 
 
-def test_every_photograph_is_listed_with_its_licence() -> None:
+def test_every_photograph_is_listed_with_its_license() -> None:
     assert photographs.__doc__ is not None
-    licences = dict.fromkeys(photographs.TRAIN + photographs.VALIDATION + photographs.TEST, False)
+    licenses = dict.fromkeys(photographs.TRAIN + photographs.VALIDATION + photographs.TEST, False)
     for line in photographs.__doc__.splitlines():
-        for name in licences:
+        for name in licenses:
             if f" {name.split('.')[0]} " in line:
-                licences[name] = "CC0" in line or "public domain" in line
+                licenses[name] = "CC0" in line or "public domain" in line
 
-    assert all(licences.values())
+    assert all(licenses.values())
 
 
 def test_the_photographs_need_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +53,7 @@ def test_the_options_reach_the_task() -> None:
 
     assert task.epoch_samples == 12
     assert target_BCHW.shape == (4, 3, 16, 16)
-    # sigma 0.255 grey levels of 255: 3,072 values, standard error 1.3 %
+    # sigma 0.255 gray levels of 255: 3,072 values, standard error 1.3 %
     assert (noisy_BCHW - target_BCHW).std().item() == pytest.approx(0.001, rel=0.06)
 
 

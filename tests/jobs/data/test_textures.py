@@ -24,7 +24,7 @@ from wconv_jobs.tasks.task import Part, Task
 
 
 def _rows_task(patch_px: int = 8, patches: int = 50) -> ClassificationTask:
-    """Return a task of two images, 100 x 40, whose grey level is 2 x row."""
+    """Return a task of two images, 100 x 40, whose gray level is 2 x row."""
     image_HW = np.repeat(2 * np.arange(100, dtype=np.uint8)[:, None], 40, axis=1)
     return textures.texture_task(
         [image_HW, image_HW],
@@ -55,8 +55,8 @@ def test_items_lie_on_a_grid_in_strips_that_follow_each_other() -> None:
 
 
 def test_training_patches_lie_in_the_upper_strip(monkeypatch: pytest.MonkeyPatch) -> None:
-    # With the mean left in, the grey level tells the row.
-    monkeypatch.setattr(textures, "centred", lambda image_BCHW: image_BCHW / 255)
+    # With the mean left in, the gray level tells the row.
+    monkeypatch.setattr(textures, "centered", lambda image_BCHW: image_BCHW / 255)
 
     patch_BCHW, _ = _rows_task(patches=400).train_batch(0, range(800))
 
@@ -114,11 +114,11 @@ def test_the_seed_decides_the_training_patches_and_not_the_items() -> None:
     assert torch.equal(_items(one, "test")[0], _items(other, "test")[0])
 
 
-def test_a_patch_holds_grey_values_minus_their_mean() -> None:
-    # Grey levels 0, 51, 102 and 255, i.e. 0, 0.2, 0.4 and 1 with the mean 0.4.
+def test_a_patch_holds_gray_values_minus_their_mean() -> None:
+    # Gray levels 0, 51, 102 and 255, i.e. 0, 0.2, 0.4 and 1 with the mean 0.4.
     image_BCHW = torch.tensor([0, 51, 102, 255], dtype=torch.uint8).view(1, 1, 2, 2)
 
-    value_BCHW = textures.centred(image_BCHW)
+    value_BCHW = textures.centered(image_BCHW)
 
     assert value_BCHW.dtype == torch.float32
     assert value_BCHW.flatten().tolist() == pytest.approx([-0.4, -0.2, 0.0, 0.6], abs=1e-6)
@@ -134,7 +134,7 @@ def test_brightness_does_not_tell_the_class() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_grey_values_are_repeated_over_the_channels(channels: int) -> None:
+def test_gray_values_are_repeated_over_the_channels(channels: int) -> None:
     options: dict[str, Any] = {"channels": channels, "patch_px": 16}
     task = load_data("textures", seed=7, **options)
 
@@ -157,7 +157,7 @@ def test_the_largest_patches_leave_items_of_every_class_in_both_parts() -> None:
         load_data("textures", seed=7, patch_px=97)
 
 
-def test_every_image_is_listed_with_its_licence() -> None:
+def test_every_image_is_listed_with_its_license() -> None:
     assert textures.__doc__ is not None
     listed = [line for line in textures.__doc__.splitlines() if "CC0 (" in line]
 

@@ -52,7 +52,7 @@ def test_rgb_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "value"), [("L", 7), ("1", 1), ("P", 7)])
-def test_grey_black_and_white_and_palette_become_rgb(
+def test_gray_black_and_white_and_palette_become_rgb(
     tmp_path: Path, mode: str, value: int
 ) -> None:
     image = Image.new(mode, (1, 1), value)
@@ -75,7 +75,7 @@ def test_transparent_pixels_are_shown_on_white(tmp_path: Path) -> None:
     assert decode(tmp_path / "a.png").tolist() == [[[10, 20, 30], [255] * 3, [204] * 3]]
 
 
-def test_a_transparent_palette_colour_is_shown_on_white(tmp_path: Path) -> None:
+def test_a_transparent_palette_color_is_shown_on_white(tmp_path: Path) -> None:
     image = Image.new("P", (1, 1), 1)
     image.putpalette([0, 0, 0, 10, 20, 30])
     image.save(tmp_path / "a.png", transparency=1)
@@ -120,7 +120,7 @@ def test_a_postscript_program_with_the_name_of_an_image_is_refused(tmp_path: Pat
         decode(path)
 
 
-def test_16_bit_grey_is_refused(tmp_path: Path) -> None:
+def test_16_bit_gray_is_refused(tmp_path: Path) -> None:
     Image.fromarray(np.full((2, 2), 1000, np.uint16)).save(tmp_path / "a.png")
 
     with pytest.raises(JobError, match=r"a\.png: has more than 8 bits per channel \(mode I;16\)"):

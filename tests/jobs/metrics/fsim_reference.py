@@ -20,7 +20,7 @@ def fsim(output: Array, target: Array) -> tuple[float, float]:
         target: the same shape.
 
     Returns:
-        FSIMc is NaN for grey images.
+        FSIMc is NaN for gray images.
     """
     y1, i1, q1 = (_downsampled(channel) for channel in _yiq(output))
     y2, i2, q2 = (_downsampled(channel) for channel in _yiq(target))
@@ -41,15 +41,15 @@ def fsim(output: Array, target: Array) -> tuple[float, float]:
 
 
 def phase_congruency(image: Array) -> Array:
-    """Return phase congruency of a grey image with values from 0 to 255, shape (H, W)."""
+    """Return phase congruency of a gray image with values from 0 to 255, shape (H, W)."""
     rows, cols = image.shape
     x = np.empty((rows, cols))
     y = np.empty((rows, cols))
-    x[:] = _centred_range(cols)[None, :]
-    y[:] = _centred_range(rows)[:, None]
-    radius_centred = np.hypot(x, y)
-    low_pass = np.fft.ifftshift(1.0 / (1.0 + (radius_centred / 0.45) ** 30))
-    radius = np.fft.ifftshift(radius_centred)
+    x[:] = _centered_range(cols)[None, :]
+    y[:] = _centered_range(rows)[:, None]
+    radius_centered = np.hypot(x, y)
+    low_pass = np.fft.ifftshift(1.0 / (1.0 + (radius_centered / 0.45) ** 30))
+    radius = np.fft.ifftshift(radius_centered)
     theta = np.fft.ifftshift(np.arctan2(-y, x))
     radius[0, 0] = 1.0
     sin_theta, cos_theta = np.sin(theta), np.cos(theta)
@@ -137,7 +137,7 @@ def _gradient_magnitude(image: Array) -> Array:
     return gradient
 
 
-def _centred_range(n: int) -> Array:
+def _centered_range(n: int) -> Array:
     if n % 2:
         return np.arange(-(n - 1) // 2, (n - 1) // 2 + 1) / (n - 1)
     return np.arange(-n // 2, n // 2) / n

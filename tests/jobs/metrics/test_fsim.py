@@ -34,7 +34,7 @@ def test_it_equals_the_reference(height: int, width: int) -> None:
     assert _fsim(as_batch(output_HWC), as_batch(target_HWC)) == pytest.approx(expected, rel=1e-10)
 
 
-def test_grey_images_equal_the_reference() -> None:
+def test_gray_images_equal_the_reference() -> None:
     output_HWC, target_HWC = noisy_photograph(48, 64)
     output_HW, target_HW = output_HWC[..., 0], target_HWC[..., 0]
 
@@ -91,9 +91,9 @@ def test_more_noise_is_less_similar() -> None:
     assert values == sorted(values, reverse=True)
 
 
-@pytest.mark.parametrize("grey", [0.0, 0.1, 1.0])
-def test_images_without_features_are_compared_by_their_gradients(grey: float) -> None:
-    flat_BCHW = torch.full((1, 3, 32, 32), grey)
+@pytest.mark.parametrize("gray", [0.0, 0.1, 1.0])
+def test_images_without_features_are_compared_by_their_gradients(gray: float) -> None:
+    flat_BCHW = torch.full((1, 3, 32, 32), gray)
 
     assert _fsim(flat_BCHW, flat_BCHW.clone()) == pytest.approx(1, abs=1e-12)
     assert 0 < _fsim(flat_BCHW, 1 - flat_BCHW) < 1
@@ -110,7 +110,7 @@ def test_filters_made_in_an_evaluation_serve_outside_of_it() -> None:
 
 
 def test_images_of_two_channels_are_refused() -> None:
-    with pytest.raises(JobError, match=r"fsim .* grey, or red, green and blue, .* 2 channels"):
+    with pytest.raises(JobError, match=r"fsim .* gray, or red, green and blue, .* 2 channels"):
         _fsim(torch.zeros(1, 2, 16, 16), torch.zeros(1, 2, 16, 16))
 
 

@@ -19,7 +19,7 @@ def _score(name: str, output_BCHW: Tensor, target_BCHW: Tensor) -> float:
     return metric.compute(metric.state())
 
 
-# Strong noise makes the similarity of some colours negative, hence its power complex.
+# Strong noise makes the similarity of some colors negative, hence its power complex.
 @pytest.mark.parametrize(
     ("height", "width", "noise_sigma"),
     [(48, 64, 5), (48, 64, 100), (47, 63, 100), (384, 401, 25), (642, 641, 100)],
@@ -53,15 +53,15 @@ def test_an_image_equals_itself() -> None:
     assert _score("fsimc", image_BCHW, image_BCHW.clone()) == pytest.approx(1, abs=1e-12)
 
 
-def test_it_sees_colours_that_fsim_does_not() -> None:
+def test_it_sees_colors_that_fsim_does_not() -> None:
     _, target_HWC = noisy_photograph(48, 64)
     luminance_HW = target_HWC @ np.array([0.299, 0.587, 0.114])
-    grey_HWC = np.stack([luminance_HW] * 3, axis=-1)
+    gray_HWC = np.stack([luminance_HW] * 3, axis=-1)
 
-    assert _score("fsim", as_batch(grey_HWC), as_batch(target_HWC)) == pytest.approx(1, abs=1e-12)
-    assert _score("fsimc", as_batch(grey_HWC), as_batch(target_HWC)) < 0.99
+    assert _score("fsim", as_batch(gray_HWC), as_batch(target_HWC)) == pytest.approx(1, abs=1e-12)
+    assert _score("fsimc", as_batch(gray_HWC), as_batch(target_HWC)) < 0.99
 
 
-def test_grey_images_are_refused() -> None:
+def test_gray_images_are_refused() -> None:
     with pytest.raises(JobError, match=r"fsimc .* red, green and blue, but these have 1 channel"):
         _score("fsimc", torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16))

@@ -101,9 +101,9 @@ def test_every_metric_belongs_to_a_kind_of_task() -> None:
 
 
 def test_the_goals() -> None:
-    to_minimise = {name for name in names("metrics") if metric_facts(name).goal == "minimize"}
+    to_minimize = {name for name in names("metrics") if metric_facts(name).goal == "minimize"}
 
-    assert to_minimise == {"nrmse"}
+    assert to_minimize == {"nrmse"}
 
 
 def test_a_metric_by_class_needs_the_number_of_classes() -> None:

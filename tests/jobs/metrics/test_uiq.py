@@ -85,13 +85,13 @@ def test_a_noisy_photograph_has_the_value_it_always_had() -> None:
     assert _uiq(output_BCHW, target_BCHW) == pytest.approx(0.4467032709043383, rel=1e-10)
 
 
-@pytest.mark.parametrize("grey", [0.0, 0.1, 0.7, 1.0])
-def test_an_image_equals_itself_with_and_without_flat_patches(grey: float) -> None:
+@pytest.mark.parametrize("gray", [0.0, 0.1, 0.7, 1.0])
+def test_an_image_equals_itself_with_and_without_flat_patches(gray: float) -> None:
     image_BCHW = torch.rand(2, 3, 24, 24, generator=torch.Generator().manual_seed(0))
-    image_BCHW[..., :16, :16] = grey
+    image_BCHW[..., :16, :16] = gray
 
     assert _uiq(image_BCHW, image_BCHW.clone()) == 1
-    assert _uiq(torch.full((1, 1, 9, 9), grey), torch.full((1, 1, 9, 9), grey)) == 1
+    assert _uiq(torch.full((1, 1, 9, 9), gray), torch.full((1, 1, 9, 9), gray)) == 1
 
 
 def test_flat_images_differ_in_luminance_only() -> None:

@@ -51,13 +51,13 @@ def test_a_noisy_photograph_equals_numpy() -> None:
     assert value == pytest.approx(0.9330509621262953, rel=1e-10)
 
 
-@pytest.mark.parametrize("grey", [0.0, 0.1, 0.7])
-def test_flat_images_differ_in_luminance_only(grey: float) -> None:
-    flat_BCHW = torch.full((1, 3, 37, 41), grey, dtype=torch.float64)
+@pytest.mark.parametrize("gray", [0.0, 0.1, 0.7])
+def test_flat_images_differ_in_luminance_only(gray: float) -> None:
+    flat_BCHW = torch.full((1, 3, 37, 41), gray, dtype=torch.float64)
 
     assert _uiq_global(flat_BCHW, flat_BCHW.clone()) == 1
     # 2 (2 g) g / (4 g^2 + g^2), and 1 when both are black
-    expected = 0.8 if grey else 1
+    expected = 0.8 if gray else 1
     assert _uiq_global(2 * flat_BCHW, flat_BCHW) == pytest.approx(expected, rel=1e-14)
 
 

@@ -18,7 +18,7 @@ from wconv_jobs.models.cgnet import (
     GlobalContextExtractor,
     smallest_input,
 )
-from wconv_jobs.training.initialization import ResidualDenoiser, initialise
+from wconv_jobs.training.initialization import ResidualDenoiser, initialize
 from wconv_kernels import sites
 
 # Shape letters: B batch, C channels, H height, W width.
@@ -44,7 +44,7 @@ def _random(*shape: int) -> Tensor:
 def _small(seed: int = 0, **options: Any) -> nn.Module:
     """Return a network in which every layer has an effect."""
     model = build_model("cgnet", width=2, **{**ONE_BLOCK, **options}).double()
-    initialise(model, "pytorch", seed)
+    initialize(model, "pytorch", seed)
     for block in (m for m in model.modules() if isinstance(m, NAFBlock | CascadedGazeBlock)):
         nn.init.constant_(block.beta, 0.5)
         nn.init.constant_(block.gamma, 0.5)
@@ -167,7 +167,7 @@ def test_it_starts_as_the_identity() -> None:
     model = build_model("cgnet", width=2, **ONE_BLOCK)
     noisy_BCHW = _random(1, 3, 49, 50).float()
 
-    initialise(model, "kaiming", seed=7)
+    initialize(model, "kaiming", seed=7)
 
     assert torch.equal(model(noisy_BCHW), noisy_BCHW)
 

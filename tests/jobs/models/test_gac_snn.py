@@ -19,7 +19,7 @@ from wconv_jobs.models.gac_snn import (
     ResidualBlock,
     fire,
 )
-from wconv_jobs.training.initialization import initialise
+from wconv_jobs.training.initialization import initialize
 from wconv_kernels import sites
 
 # Shape letters: B batch, C channels, H height, W width, T time steps, N = T * B, time outermost.
@@ -34,7 +34,7 @@ def _random(*shape: int) -> Tensor:
 def _small(seed: int = 0, **options: Any) -> GACSNN:
     model = build_model("gac_snn", **{**SMALL, **options}).double()
     assert isinstance(model, GACSNN)
-    initialise(model, "kaiming", seed)
+    initialize(model, "kaiming", seed)
     return model
 
 

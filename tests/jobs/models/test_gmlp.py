@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from wconv_jobs.errors import JobError
 from wconv_jobs.models import build_model
 from wconv_jobs.models.gmlp import SMOKE, Block, SpatialGate, SpatialProjection
-from wconv_jobs.training.initialization import Scheme, initialise
+from wconv_jobs.training.initialization import Scheme, initialize
 from wconv_kernels import sites
 
 # Shape letters: B batch, C channels, H height, W width, N tokens, D width, F width of the gate.
@@ -126,7 +126,7 @@ def test_every_gate_starts_near_one(scheme: Scheme) -> None:
     for parameter in model.parameters():
         nn.init.constant_(parameter, 7.0)
 
-    initialise(model, scheme, seed=3)
+    initialize(model, scheme, seed=3)
 
     projections = [m for m in model.modules() if isinstance(m, SpatialProjection)]
     assert len(projections) == 2
@@ -164,7 +164,7 @@ def test_a_block_adds_the_gated_features_to_its_input() -> None:
 def test_stacked_networks_give_what_each_gives_alone() -> None:
     models = [build_model("gmlp", image_px=8, **SMALL).double() for _ in range(3)]
     for seed, model in enumerate(models):
-        initialise(model, "kaiming", seed)
+        initialize(model, "kaiming", seed)
     image_BCHW = _random(2, 3, 8, 8)
 
     def one(state: dict[str, Tensor]) -> Tensor:

@@ -12,7 +12,7 @@ from wconv_jobs.errors import JobError
 from wconv_jobs.models import build_model
 from wconv_jobs.models._nafnet import ChannelAttention, LayerNorm2d, NAFBlock, SimpleGate
 from wconv_jobs.models.nafnet import SMOKE
-from wconv_jobs.training.initialization import ResidualDenoiser, initialise
+from wconv_jobs.training.initialization import ResidualDenoiser, initialize
 from wconv_kernels import sites
 
 # Shape letters: B batch, C channels, H height, W width.
@@ -37,7 +37,7 @@ def _random(*shape: int) -> Tensor:
 def _small(seed: int = 0, **options: Any) -> nn.Module:
     """Return a network in which every layer has an effect."""
     model = build_model("nafnet", **{**SMALL, **options}).double()
-    initialise(model, "pytorch", seed)
+    initialize(model, "pytorch", seed)
     for block in (m for m in model.modules() if isinstance(m, NAFBlock)):
         nn.init.constant_(block.beta, 0.5)
         nn.init.constant_(block.gamma, 0.5)
@@ -116,7 +116,7 @@ def test_it_starts_as_the_identity() -> None:
     model = build_model("nafnet", **SMALL)
     noisy_BCHW = _random(2, 3, 17, 16).float()
 
-    initialise(model, "kaiming", seed=7)
+    initialize(model, "kaiming", seed=7)
 
     assert torch.equal(model(noisy_BCHW), noisy_BCHW)
 

@@ -95,8 +95,8 @@ def test_the_image_is_pooled_by_its_maximum_first_and_by_its_mean_second() -> No
     for convolution in (m for m in model.modules() if isinstance(m, nn.Conv2d)):
         # The first channel passes as it is.
         nn.init.zeros_(convolution.weight)
-        centre = convolution.kernel_size[0] // 2
-        nn.init.ones_(convolution.weight[0, 0, centre, centre])
+        center = convolution.kernel_size[0] // 2
+        nn.init.ones_(convolution.weight[0, 0, center, center])
         assert convolution.bias is not None
         nn.init.zeros_(convolution.bias)
     image_BCHW = torch.zeros(1, 1, 4, 4)

@@ -86,7 +86,7 @@ def test_an_image_of_which_nothing_would_be_left_is_refused() -> None:
 def test_a_large_image_gives_the_mean_of_its_32x32_tiles() -> None:
     model = build_model("vgg16", depth=11, width=1, head="linear", batch_norm=False).double()
     for convolution in (m for m in model.modules() if isinstance(m, nn.Conv2d)):
-        # Each pixel becomes the sum of its channels, whatever its neighbours.
+        # Each pixel becomes the sum of its channels, whatever its neighbors.
         nn.init.zeros_(convolution.weight)
         nn.init.ones_(convolution.weight[:, :, 1, 1])
         assert convolution.bias is not None

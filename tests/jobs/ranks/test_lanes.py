@@ -108,7 +108,7 @@ def test_signals_for_the_whole_job_leave_all_helpers_of_the_ranks_alone(
 ) -> None:
     # An agent starts the helpers itself; other tests may have done so in this process.
     code = (
-        "import sys\nfrom pathlib import Path\nfrom tests.jobs import test_lanes\n"
+        "import sys\nfrom pathlib import Path\nfrom tests.jobs.ranks import test_lanes\n"
         "test_lanes.signal_the_whole_job(Path(sys.argv[1]))\n"
     )
     subprocess.run(
@@ -123,10 +123,10 @@ def signal_the_whole_job(folder: Path) -> None:
         children = [process for process in processes() if process.parent == os.getpid()]
         return [child.pid for child in children if "multiprocessing" in child.command]
 
-    signalled: list[int] = []
+    signaled: list[int] = []
 
     def signal_all(_: Report) -> Verdict:
-        signalled.extend(helpers())
+        signaled.extend(helpers())
         for pid in [*helpers(), *ranks_of(os.getpid())]:
             for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGHUP):
                 os.kill(pid, number)
@@ -136,8 +136,8 @@ def signal_the_whole_job(folder: Path) -> None:
 
     assert isinstance(result, Finished)
     # The fork server, and the one that looks after semaphores.
-    assert len(signalled) == 2
-    assert helpers() == signalled
+    assert len(signaled) == 2
+    assert helpers() == signaled
 
 
 def test_two_threads_that_ask_for_the_end_of_a_process_at_once_get_the_same_answer(

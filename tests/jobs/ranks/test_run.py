@@ -214,7 +214,7 @@ def test_a_diverged_training_is_final_and_says_where(tmp_path: Path) -> None:
 
     assert (result.error, result.final) == ("TrainingDiverged", True)
     assert re.fullmatch(r"train_loss is (inf|nan) after epoch 1", result.reason)
-    assert re.fullmatch(r"training\.py:\d+", result.where)
+    assert re.fullmatch(r"loop\.py:\d+", result.where)
     assert result.traceback.startswith("Traceback (most recent call last)")
 
 
@@ -329,12 +329,12 @@ def test_a_rank_that_breaks_after_the_result_does_not_spoil_it(
 def test_signals_for_the_whole_job_leave_ranks_and_fork_server_to_the_agent(
     tmp_path: Path,
 ) -> None:
-    signalled = []
+    signaled = []
 
     def signal_all(report: Report) -> Verdict:
         server = fork_server_of(os.getpid())
         assert server is not None
-        signalled.append(server)
+        signaled.append(server)
         for pid in (server, *ranks_of(os.getpid())):
             for number in rank.AGENT_SIGNALS:
                 os.kill(pid, number)
@@ -343,7 +343,7 @@ def test_signals_for_the_whole_job_leave_ranks_and_fork_server_to_the_agent(
     result = _finished(_run(classification(tmp_path / "trial"), signal_all))
 
     assert result.ending == "complete"
-    assert signalled == [fork_server_of(os.getpid())] * 3
+    assert signaled == [fork_server_of(os.getpid())] * 3
 
 
 def test_a_fork_server_that_has_died_is_replaced_for_the_next_trial(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from wconv_jobs.catalog import epoch_metrics
 from wconv_jobs.errors import JobError
 from wconv_jobs.tasks import classification, evaluation_batches
-from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardised
+from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, standardized
 
 # Shape letters: B batch, C channels, H height, W width, N images, S samples.
 
@@ -43,7 +43,7 @@ def _task(
         classes=4,
         seed=seed,
         device=device,
-        **({"normalise": _as_they_are} | options),
+        **({"normalize": _as_they_are} | options),
     )
 
 
@@ -99,9 +99,9 @@ def test_only_what_was_asked_for_happens(
     assert image_BCHW.tolist() == [[seen]]
 
 
-def test_the_border_is_put_around_the_normalised_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_border_is_put_around_the_normalized_image(monkeypatch: pytest.MonkeyPatch) -> None:
     _draw(monkeypatch, [0, 0, 0, 0])
-    task = _task(images=5, normalise=lambda image_BCHW: image_BCHW + 100.0, pad_px=1)
+    task = _task(images=5, normalize=lambda image_BCHW: image_BCHW + 100.0, pad_px=1)
 
     image_BCHW, _ = task.train_batch(0, range(1))
 
@@ -125,7 +125,7 @@ def test_every_epoch_shows_each_training_image_once_in_another_order() -> None:
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_sample_asked_for_alone_equals_the_sample_in_a_batch(device: str) -> None:
     options: dict[str, Any] = {"flip_across": True, "flip_down": True, "pad_px": 2}
-    options["normalise"] = standardised([0.4], [0.3], device)
+    options["normalize"] = standardized([0.4], [0.3], device)
     image_BCHW, class_B = _task(device=device, **options).train_batch(3, range(16))
     task = _task(device=device, **options)
     task.train_batch(2, range(7))
@@ -144,8 +144,8 @@ def test_batches_on_the_gpu_have_the_bits_of_those_on_the_cpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def batch(device: str) -> Tensor:
-        normalise = standardised([0.4], [0.3], device)
-        task = _task(device=device, normalise=normalise, flip_across=True, pad_px=1)
+        normalize = standardized([0.4], [0.3], device)
+        task = _task(device=device, normalize=normalize, flip_across=True, pad_px=1)
         return task.train_batch(1, range(16))[0]
 
     resident = batch("cuda")
@@ -167,7 +167,7 @@ def test_the_flips_of_a_study_do_not_depend_on_its_crops(monkeypatch: pytest.Mon
             validation=part,
             test=part,
             classes=2,
-            normalise=_as_they_are,
+            normalize=_as_they_are,
             seed=7,
             device="cpu",
             flip_across=True,
@@ -223,7 +223,7 @@ def test_items_come_in_batches_in_their_order(monkeypatch: pytest.MonkeyPatch) -
         validation=part,
         test=part,
         classes=2,
-        normalise=_as_they_are,
+        normalize=_as_they_are,
         seed=7,
         device="cpu",
     )
@@ -254,10 +254,10 @@ def test_shared_images_lie_in_the_memory_once(monkeypatch: pytest.MonkeyPatch) -
     assert len(moved) == 1
 
 
-def test_images_are_standardised_channel_by_channel() -> None:
+def test_images_are_standardized_channel_by_channel() -> None:
     image_BCHW = torch.tensor([0, 255], dtype=torch.uint8).view(1, 2, 1, 1)
 
-    value_BCHW = standardised([0.25, 0.5], [0.5, 0.25], "cpu")(image_BCHW)
+    value_BCHW = standardized([0.25, 0.5], [0.5, 0.25], "cpu")(image_BCHW)
 
     # (0 - 0.25) / 0.5 and (1 - 0.5) / 0.25
     assert value_BCHW.dtype == torch.float32

@@ -281,7 +281,7 @@ def test_items_are_whole_pictures_with_noise_seeded_by_their_name() -> None:
     assert torch.equal(_items(task, "validation")[0][0], noisy_BCHW)
 
 
-def test_an_items_noise_depends_neither_on_its_neighbours_nor_on_its_place() -> None:
+def test_an_items_noise_depends_neither_on_its_neighbors_nor_on_its_place() -> None:
     alone = _items(_task(test={"x": (19, 17)}), "test")[0]
 
     second = _items(_task(test={"u": (13, 13), "x": (19, 17)}), "test")[1]

@@ -41,7 +41,7 @@ def test_normal_numbers_have_the_moments_and_tails_of_a_normal_distribution() ->
     assert drawn.abs().max() < 6.66
 
 
-def test_numbers_of_a_sample_and_of_its_neighbours_are_uncorrelated() -> None:
+def test_numbers_of_a_sample_and_of_its_neighbors_are_uncorrelated() -> None:
     drawn = normal(_streams(1000), 100).double()
 
     # Products of 99,000 or 99,900 independent pairs: standard deviation 0.0032.

@@ -8,7 +8,7 @@ from torch import nn
 
 from wconv_jobs.catalog import names, smoke_options
 from wconv_jobs.models import build_model
-from wconv_jobs.training.initialization import Scheme, initialise
+from wconv_jobs.training.initialization import Scheme, initialize
 
 SCHEMES: tuple[Scheme, ...] = ("pytorch", "kaiming", "paper")
 
@@ -31,8 +31,8 @@ def test_the_seed_decides_every_weight_of_every_model(name: str, scheme: Scheme)
     torch.manual_seed(1)
     other = build_model(name, **smoke_options("models", name))
 
-    initialise(one, scheme, seed=7)
-    initialise(other, scheme, seed=7)
+    initialize(one, scheme, seed=7)
+    initialize(other, scheme, seed=7)
 
     _assert_equal(_weights(one), _weights(other))
 
@@ -41,8 +41,8 @@ def test_the_seed_decides_every_weight_of_every_model(name: str, scheme: Scheme)
 def test_another_seed_draws_other_weights(scheme: Scheme) -> None:
     one, other = build_model("tiny"), build_model("tiny")
 
-    initialise(one, scheme, seed=7)
-    initialise(other, scheme, seed=8)
+    initialize(one, scheme, seed=7)
+    initialize(other, scheme, seed=8)
 
     assert not torch.equal(one.get_parameter("0.weight"), other.get_parameter("0.weight"))
 
@@ -52,7 +52,7 @@ def test_the_global_random_state_is_left_alone(scheme: Scheme) -> None:
     model = build_model("tiny")
     before = torch.get_rng_state()
 
-    initialise(model, scheme, seed=7)
+    initialize(model, scheme, seed=7)
 
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -62,8 +62,8 @@ def test_a_layer_is_drawn_the_same_whatever_the_other_layers(scheme: Scheme) -> 
     short = nn.Sequential(nn.Conv2d(3, 4, 3))
     long = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 5), nn.Linear(2, 2))
 
-    initialise(short, scheme, seed=7)
-    initialise(long, scheme, seed=7)
+    initialize(short, scheme, seed=7)
+    initialize(long, scheme, seed=7)
 
     assert torch.equal(short.get_parameter("0.weight"), long.get_parameter("0.weight"))
 
@@ -72,7 +72,7 @@ def test_a_layer_is_drawn_the_same_whatever_the_other_layers(scheme: Scheme) -> 
 def test_two_layers_of_one_shape_are_drawn_differently(scheme: Scheme) -> None:
     model = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3))
 
-    initialise(model, scheme, seed=7)
+    initialize(model, scheme, seed=7)
 
     assert not torch.equal(model.get_parameter("0.weight"), model.get_parameter("1.weight"))
 
@@ -81,8 +81,8 @@ def test_two_layers_of_one_shape_are_drawn_differently(scheme: Scheme) -> None:
 def test_a_float64_model_starts_from_the_values_of_the_float32_model(scheme: Scheme) -> None:
     single, double = build_model("tiny"), build_model("tiny").double()
 
-    initialise(single, scheme, seed=7)
-    initialise(double, scheme, seed=7)
+    initialize(single, scheme, seed=7)
+    initialize(double, scheme, seed=7)
 
     assert double.get_parameter("0.weight").dtype == torch.float64
     _assert_equal(_weights(single.double()), _weights(double))
@@ -95,8 +95,8 @@ def test_a_model_on_the_gpu_starts_from_the_values_of_the_model_on_the_cpu(schem
     on_cpu, on_gpu = build_model("tiny"), build_model("tiny").cuda()
     before = torch.cuda.get_rng_state()
 
-    initialise(on_cpu, scheme, seed=7)
-    initialise(on_gpu, scheme, seed=7)
+    initialize(on_cpu, scheme, seed=7)
+    initialize(on_gpu, scheme, seed=7)
 
     _assert_equal(_weights(on_cpu), _weights(on_gpu.cpu()))
     assert torch.equal(torch.cuda.get_rng_state(), before)
@@ -105,7 +105,7 @@ def test_a_model_on_the_gpu_starts_from_the_values_of_the_model_on_the_cpu(schem
 def test_pytorch_is_the_default_of_pytorch_under_the_layers_seed() -> None:
     model = nn.Sequential(nn.Conv2d(16, 64, 3))
 
-    initialise(model, "pytorch", seed=7)
+    initialize(model, "pytorch", seed=7)
 
     # U(-b, b), b = 1 / sqrt(fan_in) = 1 / sqrt(16 * 9)
     bound = 1 / 12
@@ -123,7 +123,7 @@ def test_pytorch_is_the_default_of_pytorch_under_the_layers_seed() -> None:
 def test_the_fan_out_of_a_depthwise_convolution(scheme: Scheme, fan_out: int) -> None:
     model = nn.Sequential(nn.Conv2d(256, 256, 3, groups=256))
 
-    initialise(model, scheme, seed=7)
+    initialize(model, scheme, seed=7)
 
     # 2304 weights: the standard error of their standard deviation is 1.5 %.
     std = model.get_parameter("0.weight").std().item()
@@ -134,8 +134,8 @@ def test_the_fan_out_of_a_depthwise_convolution(scheme: Scheme, fan_out: int) ->
 def test_paper_and_kaiming_agree_where_there_is_one_group() -> None:
     one, other = nn.Sequential(nn.Conv1d(8, 8, 3)), nn.Sequential(nn.Conv1d(8, 8, 3))
 
-    initialise(one, "kaiming", seed=7)
-    initialise(other, "paper", seed=7)
+    initialize(one, "kaiming", seed=7)
+    initialize(other, "paper", seed=7)
 
     _assert_equal(_weights(one), _weights(other))
 
@@ -147,7 +147,7 @@ def test_paper_has_the_standard_deviation_that_torch_computes() -> None:
         by_torch, mode="fan_out", nonlinearity="relu", generator=torch.Generator().manual_seed(1)
     )
 
-    initialise(model, "paper", seed=7)
+    initialize(model, "paper", seed=7)
 
     std = model.get_parameter("0.weight").std().item()
     assert std == pytest.approx(by_torch.std().item(), rel=0.08)
@@ -157,7 +157,7 @@ def test_a_linear_layer_keeps_the_default_under_every_scheme() -> None:
     models = [nn.Sequential(nn.Linear(9, 4)) for _ in SCHEMES]
 
     for model, scheme in zip(models, SCHEMES, strict=True):
-        initialise(model, scheme, seed=7)
+        initialize(model, scheme, seed=7)
 
     assert models[0].get_parameter("0.bias").any()
     _assert_equal(_weights(models[0]), _weights(models[1]))
@@ -168,7 +168,7 @@ def test_batch_norm_starts_afresh() -> None:
     model = build_model("tiny")
     model(torch.full((2, 3, 8, 8), 3.0))
 
-    initialise(model, "kaiming", seed=7)
+    initialize(model, "kaiming", seed=7)
 
     assert not model.get_buffer("1.running_mean").any()
     assert model.get_buffer("1.num_batches_tracked") == 0
@@ -179,7 +179,7 @@ def test_a_residual_denoiser_starts_as_the_identity_under_kaiming() -> None:
     model = build_model("dncnn", depth=4, width=8)
     noisy_BCHW = torch.rand(2, 3, 9, 11, generator=torch.Generator().manual_seed(0))
 
-    initialise(model, "kaiming", seed=7)
+    initialize(model, "kaiming", seed=7)
 
     assert torch.equal(model(noisy_BCHW), noisy_BCHW)
 
@@ -189,6 +189,6 @@ def test_a_residual_denoiser_does_not_start_as_the_identity_otherwise(scheme: Sc
     model = build_model("dncnn", depth=4, width=8)
     noisy_BCHW = torch.rand(2, 3, 9, 11, generator=torch.Generator().manual_seed(0))
 
-    initialise(model, scheme, seed=7)
+    initialize(model, scheme, seed=7)
 
     assert not torch.equal(model(noisy_BCHW), noisy_BCHW)

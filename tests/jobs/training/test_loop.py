@@ -22,7 +22,7 @@ from wconv_jobs.seeding import derive_seed
 from wconv_jobs.spec import DataSpec, TrialSpec
 from wconv_jobs.tasks.task import Task
 from wconv_jobs.training import loop as training
-from wconv_jobs.training.initialization import initialise
+from wconv_jobs.training.initialization import initialize
 from wconv_jobs.training.loop import train
 from wconv_jobs.training.world import World
 from wconv_kernels import DensityEngine, fold, replace_convolutions
@@ -118,7 +118,7 @@ def _reference(spec: TrialSpec, optimizer_of: Callable[[nn.Module], Optimizer]) 
     recipe, seed = spec.recipe, derive_seed(spec.study_seed, spec.replicate)
     task = load_data(spec.data.name, seed=seed, device="cpu", **spec.data.options)
     model = build_model(spec.model.name, **spec.model.options)
-    initialise(model, recipe.init, derive_seed(seed, "init"))
+    initialize(model, recipe.init, derive_seed(seed, "init"))
     model.double()
     if set(spec.density) != {1.0}:
         replace_convolutions(model, spec.density)

@@ -393,8 +393,8 @@ def test_an_output_that_finds_no_room_is_told_in_one_line(arguments: tuple[str, 
 
     assert ended.returncode == 2
     assert ended.stderr.splitlines() == [
-        "wconv-sweep: the output or a file: cannot be written: No space left on device. Make "
-        "room, or write elsewhere; what has been written so far is not complete."
+        "wconv-sweep: the output or a file: cannot be written: No space left on device. Free "
+        "disk space, or write elsewhere; the files written so far are incomplete."
     ]
 
 

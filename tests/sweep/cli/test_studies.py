@@ -43,7 +43,7 @@ def test_a_study_is_shown_with_its_costs(monkeypatch: Monkey, capsys: Capture) -
     assert "25.32 G for a sample of 3 x 128 x 128, 100.0 % of them in sites" in shown["MACs"]
     assert "folder=$WCONV_SWEEP_DATA" in shown["data"]
     assert "tuned: adam, lr 0.001, cosine, batch size 16, 100 epochs" in shown["recipe"]
-    assert "plain (1, 1), paper (0.1, 0.9)" in shown["fixed points"]
+    assert "plain (1, 1), paper (0.1, 0.9)" in shown["reference densities"]
     assert "77 trials on 4 rank(s) each" in shown["budget"]
     assert "per GPU" in shown["memory"]
 

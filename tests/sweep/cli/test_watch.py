@@ -21,7 +21,7 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
-from tests.sweep.postgres import Server
+from tests.sweep.postgres import OwnServer
 from tests.sweep.tiny import Sweep
 from wconv_jobs.messages import Broken
 from wconv_sweep.cli.progress import progress
@@ -177,21 +177,21 @@ def test_without_a_terminal_each_change_is_a_line_and_the_end_of_the_study_ends_
 
 
 def test_a_terminal_keeps_the_last_picture_while_the_database_is_away(
-    watch: Callable[..., Watcher], postgres: Server, tiny_config: StudyConfig
+    watch: Callable[..., Watcher], own_postgres: OwnServer, tiny_config: StudyConfig
 ) -> None:
-    storage = create_storage(postgres.database())
+    storage = create_storage(own_postgres.database())
     study = Study(storage, tiny_config)
     lease = study.begin(28.0)
     watcher = watch(storage, terminal=True)
     watcher.await_text("1/2")
 
-    postgres.stop("immediate")
+    own_postgres.stop("immediate")
     try:
         watcher.await_text("the database has been away since")
         watcher.await_text("28.00 dB", after="the database has been")
         away = watcher.text[watcher.text.rindex("the database has been") :]
     finally:
-        postgres.start()
+        own_postgres.start()
     storage.close()
     study.end(lease)
     watcher.await_text("best so far")
@@ -356,18 +356,18 @@ def have_many_at_work(storage: Storage, config: StudyConfig) -> None:
 
 
 def test_without_a_terminal_the_absence_of_the_database_is_told_once(
-    watch: Callable[..., Watcher], postgres: Server, tiny_config: StudyConfig
+    watch: Callable[..., Watcher], own_postgres: OwnServer, tiny_config: StudyConfig
 ) -> None:
-    storage = create_storage(postgres.database())
+    storage = create_storage(own_postgres.database())
     Study(storage, tiny_config)
     watcher = watch(storage)
     watcher.await_text("tiny: waiting")
 
-    postgres.stop("immediate")
+    own_postgres.stop("immediate")
     try:
         watcher.await_text("the database has been away since")
     finally:
-        postgres.start()
+        own_postgres.start()
     watcher.await_text("the database is back")
     storage.close()
     stop(storage, "tiny")
@@ -410,8 +410,12 @@ def test_scripts_get_a_line_of_json_for_each_change(
     assert states == ["running", "stopping", "stopped"]
 
 
-def test_a_storage_without_the_study_is_a_plain_error(sweep: Sweep, tmp_path: Path) -> None:
-    errors = sweep.run("status", "--watch", "--storage", f"sqlite:///{tmp_path}/no.db", status=2)
+def test_a_storage_without_the_study_is_a_plain_error(
+    started_sweep: Sweep, tmp_path: Path
+) -> None:
+    errors = started_sweep.run(
+        "status", "--watch", "--storage", f"sqlite:///{tmp_path}/no.db", status=2
+    )
 
     assert "Traceback" not in errors
     assert "no.db" in errors

@@ -141,7 +141,7 @@ def test_jobs_of_a_user_and_their_gpus_are_counted_together() -> None:
         "cluster site: of 3 pilots 2 run at the same time; partition p allows no more.",
     )
     assert findings(found, pilots=2, nodes=2).warnings == (
-        "cluster site: of 2 pilots 1 run at the same time, as partition p allows no more.",
+        "cluster site: of 2 pilots 1 run at the same time; partition p allows no more.",
     )
     assert findings(found, nodes=3).problems == (
         "cluster site: 3 x 4 GPUs: partition p allows 8. Lower --nodes or "

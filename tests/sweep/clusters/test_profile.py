@@ -80,7 +80,7 @@ def test_a_file_without_a_launcher_is_told_which_there_are(
     assert caught.value.problems == (problem,)
 
 
-def test_a_misspelt_limit_is_named_with_the_nearest_one() -> None:
+def test_a_misspelled_limit_is_named_with_the_nearest_one() -> None:
     known = {"normal": {"max_node": 4}}
 
     (problem,) = problems(qos={"known": known})

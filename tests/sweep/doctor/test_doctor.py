@@ -11,13 +11,19 @@ from typing import Any
 
 import pytest
 
-from tests.sweep.postgres import Server
+from tests.sweep.postgres import OwnServer, Server
 from tests.sweep.tiny import StudyFile, Sweep, run
 from wconv_sweep.clusters.profile import load_profile
 from wconv_sweep.doctor.checks import Area, Check, Mark, examine, right, wrong
 from wconv_sweep.doctor.database import clock_check, database_checks
 from wconv_sweep.doctor.folders import Room, run_folder_checks, space_checks
 from wconv_sweep.storage.open_storage import Storage
+
+
+@pytest.fixture
+def sweep(started_sweep: Sweep) -> Sweep:
+    """Return the command as users start it."""
+    return started_sweep
 
 
 def doctor(
@@ -219,15 +225,15 @@ def test_tables_of_another_version_are_wrong(sqlite_storage: Storage) -> None:
 
 
 @pytest.mark.slow
-def test_an_empty_database_needs_the_right_to_create_tables(postgres: Server) -> None:
-    url = postgres.empty_database()
+def test_an_empty_database_needs_the_right_to_create_tables(own_postgres: OwnServer) -> None:
+    url = own_postgres.empty_database()
     may = marks(database_checks(lambda: url, 1))
-    with postgres.connect(url.database) as connection:
+    with own_postgres.connect(url.database) as connection:
         left = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
         assert left.fetchone() == (0,)
         connection.execute("CREATE ROLE guest LOGIN PASSWORD 'guest'")
         connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    guest = _as_guest(postgres, url.database)
+    guest = _as_guest(own_postgres, url.database)
 
     (*_, check, _clock) = database_checks(lambda: guest, 1)
 
@@ -238,27 +244,27 @@ def test_an_empty_database_needs_the_right_to_create_tables(postgres: Server) ->
 
 
 @pytest.mark.slow
-def test_a_user_that_may_only_read_is_told_so(postgres: Server) -> None:
-    url = postgres.database()
-    with postgres.connect(url.database) as connection:
+def test_a_user_that_may_only_read_is_told_so(own_postgres: OwnServer) -> None:
+    url = own_postgres.database()
+    with own_postgres.connect(url.database) as connection:
         connection.execute(
             "DO $$ BEGIN CREATE ROLE guest LOGIN PASSWORD 'guest'; "
             "EXCEPTION WHEN duplicate_object THEN NULL; END $$"
         )
         connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest")
-    guest = _as_guest(postgres, url.database)
+    guest = _as_guest(own_postgres, url.database)
 
     (*_, check, _clock) = database_checks(lambda: guest, 1)
 
     assert (check.mark, check.what) == (Mark.WRONG, "storage: not allowed to write to its tables")
 
 
-def _as_guest(postgres: Server, database: str | None) -> Any:
-    passfile = postgres.folder / "guest"
-    passfile.write_text(f"*:{postgres.port}:*:guest:guest\n")
+def _as_guest(own_postgres: OwnServer, database: str | None) -> Any:
+    passfile = own_postgres.folder / "guest"
+    passfile.write_text(f"*:{own_postgres.port}:*:guest:guest\n")
     passfile.chmod(0o600)
     assert database is not None
-    return postgres.url(database).set(username="guest", query={"passfile": str(passfile)})
+    return own_postgres.url(database).set(username="guest", query={"passfile": str(passfile)})
 
 
 @pytest.mark.slow
@@ -282,14 +288,14 @@ def test_a_password_file_that_others_can_read_is_wrong(
 
 @pytest.mark.slow
 def test_a_database_that_is_away_is_wrong(
-    postgres: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    own_postgres: OwnServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    url = postgres.url("postgres").render_as_string()
-    postgres.stop()
+    url = own_postgres.url("postgres").render_as_string()
+    own_postgres.stop()
     try:
         status, checks = doctor(monkeypatch, capsys, "--storage", url)
     finally:
-        postgres.start()
+        own_postgres.start()
 
     assert status == 1
     assert "cannot be used at the moment" in of(checks, "storage: cannot be used")["remedy"]

@@ -37,7 +37,7 @@ def work(searcher: Searcher, differences: Sequence[float], metric: str = "psnr_d
     """Train all slots; replicate r of plain has 30 + r, of others as much more as given."""
 
     def score(lease: Lease, density: tuple[float, ...]) -> float:
-        if lease.stage in (Stage.FIXED, Stage.SEARCH):
+        if lease.stage in (Stage.REFERENCE, Stage.SEARCH):
             return 30 - (density[0] - 0.8) ** 2
         plain = 30.0 + lease.replicate
         if lease.label == "plain":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import stdtrit
 
-from wconv_sweep.evidence.statistics import paired_difference, summarise
+from wconv_sweep.evidence.statistics import paired_difference, summarize
 from wconv_sweep.evidence.student import student_quantile
 from wconv_sweep.evidence.surrogate import fit
 
@@ -16,11 +16,11 @@ def by_seed(*values: float) -> dict[int, float]:
 
 
 def test_mean_and_spread_are_those_of_a_textbook() -> None:
-    summary = summarise([1.0, 2.0, 3.0, 4.0, 5.0])
+    summary = summarize([1.0, 2.0, 3.0, 4.0, 5.0])
 
     assert (summary.mean, summary.seeds) == (3.0, 5)
     assert summary.sd == pytest.approx(math.sqrt(2.5))
-    assert summarise([2.0]).sd is None
+    assert summarize([2.0]).sd is None
 
 
 @pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning")
@@ -36,10 +36,10 @@ def test_mean_and_spread_are_those_of_a_textbook() -> None:
     ],
     ids=str,
 )
-def test_scores_of_a_network_that_exploded_are_summarised_and_claim_nothing(
+def test_scores_of_a_network_that_exploded_are_summarized_and_claim_nothing(
     values: list[float],
 ) -> None:
-    summary = summarise(values)
+    summary = summarize(values)
     difference = paired_difference(by_seed(*values), by_seed(*[0.0] * len(values)))
 
     assert summary.mean == pytest.approx(np.mean(values), nan_ok=True)
@@ -51,7 +51,7 @@ def test_scores_of_a_network_that_exploded_are_summarised_and_claim_nothing(
 
 
 def test_the_spread_of_huge_scores_is_a_number_where_that_of_their_squares_is_none() -> None:
-    assert summarise([1e200, 1.0]).sd == pytest.approx(1e200 / math.sqrt(2))
+    assert summarize([1e200, 1.0]).sd == pytest.approx(1e200 / math.sqrt(2))
 
 
 # Powers of two: they change no digit, and the interval of so few depends on the last one.

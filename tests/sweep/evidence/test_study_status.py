@@ -146,7 +146,7 @@ def test_a_study_waits_runs_stalls_stops_and_completes(
     with storage.write() as connection:
         connection.execute(update(SLOTS).where(SLOTS.c.slot == lease.slot).values(lease_until=1.0))
     words.append(read_status(storage, "tiny").word)
-    assert "no agent has been heard of for a while" in text_of(storage)
+    assert "no heartbeat from any agent" in text_of(storage)
     slots.heartbeat(lease)
     stop(storage, "tiny")
     words.append(read_status(storage, "tiny").word)

@@ -19,6 +19,12 @@ from wconv_sweep.slots.provenance import (
 )
 
 
+@pytest.fixture
+def sweep(started_sweep: Sweep) -> Sweep:
+    """Return the command as users start it."""
+    return started_sweep
+
+
 def copy_program(folder: Path) -> Path:
     """Copy the program, so that a test can edit it."""
     for package in (*PACKAGES, "wconv_studies", "wconv_slurm_templates"):

@@ -35,6 +35,12 @@ pytestmark = pytest.mark.slow
 SIX = LONG | {"budget": {"trials": 6}}
 
 
+@pytest.fixture
+def sweep(started_sweep: Sweep) -> Sweep:
+    """Return the command as users start it."""
+    return started_sweep
+
+
 def on_four_gpus(sweep: Sweep, path: Path) -> list[str]:
     """Return the launch of a study on one pilot that holds four GPUs; there need not be any."""
     profile = sweep.folder / "four.yaml"

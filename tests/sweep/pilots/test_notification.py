@@ -189,7 +189,7 @@ def test_a_command_that_cannot_be_run_is_refused_before_anything_is_done(
         checked_command("nothing-like-it --now")
     with pytest.raises(ConfigurationError, match=r"no program \./tell .* chmod \+x"):
         checked_command("./tell")
-    with pytest.raises(ConfigurationError, match="is no command \\(No closing quotation\\)"):
+    with pytest.raises(ConfigurationError, match="is not a command \\(No closing quotation\\)"):
         checked_command("mail -s 'half")
     script.chmod(0o755)
     # By absolute path: pilots are started in other folders.
@@ -278,13 +278,13 @@ def test_a_study_that_reaches_its_cap_tells_it_once(sweep: Sweep, study_file: St
 
 
 def test_a_launch_with_a_command_that_is_missing_writes_nothing(
-    sweep: Sweep, study_file: StudyFile
+    started_sweep: Sweep, study_file: StudyFile
 ) -> None:
-    errors = sweep.run(*launch(study_file(), "--notify", "no-such-mail me"), status=2)
+    errors = started_sweep.run(*launch(study_file(), "--notify", "no-such-mail me"), status=2)
 
     assert errors.startswith("wconv-sweep: --notify no-such-mail me: there is no program")
     assert errors.count("\n") == 1
-    assert not (sweep.folder / "wconv_runs").exists()
+    assert not (started_sweep.folder / "wconv_runs").exists()
 
 
 def _ended(storage: Storage) -> RunFolder:

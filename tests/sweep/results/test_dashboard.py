@@ -23,6 +23,12 @@ from wconv_sweep.storage.open_storage import Storage, choose_url, create_storage
 from wconv_sweep.study.config import StudyConfig
 
 
+@pytest.fixture
+def sweep(started_sweep: Sweep) -> Sweep:
+    """Return the command as users start it."""
+    return started_sweep
+
+
 def write_study(runs: Path, config: StudyConfig) -> None:
     storage = create_storage(choose_url(None, runs, {}))
     create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"), "local")

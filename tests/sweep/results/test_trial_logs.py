@@ -99,9 +99,11 @@ def test_what_is_not_there_is_said(
 
     assert before[0] == 2
     assert "no such trial; none has started yet" in before[2]
-    assert "the trials begun are 0 to 0" in problem("5", "--study", "tiny")
-    assert "has the attempts 1" in problem("0", "--study", "tiny", "--attempt", "3")
-    assert "no output of this rank, but of 1" in problem("0", "--study", "tiny")
+    assert "the started trials are 0 to 0" in problem("5", "--study", "tiny")
+    assert "has no such attempt. Choose one of 1." in problem(
+        "0", "--study", "tiny", "--attempt", "3"
+    )
+    assert "no output of this rank. Choose one of 1." in problem("0", "--study", "tiny")
     assert "holds no such study" in problem("0", "--study", "other")
 
 

@@ -11,6 +11,7 @@ import optuna
 import pytest
 from sqlalchemy import URL, select
 
+from tests.sweep.nursery import called
 from tests.sweep.postgres import Server
 from tests.sweep.slots.test_table import expire_leases, failure, optuna_trials
 from tests.sweep.tiny import TINY
@@ -34,7 +35,14 @@ CONFIG = StudyConfig.model_validate(TINY | {"budget": {"trials": 40}})
 
 def together(work: Callable[..., Any], *arguments: Any) -> list[Any]:
     """Call a function in several processes at the same moment, and return what they returned."""
-    context = multiprocessing.get_context("spawn")
+    returned = called(_together, work, arguments)
+    failed = [result for result in returned if isinstance(result, Exception)]
+    assert failed == []
+    return returned
+
+
+def _together(work: Callable[..., Any], arguments: tuple[Any, ...]) -> list[Any]:
+    context = multiprocessing.get_context("fork")
     barrier, results = context.Barrier(PROCESSES), context.Queue()
     processes = [
         context.Process(target=_at_once, args=(barrier, results, work, number, *arguments))
@@ -45,8 +53,6 @@ def together(work: Callable[..., Any], *arguments: Any) -> list[Any]:
     returned = [results.get(timeout=120) for _ in processes]
     for process in processes:
         process.join()
-    failed = [result for result in returned if isinstance(result, Exception)]
-    assert failed == []
     return returned
 
 

@@ -32,7 +32,7 @@ def test_one_command_searches_confirms_and_ablates(sweep: Sweep, study_file: Stu
     sweep.run("export", "--weights", "networks")
     card = (sweep.folder / "networks/tiny/README.md").read_text("utf-8")
     assert f"density ({candidate['density'][0]:.6g})" in card
-    assert "the first fresh seed that the density which the confirmation names and" in card
+    assert "the first fresh seed completed by both the confirmed density and" in card
     assert entry["claim"] in card
 
 

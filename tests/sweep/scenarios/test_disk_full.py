@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.sweep.nursery import ForkedSweep
 from tests.sweep.scenarios.test_local_sweep import LONG, await_status, launch, training
 from tests.sweep.scenarios.test_storage_away import log_of, wait_for
 from tests.sweep.slots.test_table import optuna_trials
-from tests.sweep.tiny import StudyFile, Sweep
+from tests.sweep.tiny import StudyFile
 from wconv_sweep.storage.open_storage import choose_url, open_storage
 
 pytestmark = pytest.mark.slow
@@ -51,7 +52,7 @@ def fill(disk: Path) -> Path:
 def test_a_disk_that_fills_under_a_study_costs_nothing(
     disk: Path, tmp_path: Path, study_file: StudyFile
 ) -> None:
-    sweep = Sweep(disk)
+    sweep = ForkedSweep(disk)
     # The log of the pilot lies elsewhere, for the test to see what it says.
     logs, pilots = tmp_path / "logs", disk / "wconv_runs" / "tiny" / "pilots"
     logs.mkdir()

@@ -1,5 +1,6 @@
 """Whole studies on this machine: real pilots, real ranks, and everything that can go wrong."""
 
+import contextlib
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ import pytest
 import yaml
 from sqlalchemy import func, select
 
+from tests.once import once_per_run
+from tests.sweep.nursery import ForkedSweep
 from tests.sweep.tiny import TINY, StudyFile, Sweep
 from wconv_sweep.cli.views.status import status_json
 from wconv_sweep.errors import StorageError
@@ -48,14 +51,15 @@ def status_of(sweep: Sweep) -> dict[str, Any]:
 
 def await_status(sweep: Sweep, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """Look at the study until it is as wanted."""
-    url = choose_url(None, sweep.folder / "wconv_runs", {})
     status: dict[str, Any] = {}
     for _ in until(deadline_s=120):
         # Not before the study is written: the tables come first.
         if "tiny" in known_studies(sweep):
-            storage = open_storage(url)
+            break
+    storage = open_storage(choose_url(None, sweep.folder / "wconv_runs", {}))
+    with contextlib.closing(storage):
+        for _ in until(deadline_s=120):
             status = status_json(read_status(storage, "tiny"))
-            storage.close()
             if reached(status):
                 return status
     raise AssertionError(status)
@@ -131,14 +135,15 @@ def results_of(sweep: Sweep) -> list[tuple[Any, ...]]:
     return results
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
     """What the long study measures when nothing happens to it."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    path = folder / "tiny.yaml"
-    path.write_text(yaml.safe_dump(TINY | LONG, sort_keys=False), "utf-8")
-    sweep = Sweep(folder)
-    sweep.run(*launch(path))
+    return once_per_run(tmp_path_factory, "undisturbed", _undisturbed)
+
+
+def _undisturbed(folder: Path) -> list[tuple[Any, ...]]:
+    sweep = ForkedSweep(folder)
+    sweep.run(*launch(sweep.write_study(**LONG)))
     return results_of(sweep)
 
 
@@ -168,12 +173,12 @@ def optuna_states(sweep: Sweep) -> list[str]:
 
 
 def test_a_launch_runs_to_the_result_and_a_second_one_only_shows_it(
-    sweep: Sweep, study_file: StudyFile
+    started_sweep: Sweep, study_file: StudyFile
 ) -> None:
-    path = study_file(trial={"ranks": 2}, fixed={"paper": [0.8]})
+    path = study_file(trial={"ranks": 2}, reference_densities={"paper": [0.8]})
 
-    first = sweep.run(*launch(path))
-    second = sweep.run(*launch(path))
+    first = started_sweep.run(*launch(path))
+    second = started_sweep.run(*launch(path))
 
     for output in (first, second):
         assert "[3/3] trial 2" in output
@@ -182,8 +187,8 @@ def test_a_launch_runs_to_the_result_and_a_second_one_only_shows_it(
         assert "wconv-sweep export --study tiny" in output
     assert "trial 0 (plain), density (1), epoch 2/2, PSNR" in first
     assert "trial 1 (paper), density (0.8), epoch 2/2, PSNR" in first
-    assert optuna_states(sweep) == ["COMPLETE"] * 3
-    assert_all_gone(sweep)
+    assert optuna_states(started_sweep) == ["COMPLETE"] * 3
+    assert_all_gone(started_sweep)
 
 
 def test_a_classifier_is_searched_like_a_denoiser(sweep: Sweep, study_file: StudyFile) -> None:
@@ -218,10 +223,10 @@ def test_the_export_holds_what_a_reader_needs(sweep: Sweep, study_file: StudyFil
 
 
 def test_ctrl_c_leaves_a_study_that_resume_finishes(
-    sweep: Sweep, study_file: StudyFile, undisturbed: list[tuple[Any, ...]]
+    started_sweep: Sweep, study_file: StudyFile, undisturbed: list[tuple[Any, ...]]
 ) -> None:
-    process = sweep.start(*launch(study_file(**LONG)))
-    await_status(sweep, training)
+    process = started_sweep.start(*launch(study_file(**LONG)))
+    await_status(started_sweep, training)
 
     # Ctrl-C in a terminal reaches every process of the group.
     os.killpg(process.pid, signal.SIGINT)
@@ -229,12 +234,12 @@ def test_ctrl_c_leaves_a_study_that_resume_finishes(
 
     assert process.returncode == 130, errors
     assert "Resume with: wconv-sweep resume --study tiny" in output
-    assert_all_gone(sweep)
-    stopped = status_of(sweep)
+    assert_all_gone(started_sweep)
+    stopped = status_of(started_sweep)
     assert (stopped["state"], stopped["running"]) == ("stopped", [])
     assert stopped["ended"] < 3
-    sweep.run("resume", "--study", "tiny")
-    assert_finished_like(sweep, undisturbed)
+    started_sweep.run("resume", "--study", "tiny")
+    assert_finished_like(started_sweep, undisturbed)
 
 
 def test_stop_ends_trials_at_a_checkpoint_and_launch_goes_on(
@@ -318,16 +323,16 @@ def test_two_launches_at_the_same_moment_have_one_effect(
 
 
 def test_a_terminal_that_closes_does_not_end_the_study(
-    sweep: Sweep, study_file: StudyFile, undisturbed: list[tuple[Any, ...]]
+    started_sweep: Sweep, study_file: StudyFile, undisturbed: list[tuple[Any, ...]]
 ) -> None:
-    process = sweep.start(*launch(study_file(**LONG)))
-    await_status(sweep, training)
+    process = started_sweep.start(*launch(study_file(**LONG)))
+    await_status(started_sweep, training)
 
     os.killpg(process.pid, signal.SIGHUP)
     process.communicate(timeout=60)
 
-    await_status(sweep, lambda status: bool(status["state"] == "complete"))
-    assert_finished_like(sweep, undisturbed)
+    await_status(started_sweep, lambda status: bool(status["state"] == "complete"))
+    assert_finished_like(started_sweep, undisturbed)
 
 
 def test_a_larger_budget_continues_a_finished_study(sweep: Sweep, study_file: StudyFile) -> None:
@@ -481,7 +486,7 @@ def test_a_diverged_trial_fails_with_its_reason_and_the_study_goes_on(
     sweep: Sweep, study_file: StudyFile
 ) -> None:
     path = study_file(
-        fixed={"absurd": [1e7]},
+        reference_densities={"absurd": [1e7]},
         recipe={"optimizer": {"name": "sgd", "lr": 0.01}, "epochs": 2, "batch_size": 8},
     )
 
@@ -514,7 +519,7 @@ def ends_of(sweep: Sweep) -> list[tuple[str, int, float | None]]:
 def test_a_pruned_study_ends_like_an_undisturbed_one_when_its_agent_is_killed(
     sweep: Sweep, study_file: StudyFile, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    undisturbed = Sweep(tmp_path_factory.mktemp("undisturbed"))
+    undisturbed = ForkedSweep(tmp_path_factory.mktemp("undisturbed"))
     path = study_file(**HALVED)
     output = undisturbed.run(*launch(path))
     sweep.run(*launch(path, "--detach"))

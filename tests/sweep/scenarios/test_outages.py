@@ -12,7 +12,7 @@ import optuna
 import pytest
 from sqlalchemy import make_url, text
 
-from tests.sweep.postgres import Server
+from tests.sweep.postgres import OwnServer, Server
 from wconv_sweep.errors import StorageAway, StorageError
 from wconv_sweep.storage import postgres_backend
 from wconv_sweep.storage.open_storage import Storage, create_storage, has_storage, open_storage
@@ -24,6 +24,13 @@ WORKERS, ROWS = 4, 40
 @pytest.fixture
 def server_storage(postgres: Server) -> Iterator[Storage]:
     storage = create_storage(postgres.database())
+    yield storage
+    storage.close()
+
+
+@pytest.fixture
+def own_storage(own_postgres: OwnServer) -> Iterator[Storage]:
+    storage = create_storage(own_postgres.database())
     yield storage
     storage.close()
 
@@ -212,30 +219,30 @@ def test_optunas_client_shares_the_one_connection_of_the_process(
 
 
 @pytest.mark.slow
-def test_the_error_that_optuna_wraps_is_recognised(
-    server_storage: Storage, postgres: Server
+def test_the_error_that_optuna_wraps_is_recognized(
+    own_storage: Storage, own_postgres: OwnServer
 ) -> None:
-    client = optuna_client(server_storage)
+    client = optuna_client(own_storage)
     study = optuna.create_study(study_name="wrapped", storage=client)
     waited: list[float] = []
 
     def wait(seconds: float) -> None:
         waited.append(seconds)
-        postgres.start()
+        own_postgres.start()
 
-    postgres.stop()
-    number = server_storage.retrying(lambda: study.ask().number, patience_s=60, wait=wait)
+    own_postgres.stop()
+    number = own_storage.retrying(lambda: study.ask().number, patience_s=60, wait=wait)
 
-    close_client(client, server_storage)
+    close_client(client, own_storage)
     assert (number, len(waited)) == (0, 1)
 
 
 @pytest.mark.slow
 def test_every_row_is_written_once_by_processes_whose_server_crashes_again_and_again(
-    postgres: Server,
+    own_postgres: OwnServer,
 ) -> None:
-    url = postgres.database()
-    with postgres.connect(url.database) as connection:
+    url = own_postgres.database()
+    with own_postgres.connect(url.database) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS outage (worker int, number int)")
         connection.execute("TRUNCATE outage")
     context = multiprocessing.get_context("spawn")
@@ -248,14 +255,14 @@ def test_every_row_is_written_once_by_processes_whose_server_crashes_again_and_a
     for process in processes:
         process.start()
     for done in (20, 60, 100):
-        _wait_for_rows(postgres, url.database, done)
-        postgres.stop("immediate")
-        postgres.start()
+        _wait_for_rows(own_postgres, url.database, done)
+        own_postgres.stop("immediate")
+        own_postgres.start()
     for process in processes:
         process.join()
 
     assert [process.exitcode for process in processes] == [0] * WORKERS
-    with postgres.connect(url.database) as connection:
+    with own_postgres.connect(url.database) as connection:
         rows = connection.execute("SELECT worker, number FROM outage").fetchall()
         connection.execute("DROP TABLE outage")
     assert sorted(rows) == [(w, n) for w in range(WORKERS) for n in range(ROWS)]
@@ -299,32 +306,32 @@ def _write_row(storage: Storage, worker: int, number: int) -> None:
 
 @pytest.mark.slow
 def test_a_connection_that_was_idle_over_a_restart_is_replaced(
-    server_storage: Storage, postgres: Server, monkeypatch: pytest.MonkeyPatch
+    own_storage: Storage, own_postgres: OwnServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with server_storage.read() as connection:
+    with own_storage.read() as connection:
         connection.execute(text("SELECT 1"))
-    postgres.stop()
-    postgres.start()
+    own_postgres.stop()
+    own_postgres.start()
     monkeypatch.setattr(postgres_backend, "IDLE_S", 0.0)
 
-    with server_storage.write() as connection:
+    with own_storage.write() as connection:
         assert connection.scalar(text("SELECT 1")) == 1
 
 
 @pytest.mark.slow
 def test_a_connection_that_was_in_use_before_a_restart_is_away_once(
-    server_storage: Storage, postgres: Server, monkeypatch: pytest.MonkeyPatch
+    own_storage: Storage, own_postgres: OwnServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_backend, "IDLE_S", 1e9)
     waited: list[float] = []
 
     def ask() -> object:
-        with server_storage.write() as connection:
+        with own_storage.write() as connection:
             return connection.scalar(text("SELECT 1"))
 
     ask()
-    postgres.stop()
-    postgres.start()
+    own_postgres.stop()
+    own_postgres.start()
 
-    assert server_storage.retrying(ask, patience_s=60, wait=waited.append) == 1
+    assert own_storage.retrying(ask, patience_s=60, wait=waited.append) == 1
     assert len(waited) == 1

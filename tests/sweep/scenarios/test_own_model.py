@@ -82,7 +82,7 @@ def test_the_template_is_valid_and_overwrites_nothing(
         ("kind: classification # or", "# or", "data.kind: is missing: for data of your own"),
         ("code: .", "code: nowhere", "/nowhere, which is not a folder"),
         ("mine:build #", "mine:buidl #", "has no function 'buidl'; did you mean 'build'?"),
-        ("{width: 8}", "{wdth: 8}", "unknown option 'wdth'; known: width."),
+        ("{width: 8}", "{wdth: 8}", "unknown option 'wdth'; did you mean 'width'? known: width."),
         ("mine:load #", "photographs #", "'photographs' knows its task. Leave it out."),
         ("metric: accuracy", "metric: psnr_db", "but data 'mine:load' gives accuracy, macro_f1"),
     ],

@@ -9,7 +9,7 @@ from tests.sweep.tiny import Sweep
 pytestmark = pytest.mark.slow
 
 # 300 of the 2,500 steps of studies/dncnn_photographs.yaml, plain convolution alone.
-_SHORT = ["--set=epochs=3", "--set=fixed={}", "--set=trials=1"]
+_SHORT = ["--set=epochs=3", "--set=reference_densities={}", "--set=trials=1"]
 
 
 def _metrics(sweep: Sweep, *settings: str) -> dict[str, float]:

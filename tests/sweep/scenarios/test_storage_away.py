@@ -4,7 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import optuna
 import pytest
 from sqlalchemy import URL, make_url, select
 
-from tests.sweep.postgres import Server
+from tests.sweep.postgres import OwnServer
 from tests.sweep.scenarios.test_local_sweep import (
     LONG,
     agent_of,
@@ -39,16 +39,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    """A server of the test's own, which it may stop."""
-    server = Server()
-    yield server
-    server.remove()
-
-
-@pytest.fixture
-def place(server: Server) -> list[str]:
-    return ["--storage", server.database().render_as_string(hide_password=False)]
+def place(own_postgres: OwnServer) -> list[str]:
+    return ["--storage", own_postgres.database().render_as_string(hide_password=False)]
 
 
 def await_status(
@@ -118,9 +110,9 @@ def _pilot(order: str, opened: Event, gone: Event) -> None:
 
 
 def test_a_pilot_waits_for_a_storage_that_goes_away_before_it_has_read_its_study(
-    server: Server, tiny_config: StudyConfig, tmp_path: Path
+    own_postgres: OwnServer, tiny_config: StudyConfig, tmp_path: Path
 ) -> None:
-    storage = create_storage(server.database())
+    storage = create_storage(own_postgres.database())
     folder = RunFolder.of(tmp_path, "tiny")
     studies.create_or_extend(storage, tiny_config, folder, "local")
     studies.stop(storage, "tiny")
@@ -141,11 +133,11 @@ def test_a_pilot_waits_for_a_storage_that_goes_away_before_it_has_read_its_study
 
     pilot.start()
     assert opened.wait(timeout=120)
-    server.stop()
+    own_postgres.stop()
     gone.set()
     # Without patience it would end now, without a trace.
     pilot.join(timeout=2)
-    server.start()
+    own_postgres.start()
     pilot.join(timeout=120)
 
     def looked() -> float | None:
@@ -158,14 +150,14 @@ def test_a_pilot_waits_for_a_storage_that_goes_away_before_it_has_read_its_study
 
 
 def test_training_goes_on_while_the_server_is_away_and_nothing_is_lost(
-    sweep: Sweep, study_file: StudyFile, server: Server, place: list[str]
+    sweep: Sweep, study_file: StudyFile, own_postgres: OwnServer, place: list[str]
 ) -> None:
     sweep.run(*launch(study_file(**LONG), *place, "--detach"))
     await_status(place, training)
 
-    server.stop()
+    own_postgres.stop()
     wait_for(lambda: len(spooled(sweep)) >= 2)
-    server.start()
+    own_postgres.start()
 
     status = await_status(place, lambda status: bool(status["state"] == "complete"))
     assert status["slots"]["complete"] == 3
@@ -179,14 +171,14 @@ def test_training_goes_on_while_the_server_is_away_and_nothing_is_lost(
 
 
 def test_a_trial_that_ends_while_the_server_is_away_is_told_when_it_is_back(
-    sweep: Sweep, study_file: StudyFile, server: Server, place: list[str]
+    sweep: Sweep, study_file: StudyFile, own_postgres: OwnServer, place: list[str]
 ) -> None:
     sweep.run(*launch(study_file(**LONG), *place, "--detach"))
     await_status(place, training)
 
-    server.stop()
+    own_postgres.stop()
     wait_for(lambda: any('"finished"' in line for line in spooled(sweep)))
-    server.start()
+    own_postgres.start()
 
     status = await_status(place, lambda status: bool(status["state"] == "complete"))
     assert status["slots"]["complete"] == 3
@@ -196,17 +188,17 @@ def test_a_trial_that_ends_while_the_server_is_away_is_told_when_it_is_back(
 
 
 def test_an_agent_killed_while_the_server_is_away_leaves_its_reports_to_the_next(
-    sweep: Sweep, study_file: StudyFile, server: Server, place: list[str]
+    sweep: Sweep, study_file: StudyFile, own_postgres: OwnServer, place: list[str]
 ) -> None:
     sweep.run(*launch(study_file(**LONG), *place, "--detach"))
     await_status(place, training)
 
-    server.stop()
+    own_postgres.stop()
     wait_for(lambda: len(spooled(sweep)) >= 2)
     os.kill(agent_of(sweep), signal.SIGKILL)
     assert_all_gone(sweep)
     left = len(spooled(sweep))
-    server.start()
+    own_postgres.start()
     sweep.run("resume", "--study", "tiny", *place)
 
     status = await_status(place, lambda status: bool(status["state"] == "complete"))
@@ -220,7 +212,7 @@ def test_an_agent_killed_while_the_server_is_away_leaves_its_reports_to_the_next
 
 
 def test_a_pilot_that_must_end_while_the_server_is_away_leaves_its_trial_to_the_next(
-    sweep: Sweep, study_file: StudyFile, server: Server, place: list[str]
+    sweep: Sweep, study_file: StudyFile, own_postgres: OwnServer, place: list[str]
 ) -> None:
     profile = sweep.folder / "hasty.yaml"
     facts = "schema: 1\ncluster: hasty\nlauncher: local\npilots: 1\ngpus_per_pilot: 0\n"
@@ -229,12 +221,12 @@ def test_a_pilot_that_must_end_while_the_server_is_away_leaves_its_trial_to_the_
     sweep.run("launch", "--cluster", str(profile), "--study", str(path), *place, "--detach")
     await_status(place, training)
 
-    server.stop()
+    own_postgres.stop()
     wait_for(lambda: len(spooled(sweep)) >= 1)
     os.kill(agent_of(sweep), signal.SIGTERM)
     assert_all_gone(sweep)
     left = spooled(sweep)
-    server.start()
+    own_postgres.start()
     sweep.run("resume", "--study", "tiny", *place)
 
     assert '"stopped"' in left[-1]

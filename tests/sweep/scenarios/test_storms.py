@@ -16,7 +16,7 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import URL, func, select
 
-from tests.sweep.postgres import Server
+from tests.sweep.postgres import OwnServer
 from tests.sweep.scenarios.storm_agents import REPORTED
 from tests.sweep.scenarios.test_local_sweep import until
 from tests.sweep.searching import parabola, study_of
@@ -32,8 +32,8 @@ from wconv_sweep.storage.trial_rows import _INTERMEDIATE
 pytestmark = pytest.mark.slow
 
 AGENTS, BUDGET, EPOCHS = 32, 100, 6
-FIXED = {"paper": [0.3, 0.9], "weak": [0.9, 1.0], "strong": [0.1, 0.6]}
-CONFIG = study_of({"name": "tpe"}, trials=BUDGET, epochs=EPOCHS, fixed=FIXED)
+REFERENCES = {"paper": [0.3, 0.9], "weak": [0.9, 1.0], "strong": [0.1, 0.6]}
+CONFIG = study_of({"name": "tpe"}, trials=BUDGET, epochs=EPOCHS, reference_densities=REFERENCES)
 OUTAGE_S = 20
 LEASE_OF_FROZEN_S = 4.0
 DEADLINE_S = 300
@@ -51,7 +51,7 @@ class Storm:
         self.folder.create(definitions.study_place(self.storage, CONFIG.study).uid)
         self._nursery = subprocess.Popen(
             [sys.executable, "-m", "tests.sweep.scenarios.storm_agents"],
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -223,11 +223,13 @@ def assert_exact(storm: Storm) -> None:
         assert trial.intermediate_values == curve
         assert trial.value == curve[EPOCHS]
     assert epochs == BUDGET * EPOCHS
-    fixed = {label: tuple(point) for label, point in FIXED.items()} | {"plain": (1.0, 1.0)}
+    references = {label: tuple(point) for label, point in REFERENCES.items()} | {
+        "plain": (1.0, 1.0)
+    }
     labels = [trial.user_attrs.get("label") for trial in trials]
-    assert sorted(label for label in labels if label) == sorted(fixed)
-    for slot in slots[: len(fixed)]:
-        assert densities[slot.trial] == fixed[slot.label]
+    assert sorted(label for label in labels if label) == sorted(references)
+    for slot in slots[: len(references)]:
+        assert densities[slot.trial] == references[slot.label]
     # What the agents were given is what the database has, and no attempt gave an epoch twice.
     reports = reports_of(storm)
     assert len({report[:3] for report in reports}) == len(reports)
@@ -252,14 +254,6 @@ def assert_continued(storm: Storm) -> None:
         furthest[trial] = epoch
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
-    """A server of the test's own, which it may stop."""
-    server = Server()
-    yield server
-    server.remove()
-
-
 def nothing_else(_: int) -> None:
     pass
 
@@ -267,7 +261,7 @@ def nothing_else(_: int) -> None:
 class Outages:
     """Stops a server for 20 s early in a study, and restarts it twice later on."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: OwnServer) -> None:
         self.steps = self._steps(server)
         self.done = 0
 
@@ -276,7 +270,7 @@ class Outages:
         self.ended = ended
         next(self.steps, None)
 
-    def _steps(self, server: Server) -> Iterator[None]:
+    def _steps(self, server: OwnServer) -> Iterator[None]:
         while self.ended < BUDGET // 10:
             yield
         server.stop()
@@ -306,10 +300,10 @@ def test_agents_that_are_killed_every_second_leave_an_exact_budget(
 
 
 def test_a_server_that_goes_away_and_agents_that_are_killed_leave_an_exact_budget(
-    server: Server, tmp_path: Path
+    own_postgres: OwnServer, tmp_path: Path
 ) -> None:
-    outages = Outages(server)
-    with storm(server.database(), tmp_path, lease_s=12) as raging:
+    outages = Outages(own_postgres)
+    with storm(own_postgres.database(), tmp_path, lease_s=12) as raging:
         raging.rage(raging.kill, outages)
         raging.calm()
 

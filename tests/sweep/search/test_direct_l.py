@@ -16,8 +16,8 @@ Function = Callable[[Sequence[float]], float]
 
 def valley(point: Sequence[float]) -> float:
     """Return a parabola with a curvature of its own along each axis."""
-    centre = (0.31, 0.73, 0.52)
-    return -30 + sum((axis + 1) * (value - centre[axis]) ** 2 for axis, value in enumerate(point))
+    center = (0.31, 0.73, 0.52)
+    return -30 + sum((axis + 1) * (value - center[axis]) ** 2 for axis, value in enumerate(point))
 
 
 def waves(point: Sequence[float]) -> float:

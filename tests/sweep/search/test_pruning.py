@@ -1,4 +1,4 @@
-"""Pruners stop search trials, never a fixed point, and never change their mind."""
+"""Pruners stop search trials, never a reference density, and never change their mind."""
 
 from typing import Any
 
@@ -101,14 +101,14 @@ def test_decisions_do_not_depend_on_which_agent_makes_them(
     assert read_status(sqlite_storage, "tiny").counts[SlotState.PRUNED] >= 3
 
 
-def test_no_pruner_is_asked_for_the_plain_baseline_or_another_fixed_point(
+def test_no_pruner_is_asked_for_the_plain_baseline_or_another_reference_density(
     sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Pruning, "_pruner", lambda _: PrunesAll())
 
-    launched(sqlite_storage, config_of(PRUNERS[0], trials=5, fixed={"paper": [0.8]})).work(
-        distance
-    )
+    launched(
+        sqlite_storage, config_of(PRUNERS[0], trials=5, reference_densities={"paper": [0.8]})
+    ).work(distance)
 
     states = [
         (row.label, row.state, row.epoch) for row in read_status(sqlite_storage, "tiny").trials

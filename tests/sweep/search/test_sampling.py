@@ -11,6 +11,7 @@ from optuna.samplers import GPSampler, TPESampler
 from scipy.stats import qmc
 from sqlalchemy import make_url, update
 
+from tests.sweep.nursery import called
 from tests.sweep.searching import Searcher, launched, study_of
 from wconv_jobs.messages import Broken
 from wconv_jobs.seeding import derive_seed
@@ -164,14 +165,14 @@ def test_agents_that_ask_at_the_same_time_get_a_rectangle_each(sqlite_storage: S
     assert one_after_the_other == at_once
 
 
-def test_a_rectangle_whose_centre_is_a_fixed_point_takes_its_value(
+def test_a_rectangle_whose_center_is_a_reference_density_takes_its_value(
     sqlite_storage: Storage,
 ) -> None:
     config = study_of({"name": "direct-l"}, bounds=[[0.5, 1.5]], trials=3)
 
     proposed = launched(sqlite_storage, config).work(bowl)
 
-    # The centre is the plain baseline.
+    # The center is the plain baseline.
     assert proposed == [(round(0.5 + 5 / 6, 12),), (round(0.5 + 1 / 6, 12),)]
 
 
@@ -268,8 +269,8 @@ def test_other_studies_of_the_storage_change_no_proposal(sqlite_storage: Storage
     assert beside == alone
 
 
-def test_a_fixed_point_outside_of_the_bounds_is_stored_as_given(storage: Storage) -> None:
-    config = study_of(MODELS[0], fixed={"far": [1.7, 0.1]})
+def test_a_reference_density_outside_of_the_bounds_is_stored_as_given(storage: Storage) -> None:
+    config = study_of(MODELS[0], reference_densities={"far": [1.7, 0.1]})
 
     proposed = launched(storage, config).work()
 
@@ -310,7 +311,7 @@ def test_a_sampler_says_nothing_that_a_user_has_not_asked(sampler: str, tmp_path
 
     ran = subprocess.run(
         [sys.executable, "-c", code, f"sqlite:///{tmp_path}/sweep.db", sampler],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=True,
@@ -322,7 +323,7 @@ def test_a_sampler_says_nothing_that_a_user_has_not_asked(sampler: str, tmp_path
 def test_the_points_of_a_sequence_belong_to_slots_and_not_to_the_order_of_asking(
     sqlite_storage: Storage,
 ) -> None:
-    config = study_of({"name": "qmc"}, trials=7, fixed={"paper": [0.2, 0.9]})
+    config = study_of({"name": "qmc"}, trials=7, reference_densities={"paper": [0.2, 0.9]})
     agent = launched(sqlite_storage, config)
     agent.train(agent.lease())
     agent.train(agent.lease())
@@ -340,21 +341,23 @@ def test_eight_processes_take_the_first_points_of_the_sequence_once_each(
     config = study_of({"name": "qmc"}, trials=41)
     agent = launched(storage, config)
     agent.train(agent.lease())
-    context = multiprocessing.get_context("spawn")
     url = storage.url.render_as_string(hide_password=False)
 
-    workers = [
-        context.Process(target=_work, args=(url, config.model_dump_json(by_alias=True), number))
-        for number in range(8)
-    ]
+    statuses = called(_work_together, url, config.model_dump_json(by_alias=True))
+
+    assert statuses == [0] * 8
+    trials = read_status(storage, "tiny").trials
+    assert [row.density for row in trials if row.stage == Stage.SEARCH] == sobol(config, 40)
+
+
+def _work_together(url: str, config: str) -> list[int | None]:
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_work, args=(url, config, number)) for number in range(8)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-
-    assert [worker.exitcode for worker in workers] == [0] * 8
-    trials = read_status(storage, "tiny").trials
-    assert [row.density for row in trials if row.stage == Stage.SEARCH] == sobol(config, 40)
+    return [worker.exitcode for worker in workers]
 
 
 def _work(url: str, config: str, number: int) -> None:

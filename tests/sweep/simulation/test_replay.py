@@ -75,8 +75,10 @@ def test_a_smaller_budget_is_the_beginning_of_a_larger_one() -> None:
     assert train_on(config, HILL, 8, 40, seed=2)[:25] == train_on(config, HILL, 8, 25, seed=2)
 
 
-def test_a_grid_is_tried_point_by_point_beside_the_fixed_points() -> None:
-    config = study_of({"name": "grid", "points": [5]}, bounds=LINE, fixed={"far": [0.6]})
+def test_a_grid_is_tried_point_by_point_beside_the_reference_densities() -> None:
+    config = study_of(
+        {"name": "grid", "points": [5]}, bounds=LINE, reference_densities={"far": [0.6]}
+    )
 
     tried = train_on(config, flat, workers=1, trials=6, seed=0)
 
@@ -128,13 +130,13 @@ def test_noise_is_a_seed_sigma_and_the_best_of_21_promises_as_much_as_chance_doe
     assert best == pytest.approx(1.889, abs=3 * 0.52 / math.sqrt(300))
 
 
-def test_minimising_finds_the_same_densities() -> None:
+def test_minimizing_finds_the_same_densities() -> None:
     config = study_of({"name": "tpe", "startup_trials": 3}, bounds=LINE)
     objective = config.objective.model_copy(update={"metric": "nrmse"})
-    minimising = config.model_copy(update={"objective": objective})
-    assert minimising.direction == "minimize"
+    minimizing = config.model_copy(update={"objective": objective})
+    assert minimizing.direction == "minimize"
 
-    first, second = (train_on(each, HILL, 1, 20, seed=4) for each in (config, minimising))
+    first, second = (train_on(each, HILL, 1, 20, seed=4) for each in (config, minimizing))
 
     def mean_truth(trained: Sequence[Any]) -> float:
         return statistics.fmean(each.truth for each in trained[10:])

@@ -55,6 +55,12 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.fixture
+def sweep(started_sweep: Sweep) -> Sweep:
+    """Return the command as users start it."""
+    return started_sweep
+
+
 def create(
     storage: Storage, config: StudyConfig, origin: dict[str, Any], accept_changes: bool = False
 ) -> None:

@@ -49,7 +49,7 @@ def test_a_study_with_a_confirmation_has_its_budget_and_no_slot_more(storage: St
     before = Counter((row.stage, row.state) for row in read_status(storage, "tiny").trials)
     searcher.work()
 
-    assert before == {("fixed", "open"): 1, ("search", "open"): 10, ("confirm", "closed"): 9}
+    assert before == {("reference", "open"): 1, ("search", "open"): 10, ("confirm", "closed"): 9}
     status = read_status(storage, "tiny")
     assert status.complete
     assert status.counts[SlotState.COMPLETE] == status.budget == 20
@@ -92,7 +92,7 @@ def test_all_densities_are_confirmed_on_the_same_fresh_seeds(storage: Storage) -
         assert len({row.density for row in own}) == 1
     assert by_label["plain"][0].density == (1.0, 1.0)
     searched = [
-        row for row in read_status(storage, "tiny").trials if row.stage in ("fixed", "search")
+        row for row in read_status(storage, "tiny").trials if row.stage in ("reference", "search")
     ]
     best = max(searched, key=lambda row: row.value or -9)
     assert by_label[OBSERVED][0].density == best.density
@@ -161,7 +161,7 @@ def test_a_candidate_less_gives_the_others_more_seeds(sqlite_storage: Storage) -
         (EXPECTED, "complete"): 4,
         (None, "skipped"): 1,
     }
-    assert "no seed for all left" in str(rows[-1].reason)
+    assert "no seed left for all" in str(rows[-1].reason)
     assert read_status(sqlite_storage, "tiny").complete
 
 
@@ -245,7 +245,7 @@ def test_a_larger_budget_searches_on_before_the_confirmation(storage: Storage) -
     searcher.work()
 
     status = read_status(storage, "tiny")
-    assert [row.stage for row in status.trials] == ["fixed"] + ["search"] * 7 + ["confirm"] * 9
+    assert [row.stage for row in status.trials] == ["reference"] + ["search"] * 7 + ["confirm"] * 9
     assert [row.trial for row in status.trials] == list(range(17))
     assert status.counts[SlotState.COMPLETE] == 17
 

@@ -7,8 +7,9 @@ import os
 import random
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from multiprocessing.connection import wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import optuna
 import pytest
 from sqlalchemy import URL, Engine, event, make_url, select, update
 
+from tests.sweep.nursery import called
 from tests.sweep.tiny import TINY
 from wconv_jobs.messages import Broken
 from wconv_sweep.errors import StudyError
@@ -395,27 +397,8 @@ def test_workers_killed_in_the_middle_of_anything_end_exactly_the_budget(
     url = storage_url
     storage = create_storage(url)
     studies.create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"), "local")
-    context = multiprocessing.get_context("spawn")
-    random_ = random.Random(0)
 
-    def start(number: int, *, dies: bool) -> SpawnProcess:
-        # Every statement of a worker's life may be its last one, also inside a transaction.
-        last = random_.randrange(5, 60) if dies else 0
-        process = context.Process(target=_work, args=(str(url), number, last))
-        process.start()
-        return process
-
-    kills = 0
-    workers = {number: start(number, dies=True) for number in range(4)}
-    while not read_status(storage, "tiny").complete:
-        wait([worker.sentinel for worker in workers.values()], timeout=60)
-        for number, worker in list(workers.items()):
-            if not worker.is_alive():
-                kills += worker.exitcode == -signal.SIGKILL
-                assert kills < 200, read_status(storage, "tiny").counts
-                workers[number] = start(number, dies=kills < 16)
-    for worker in workers.values():
-        worker.join()
+    kills = called(_end_the_budget, str(url))
 
     trials = optuna_trials(storage)
     with storage.read() as connection:
@@ -432,6 +415,37 @@ def test_workers_killed_in_the_middle_of_anything_end_exactly_the_budget(
     for trial in trials:
         assert trial.intermediate_values == {1: 28.0, 2: 28.0}
         assert set(trial.params) == {"density_1"}
+
+
+def _end_the_budget(url: str) -> int:
+    """Let four workers end a study, most of which are killed; return how many were."""
+    context = multiprocessing.get_context("fork")
+    random_ = random.Random(0)
+
+    def start(number: int, *, dies: bool) -> ForkProcess:
+        # Every statement of a worker's life may be its last one, also inside a transaction.
+        last = random_.randrange(5, 60) if dies else 0
+        process = context.Process(target=_work, args=(url, number, last))
+        process.start()
+        return process
+
+    def complete() -> bool:
+        # Closed before the next worker is forked, which may inherit no connection.
+        with closing(open_storage(make_url(url))) as storage:
+            return read_status(storage, "tiny").complete
+
+    kills = 0
+    workers = {number: start(number, dies=True) for number in range(4)}
+    while not complete():
+        wait([worker.sentinel for worker in workers.values()], timeout=60)
+        for number, worker in list(workers.items()):
+            if not worker.is_alive():
+                kills += worker.exitcode == -signal.SIGKILL
+                assert kills < 200
+                workers[number] = start(number, dies=kills < 16)
+    for worker in workers.values():
+        worker.join()
+    return kills
 
 
 def _work(url: str, number: int, last: int) -> None:

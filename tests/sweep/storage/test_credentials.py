@@ -100,7 +100,7 @@ def test_a_link_in_place_of_the_file_is_replaced_and_not_followed(tmp_path: Path
 def test_no_password_is_written_where_everybody_may_replace_the_file(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
 
-    with pytest.raises(StorageError, match=r"everybody may replace files in it") as caught:
+    with pytest.raises(StorageError, match=r"anyone may replace files in it") as caught:
         chosen(tmp_path, "postgresql://me:s3cret@host/db")
 
     assert "s3cret" not in str(caught.value)

@@ -35,7 +35,7 @@ TODAY = TINY | {
         "sampler": {"name": "tpe", "startup_trials": 3},
         "pruner": {"name": "median", "startup_trials": 1},
     },
-    "fixed": {"paper": [0.1, 0.9]},
+    "reference_densities": {"paper": [0.1, 0.9]},
     "confirm": {"candidates": 1, "seeds": 2},
     "budget": {"trials": 11, "breaker_failures": 9, "gpu_hours": 50.0},
 }
@@ -126,19 +126,35 @@ def test_an_upgraded_study_of_version_2_holds_in_the_new_columns_what_it_held(
     for attempt in before["wconv_attempts"]:
         attempt["gpus_per_trial"] = attempt.pop("gpus")
         attempt["where"] = attempt.pop("place")
-    # The definition has other keys, and its digest is on record with each attempt: see below.
-    (study,), (upgraded,) = before["wconv_studies"], after["wconv_studies"]
-    digests = [json.loads(str(each["provenance"]))["config_sha256"] for each in (study, upgraded)]
-    study["config"] = upgraded["config"]
-    for name in ("wconv_studies", "wconv_slots", "wconv_attempts"):
-        for row in before[name]:
-            if row["provenance"] is not None:
-                row["provenance"] = str(row["provenance"]).replace(*digests)
+    for slot in before["wconv_slots"]:
+        slot["stage"] = str(slot["stage"]).replace("fixed", "reference")
     for attribute in before["trial_user_attributes"]:
-        if attribute["key"] == "replicate":
-            attribute["key"] = "seed_index"
+        attribute["value_json"] = str(attribute["value_json"]).replace("fixed", "reference")
+        attribute["key"] = str(attribute["key"]).replace("replicate", "seed_index")
     before["wconv_schema"] = [{"version": SCHEMA_VERSION}]
-    assert after == before
+    old, new = (rows["wconv_studies"][0].pop("config") for rows in (before, after))
+    # The digest of the definition stands in every provenance.
+    now = StudyConfig.model_validate_json(str(new)).digest()
+    assert old != new
+    assert json.dumps(after, default=str, sort_keys=True).replace(
+        now, recorded_digest(before)
+    ) == json.dumps(before, default=str, sort_keys=True)
+
+
+def test_an_upgraded_definition_has_the_new_keys_and_is_that_of_the_same_study(
+    version_2: URL,
+) -> None:
+    before, *_ = rows_of(version_2)["wconv_studies"]
+    upgrade_storage(version_2)
+
+    storage = open_storage(version_2)
+    status = read_status(storage, "tiny")
+    storage.close()
+    assert status.config.references() == {"plain": (1.0, 1.0), "paper": (0.1, 0.9)}
+    recorded = json.loads(str(before["provenance"]))
+    # An agent compares it with that of the definition as it reads it.
+    now = recorded | {"config_sha256": status.config.digest()}
+    assert status.provenance == now != recorded
 
 
 def test_an_upgraded_study_of_version_2_is_shown_and_goes_on(version_2: URL) -> None:
@@ -239,6 +255,11 @@ def test_an_upgrade_that_fails_leaves_everything_as_it_was(
     assert upgrade_storage(version_1) == (1, SCHEMA_VERSION)
 
 
+def recorded_digest(rows: dict[str, list[dict[str, object]]]) -> str:
+    provenance = json.loads(str(rows["wconv_studies"][0]["provenance"]))
+    return str(provenance["config_sha256"])
+
+
 def rows_of(url: URL) -> dict[str, list[dict[str, object]]]:
     """Return all rows of a database as it holds them, by table."""
     engine = create_engine(url)
@@ -248,7 +269,9 @@ def rows_of(url: URL) -> dict[str, list[dict[str, object]]]:
         rows = {
             each.name: [
                 dict(row)
-                for row in connection.execute(select(each).order_by(*each.primary_key)).mappings()
+                for row in connection.execute(
+                    select(each).order_by(*each.primary_key.columns)
+                ).mappings()
             ]
             for each in tables.sorted_tables
         }

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import cast, func, make_url, select
 
+from tests.sweep.nursery import called
 from tests.sweep.postgres import Server
 from wconv_sweep.errors import StorageAway, StorageError
 from wconv_sweep.storage.open_storage import (
@@ -93,7 +94,7 @@ def test_a_file_that_may_not_be_written_is_not_taken_for_none(read_only: Path) -
     launched = as_a_reader("launch", *arguments)
 
     assert examined.returncode == 1
-    assert "which the first launch makes" not in examined.stdout
+    assert "which the first launch creates" not in examined.stdout
     assert "SQLite has to write to the file" in " ".join(examined.stdout.split())
     assert launched.returncode == 2
     (line,) = launched.stderr.splitlines()
@@ -187,15 +188,10 @@ def test_eight_processes_may_create_the_storage_at_once(
     if kind == "postgresql":
         server: Server = request.getfixturevalue("postgres")
         url = server.empty_database()
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_create, args=(str(url),)) for _ in range(8)]
 
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
+    statuses = called(_create_together, url.render_as_string(hide_password=False))
 
-    assert [process.exitcode for process in processes] == [0] * 8
+    assert statuses == [0] * 8
     storage = open_storage(url)
     with storage.read() as connection:
         assert connection.scalars(select(SCHEMA.c.version)).all() == [SCHEMA_VERSION]
@@ -306,6 +302,16 @@ def test_sqlite_keeps_a_write_ahead_log(tmp_path: Path) -> None:
     storage.close()
     assert mode == "wal"
     assert synchronous == 1  # NORMAL
+
+
+def _create_together(url: str) -> list[int | None]:
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_create, args=(url,)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
 
 
 def _create(url: str) -> None:

@@ -50,10 +50,10 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
         kernel_size=5,
         model={"name": "dncnn", "options": {"kernel_size": 5}},
         search={"bounds": [[0.05, 1], [0.5, 1.5]], "sampler": {"name": "tpe"}},
-        fixed={"paper": [0.1, 0.9]},
+        reference_densities={"paper": [0.1, 0.9]},
     )
 
-    points = load_study(str(path)).fixed_points()
+    points = load_study(str(path)).references()
 
     assert list(points.items()) == [("plain", (1.0, 1.0)), ("paper", (0.1, 0.9))]
 
@@ -79,13 +79,13 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
             "budget.trials: must be at least 1 (it is 0)",
         ),
         (
-            {"budget": {"trials": 1}, "fixed": {"paper": [0.8]}},
-            "budget.trials: is 1, but the fixed points take 2. Set at least 2.",
+            {"budget": {"trials": 1}, "reference_densities": {"paper": [0.8]}},
+            "budget.trials: is 1, but the reference densities take 2. Set at least 2.",
         ),
         (
             {"confirm": {"candidates": 2, "seeds": 5}},
-            "budget.trials: is 3, but the fixed points take 1 and the confirmation 15. Set at "
-            "least 16.",
+            "budget.trials: is 3, but the reference densities take 1 and the confirmation 15. "
+            "Set at least 16.",
         ),
         (
             {
@@ -98,12 +98,12 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
         (
             {"confirm": {"candidates": 3, "seeds": 2}, "budget": {"trials": 20}},
             "confirm.candidates: is 3, but beside the best expected and the best observed there "
-            "are 0 fixed points to compare. Set at most 2.",
+            "are 0 reference densities to compare. Set at most 2.",
         ),
         (
             {"search": GRID | {"seeds": 2}, "confirm": {"candidates": 1, "seeds": 2}},
-            "budget.trials: is 3, but 1 fixed point and 20 grid points (21, less 1 among the "
-            "fixed), 2 times each, and a confirmation of 4 make 46. Set 46.",
+            "budget.trials: is 3, but 1 reference density and 20 grid points (21, less 1 "
+            "among the references), 2 times each, and a confirmation of 4 make 46. Set 46.",
         ),
         (
             {
@@ -112,10 +112,14 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
             },
             "search.stop_when: ends a search early, but a grid trains every point.",
         ),
-        ({"fixed": {"plain": [1.0]}}, "fixed.plain: is always part of a study. Remove it."),
         (
-            {"fixed": {"paper": [0.1, 0.9]}},
-            "fixed.paper: has 2 coefficients, but kernel_size 3 takes 1, outermost first.",
+            {"reference_densities": {"plain": [1.0]}},
+            "reference_densities.plain: is always part of a study. Remove it.",
+        ),
+        (
+            {"reference_densities": {"paper": [0.1, 0.9]}},
+            "reference_densities.paper: has 2 coefficients, but kernel_size 3 takes 1, outermost "
+            "first.",
         ),
         (
             {"search": {"bounds": [[1.5, 0.5]], "sampler": {"name": "tpe"}}},
@@ -141,12 +145,12 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
         ),
         (
             {"search": GRID},
-            "budget.trials: is 3, but 1 fixed point and 20 grid points (21, less 1 among the "
-            "fixed) make 21. Set 21.",
+            "budget.trials: is 3, but 1 reference density and 20 grid points (21, less 1 "
+            "among the references) make 21. Set 21.",
         ),
         (
             {"search": GRID | {"sampler": {"name": "grid", "step": [0.3]}}},
-            "budget.trials: is 3, but 1 fixed point and 4 grid points make 5. Set 5.",
+            "budget.trials: is 3, but 1 reference density and 4 grid points make 5. Set 5.",
         ),
         (
             {"search": GRID | {"sampler": {"name": "grid", "points": [3, 3]}}},
@@ -201,7 +205,10 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
             "study: may contain only letters, digits, _ and -, at most 100, and must begin with "
             "a letter or digit (it is '../escape')",
         ),
-        ({"fixed": {1: [0.5]}}, "fixed: keys must be texts: write this one in quotes (it is 1)"),
+        (
+            {"reference_densities": {1: [0.5]}},
+            "reference_densities: keys must be texts: write this one in quotes (it is 1)",
+        ),
         ({"schema": 2}, "schema: must be 1 (it is 2)"),
         ({"model": {"name": "dncn"}}, "model: unknown name 'dncn'; did you mean 'dncnn'?"),
         (

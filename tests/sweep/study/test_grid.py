@@ -53,7 +53,10 @@ def test_every_size_has_every_point_once(size: int) -> None:
 
 def test_every_point_is_a_slot_that_a_second_launch_does_not_repeat(storage: Storage) -> None:
     config = study_of(
-        {"name": "grid", "points": [3]}, bounds=[[0.5, 1.5]], trials=4, fixed={"paper": [0.8]}
+        {"name": "grid", "points": [3]},
+        bounds=[[0.5, 1.5]],
+        trials=4,
+        reference_densities={"paper": [0.8]},
     )
     agent = launched(storage, config)
 
@@ -63,8 +66,8 @@ def test_every_point_is_a_slot_that_a_second_launch_does_not_repeat(storage: Sto
     assert proposed == []
     rows = read_status(storage, "tiny").trials
     assert [(row.stage, row.label, row.density) for row in rows] == [
-        ("fixed", "plain", (1.0,)),
-        ("fixed", "paper", (0.8,)),
+        ("reference", "plain", (1.0,)),
+        ("reference", "paper", (0.8,)),
         # The middle is the plain baseline, which is not trained a second time.
         ("search", None, (0.5,)),
         ("search", None, (1.5,)),

@@ -10,7 +10,7 @@ from wconv_sweep.study.optuna_samplers import make_sampler
 from wconv_sweep.study.search_config import OptunaSpec
 
 
-class Centre(RandomSampler):
+class Center(RandomSampler):
     """A sampler of the user's."""
 
     def __init__(self, share: float, seed: int | None = None) -> None:
@@ -27,14 +27,14 @@ def problems_of(study_file: StudyFile, **sampler: object) -> str:
 
 
 def test_a_sampler_is_taken_by_its_import_path(study_file: StudyFile) -> None:
-    sampler = {"name": "optuna", "path": f"{__name__}.Centre", "options": {"share": 0.5}}
+    sampler = {"name": "optuna", "path": f"{__name__}.Center", "options": {"share": 0.5}}
     search = {"bounds": [[0.5, 1.5]], "sampler": sampler}
 
     spec = load_study(str(study_file(search=search))).search.sampler
 
     assert isinstance(spec, OptunaSpec)
     made = make_sampler(spec, seed=3)
-    assert isinstance(made, Centre)
+    assert isinstance(made, Center)
     assert made.share == 0.5
 
 

@@ -31,13 +31,13 @@ def test_values_are_yaml(study_file: StudyFile) -> None:
     config = _load(
         study_file,
         "search.bounds=[[0.6, 1.4]]",
-        "fixed={paper: [0.8]}",
+        "reference_densities={paper: [0.8]}",
         "early_stopping={patience: 3}",
         "clip_grad_norm=null",
     )
 
     assert config.search.bounds == [(0.6, 1.4)]
-    assert config.fixed == {"paper": [0.8]}
+    assert config.reference_densities == {"paper": [0.8]}
     assert config.recipe.early_stopping is not None
     assert config.recipe.early_stopping.patience == 3
 
@@ -50,11 +50,11 @@ def test_an_option_can_be_added_to_a_choice_that_is_given_by_its_name_alone(
     assert config.recipe.lr_schedule == ConstantSpec(name="constant", warmup_epochs=1)
 
 
-def test_options_and_fixed_points_can_be_added(study_file: StudyFile) -> None:
-    config = _load(study_file, "model.options.width=6", "fixed.paper=[0.8]")
+def test_options_and_reference_densities_can_be_added(study_file: StudyFile) -> None:
+    config = _load(study_file, "model.options.width=6", "reference_densities.paper=[0.8]")
 
     assert config.model.options == {"depth": 3, "width": 6, "norm": "none"}
-    assert config.fixed == {"paper": [0.8]}
+    assert config.reference_densities == {"paper": [0.8]}
 
 
 @pytest.mark.parametrize(

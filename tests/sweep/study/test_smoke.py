@@ -20,13 +20,13 @@ def test_every_shipped_study_can_be_shrunk(name: str, tmp_path: Path) -> None:
     assert (small.study, small.is_smoke) == (f"{name}_smoke", True)
     assert (small.recipe.epochs, small.recipe.batch_size, small.trial.ranks) == (2, 8, 1)
     confirmation = 4 if study.confirm else 0
-    assert small.budget.trials == len(study.fixed_points()) + 2 + confirmation
+    assert small.budget.trials == len(study.references()) + 2 + confirmation
     assert small.model.name == study.model.name
     assert small.recipe.optimizer == study.recipe.optimizer
     assert small.recipe.test_metrics == study.recipe.test_metrics
-    assert (small.search, small.fixed, small.kernel_size, small.objective) == (
+    assert (small.search, small.reference_densities, small.kernel_size, small.objective) == (
         study.search,
-        study.fixed,
+        study.reference_densities,
         study.kernel_size,
         study.objective,
     )
@@ -67,7 +67,11 @@ def test_a_setting_is_known_before_the_study_is_shrunk(tmp_path: Path) -> None:
     small = load_study(
         "quickstart",
         smoke_folder=tmp_path,
-        settings=["model.name=nafnet", "model.options={}", "fixed={a: [0.7], b: [0.9], c: [0.8]}"],
+        settings=[
+            "model.name=nafnet",
+            "model.options={}",
+            "reference_densities={a: [0.7], b: [0.9], c: [0.8]}",
+        ],
     )
 
     assert small.model.name == "nafnet"

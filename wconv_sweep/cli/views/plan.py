@@ -6,10 +6,10 @@ from typing import Any
 
 from rich.console import Console
 
-from wconv_sweep.amounts import density_text
 from wconv_sweep.clusters.billing import Cost
 from wconv_sweep.launching.plan import Plan
 from wconv_sweep.launching.preview import Preview
+from wconv_sweep.study.definition_text import bounds_text, reference_densities_text
 from wconv_sweep.study.search_config import ConfirmSpec
 
 
@@ -55,17 +55,15 @@ def plan_json(plan: Plan, changes: Sequence[str]) -> dict[str, Any]:
 
 def _rows(plan: Plan, preview: Preview) -> dict[str, str]:
     config = plan.config
-    bounds = ", ".join(f"[{low:g}, {high:g}]" for low, high in config.search.bounds)
     pruner = config.search.pruner.name
     pruned = "" if pruner == "none" else f", pruner {pruner}"
-    fixed = [f"{name} {density_text(point)}" for name, point in config.fixed_points().items()]
     rows = {
         "study": config.study,
         "network": f"{config.model.name} {_options(config.model.options)}",
         "data": f"{config.data.name} {_options(config.data.options)}",
-        "density": f"kernel size {config.kernel_size}, coefficients in {bounds}, sampler "
-        f"{config.search.sampler.name}{pruned}",
-        "fixed points": ", ".join(fixed),
+        "density": f"kernel size {config.kernel_size}, coefficients in {bounds_text(config)}, "
+        f"sampler {config.search.sampler.name}{pruned}",
+        "reference densities": reference_densities_text(config),
         "budget": f"{config.budget.trials} trials of {config.recipe.epochs} epochs, "
         f"{config.trial.ranks} ranks each",
         "confirmation": _confirm(config.confirm),

@@ -127,7 +127,7 @@ def save_picture(
                 )
         axes[0, column].set_title(f"selected by: {by}")
         axes[1, column].set_xlabel("trials")
-        axes[1, column].axhline(0.0, color="grey", linewidth=0.8)
+        axes[1, column].axhline(0.0, color="gray", linewidth=0.8)
     axes[0, 0].set_ylabel(f"regret, {unit}")
     axes[0, 0].set_ylim(bottom=0.0)
     axes[1, 0].set_ylabel(f"optimism, {unit}")

@@ -77,9 +77,9 @@ def _rows(facts: StudyFacts) -> dict[str, str]:
     kernels = ", ".join(f"{number} {size}" for size, number in sorted(network.kernels.items()))
     shape = " x ".join(map(str, facts.sample_shape))
     bounds = ", ".join(f"[{low:g}, {high:g}]" for low, high in config.search.bounds)
-    fixed = ", ".join(
+    references = ", ".join(
         f"{name} ({', '.join(f'{value:g}' for value in point)})"
-        for name, point in config.fixed_points().items()
+        for name, point in config.references().items()
     )
     stopping = recipe.early_stopping
     ends = f", ends after {stopping.patience} epoch(s) without a better loss" if stopping else ""
@@ -99,7 +99,7 @@ def _rows(facts: StudyFacts) -> dict[str, str]:
         "objective": f"{config.direction} {config.objective.metric}",
         "density": f"{bounds}, outermost first, sampler {config.search.sampler.name}, pruner "
         f"{config.search.pruner.name}",
-        "fixed points": fixed,
+        "reference densities": references,
         "budget": f"{config.budget.trials} trials on {config.trial.ranks} rank(s) each",
         "memory": f"about {_bytes(facts.memory_bytes)} per GPU, without data and CUDA's own",
     }

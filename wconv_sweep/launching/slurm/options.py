@@ -68,7 +68,7 @@ def pilot_order(
 
 
 def trials_at_once(shape: PilotShape, trial: TrialShape) -> int:
-    """Return how many trials a pilot trains side by side."""
+    """Return the number of trials that a pilot trains side by side."""
     if not shape.gpus_used_per_node:
         return shape.cpu_lanes(trial.ranks, trial.threads_per_rank) * shape.nodes
     spanned = nodes_of_trial(shape, trial) or 1

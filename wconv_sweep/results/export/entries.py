@@ -49,7 +49,7 @@ def with_result(storage: Storage, study: str | None) -> list[StudyStatus]:
 
 
 def named_density(status: StudyStatus, result: StudyResult) -> Density:
-    """Return the density that fresh seeds have named, before that the best observed one."""
+    """Return the density that fresh seeds selected; before that, the best observed one."""
     confirmation = status.confirmation
     named = confirmation.named if confirmation else None
     return (result.best.density or ()) if named is None else named.density

@@ -7,6 +7,7 @@ from wconv_sweep.evidence.results import StudyResult
 from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.results.export.entries import claim_of
 from wconv_sweep.storage.tables import Stage
+from wconv_sweep.study.definition_text import recipe_text
 
 _LOAD = """\
 ```python
@@ -59,7 +60,6 @@ def model_card(
         lines.append(
             f"| {name} | {value:.6g} | {_number(best.metrics.get(name))} | {_number(other)} |"
         )
-    recipe = config.recipe
     lines += [
         "",
         f"One training run (trial {best.trial}, seed {config.seed}, seed index {best.replicate}), "
@@ -69,9 +69,7 @@ def model_card(
         "## How it was trained",
         "",
         f"* data: `{config.data.name}` `{config.data.options}`",
-        f"* recipe: {recipe.optimizer.name}, lr {recipe.optimizer.lr:g}, "
-        f"{recipe.lr_schedule.summary}, batch size {recipe.batch_size}, {recipe.epochs} epochs, "
-        f"weights {recipe.init}, {recipe.dtype}",
+        f"* recipe {recipe_text(config)}",
         f"* wconv-sweep {status.version}, definition {config.digest()[:16]}",
         *(f"* {key}: {value}" for key, value in sorted(best.provenance.items()) if _plain(value)),
         "",

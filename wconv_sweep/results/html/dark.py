@@ -1,4 +1,4 @@
-"""The same picture for a dark page: ink becomes light, colors stay."""
+"""The same figure for a dark page: ink becomes light, colors stay."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -7,10 +7,10 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from wconv_sweep.results.plots import BLUE, FAINT, GREY, ORANGE
+from wconv_sweep.results.plots import BLUE, FAINT, GRAY, ORANGE
 
 INK, PAPER = "#e6e8eb", "#1b1f25"
-_LIGHTER = {BLUE: "#5cb8f0", ORANGE: "#ff9a4d", GREY: "#aab0b8", FAINT: "#5c636d"}
+_LIGHTER = {BLUE: "#5cb8f0", ORANGE: "#ff9a4d", GRAY: "#aab0b8", FAINT: "#5c636d"}
 
 
 def in_the_dark(figure: Figure) -> Figure:
@@ -45,5 +45,5 @@ def _draw_with_ink(axes: Axes) -> None:
         line.set_color(_LIGHTER.get(to_hex(line.get_color()), line.get_color()))
     for lines in axes.collections:
         if isinstance(lines, LineCollection):
-            colours = [to_hex(tuple(rgba)) for rgba in np.asarray(lines.get_colors())]
-            lines.set_color([_LIGHTER.get(colour, colour) for colour in colours])
+            colors = [to_hex(tuple(rgba)) for rgba in np.asarray(lines.get_colors())]
+            lines.set_color([_LIGHTER.get(color, color) for color in colors])

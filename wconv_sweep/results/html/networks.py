@@ -63,7 +63,7 @@ def networks_of(status: StudyStatus) -> Networks | None:
 
     Those are the selected density and plain convolution, of one seed if both have
     completed one; the text says where they differ. None before a trial has completed, and of a
-    classifier whose confusion matrix is there: it is among the other pictures.
+    classifier whose confusion matrix is there: it is among the other figures.
     """
     result = named_result(status)
     if result is None:

@@ -35,7 +35,7 @@ class Picture:
 
 
 def pictures_of(storage: Storage, status: StudyStatus) -> list[Picture]:
-    """Return the pictures of a study; none before a trial has completed."""
+    """Return the figures of a study; none before a trial has completed."""
     result = status.result
     if result is None:
         return []

@@ -19,6 +19,7 @@ from wconv_sweep.results.html.scores import ablation_table, headline_table, metr
 from wconv_sweep.results.text_tables import Column, Table
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import PILOTS, SlotState
+from wconv_sweep.study.definition_text import bounds_text, recipe_text, reference_densities_text
 
 MAX_TRIALS = 1000
 """Rows of the table of trials."""
@@ -206,26 +207,17 @@ def _clock(seconds: float) -> str:
 
 def _definition(status: StudyStatus) -> Iterator[tuple[str, str]]:
     config = status.config
-    recipe, search = config.recipe, config.search
+    search = config.search
     yield "network", f"{config.model.name} {_options(config.model.options)}".strip()
     yield "data", f"{config.data.name} {_options(config.data.options)}".strip()
-    yield (
-        "recipe",
-        f"{recipe.preset or 'own'}: {recipe.optimizer.name}, lr {recipe.optimizer.lr:g}, "
-        f"{recipe.lr_schedule.summary}, batch size {recipe.batch_size}, "
-        f"{recipe.epochs} epochs, weights {recipe.init}, {recipe.dtype}",
-    )
+    yield "recipe", recipe_text(config)
     yield "objective", f"{config.direction} {config.objective.metric} of the validation set"
-    bounds = ", ".join(f"[{low:g}, {high:g}]" for low, high in search.bounds)
     yield (
         "density",
-        f"kernel size {config.kernel_size}, coefficients in {bounds}, outermost first, sampler "
-        f"{search.sampler.name}, pruner {search.pruner.name}",
+        f"kernel size {config.kernel_size}, coefficients in {bounds_text(config)}, outermost "
+        f"first, sampler {search.sampler.name}, pruner {search.pruner.name}",
     )
-    yield (
-        "fixed points",
-        ", ".join(f"{name} {density_text(each)}" for name, each in config.fixed_points().items()),
-    )
+    yield "reference densities", reference_densities_text(config)
     if config.confirm is not None:
         confirm = config.confirm
         yield "confirmation", f"{confirm.candidates} candidate(s) on {confirm.seeds} fresh seeds"

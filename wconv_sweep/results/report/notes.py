@@ -4,9 +4,10 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from wconv_sweep.amounts import amount, interval, title
+from wconv_sweep.amounts import title
 from wconv_sweep.evidence.findings import pruning_json
 from wconv_sweep.evidence.results import TrialRow
+from wconv_sweep.evidence.score_rows import cell, score_rows
 from wconv_sweep.results.export.entries import CLAIM
 from wconv_sweep.results.report.comparison import VARIANTS, Comparison, is_unverified
 from wconv_sweep.results.report.paper import SOURCE
@@ -91,18 +92,18 @@ def _confirmed(each: Comparison) -> Iterator[str]:
     confirmation = each.confirmation
     if confirmation is None:
         return
-    metric, named = confirmation.metric, confirmation.named
+    metric = confirmation.metric
     seeds = ", ".join(map(str, sorted(confirmation.plain.runs)))
     yield (f"Confirmed at seed indices {seeds} of seed {each.config.seed}: {confirmation.claim}.")
-    for arm in (*confirmation.candidates, *confirmation.ablations):
-        difference = confirmation.difference(arm, metric)
-        if difference is None:
+    arms = (*confirmation.candidates, *confirmation.ablations)
+    for row in score_rows(confirmation, [metric], arms):
+        if row.difference is None:
             continue
-        name = arm.label + (" (selected)" if arm is named else "")
+        name = cell(row, "network") + (" (selected)" if row.is_selected else "")
         yield (
-            f"{name[0].upper()}{name[1:]}, {density_cell(arm.density)}: {title(metric)} "
-            f"{amount(metric, difference.mean, signed=True)} against plain, "
-            f"{100 * difference.level:.4g} % interval {interval(metric, difference.interval)}."
+            f"{name[0].upper()}{name[1:]}, {density_cell(row.density)}: {title(metric)} "
+            f"{cell(row, 'difference')} against plain, {cell(row, 'level')} interval "
+            f"{cell(row, 'interval')}."
         )
 
 

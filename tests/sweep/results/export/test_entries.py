@@ -48,7 +48,7 @@ def write_study(storage: Storage) -> None:
 
 
 def _score(lease: Lease, density: tuple[float, ...]) -> float:
-    if lease.stage in (Stage.FIXED, Stage.SEARCH):
+    if lease.stage in (Stage.REFERENCE, Stage.SEARCH):
         return 30 - (density[0] - 0.3) ** 2
     plain = 30.0 + lease.replicate
     return plain if lease.label == "plain" else plain + lease.replicate

@@ -72,9 +72,9 @@ def test_the_card_says_same_seed_only_of_runs_of_the_same_seed(status: StudyStat
     alone = of_confirmation(status, 2, None)
 
     assert "| plain convolution, same seed |" in paired
-    assert "names and plain convolution have both completed." in paired
+    assert "completed by both the confirmed density and plain convolution." in paired
     assert "| plain convolution, seed index 1 |" in unpaired
     assert "| plain convolution, not completed |" in alone
     for card in (unpaired, alone):
         assert "same seed" not in card
-        assert "the first fresh seed that the density which the confirmation names has" in card
+        assert "the first fresh seed completed by the confirmed density." in card

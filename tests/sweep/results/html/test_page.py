@@ -50,15 +50,15 @@ _ASK = """<!DOCTYPE html><meta charset="utf-8">
 <iframe id="frame" src="report.html" style="border:0;width:WIDTHpx;height:900px"></iframe>
 <pre id="answer"></pre>
 <script>
-function light(colour) {
-  const [r, g, b] = colour.match(/[0-9.]+/g).slice(0, 3).map(Number).map(value => value / 255)
+function light(color) {
+  const [r, g, b] = color.match(/[0-9.]+/g).slice(0, 3).map(Number).map(value => value / 255)
     .map(value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 }
 function behind(view, element) {
   for (let each = element; each; each = each.parentElement) {
-    const colour = view.getComputedStyle(each).backgroundColor;
-    if (!/, 0\\)$/.test(colour)) return colour;
+    const color = view.getComputedStyle(each).backgroundColor;
+    if (!/, 0\\)$/.test(color)) return color;
   }
   return "rgb(255, 255, 255)";
 }
@@ -129,7 +129,7 @@ def write_study(storage: Storage) -> None:
 
 
 def _score(lease: Lease, density: tuple[float, ...]) -> float:
-    if lease.stage in (Stage.FIXED, Stage.SEARCH):
+    if lease.stage in (Stage.REFERENCE, Stage.SEARCH):
         return 30 - sum(
             (value - best) ** 2 for value, best in zip(density, (0.3, 0.9), strict=True)
         )
@@ -144,7 +144,7 @@ def keep_images(
     output: int,
     names: tuple[str, ...] = ("face", "sea"),
 ) -> None:
-    """Write what the test of a trial keeps: images of one colour."""
+    """Write what the test of a trial keeps: images of one color."""
     assert row is not None
     assert row.trial is not None
     folder = read_status(storage, "shown").folder.trial(row.trial)
@@ -252,13 +252,13 @@ def test_the_verdict_and_its_numbers_are_those_of_the_database(shown: Storage, p
 def test_a_table_of_very_many_trials_is_cut_and_says_so(
     shown: Storage, page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (begun,) = re.findall(r"<caption>Trials that have begun: (\d+)</caption>", page)
-    assert len(rows_of(page, f"Trials that have begun: {begun}")) == int(begun)
+    (begun,) = re.findall(r"<caption>Started trials: (\d+)</caption>", page)
+    assert len(rows_of(page, f"Started trials: {begun}")) == int(begun)
     monkeypatch.setattr(html_study, "MAX_TRIALS", 5)
 
     cut = html_report(shown, None)
 
-    title = f"Trials that have begun: {begun} (the first 5 are shown)"
+    title = f"Started trials: {begun} (the first 5 are shown)"
     assert [row[0] for row in rows_of(cut, title)] == ["0", "1", "2", "3", "4"]
 
 
@@ -380,7 +380,7 @@ def test_plain_convolution_is_left_out_where_it_saw_another_noise(tmp_path: Path
         "test images the middle is shown; the PSNR is that of the whole image. Of plain "
         f"convolution, trial {result.plain.trial}, no picture on the same noise was kept.</p>"
     ) in page
-    assert "which began with" not in page
+    assert "which started with" not in page
 
 
 @pytest.fixture
@@ -477,7 +477,7 @@ def test_networks_of_different_seeds_are_told_apart(sqlite_storage: Storage) -> 
 
     assert found is not None
     assert (
-        f"beside plain convolution, trial {searched.result.plain.trial}, which began with other "
+        f"beside plain convolution, trial {searched.result.plain.trial}, which started with other "
         "weights (seed index 4, not 0)."
     ) in found.text
 
@@ -520,7 +520,7 @@ def test_a_trial_that_kept_nothing_is_told_with_what_to_do(sqlite_storage: Stora
     assert (
         f"<p>There is no shown/trial_{number:05d}/test_image_1.png in the folder of runs, so what "
         "the network does to the test set cannot be shown. Trials of an earlier version or with "
-        "a full disk have kept none, or the data are no pairs of grey or RGB images of one size, "
+        "a full disk have kept none, or the data are not pairs of gray or RGB images of one size, "
         "of which none are kept. In the first case, while the trial&#39;s checkpoint and the data "
         "are there, `wconv-sweep export --study shown --weights FOLDER` works it out.</p>"
     ) in page
@@ -559,8 +559,8 @@ def test_a_classifier_without_its_confusion_matrix_says_so(classifier: Storage) 
     page = html_report(classifier, None)
 
     assert (
-        "<p>There is no tiny/trial_00000/test_confusion.csv in the folder of runs, so it cannot "
-        "be shown which classes the network confuses. Trials of an earlier version or with "
+        "<p>There is no tiny/trial_00000/test_confusion.csv in the folder of runs, so the page "
+        "cannot show which classes the network confuses. Trials of an earlier version or with "
         "a full disk have kept none; one that is retrained keeps it.</p>"
     ) in page
 

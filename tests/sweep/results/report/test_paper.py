@@ -101,7 +101,7 @@ def test_what_is_lost_is_none() -> None:
     assert all(None not in asdict(row.standard).values() for row in TABLE_5_AND_6)
 
 
-def test_the_standard_dncnn_has_the_psnr_of_its_input_at_25_grey_levels() -> None:
+def test_the_standard_dncnn_has_the_psnr_of_its_input_at_25_gray_levels() -> None:
     scores = of("div2k", "dncnn", 3).standard
 
     assert isinstance(scores, DenoisingScores)

@@ -1,0 +1,26 @@
+"""What defines a study, in the words in which every page and table says it."""
+
+from wconv_sweep.study.config import StudyConfig
+
+
+def recipe_text(config: StudyConfig) -> str:
+    """Return how the networks of a study are trained."""
+    recipe = config.recipe
+    return (
+        f"{recipe.preset or 'own'}: {recipe.optimizer.name}, lr {recipe.optimizer.lr:g}, "
+        f"{recipe.lr_schedule.summary}, batch size {recipe.batch_size}, {recipe.epochs} epochs, "
+        f"weights {recipe.init}, {recipe.dtype}"
+    )
+
+
+def bounds_text(config: StudyConfig) -> str:
+    """Return the bounds of each coefficient, outermost first."""
+    return ", ".join(f"[{low:g}, {high:g}]" for low, high in config.search.bounds)
+
+
+def reference_densities_text(config: StudyConfig) -> str:
+    """Return the densities that are trained in any case, as the study file gives them."""
+    return ", ".join(
+        f"{name} ({', '.join(f'{value:g}' for value in density)})"
+        for name, density in config.references().items()
+    )
