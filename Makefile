@@ -18,10 +18,9 @@ quickstart: .venv/.for-run
 	$(BIN)/wconv-sweep launch --cluster local --study quickstart
 
 # The quick checks come first: a mistake shows within two minutes. The slow ones wait much of their
-# time, for SLURM, leases and servers, so there are more of them at once than cores. One of them
-# does what `make docs` does.
+# time, for SLURM, leases and servers, so there are more of them at once than cores.
 test: .venv/.for-tests slurm browser
-	$(MAKE) --jobs 2 --output-sync lint test-fast
+	$(MAKE) --jobs 2 --output-sync lint docs test-fast
 	$(BIN)/python -m pytest -m slow -n 4 --dist loadscope --no-loadscope-reorder
 
 test-fast: .venv/.for-tests

@@ -354,7 +354,8 @@ def test_an_old_key_gets_one_line_with_the_new_one(study_file: StudyFile) -> Non
     recipe = {"optimizer": {"name": "adam", "lr": 0.003}, "epochs": 2, "batch": 8}
     recipe |= {"schedule": "constant"}
     search = {"bounds": [[0.5, 1.5]], "sampler": {"name": "random"}, "replicates": 2}
-    path = study_file(recipe=recipe, search=search, budget={"trials": 4})
+    fixed = {"paper": [0.8]}
+    path = study_file(recipe=recipe, search=search, budget={"trials": 4}, fixed=fixed)
 
     with pytest.raises(ConfigurationError) as caught:
         load_study(str(path))
@@ -367,4 +368,5 @@ def test_an_old_key_gets_one_line_with_the_new_one(study_file: StudyFile) -> Non
         "Rename the key.",
         f"{path}:{1 + lines.index('  replicates: 2')}: search.replicates: is now search.seeds. "
         "Rename the key.",
+        f"{path}:{1 + lines.index('fixed:')}: fixed: is now reference_densities. Rename the key.",
     )

@@ -18,6 +18,7 @@ from wconv_sweep.search.sampling import propose
 from wconv_sweep.slots.table import Lease, LeaseLost
 from wconv_sweep.storage.slot_plan import ablation_of
 from wconv_sweep.study.search_space import distributions_of
+from wconv_sweep.study.trial_spec import trial_spec
 
 logger = logging.getLogger(__name__)
 
@@ -122,18 +123,13 @@ class Lane:
         )
 
     def _spec(self, lease: Lease, density: Density) -> TrialSpec:
-        config = self._parts.config
-        return TrialSpec(
-            model=config.model,
-            data=config.data,
-            recipe=config.recipe,
-            density=density,
-            study_seed=config.seed,
-            replicate=lease.replicate,
+        return trial_spec(
+            self._parts.config,
+            density,
+            lease.replicate,
+            self._parts.folder.trial(lease.trial),
             ablation=ablation_of(lease.stage, lease.label),
             threads_per_rank=self._share.threads_per_rank,
-            checkpoint_folder=self._parts.folder.trial(lease.trial),
-            code_folder=config.code_folder,
             deadline_s=self._parts.end.training_ends_s,
         )
 

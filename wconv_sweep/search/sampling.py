@@ -12,7 +12,7 @@ from wconv_jobs.spec import Density
 from wconv_sweep.search import direct_l
 from wconv_sweep.search.known_trials import KnownTrials
 from wconv_sweep.study.config import StudyConfig
-from wconv_sweep.study.optuna_samplers import make_sampler
+from wconv_sweep.study.sampler_by_path import make_sampler
 from wconv_sweep.study.search_config import (
     CmaesSpec,
     DirectLSpec,

@@ -44,6 +44,7 @@ def _to_3(definition: Definition) -> None:
     recipe["lr_schedule"] = {"name": schedule, "warmup_epochs": 0, **options}
     search["seeds"] = search.pop("replicates")
     definition["reference_densities"] = definition.pop("fixed")
+    definition["is_smoke"] = definition["study"].endswith("_smoke")
 
 
 def _rewrite(connection: Connection, change: Callable[[Definition], None]) -> None:

@@ -85,6 +85,9 @@ class StudyConfig(Spec):
     trial: TrialShape = TrialShape()
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of initial weights, data order and noise, the same for every density."""
+    is_smoke: bool = False
+    """Set by `--smoke`: the study only shows that everything runs, and its results stand beside no
+    published ones."""
 
     def digest(self) -> str:
         """Return the hash that identifies the study's definition, `MAY_CHANGE` left out."""

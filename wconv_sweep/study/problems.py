@@ -6,7 +6,7 @@ from wconv_jobs import catalog, own_code
 from wconv_jobs.kinds import TaskKind
 from wconv_sweep.study.config import MAX_TRIALS, PLAIN, StudyConfig
 from wconv_sweep.study.grid import grid_size
-from wconv_sweep.study.optuna_samplers import what_is_wrong
+from wconv_sweep.study.sampler_by_path import what_is_wrong
 from wconv_sweep.study.search_config import GridSpec, NoPrunerSpec, OptunaSpec
 
 

@@ -30,7 +30,10 @@ def shrink(document: Document, folder: Path) -> Document:
         folder: gets synthetic data.
     """
     model, data = (document.get((section, "name")) for section in ("model", "data"))
-    always: dict[Location, object] = {("study",): f"{document.get(('study',))}{SUFFIX}"}
+    always: dict[Location, object] = {
+        ("study",): f"{document.get(('study',))}{SUFFIX}",
+        ("is_smoke",): True,
+    }
     values: dict[Location, object] = {
         ("recipe", "epochs"): EPOCHS,
         ("recipe", "batch_size"): BATCH_SIZE,
@@ -40,6 +43,8 @@ def shrink(document: Document, folder: Path) -> Document:
     if document.get(("confirm",)) is not None:
         values["confirm", "candidates"], values["confirm", "seeds"] = 1, CONFIRM_SEEDS
         values["budget", "trials"] = _references(document) + SEARCH_TRIALS + 2 * CONFIRM_SEEDS
+    if document.get(("recipe", "lr_schedule", "warmup_epochs")):
+        values["recipe", "lr_schedule", "warmup_epochs"] = EPOCHS - 1
     if document.get(("search", "seeds")) is not None:
         values["search", "seeds"] = 1
     if document.get(("search", "sampler", "name")) == "grid":

@@ -39,10 +39,14 @@ class _Schedule(Spec, ABC):
     lr at the first one after them. The schedule begins there."""
 
     @property
+    def options(self) -> dict[str, object]:
+        """Those that are not the default."""
+        return self.model_dump(exclude={"name"}, exclude_defaults=True)
+
+    @property
     def summary(self) -> str:
         """The name, with the options that are not the default."""
-        options = self.model_dump(exclude={"name"}, exclude_defaults=True)
-        text = ", ".join(f"{key} {value}" for key, value in options.items())
+        text = ", ".join(f"{key} {value}" for key, value in self.options.items())
         return f"{self.name} ({text})" if text else self.name
 
     def factor(self, step: int, run: Run) -> float:

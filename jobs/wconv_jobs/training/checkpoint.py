@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from pydantic_core import to_json
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -195,5 +196,11 @@ _HINT = "Delete it to train this trial from the start."
 def _digest(spec: TrialSpec) -> str:
     """Identify the training, without its location, deadline, threads and checkpoint interval."""
     where_and_when = {"checkpoint_folder", "checkpoint_every_s", "code_folder", "deadline_s"}
-    text = spec.model_dump_json(exclude={*where_and_when, "threads_per_rank"})
-    return hashlib.sha256(text.encode()).hexdigest()
+    content = spec.model_dump(mode="json", exclude={*where_and_when, "threads_per_rank"})
+    schedule = spec.recipe.lr_schedule
+    # As they were called when FORMAT 2 began: its checkpoints stay those of their trials.
+    old = {"batch_size": "batch", "lr_schedule": "schedule"}
+    recipe = {old.get(key, key): value for key, value in content["recipe"].items()}
+    if not schedule.options:
+        recipe["schedule"] = schedule.name
+    return hashlib.sha256(to_json(content | {"recipe": recipe})).hexdigest()

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ import torch
 from tests.jobs.trials import Recorder, denoising, same_state, saved
 from wconv_jobs.errors import CheckpointError
 from wconv_jobs.messages import Report, Verdict
+from wconv_jobs.spec import TrialSpec
 from wconv_jobs.training.loop import train
 
 
@@ -188,3 +189,26 @@ def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(CheckpointError, match=r"its format is 1, this one reads 2\). Delete it"):
         train(denoising(tmp_path), Recorder())
+
+
+# Of the same trials, as the program called them at FORMAT 2, when it began.
+DIGESTS = {
+    "constant": "c759e439fa1fc1538415c7d762a59a8557534b4ec3380b439ef38bf27c21a073",
+    "cosine": "38590f0c48ce53ab93068790ad189f2e03989f1c6da0c691f15ba048469ac4a8",
+}
+
+
+@pytest.mark.parametrize("lr_schedule", DIGESTS)
+def test_a_checkpoint_from_before_a_key_was_renamed_is_still_that_of_its_trial(
+    tmp_path: Path, lr_schedule: str
+) -> None:
+    def spec(**changes: Any) -> TrialSpec:
+        return denoising(tmp_path, norm="batch", lr_schedule=lr_schedule, **changes)
+
+    train(spec(), Recorder({1: Verdict.STOP}))
+
+    assert saved(tmp_path)["trial"] == DIGESTS[lr_schedule]
+    warm = denoising(tmp_path, lr_schedule={"name": lr_schedule, "warmup_epochs": 1})
+    for other in (spec(batch_size=2), warm):
+        with pytest.raises(CheckpointError, match="belongs to a trial with another"):
+            train(other, Recorder())

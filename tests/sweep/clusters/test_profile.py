@@ -103,6 +103,11 @@ def test_a_profile_that_contradicts_itself_is_refused(keys: dict[str, Any], prob
         profile(**keys)
 
 
+def test_the_old_key_of_the_gpus_that_a_job_takes_gets_the_new_one() -> None:
+    with pytest.raises(ConfigurationError, match=r"gpus: is now gpus_used_per_node\. Rename"):
+        profile(gpus=2)
+
+
 # Sources ---------------------------------------------------------------------------------------
 
 

@@ -7,21 +7,38 @@ from pathlib import Path
 import pytest
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
-from sqlalchemy import URL, MetaData, create_engine, inspect, select, update
+from sqlalchemy import URL, MetaData, create_engine, func, inspect, select, update
 
 from tests.sweep.postgres import Server
+from tests.sweep.tiny import TINY
 from wconv_sweep.errors import StorageError
 from wconv_sweep.evidence.overview import read_overview
 from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.search.trial_mirror import TrialMirror
+from wconv_sweep.slots.definitions import load_config
+from wconv_sweep.slots.provenance import differences, program_of
+from wconv_sweep.slots.studies import check_same
 from wconv_sweep.storage.migrations import OPTUNA_REVISION, OPTUNA_SCHEMA
 from wconv_sweep.storage.open_storage import create_storage, open_storage, upgrade_storage
-from wconv_sweep.storage.tables import METADATA, SCHEMA, SCHEMA_VERSION, SLOTS, SlotState
+from wconv_sweep.storage.tables import METADATA, SCHEMA, SCHEMA_VERSION, SLOTS, STUDIES, SlotState
 from wconv_sweep.storage.url import choose_url
 from wconv_sweep.study.config import StudyConfig
 
 # One dump of the tables of each version before, with a study.
 DUMPS = Path(__file__).parent
+
+# What the study of version_2.sql is in a file of today.
+TODAY = TINY | {
+    "kernel_size": 5,
+    "search": {
+        "bounds": [[0.05, 1.0], [0.5, 1.5]],
+        "sampler": {"name": "tpe", "startup_trials": 3},
+        "pruner": {"name": "median", "startup_trials": 1},
+    },
+    "reference_densities": {"paper": [0.1, 0.9]},
+    "confirm": {"candidates": 1, "seeds": 2},
+    "budget": {"trials": 11, "breaker_failures": 9, "gpu_hours": 50.0},
+}
 
 OldStorage = Callable[[int], URL]
 
@@ -117,11 +134,10 @@ def test_an_upgraded_study_of_version_2_holds_in_the_new_columns_what_it_held(
     before["wconv_schema"] = [{"version": SCHEMA_VERSION}]
     old, new = (rows["wconv_studies"][0].pop("config") for rows in (before, after))
     # The digest of the definition stands in every provenance.
-    digests = [StudyConfig.model_validate_json(str(new)).digest(), recorded_digest(before)]
+    digest = StudyConfig.model_validate_json(str(new)).digest()
+    text = json.dumps(after, default=str, sort_keys=True).replace(digest, recorded_digest(before))
     assert old != new
-    assert json.dumps(after, default=str, sort_keys=True).replace(*digests) == json.dumps(
-        before, default=str, sort_keys=True
-    )
+    assert text == json.dumps(before, default=str, sort_keys=True)
 
 
 def test_an_upgraded_definition_has_the_new_keys_and_is_that_of_the_same_study(
@@ -168,6 +184,41 @@ def test_an_upgraded_study_of_version_2_is_shown_and_goes_on(version_2: URL) -> 
     assert overview.pilots[0].gpu_hours > 0
     assert overview.provenance["data"] == {"photographs": "d1" * 32}
     assert mirror.densities == {row.density for row in status.trials if row.density}
+
+
+def test_a_study_with_the_keys_of_version_2_is_the_same_study_after_the_upgrade(
+    version_2: URL,
+) -> None:
+    upgrade_storage(version_2)
+
+    storage = open_storage(version_2)
+    there = check_same(storage, StudyConfig.model_validate(TODAY))
+    config = load_config(storage, "tiny")
+    storage.close()
+    (row,) = rows_of(version_2)["wconv_studies"]
+    recorded = json.loads(str(row["provenance"]))
+    assert there
+    # Every key is written, so that no default of a later program takes its place.
+    assert json.loads(str(row["config"])) == config.plain()
+    assert recorded["config_sha256"] == config.digest()
+    assert not any("definition" in each for each in differences(recorded, program_of(config)))
+
+
+def test_a_smoke_run_of_version_2_is_known_as_one(version_2: URL) -> None:
+    engine = create_engine(version_2)
+    with engine.begin() as connection:
+        connection.execute(
+            update(STUDIES).values(
+                config=func.replace(STUDIES.c.config, '"study": "tiny"', '"study": "tiny_smoke"')
+            )
+        )
+    engine.dispose()
+
+    upgrade_storage(version_2)
+
+    storage = open_storage(version_2)
+    assert load_config(storage, "tiny").is_smoke
+    storage.close()
 
 
 def test_upgrading_again_changes_nothing(version_1: URL) -> None:

@@ -17,7 +17,7 @@ def test_every_shipped_study_can_be_shrunk(name: str, tmp_path: Path) -> None:
 
     small = load_study(name, smoke_folder=tmp_path)
 
-    assert small.study == f"{name}_smoke"
+    assert (small.study, small.is_smoke) == (f"{name}_smoke", True)
     assert (small.recipe.epochs, small.recipe.batch_size, small.trial.ranks) == (2, 8, 1)
     confirmation = 4 if study.confirm else 0
     assert small.budget.trials == len(study.references()) + 2 + confirmation
@@ -138,3 +138,12 @@ def test_a_smoke_run_needs_no_source_of_a_warm_start(
 
     assert small.search.warm_start == []
     assert small.search.sampler.name == "tpe"
+
+
+def test_a_warm_up_ends_before_a_smoke_run_does(study_file: StudyFile, tmp_path: Path) -> None:
+    lr_schedule = {"name": "step", "milestone_epochs": [30], "warmup_epochs": 5}
+    path = study_file(recipe=TINY["recipe"] | {"epochs": 60, "lr_schedule": lr_schedule})
+
+    small = load_study(str(path), smoke_folder=tmp_path)
+
+    assert (small.recipe.epochs, small.recipe.lr_schedule.warmup_epochs) == (2, 1)

@@ -9,7 +9,6 @@ import math
 from pathlib import Path
 
 from wconv_jobs.errors import CheckpointError, CheckpointFault, JobError
-from wconv_jobs.spec import TrialSpec
 from wconv_sweep.errors import ConfigurationError, SweepFailed
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.study_status import StudyStatus
@@ -17,6 +16,7 @@ from wconv_sweep.results.export.entries import named_result
 from wconv_sweep.results.export.model_card import model_card
 from wconv_sweep.slots.definitions import load_frozen_config, study_place
 from wconv_sweep.storage.open_storage import Storage
+from wconv_sweep.study.trial_spec import trial_spec
 
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
@@ -45,11 +45,18 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
 
     result = named_result(status)
     assert result is not None
-    spec = _spec(storage, status, result.best)
+    best = result.best
+    assert best.trial is not None
+    spec = trial_spec(
+        load_frozen_config(storage, status.study),
+        best.density or (),
+        best.replicate,
+        study_place(storage, status.study).folder.trial(best.trial),
+    )
     try:
         weights = trained.load_weights(spec)
         contiguous = {name: value.contiguous().clone() for name, value in weights.items()}
-        content = safetensors.torch.save(contiguous, _metadata(status, result.best))
+        content = safetensors.torch.save(contiguous, _metadata(status, best))
         model = trained.build_trained(spec, safetensors.torch.load(content))
         reproduced = trained.test_metrics(spec, model)
         pictures = {
@@ -63,27 +70,11 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
         ) from error
     except JobError as error:
         raise ConfigurationError(f"study {status.study}: {error}") from error
-    _check(status, result.best, reproduced)
+    _check(status, best, reproduced)
     target = folder / status.study
     files = {target / name: picture for name, picture in pictures.items()}
     card = model_card(status, result, reproduced, sorted(pictures))
     return {target / WEIGHTS: content, target / CARD: card.encode(), **files}
-
-
-def _spec(storage: Storage, status: StudyStatus, row: TrialRow) -> TrialSpec:
-    config = load_frozen_config(storage, status.study)
-    assert row.trial is not None
-    return TrialSpec(
-        model=config.model,
-        data=config.data,
-        recipe=config.recipe,
-        density=row.density or (),
-        study_seed=config.seed,
-        replicate=row.replicate,
-        threads_per_rank=config.trial.threads_per_rank,
-        checkpoint_folder=study_place(storage, status.study).folder.trial(row.trial),
-        code_folder=config.code_folder,
-    )
 
 
 def _metadata(status: StudyStatus, row: TrialRow) -> dict[str, str]:

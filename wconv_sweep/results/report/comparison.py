@@ -15,7 +15,6 @@ from wconv_sweep.results.report.paper import PUBLISHED, Published, overhead_perc
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.study_lookup import study_names
 from wconv_sweep.study.config import StudyConfig
-from wconv_sweep.study.smoke import SUFFIX as SMOKE
 
 Variant = Literal["standard", "weighted"]
 VARIANTS: tuple[Variant, Variant] = ("standard", "weighted")
@@ -56,17 +55,13 @@ class Comparison:
     status: StudyStatus
     result: StudyResult
     published: Published | None
-    """None if the paper has no such row, and for a smoke run, which repeats none."""
+    """None if the paper has no such row, and for a smoke run or unverified data, which repeat
+    none."""
 
     @property
     def config(self) -> StudyConfig:
         """The study's definition."""
         return self.status.config
-
-    @property
-    def smoke(self) -> bool:
-        """Whether the study only shows that everything runs."""
-        return _is_smoke(self.config)
 
     @property
     def classification(self) -> bool:
@@ -241,14 +236,14 @@ def _place(comparison: Comparison) -> tuple[int, str]:
 
 
 def _published(config: StudyConfig) -> Published | None:
-    if _is_smoke(config):
+    if config.is_smoke or is_unverified(config):
         return None
     return published(config.data.name, config.model.name, config.kernel_size)
 
 
-def _is_smoke(config: StudyConfig) -> bool:
-    """Return whether it is a smoke run: by its name, or by data whose files are not verified."""
-    return config.study.endswith(SMOKE) or config.data.options.get("verify") is False
+def is_unverified(config: StudyConfig) -> bool:
+    """Return whether nobody has looked if the data are those that were published."""
+    return config.data.options.get("verify") is False
 
 
 def _unit(metric: str) -> str:

@@ -9,7 +9,7 @@ from wconv_sweep.evidence.findings import pruning_json
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.score_rows import cell, score_rows
 from wconv_sweep.results.export.entries import CLAIM
-from wconv_sweep.results.report.comparison import VARIANTS, Comparison
+from wconv_sweep.results.report.comparison import VARIANTS, Comparison, is_unverified
 from wconv_sweep.results.report.paper import SOURCE
 from wconv_sweep.results.report.tables import ACCURACY, PSNR, density_cell
 from wconv_sweep.storage.tables import SlotState
@@ -57,8 +57,10 @@ def _remarks(each: Comparison) -> Iterator[str]:
         for state in (SlotState.PRUNED, SlotState.FAILED, SlotState.SKIPPED)
         if counts[state]
     )
-    if each.smoke:
-        yield "Smoke run, or unverified data: shows only that everything runs."
+    if config.is_smoke:
+        yield "Smoke run: shows that everything runs, no more."
+    elif is_unverified(config):
+        yield "Data not verified to be whole: the scores stand beside no published ones."
     yield (f"{counts[SlotState.COMPLETE]} of {each.status.budget} trials complete{others}.")
     yield from _confirmed(each)
     if each.result.plain is None:

@@ -6,7 +6,7 @@ from optuna.samplers import RandomSampler
 from tests.sweep.tiny import StudyFile
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.study.files import load_study
-from wconv_sweep.study.optuna_samplers import make_sampler
+from wconv_sweep.study.sampler_by_path import make_sampler
 from wconv_sweep.study.search_config import OptunaSpec
 
 
