@@ -6,7 +6,7 @@ A file with an old name is answered with the new one. A renamed key is added her
 
 from collections.abc import Sequence
 
-_NEW_NAMES = {
+NEW_NAMES = {
     # Study files.
     "recipe.batch": "recipe.batch_size",
     "recipe.schedule": "recipe.lr_schedule",
@@ -19,9 +19,9 @@ _NEW_NAMES = {
 
 def new_name(key: Sequence[object]) -> str | None:
     """Return what a key, given part by part, is called now; None if it has no other name."""
-    return _NEW_NAMES.get(".".join(map(str, key)))
+    return NEW_NAMES.get(".".join(map(str, key)))
 
 
 def old_name(ending: str) -> str | None:
     """Return the key that was called so, or whose name ended so; None if there was none."""
-    return next((old for old in _NEW_NAMES if f".{old}".endswith(f".{ending}")), None)
+    return next((old for old in NEW_NAMES if f".{old}".endswith(f".{ending}")), None)

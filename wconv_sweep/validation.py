@@ -132,7 +132,7 @@ def _describe(
     kind, context = details["type"], details.get("ctx", {})
     if kind == "extra_forbidden":
         renamed = new_name(location)
-        if renamed is not None:
+        if renamed is not None and tuple(renamed.split(".")) in keys_of(model):
             return document.problem(location, f"is now {renamed}. Rename the key.")
         key, known = str(details["loc"][-1]), _known_keys(model, details["loc"][:-1])
         remedy = did_you_mean(key, known) or f"Known keys: {', '.join(known)}."

@@ -54,8 +54,9 @@ def _location(key: str, known: Sequence[Location]) -> Location:
     if ending:
         raise ValueError(f"{key} may be {' or '.join(map(_dotted, ending))}. Write which.")
     old = old_name(key)
-    if old is not None:
-        raise ValueError(f"{old} is now {new_name(old.split('.'))}. Rename the key.")
+    new = None if old is None else new_name(old.split("."))
+    if new is not None and tuple(new.split(".")) in known:
+        raise ValueError(f"{old} is now {new}. Rename the key.")
     words = [*map(_dotted, known), *(str(location[-1]) for location in known)]
     options = "Options of the network are model.options.NAME, of the data data.options.NAME."
     raise ValueError(f"there is no key '{key}'. {did_you_mean(key, words) or options}")
