@@ -48,11 +48,9 @@ def test_an_old_key_is_answered_with_the_new_one(tmp_path: Path, old: str) -> No
     path = tmp_path / "old.yaml"
     line = _write(path, SITE if _is_of_profiles(NEW_NAMES[old]) else TINY, old)
 
+    load = load_profile if _is_of_profiles(NEW_NAMES[old]) else load_study
     with pytest.raises(ConfigurationError) as caught:
-        if _is_of_profiles(NEW_NAMES[old]):
-            load_profile(str(path))
-        else:
-            load_study(str(path))
+        load(str(path))
 
     assert caught.value.problems == (
         f"{path}:{line}: {old}: is now {NEW_NAMES[old]}. Rename the key.",
