@@ -47,7 +47,6 @@ def test_an_old_key_is_answered_with_the_new_one(tmp_path: Path, old: str) -> No
     line = _write(path, SITE if of_profile else TINY, old)
     load: Callable[[str], object] = load_profile if of_profile else load_study
 
-    load = load_profile if _is_of_profiles(NEW_NAMES[old]) else load_study
     with pytest.raises(ConfigurationError) as caught:
         load(str(path))
 
