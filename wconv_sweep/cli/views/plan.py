@@ -26,7 +26,7 @@ def print_plan(out: Console, plan: Plan, changes: Sequence[str]) -> None:
     if changes:
         rows["changed"] = f"{'; '.join(changes)}. Launch with --accept-changes."
     for name, value in rows.items():
-        out.print(f"{name + ':':<14} {value}".rstrip(), markup=False, soft_wrap=True)
+        out.print(f"{name + ':':<21} {value}".rstrip(), markup=False, soft_wrap=True)
     if preview.script is not None:
         out.print("\nbatch script:\n")
         out.print(preview.script, markup=False, soft_wrap=True)
