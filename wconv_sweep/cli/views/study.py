@@ -31,7 +31,7 @@ def print_studies(out: Console, configs: Sequence[StudyConfig]) -> None:
 def print_facts(out: Console, facts: StudyFacts) -> None:
     """Print the details of one study."""
     for name, value in _rows(facts).items():
-        out.print(f"{name + ':':<14} {value}".rstrip(), markup=False, soft_wrap=True)
+        out.print(f"{name + ':':<21} {value}".rstrip(), markup=False, soft_wrap=True)
 
 
 def print_checked(out: Console, right: Sequence[StudyFacts]) -> None:
