@@ -28,10 +28,10 @@ def once_per_run(factory: pytest.TempPathFactory, name: str, make: Callable[[Pat
 
     Args:
         factory: of pytest.
-        name: of what is made.
+        name: of what is made, unlike the others of the module that `make` is in.
         make: gets an empty folder.
     """
-    kept = run_folder(factory) / f"{name}.pickle"
+    kept = run_folder(factory) / f"{make.__module__}.{name}.pickle"
     with kept.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not kept.exists():
