@@ -83,9 +83,8 @@ def ports() -> Iterator[int]:
     for base in range(17000, 29000, PORTS):  # below the ephemeral ports
         with socket.socket() as last:
             # Held, as a sign for other clusters; the others must only be free.
-            if not _bind(last, base + PORTS - 1):
+            if not _listen(last, base + PORTS - 1):
                 continue
-            last.listen()
             if all(_is_free(port) for port in range(base, base + PORTS - 1)):
                 yield base
                 return
@@ -181,6 +180,17 @@ def _terminals(number: int) -> bool:
 def _is_free(port: int) -> bool:
     with socket.socket() as listener:
         return _bind(listener, port)
+
+
+def _listen(listener: socket.socket, port: int) -> bool:
+    # Two that have bound a port at the same moment may both, and only one of them may listen.
+    if not _bind(listener, port):
+        return False
+    try:
+        listener.listen()
+    except OSError:
+        return False
+    return True
 
 
 def _bind(listener: socket.socket, port: int) -> bool:
