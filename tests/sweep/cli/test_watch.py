@@ -187,7 +187,7 @@ def test_a_terminal_keeps_the_last_picture_while_the_database_is_away(
 
     own_postgres.stop("immediate")
     try:
-        watcher.await_text("the database has been away since")
+        watcher.await_text("no connection to the database since")
         watcher.await_text("28.00 dB", after="the database has been")
         away = watcher.text[watcher.text.rindex("the database has been") :]
     finally:
@@ -201,7 +201,7 @@ def test_a_terminal_keeps_the_last_picture_while_the_database_is_away(
     storage.close()
 
     assert "28.00 dB" in CONTROL.sub("", away)
-    assert re.search(r"away since \d\d:\d\d:\d\d", CONTROL.sub("", away))
+    assert re.search(r"database since \d\d:\d\d:\d\d", CONTROL.sub("", away))
     last = CONTROL.sub("", printed.rpartition("tiny: ")[2])
     assert last.startswith("complete (3 complete)")
     assert "away" not in last
@@ -280,7 +280,7 @@ def test_what_is_wrong_comes_first_and_studies_without_room_have_a_line_each(
 
     lines = ["".join(segment.text for segment in line) for line in drawn]
     assert len(lines) <= 14
-    assert lines[0].startswith("the database has been away since ")
+    assert lines[0].startswith("no connection to the database since ")
     assert [line for line in lines if line.startswith("tiny_")] == [
         f"tiny_{number}: waiting (2 open, 1 complete), 1 broken attempt(s)" for number in range(10)
     ]
@@ -365,7 +365,7 @@ def test_without_a_terminal_the_absence_of_the_database_is_told_once(
 
     own_postgres.stop("immediate")
     try:
-        watcher.await_text("the database has been away since")
+        watcher.await_text("no connection to the database since")
     finally:
         own_postgres.start()
     watcher.await_text("the database is back")
@@ -374,7 +374,7 @@ def test_without_a_terminal_the_absence_of_the_database_is_told_once(
     printed = watcher.end()
     storage.close()
 
-    assert printed.count("has been away since") == 1
+    assert printed.count("no connection to the database since") == 1
     assert printed.splitlines()[-1] == "tiny: stopped (3 open)"
 
 
