@@ -5,8 +5,8 @@
 # 5 s from now ends in 5 s.
 # Happens: the controller looks at time limits every 30 s, by a clock of its own. All jobs that
 # are past theirs by then end together, so equal jobs get different times.
-# Matters: the last 30 s of a job are not promised, and programs that measure how long jobs run,
-# or tests that move EndTime to see a job end, wait for the controller's clock.
+# Matters: a job that counts on more than its limit works on some days, a measured length is not
+# the limit, and a test that moves EndTime to see a job end waits for the controller's clock.
 # Seen with SLURM 22.05.8 of Debian 12 (needs Debian 12 and root):
 #     jobs of 60 s ran for 94 89 83 77 71 s
 #     a job with EndTime in 5 s ran for 16 s more
