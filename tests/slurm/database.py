@@ -58,6 +58,8 @@ def _server(site: Site) -> list[str]:
         "--no-defaults",
         "--user=root",
         f"--datadir={_data(site)}",
+        # In a folder that servers share, one that starts removes the temporary tables of others.
+        f"--tmpdir={_data(site)}",
         f"--lc-messages-dir={_scripts()}",
         *_FAST_AND_SMALL,
     ]
