@@ -232,7 +232,7 @@ def test_a_dry_run_tells_what_an_ablation_adds(
     _, document, _ = run(monkeypatch, capsys, *launch, "--json")
 
     # Two halves of the density's effect on the four seeds of the confirmation.
-    assert "ablation:      8 further trials, unless the study has them already" in shown
+    assert "ablation:             8 further trials, unless the study has them already" in shown
     assert json.loads(document)["ablation_trials"] == 8
 
 
