@@ -155,7 +155,7 @@ def test_the_pages_on_study_files_and_the_paper(going_on: Path, installed: Path)
     printed = follow("docs/studies.md", going_on, installed)
     follow("docs/reproduction.md", going_on, installed)
 
-    assert "study:         mine_long" in printed
+    assert f"study:{' ' * 16}mine_long" in printed
     assert (going_on / "simulation.png").stat().st_size > 10_000
     assert {path.name for path in (going_on / "wconv_runs").iterdir() if path.is_dir()} >= {
         "mine",
