@@ -182,7 +182,9 @@ def _either(root: dict[str, Any], variants: list[dict[str, Any]]) -> str:
 
 def _entries(root: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
     """Return what a mapping from names or a list holds, where that has keys of its own."""
-    inner = value.get("additionalProperties") or value.get("items")
+    # Names that must match a pattern stand under that pattern.
+    by_pattern = next(iter(value.get("patternProperties", {}).values()), None)
+    inner = by_pattern or value.get("additionalProperties") or value.get("items")
     if not isinstance(inner, dict) or "$ref" not in inner:
         return {}
     return inner if "properties" in _resolved(root, inner) else {}

@@ -152,7 +152,7 @@ def test_a_submit_limit_is_filled_up_to_and_the_next_launch_goes_on(
     second = crowded.launch("--qos", "few", "--pilots", "3")
 
     assert "2 pilot(s) submitted" in first
-    assert "1 more are wanted" in first
+    assert "1 more were requested" in first
     assert "0 pilot(s) submitted, 2 already queued or running" in second
     assert len(crowded.jobs()) == 2
     # Neither orders nor scripts of what was refused are left.

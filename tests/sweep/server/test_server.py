@@ -397,7 +397,7 @@ def test_programs_without_tls_are_warned_about(server: PersonalServer) -> None:
 
     output = server.run("start", *user, "--host", "127.0.0.1")
 
-    assert "warning: these programs of PostgreSQL are built without TLS: whoever can" in output
+    assert "warning: these programs of PostgreSQL are built without TLS: anyone who can" in output
     assert rows(server.place.url_file.read_text().strip(), "SELECT 1") == [(1,)]
 
 
