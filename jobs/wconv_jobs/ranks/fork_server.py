@@ -17,6 +17,7 @@ from multiprocessing import popen_forkserver
 from wconv_jobs.ranks import rank
 from wconv_jobs.ranks.rank_server import short_temporary_folder
 
+_PRELOADED = "wconv_jobs.ranks.preloaded"
 _STARTING = threading.Lock()
 
 
@@ -33,9 +34,7 @@ def start_fork_server() -> None:
         # Their advice on signal handlers does not apply, and the agent logs how a rank ended.
         for name in ("torch.distributed.elastic.multiprocessing.api", "torch.multiprocessing"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        multiprocessing.set_forkserver_preload(
-            ["torch", "torch.distributed", "torch._dynamo", rank.__name__]
-        )
+        multiprocessing.set_forkserver_preload([_PRELOADED])
         with _signals_blocked(), _short_temporary_folder():
             multiprocessing.resource_tracker.ensure_running()
             # Once more, because it unblocks signals when it has started its process.
