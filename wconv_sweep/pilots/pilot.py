@@ -2,6 +2,7 @@
 
 import sys
 
+from wconv_sweep import garbage
 from wconv_sweep.errors import WconvSweepError
 from wconv_sweep.pilots.running import run_pilot
 
@@ -12,6 +13,7 @@ def main() -> None:
     """Run the pilot that the file on the command line orders."""
     if len(sys.argv) != 2:
         sys.exit("usage: python -m wconv_sweep.pilots.pilot ORDER.json")
+    garbage.look_rarely()
     try:
         run_pilot(sys.argv[1])
     except WconvSweepError as error:

@@ -17,7 +17,17 @@ from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+
+# Pillow loads the readers of all its formats when one is wanted that is not there.
+from PIL import (
+    BmpImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from wconv_jobs.errors import JobError
 from wconv_jobs.files.paths import reason_of
@@ -227,7 +237,16 @@ def shortened(problems: Sequence[str], shown: int = 10) -> list[str]:
 
 
 # Pillow's names of the formats behind SUFFIXES.
-_FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
+_FORMATS = tuple(
+    reader.format
+    for reader in (
+        BmpImagePlugin.BmpImageFile,
+        JpegImagePlugin.JpegImageFile,
+        PngImagePlugin.PngImageFile,
+        TiffImagePlugin.TiffImageFile,
+        WebPImagePlugin.WebPImageFile,
+    )
+)
 _MODES_8_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 # The warning filters belong to the process, and two threads at once would mix them up.
 _FILTERS = threading.Lock()

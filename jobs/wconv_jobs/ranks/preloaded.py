@@ -1,4 +1,4 @@
-"""What the fork server has loaded before it forks ranks; the fork server alone imports this module.
+"""What the fork server loads before it forks ranks; nothing else imports this module.
 
 Nothing that these imports make is garbage. Looking for it takes a fifth of their time, and in each
 rank it would touch, and so copy, the memory that all of them share (`gc.freeze`).
