@@ -15,6 +15,11 @@ def studies_in(runs: Path) -> list[str]:
     return sorted(path.parent.name for path in runs.glob(f"*/{_OWNER}"))
 
 
+def is_run_folder(folder: Path) -> bool:
+    """Return whether a folder is that of a study."""
+    return (folder / _OWNER).is_file()
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one study inside the folder of all runs."""

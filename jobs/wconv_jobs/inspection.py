@@ -1,8 +1,13 @@
-"""The costs of a network, found on torch's meta device: without weights, data, GPU or waiting."""
+"""The costs of a network, found on torch's meta device: without weights, data, GPU or waiting.
 
+A network whose code looks at numbers, which the meta device has none of, is built on the CPU.
+"""
+
+import contextlib
 import math
+import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,9 +18,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from wconv_jobs import catalog, own_code
 from wconv_jobs.data import load_task
+from wconv_jobs.errors import JobError
 from wconv_jobs.models import build_model
 from wconv_jobs.spec import DataSpec, ModelSpec, RecipeSpec
-from wconv_kernels import sites
+from wconv_kernels import SiteError, sites
 
 _BATCH = 2
 """Samples in the trial batch: BatchNorm refuses a single one."""
@@ -49,8 +55,17 @@ def sample_shape(data: DataSpec) -> tuple[int, ...]:
     """
     if not own_code.is_own(data.name):
         return catalog.sample_shape(data.name, data.options)
-    task = load_task(data, seed=0)
-    return tuple(task.train_batch(0, range(1))[0].shape[1:])
+    with _without_the_users_prints():
+        try:
+            task = load_task(data, seed=0)
+            return tuple(task.train_batch(0, range(1))[0].shape[1:])
+        except JobError:
+            raise
+        except Exception as error:
+            raise JobError(
+                f"{data.name} cannot be loaded: {own_code.words(error)}. Correct the function, or "
+                "its options."
+            ) from error
 
 
 def inspect_network(
@@ -64,12 +79,31 @@ def inspect_network(
         sample_shape: of one training sample, the channels first.
 
     Raises:
-        JobError: the network cannot be built with its options, or does not take such samples.
+        JobError: the network cannot be built with its options, does not take such samples, or
+            returns no tensor.
         SiteError: no convolution has the kernel size.
     """
-    with torch.device("meta"):
+    with _without_the_users_prints():
+        with contextlib.suppress(Exception):
+            return _inspected(spec, kernel_size, sample_shape, "meta")
+        try:
+            return _inspected(spec, kernel_size, sample_shape, "cpu")
+        except (JobError, SiteError):
+            raise
+        except Exception as error:
+            raise JobError(
+                f"{spec.name} cannot be built and tried on a CPU with samples of shape "
+                f"{sample_shape}: {own_code.words(error)}. Correct the network, its options or "
+                "the data; one that needs a GPU can be checked where there is one."
+            ) from error
+
+
+def _inspected(
+    spec: ModelSpec, kernel_size: int, sample_shape: tuple[int, ...], device: str
+) -> NetworkFacts:
+    with torch.device(device):
         model = build_model(spec.name, **spec.options).train()
-        inputs = torch.empty(_BATCH, *sample_shape)
+        inputs = torch.rand(_BATCH, *sample_shape)
     found = sites(model, (1.0,) * (kernel_size // 2))
     convolutions = {
         id(layer): layer
@@ -86,9 +120,11 @@ def inspect_network(
     hooks = [layer.register_forward_hook(count) for layer in set(found.values())]
     kept = _Kept(model)
     with FlopCounterMode(display=False) as flops, saved_tensors_hooks(kept.pack, kept.unpack):
-        model(inputs)
+        output = model(inputs)
     for hook in hooks:
         hook.remove()
+    if not isinstance(output, Tensor):
+        raise JobError(not_a_tensor(output))
     return NetworkFacts(
         sites=len(found),
         kernels=dict(
@@ -115,6 +151,26 @@ def memory_bytes(facts: NetworkFacts, recipe: RecipeSpec, ranks: int) -> int:
     copies = 2 + states + (ranks > 1) + (recipe.early_stopping is not None)
     weights = item_bytes * (copies * facts.parameters + facts.weighted_parameters)
     return weights + facts.activation_bytes * (item_bytes // 4) * (recipe.batch_size // ranks)
+
+
+def not_a_tensor(output: object) -> str:
+    """Say what a network returns in place of a tensor, and what to do."""
+    held = ""
+    if isinstance(output, Mapping):
+        held = f" with {', '.join(map(repr, output))}"
+    elif isinstance(output, tuple | list):
+        held = f" of {len(output)}"
+    return (
+        f"the network returns a {type(output).__name__}{held} when training, not a tensor. Wrap "
+        "it in a module whose forward returns the tensor that the loss takes."
+    )
+
+
+@contextlib.contextmanager
+def _without_the_users_prints() -> Iterator[None]:
+    """Send what the user's code prints to standard error: standard output is the command's."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 class _Kept:

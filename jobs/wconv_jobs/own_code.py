@@ -10,8 +10,11 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import multiprocessing
 import re
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,9 +66,10 @@ def problems(
         return [f"{name!r}: a function of your own is named package.module:function."]
     module, _, function = name.partition(":")
     try:
-        spec = importlib.util.find_spec(module)
-    except Exception as error:  # the user's code may raise anything
-        return [f"{name}: module {module} cannot be imported: {type(error).__name__}: {error}."]
+        with _as_in_a_program(module):
+            spec = importlib.util.find_spec(module)
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
+        return [f"{name}: module {module} cannot be imported: {words(error)}."]
     if spec is None:
         return [
             f"{name}: there is no module {module}. Install it, or name the folder that holds it "
@@ -96,13 +100,60 @@ def call(name: str, options: Mapping[str, object], passed: Mapping[str, object])
         passed: further ones, each of them given if the function has an argument of this name.
 
     Raises:
-        JobError: it cannot be found, or does not take the options.
+        JobError: it cannot be found, does not take the options, or ends the program.
         Exception: whatever it raises.
     """
     found = problems(name, options, passed.keys())
     if found:
         raise JobError("\n".join(found))
     module, _, function_name = name.partition(":")
+    try:
+        with _as_in_a_program(module):
+            return _called(module, function_name, name, options, passed)
+    except SystemExit as error:
+        raise JobError(
+            f"{name} has ended the program ({words(error)}). Let it return, or raise an error."
+        ) from error
+
+
+def words(error: BaseException) -> str:
+    """Return the first line of what an exception of the user's code says, and where it arose."""
+    if isinstance(error, SystemExit):
+        said = f"exit status {error.code or 0}" if _is_status(error.code) else str(error.code)
+    else:
+        lines = str(error).strip().splitlines()
+        said = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    said = said.rstrip(".")
+    frames = traceback.extract_tb(error.__traceback__)
+    outside = [frame for frame in frames if not _is_installed(frame.filename)]
+    if not outside:
+        return said
+    return f"{said} [{Path(outside[-1].filename).name}, line {outside[-1].lineno}]"
+
+
+def _is_status(code: object) -> bool:
+    return code is None or isinstance(code, int)
+
+
+def _is_installed(filename: str) -> bool:
+    """Return whether a file belongs to this program, to a package, or to Python."""
+    path = Path(filename)
+    package = Path(__file__).parent
+    return (
+        "site-packages" in path.parts
+        or package in path.parents
+        or not path.is_absolute()
+        or Path(sysconfig.get_path("stdlib")) in path.parents
+    )
+
+
+def _called(
+    module: str,
+    function_name: str,
+    name: str,
+    options: Mapping[str, object],
+    passed: Mapping[str, object],
+) -> Any:
     function: Callable[..., Any] | None = getattr(
         importlib.import_module(module), function_name, None
     )
@@ -111,6 +162,24 @@ def call(name: str, options: Mapping[str, object], passed: Mapping[str, object])
     taken = inspect.signature(function).parameters
     given = {key: value for key, value in passed.items() if key in taken}
     return function(**options, **given)
+
+
+@contextmanager
+def _as_in_a_program(module: str) -> Iterator[None]:
+    """Show the user's code the process as a program of its own would see it.
+
+    Without arguments, since a module may parse them when it is imported; and with no way of
+    starting processes chosen yet, since it may choose one.
+    """
+    arguments, method = sys.argv, multiprocessing.get_start_method(allow_none=True)
+    sys.argv = [module]
+    multiprocessing.set_start_method(None, force=True)
+    try:
+        yield
+    finally:
+        sys.argv = arguments
+        if multiprocessing.get_start_method(allow_none=True) is None:
+            multiprocessing.set_start_method(method, force=True)
 
 
 def _option_problems(

@@ -1,5 +1,7 @@
 """The costs of a network, against a count by hand and a real training step."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -114,3 +116,101 @@ def test_a_density_without_a_convolution_is_refused() -> None:
 def test_a_sample_that_the_network_does_not_take_is_refused() -> None:
     with pytest.raises(JobError):
         inspect_network(ModelSpec(name="cgnet", options={"width": 8}), 3, (3, 32, 32))
+
+
+ODD = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layer = nn.Conv2d(1, width, 3, padding=1)
+        self.scale = torch.linspace(0, 1, 5).sum().item()
+
+    def forward(self, x):
+        y = self.layer(x)
+        return y if y.mean() > -100 else -y
+
+
+def build(width=2):
+    print("building")
+    return Net(width)
+
+
+def numpy():
+    torch.zeros(2).numpy()
+    return Net(2)
+
+
+def gpu():
+    raise RuntimeError("Found no NVIDIA driver on your system.\\nSecond line")
+
+
+def pair():
+    class Pair(Net):
+        def forward(self, x):
+            return super().forward(x), x
+    return Pair(2)
+"""
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Iterator[str]:
+    name = f"odd_{abs(hash(tmp_path)) % 10**9}"
+    (tmp_path / f"{name}.py").write_text(ODD, "utf-8")
+    with own_code.folder_added(tmp_path):
+        yield name
+    sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("function", ["build", "numpy"])
+def test_a_network_that_looks_at_numbers_is_built_on_the_cpu(
+    odd: str, function: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = inspect_network(ModelSpec(name=f"{odd}:{function}"), 3, (1, 5, 7))
+
+    assert facts.macs == 2 * 9 * 5 * 7
+    assert facts.parameters == 2 * 9 + 2
+    assert capsys.readouterr().out == ""
+
+
+def test_no_exception_of_a_network_is_a_traceback(odd: str) -> None:
+    with pytest.raises(JobError) as error:
+        inspect_network(ModelSpec(name=f"{odd}:gpu"), 3, (1, 5, 7))
+
+    assert str(error.value).startswith(
+        f"{odd}:gpu cannot be built and tried on a CPU with samples of shape (1, 5, 7): "
+        f"RuntimeError: Found no NVIDIA driver on your system [{odd}.py, line "
+    )
+
+
+def test_a_network_that_returns_no_tensor_is_found_before_the_launch(odd: str) -> None:
+    with pytest.raises(JobError, match="the network returns a tuple of 2 when training"):
+        inspect_network(ModelSpec(name=f"{odd}:pair"), 3, (1, 5, 7))
+
+
+def test_volumes_are_as_good_as_images(tmp_path: Path) -> None:
+    source = """
+import torch
+from torch import nn
+
+
+def build():
+    return nn.Sequential(nn.Conv3d(1, 2, 3, padding=1), nn.ReLU(), nn.Conv3d(2, 1, 3, padding=1))
+
+
+def load():
+    volumes = torch.zeros(4, 1, 4, 5, 6)
+    return dict.fromkeys(("train", "validation", "test"), (volumes, volumes))
+"""
+    (tmp_path / "volumes_3d.py").write_text(source, "utf-8")
+
+    with own_code.folder_added(tmp_path):
+        shape = sample_shape(DataSpec(name="volumes_3d:load", kind="denoising"))
+        facts = inspect_network(ModelSpec(name="volumes_3d:build"), 3, shape)
+
+    assert shape == (1, 4, 5, 6)
+    assert facts.kernels == {"3x3x3": 2}
+    assert facts.macs == facts.weighted_macs == 2 * (1 * 2) * 27 * 4 * 5 * 6

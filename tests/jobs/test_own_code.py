@@ -1,5 +1,6 @@
 """A study may name functions of the user's: they are found, checked unrun, and called."""
 
+import multiprocessing
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,11 @@ def classes(seed):
 
 def raising():
     raise RuntimeError("on purpose")
+
+
+def leaving(status="set MODEL_DIR first"):
+    import sys
+    sys.exit(status)
 
 
 class Network(nn.Module):
@@ -183,3 +189,51 @@ def test_the_loss_is_that_of_the_kind() -> None:
         task.loss(torch.zeros(2, 1), CLASSES, label_smoothing=0.0)
     with pytest.raises(JobError, match="for targets of"):
         denoising.loss(IMAGES[:1], IMAGES, label_smoothing=0.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [("set MODEL_DIR first", "set MODEL_DIR first"), (3, "exit status 3")]
+)
+def test_a_function_that_ends_the_program_is_named_with_what_it_said(
+    module: str, status: str | int, words: str
+) -> None:
+    with pytest.raises(JobError) as error:
+        own_code.call(f"{module}:leaving", {"status": status}, {})
+
+    assert str(error.value).startswith(
+        f"{module}:leaving has ended the program ({words} [{module}"
+    )
+    assert str(error.value).endswith("]). Let it return, or raise an error.")
+
+
+def test_a_module_may_parse_its_arguments_and_choose_how_processes_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"parses_{abs(hash(tmp_path)) % 10**9}"
+    (tmp_path / f"{name}.py").write_text(
+        "import argparse, multiprocessing\n"
+        "parser = argparse.ArgumentParser()\n"
+        "parser.add_argument('--width', type=int, default=7)\n"
+        "WIDTH = parser.parse_args().width\n"
+        "multiprocessing.set_start_method('spawn')\n"
+        "def build(): return WIDTH\n"
+    )
+    monkeypatch.setattr(sys, "argv", ["wconv-sweep", "launch", "--study", "x.yaml"])
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("forkserver", force=True)  # as in a rank
+    try:
+        with own_code.folder_added(tmp_path):
+            assert own_code.call(f"{name}:build", {}, {}) == 7
+        assert multiprocessing.get_start_method() == "spawn"
+        assert sys.argv[1:] == ["launch", "--study", "x.yaml"]
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+        sys.modules.pop(name, None)
+
+
+def test_the_line_of_the_users_own_code_stands_beside_what_it_raised(module: str) -> None:
+    with pytest.raises(RuntimeError) as error:
+        own_code.call(f"{module}:raising", {}, {})
+
+    line = SOURCE.splitlines().index('    raise RuntimeError("on purpose")') + 1
+    assert own_code.words(error.value) == f"RuntimeError: on purpose [{module}.py, line {line}]"

@@ -165,7 +165,8 @@ def changes_since(plan: Plan) -> list[str]:
             return []
         recorded = read_status(storage, plan.config.study).provenance
     # Synthetic data may not exist yet, and are always the same.
-    now = program_of(plan.config) if plan.smoke else provenance_of(plan.config)
+    read = program_of if plan.smoke else provenance_of
+    now = read(plan.config, plan.folder.path)
     return differences(recorded or {}, now)
 
 

@@ -64,7 +64,7 @@ def launch(
         plan.folder,
         plan.cluster,
         given=plan.given,
-        provenance=provenance_of(plan.config),
+        provenance=provenance_of(plan.config, plan.folder.path),
         accept_changes=accept_changes,
     )
     if plan.ablate:
@@ -108,7 +108,8 @@ def resume(
     check_shared(storage_url, launcher.nodes)
     place.folder.check_free(place.uid)
     launcher.ask(study, place.uid, place.folder)
-    studies.check_provenance(storage, study, provenance_of(config), accept_changes=accept_changes)
+    provenance = provenance_of(config, place.folder.path)
+    studies.check_provenance(storage, study, provenance, accept_changes=accept_changes)
     return _start(storage, study, launcher, request, notify_with)
 
 

@@ -36,8 +36,12 @@ _NAMES = {
 }
 
 
-def provenance_of(config: StudyConfig) -> dict[str, Any]:
+def provenance_of(config: StudyConfig, run_folder: Path | None = None) -> dict[str, Any]:
     """Return the current provenance of a study.
+
+    Args:
+        config: of the study.
+        run_folder: of the study, where the copy of its own modules may lie, see `modules_sha256`.
 
     Raises:
         ConfigurationError: the data cannot be checked.
@@ -46,17 +50,18 @@ def provenance_of(config: StudyConfig) -> dict[str, Any]:
         data = catalog.data_checksums(config.data.name, config.data.options)
     except JobError as error:
         raise ConfigurationError(f"study {config.study}: data: {error}") from error
-    return program_of(config) | {"data": data}
+    return program_of(config, run_folder) | {"data": data}
 
 
-def program_of(config: StudyConfig) -> dict[str, Any]:
+def program_of(config: StudyConfig, run_folder: Path | None = None) -> dict[str, Any]:
     """Return the same without the data."""
+    folder = config.code_folder
     return {
         "wconv_sweep": version("wconv-sweep"),
         "code_sha256": code_sha256(),
         **git_state(),
         "config_sha256": config.digest(),
-        **({"modules_sha256": modules_sha256(config.code_folder)} if config.code_folder else {}),
+        **({"modules_sha256": modules_sha256(folder, run_folder)} if folder else {}),
     }
 
 

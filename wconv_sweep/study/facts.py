@@ -1,7 +1,11 @@
 """The costs of a study's network, before any training."""
 
-from collections.abc import Sequence
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wconv_jobs import own_code
@@ -9,6 +13,7 @@ from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.study import resources
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.files import load_study
+from wconv_sweep.study.own_modules import freeze_modules
 
 if TYPE_CHECKING:
     from wconv_jobs.inspection import NetworkFacts
@@ -41,16 +46,37 @@ def study_facts(config: StudyConfig) -> StudyFacts:
     # Imported here: it loads torch, which takes two seconds.
     from wconv_jobs.inspection import inspect_network, memory_bytes, sample_shape
 
-    own_code.add_folder(config.code_folder)
     key = "data"
     try:
-        shape = sample_shape(config.data)
-        key = "model"
-        network = inspect_network(config.model, config.kernel_size, shape)
+        with _as_pilots_see_it(config.code_folder):
+            shape = sample_shape(config.data)
+            key = "model"
+            network = inspect_network(config.model, config.kernel_size, shape)
     except ValueError as error:  # JobError, SiteError
         raise ConfigurationError(f"study {config.study}: {key}: {error}") from error
     memory = memory_bytes(network, config.recipe, config.trial.ranks)
     return StudyFacts(config, network, shape, memory)
+
+
+@contextmanager
+def _as_pilots_see_it(folder: Path | None) -> Iterator[None]:
+    """Make the user's modules importable from a copy that holds what a launch would copy."""
+    if folder is None:
+        yield
+        return
+    loaded = set(sys.modules)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        own_code.folder_added(freeze_modules(folder, Path(name).resolve())),
+    ):
+        try:
+            yield
+        finally:
+            # Those of another study may have the same names.
+            for module in set(sys.modules) - loaded:
+                origin = getattr(sys.modules[module], "__file__", None)
+                if origin and Path(origin).is_relative_to(Path(name).resolve()):
+                    del sys.modules[module]
 
 
 def check_studies(wanted: Sequence[str]) -> tuple[list[StudyFacts], list[str]]:

@@ -1,32 +1,60 @@
 """The user's own modules that a study trains: what belongs to them, and a lasting copy.
 
 Pilots import the copy in the run folder: an edit of the modules changes nothing for a study
-that was launched.
+that was launched. Small files that modules may read, such as a table beside them, are copied, too.
 """
 
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from wconv_jobs.files.atomic import create_folder_once
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.run_folder import is_run_folder
 
 MAX_FILES = 2000
 """A folder with more is not one of modules, but somebody's home."""
 
+MAX_FILE_BYTES = 1_000_000
+"""Of a file beside the modules; larger ones are data, and stay where they are."""
+BESIDE = (
+    *(".cfg", ".csv", ".ini", ".json", ".npy", ".npz", ".pt", ".pth", ".safetensors"),
+    *(".toml", ".tsv", ".txt", ".yaml", ".yml"),
+)
+"""Endings of the files that are copied beside the modules."""
+
 _LEFT_OUT = {"__pycache__", "node_modules", "site-packages", "wconv_runs"}
 
 
-def modules_sha256(folder: Path) -> str:
+def modules_sha256(folder: Path, run_folder: Path | None = None) -> str:
     """Return the hash of all modules in a folder, names and contents.
+
+    Args:
+        folder: holds the modules.
+        run_folder: of a study that may have been launched. If all modules of its copy are as they
+            were, their hash is returned: what other tools have written into the folder since
+            changes nothing.
 
     Raises:
         ConfigurationError: there are too many, or one cannot be read.
     """
+    now = _sha256(folder, _modules(folder))
+    if run_folder is None or frozen_modules(run_folder, now).is_dir():
+        return now
+    for frozen in sorted(_copies(run_folder)):
+        there = [folder / path.relative_to(frozen) for path in _modules(frozen)]
+        if all(path.is_file() for path in there):
+            before = _sha256(folder, there)
+            if frozen_modules(run_folder, before) == frozen:
+                return before
+    return now
+
+
+def _sha256(folder: Path, modules: Sequence[Path]) -> str:
     content = hashlib.sha256()
-    for path in _modules(folder):
+    for path in modules:
         content.update(f"{path.relative_to(folder).as_posix()}\0".encode())
         try:
             content.update(hashlib.sha256(path.read_bytes()).digest())
@@ -39,7 +67,7 @@ def modules_sha256(folder: Path) -> str:
 
 def frozen_modules(run_folder: Path, sha256: str) -> Path:
     """Return where the copy of modules with this hash lies."""
-    return run_folder / "own_code" / sha256[:16]
+    return run_folder / _COPIES / sha256[:16]
 
 
 def freeze_modules(folder: Path, run_folder: Path) -> Path:
@@ -50,10 +78,10 @@ def freeze_modules(folder: Path, run_folder: Path) -> Path:
     Raises:
         ConfigurationError: as `modules_sha256`, or they were changed meanwhile.
     """
-    sha256 = modules_sha256(folder)
+    sha256 = modules_sha256(folder, run_folder)
 
     def copy(target: Path) -> None:
-        for path in _modules(folder):
+        for path in (*_modules(folder), *_beside(folder)):
             inside = target / path.relative_to(folder)
             inside.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, inside)
@@ -68,8 +96,16 @@ def freeze_modules(folder: Path, run_folder: Path) -> Path:
     return frozen
 
 
+_COPIES = "own_code"
+
+
+def _copies(run_folder: Path) -> list[Path]:
+    folder = run_folder / _COPIES
+    return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+
+
 def _modules(folder: Path) -> list[Path]:
-    found = sorted(_walk(folder))
+    found = sorted(_walk(folder, (".py",)))
     if len(found) > MAX_FILES:
         raise ConfigurationError(
             f"code: {folder} holds more than {MAX_FILES} modules. Choose a folder that holds the "
@@ -78,10 +114,24 @@ def _modules(folder: Path) -> list[Path]:
     return found
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _beside(folder: Path) -> list[Path]:
+    """Return the small files that modules may read; of too many, as in a data set, none."""
+    found = [
+        path
+        for path in _walk(folder, BESIDE)
+        if path.stat().st_size <= MAX_FILE_BYTES and os.access(path, os.R_OK)
+    ]
+    return found if len(found) <= MAX_FILES else []
+
+
+def _walk(folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder):
-        if "pyvenv.cfg" in files:
+        if "pyvenv.cfg" in files or is_run_folder(Path(parent)):
             folders.clear()
             continue
         folders[:] = [name for name in folders if name not in _LEFT_OUT and name[0] != "."]
-        yield from (Path(parent, name) for name in files if name.endswith(".py"))
+        yield from (
+            path
+            for name in files
+            if name.endswith(endings) and (path := Path(parent, name)).is_file()
+        )

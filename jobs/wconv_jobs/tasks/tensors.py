@@ -57,7 +57,9 @@ class TensorTask:
         self.metrics: tuple[str, ...] = epoch_metrics(kind)
         self.classes: int | None = None
         if kind == "classification":
-            self.classes = 1 + max(int(targets.max()) for _, targets in self._parts.values())
+            labels = [targets for _, targets in self._parts.values()]
+            self._lowest = min(int(targets.min()) for targets in labels)
+            self.classes = 1 + max(int(targets.max()) for targets in labels)
         inputs, targets = self._parts["test"]
         self.input_is_estimate: bool = kind == "denoising" and inputs.shape == targets.shape
 
@@ -91,9 +93,14 @@ class TensorTask:
         if self._kind == "classification":
             assert self.classes is not None
             if output.ndim != 2 or output.shape[1] < self.classes:
+                remedy = (
+                    "Change the network."
+                    if self._lowest == 0
+                    else f"The class labels begin with {self._lowest}: count them from 0."
+                )
                 raise JobError(
                     f"the network returns {tuple(output.shape)}, but the data need logits (B, "
-                    f"classes) for {self.classes} classes. Change the network."
+                    f"classes) for {self.classes} classes. {remedy}"
                 )
             return F.cross_entropy(output, target, label_smoothing=label_smoothing)
         if output.shape != target.shape:

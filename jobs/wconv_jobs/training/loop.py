@@ -29,7 +29,9 @@ from wconv_jobs.training.checkpoint import Progress
 from wconv_jobs.training.early_stopping import best_epoch, is_over
 from wconv_jobs.training.evaluation import LOSS, evaluate, evaluate_input
 from wconv_jobs.training.initialization import initialize
+from wconv_jobs.training.network_check import check_exchange, unused_parameters
 from wconv_jobs.training.rank_invariance import share_batch_norm, share_dropout
+from wconv_jobs.training.share_check import check_shares
 from wconv_jobs.training.world import World
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -136,14 +138,19 @@ class _Run:
             self.model = build_model(spec.model.name, **spec.model.options)
         self.steps = self._steps_per_epoch()
         initialize(self.model, recipe.init, derive_seed(self.seed, "init"))
-        self.model = share_dropout(self.model, world)
+        share_dropout(self.model, world)
         if recipe.batch_norm_over == "batch":
-            self.model = share_batch_norm(self.model, world)
+            share_batch_norm(self.model, world)
         self.model.to(device=world.device, dtype=_DTYPES[recipe.dtype])
+        unused = unused_parameters(self.model, self.task, world)
+        if world.size > 1:
+            check_exchange(self.model)
+            if recipe.batch_norm_over == "batch":
+                check_shares(self.model, self.task, world, recipe.label_smoothing)
         engine = density_engine(self.model, spec.density, spec.ablation)
         self.module: nn.Module = self.model
         if world.size > 1:
-            self.module = DistributedDataParallel(self.model)
+            self.module = DistributedDataParallel(self.model, find_unused_parameters=bool(unused))
         optimizer = recipe.optimizer.build(self.model.parameters())
         if engine is not None:
             engine.attach(optimizer)

@@ -2,9 +2,8 @@
 
 With stock layers, BatchNorm takes its statistics from each rank's part of the batch, and Dropout
 draws on each rank for itself: the same study on two and on four GPUs would train two networks.
+What other layers do is found by `wconv_jobs.training.share_check`.
 """
-
-from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
@@ -15,42 +14,52 @@ from wconv_jobs.training.world import World
 # Shape letters: B batch (of this rank), C channels, N what is averaged over: batch and space.
 
 
-def share_dropout(model: nn.Module, world: World) -> nn.Module:
-    """Replace Dropout layers, on one rank as well, and return the model.
+def share_dropout(model: nn.Module, world: World) -> None:
+    """Let the dropout layers draw the mask of the whole batch, on one rank as well.
 
     Args:
-        model: changed in place, unless it is itself such a layer.
+        model: changed in place, see `_become`.
         world: the ranks that train it, each on its share of the batch.
     """
-    return _replaced(
-        model,
-        lambda layer: SharedDropout(layer.p, world) if type(layer) is nn.Dropout else None,
-    )
+    for layer in model.modules():
+        if type(layer) in _DROPOUT_NDIM:
+            layer._features_ndim = _DROPOUT_NDIM[type(layer)]  # type: ignore[assignment]
+            layer._world = world  # type: ignore[assignment]
+            _become(layer, SharedDropout)
 
 
-def share_batch_norm(model: nn.Module, world: World) -> nn.Module:
-    """Replace BatchNorm layers where there are several ranks, and return the model.
+def share_batch_norm(model: nn.Module, world: World) -> None:
+    """Let BatchNorm take its statistics from the whole batch where there are several ranks.
 
-    Parameters and buffers stay the very same, under the same names; else as `share_dropout`.
+    Args:
+        model: changed in place, see `_become`; its parameters and buffers are not.
+        world: as for `share_dropout`.
     """
     if world.size == 1:
-        return model
-    if world.device.type == "cuda":
-        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-        return converted
-    return _replaced(model, _shared_batch_norm)
+        return
+    for layer in model.modules():
+        if type(layer) in BATCH_NORMS:
+            if world.device.type == "cuda":
+                layer.process_group = None  # type: ignore[assignment]
+                _become(layer, nn.SyncBatchNorm)
+            else:
+                _become(layer, SharedBatchNorm)
 
 
-class SharedDropout(nn.Module):
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_DROPOUT_NDIM = {nn.Dropout: 0, nn.Dropout1d: 3, nn.Dropout2d: 4, nn.Dropout3d: 5}
+"""Dimensions of the samples whose features a layer drops as a whole; 0: each value for itself."""
+
+
+class SharedDropout(nn.modules.dropout._DropoutNd):
     """Dropout with one mask for the whole batch, of which each rank takes its part.
 
-    Needs the same random state on all ranks, and batches of the same size.
+    Needs the same random state on all ranks, and batches of the same size. `share_dropout` alone
+    makes one.
     """
 
-    def __init__(self, p: float, world: World) -> None:
-        super().__init__()
-        self.p = p
-        self._world = world
+    _world: World
+    _features_ndim: int
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x * mask / (1 - p) when training, else x; any shape that begins with B."""
@@ -60,10 +69,18 @@ class SharedDropout(nn.Module):
             return x * 0
         samples = len(x)
         kept = torch.empty(
-            samples * self._world.size, *x.shape[1:], dtype=x.dtype, device=x.device
+            samples * self._world.size, *self._shape_of_mask(x), dtype=x.dtype, device=x.device
         )
         kept.bernoulli_(1 - self.p).div_(1 - self.p)
         return x * kept[self._world.rank * samples : (self._world.rank + 1) * samples]
+
+    def _shape_of_mask(self, x: Tensor) -> tuple[int, ...]:
+        """Return the shape of the mask of a sample, as torch's layer of this kind has it."""
+        if self._features_ndim == 0:
+            return tuple(x.shape[1:])
+        # Dropout1d and 3d take the first dimension for the features where one is missing.
+        features = 1 if self._features_ndim in (3, 5) and x.ndim == self._features_ndim - 1 else 2
+        return (*x.shape[1:features], *[1] * (x.ndim - features))
 
 
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -106,33 +123,14 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         """Take any shape that begins with (B, C)."""
 
 
-def _replaced(
-    module: nn.Module, replacement_of: Callable[[nn.Module], nn.Module | None]
-) -> nn.Module:
-    replacement = replacement_of(module)
-    if replacement is not None:
-        return replacement.train(module.training)
-    for name, child in module.named_children():
-        setattr(module, name, _replaced(child, replacement_of))
-    return module
+def _become(layer: nn.Module, cls: type[nn.Module]) -> None:
+    """Give a layer another class, with the same attributes.
 
-
-def _shared_batch_norm(layer: nn.Module) -> nn.Module | None:
-    if not isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
-        return None
-    shared = SharedBatchNorm(
-        layer.num_features,
-        layer.eps,
-        layer.momentum,
-        layer.affine,
-        layer.track_running_stats,
-        "meta",
-    )
-    for name, parameter in layer.named_parameters(recurse=False):
-        setattr(shared, name, parameter)
-    for name, buffer in layer.named_buffers(recurse=False):
-        setattr(shared, name, buffer)
-    return shared
+    It stays the same object, wherever the network holds it: under several names, in a list, with
+    hooks. Only layers whose class is exactly torch's may become another: what a subclass adds,
+    such as an activation, would be lost without a word.
+    """
+    layer.__class__ = cls
 
 
 class _AllSum(torch.autograd.Function):

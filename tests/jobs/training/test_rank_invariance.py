@@ -1,5 +1,6 @@
 """BatchNorm and Dropout over the whole batch: two ranks compute what one does."""
 
+import copy
 import math
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,12 @@ import torch
 from torch import distributed, nn
 from torch.multiprocessing.spawn import spawn
 
-from wconv_jobs.training.rank_invariance import SharedBatchNorm, share_batch_norm, share_dropout
+from wconv_jobs.training.rank_invariance import (
+    SharedBatchNorm,
+    SharedDropout,
+    share_batch_norm,
+    share_dropout,
+)
 from wconv_jobs.training.world import World
 
 CPU = torch.device("cpu")
@@ -45,6 +51,12 @@ def _train(network: nn.Module, part: torch.Tensor, share: float) -> dict[str, to
     return gradients | dict(network.named_buffers())
 
 
+def _shared(network: nn.Module, world: World) -> nn.Module:
+    share_dropout(network, world)
+    share_batch_norm(network, world)
+    return network
+
+
 def _compare(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group(
@@ -54,9 +66,8 @@ def _compare(rank: int, folder: Path) -> None:
         world_size=2,
         timeout=timedelta(seconds=120),
     )
-    alone = _train(share_dropout(_network(), World(0, 1, CPU)), _input(), 1.0)
-    world = World(rank, 2, CPU)
-    network = share_batch_norm(share_dropout(_network(), world), world)
+    alone = _train(_shared(_network(), World(0, 1, CPU)), _input(), 1.0)
+    network = _shared(_network(), World(rank, 2, CPU))
 
     together = _train(network, _input()[3 * rank : 3 * rank + 3], 0.5)
 
@@ -81,7 +92,7 @@ def _compare_bfloat16(rank: int, folder: Path) -> None:
     torch.manual_seed(2)
     images = 3 + torch.randn(6, 4, 5, 5)
     stock = nn.BatchNorm2d(4)
-    shared = share_batch_norm(nn.BatchNorm2d(4), World(rank, 2, CPU))
+    shared = _shared(nn.BatchNorm2d(4), World(rank, 2, CPU))
     rows = slice(3 * rank, 3 * rank + 3)
     expected = images.bfloat16().requires_grad_()
     part = images[rows].bfloat16().requires_grad_()
@@ -116,7 +127,7 @@ def test_parameters_and_buffers_stay_the_same_under_the_same_names() -> None:
     network = _network().eval()
     before = dict(network.named_parameters()) | dict(network.named_buffers())
 
-    shared = share_batch_norm(network, World(0, 2, CPU))
+    shared = _shared(network, World(0, 2, CPU))
 
     after = dict(shared.named_parameters()) | dict(shared.named_buffers())
     assert list(after) == list(before)
@@ -125,14 +136,14 @@ def test_parameters_and_buffers_stay_the_same_under_the_same_names() -> None:
 
 
 def test_on_one_rank_batch_norm_stays_torchs_own() -> None:
-    network = share_batch_norm(_network(), World(0, 1, CPU))
+    network = _shared(_network(), World(0, 1, CPU))
 
     assert type(network.get_submodule("1")) is nn.BatchNorm2d
 
 
 def test_in_evaluation_a_shared_batch_norm_is_torchs_own() -> None:
     expected = _network().eval()
-    shared = share_batch_norm(_network(), World(0, 2, CPU)).eval()
+    shared = _shared(_network(), World(0, 2, CPU)).eval()
 
     assert torch.equal(shared(_input()), expected(_input()))
 
@@ -140,7 +151,7 @@ def test_in_evaluation_a_shared_batch_norm_is_torchs_own() -> None:
 def test_each_rank_takes_its_part_of_one_mask() -> None:
     masks = []
     for rank, size in ((0, 1), (0, 2), (1, 2)):
-        layer = share_dropout(nn.Dropout(0.25), World(rank, size, CPU))
+        layer = _shared(nn.Dropout(0.25), World(rank, size, CPU))
         torch.manual_seed(5)
         masks.append(layer(torch.ones(8 // size, 100)))
 
@@ -152,12 +163,85 @@ def test_each_rank_takes_its_part_of_one_mask() -> None:
 
 @pytest.mark.parametrize(("p", "kept"), [(0.0, 1.0), (1.0, 0.0)])
 def test_the_limits_of_dropout_keep_all_or_nothing(p: float, kept: float) -> None:
-    layer = share_dropout(nn.Dropout(p), World(0, 1, CPU))
+    layer = _shared(nn.Dropout(p), World(0, 1, CPU))
 
     assert torch.equal(layer(torch.ones(3, 2)), torch.full((3, 2), kept))
 
 
 def test_dropout_does_nothing_in_evaluation() -> None:
-    layer = share_dropout(nn.Dropout(0.5), World(0, 1, CPU)).eval()
+    layer = _shared(nn.Dropout(0.5), World(0, 1, CPU)).eval()
 
     assert torch.equal(layer(torch.ones(3, 2)), torch.ones(3, 2))
+
+
+@pytest.mark.parametrize(
+    ("stock", "shape", "masked"),
+    [
+        (nn.Dropout1d(0.4), (200, 3, 5), (200, 3, 1)),
+        (nn.Dropout2d(0.4), (200, 3, 5, 4), (200, 3, 1, 1)),
+        (nn.Dropout3d(0.4), (200, 3, 5, 4, 2), (200, 3, 1, 1, 1)),
+        (nn.Dropout1d(0.4), (600, 5), (600, 1)),
+        (nn.Dropout3d(0.4), (600, 5, 4, 2), (600, 1, 1, 1)),
+    ],
+)
+def test_features_are_dropped_as_a_whole_as_by_torchs_own(
+    stock: nn.Module, shape: tuple[int, ...], masked: tuple[int, ...]
+) -> None:
+    for layer in (stock, _shared(copy.deepcopy(stock), World(0, 1, CPU))):
+        torch.manual_seed(3)
+        mask = layer(torch.ones(shape))
+        per_feature = mask[tuple(slice(0, size) for size in masked)]
+        assert torch.equal(mask, per_feature.expand(shape))
+        assert per_feature.unique().tolist() == pytest.approx([0.0, 1 / 0.6])
+        # 360 of 600 are expected to stay.
+        assert abs(int((per_feature > 0).sum()) - 360) < 4 * math.sqrt(600 * 0.4 * 0.6)
+
+
+class _Activated(nn.BatchNorm2d):
+    """As in packages of networks: the activation inside."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(input).relu()
+
+
+class _Noted(nn.Dropout):
+    """A subclass that changes nothing, which nobody can know."""
+
+
+@pytest.mark.parametrize("layer", [_Activated(2), _Noted(0.5), nn.AlphaDropout(0.5)])
+def test_a_layer_whose_class_is_not_exactly_the_known_one_stays(layer: nn.Module) -> None:
+    before = type(layer)
+
+    assert type(_shared(layer, World(0, 2, CPU))) is before
+
+
+def test_a_layer_that_stands_in_a_network_more_than_once_is_shared_everywhere() -> None:
+    norm, dropout = nn.BatchNorm2d(2), nn.Dropout(0.5)
+    calls = []
+    norm.register_forward_hook(lambda *_: calls.append("hook"))
+    network = nn.Sequential(norm, dropout, norm, dropout)
+    network.hidden = [norm]  # type: ignore[assignment]
+
+    _shared(network, World(0, 2, CPU))
+
+    places = [*network, network.hidden[0]]  # type: ignore[index]
+    assert [type(layer) for layer in places] == [
+        *[SharedBatchNorm, SharedDropout] * 2,
+        SharedBatchNorm,
+    ]
+    assert places[0] is places[2] is places[4] is norm
+    norm.eval()(torch.ones(1, 2, 3, 3))
+    assert calls == ["hook"]
+
+
+def test_on_gpus_batch_norm_is_torchs_own_over_all_ranks() -> None:
+    network = _network()
+
+    share_batch_norm(network, World(0, 2, torch.device("cuda", 0)))
+
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(_network())  # type: ignore[no-untyped-call]
+    for layer, torchs in zip(network.modules(), converted.modules(), strict=True):
+        assert type(layer) is type(torchs) or type(layer) is nn.Dropout
+        if isinstance(layer, nn.SyncBatchNorm):
+            assert layer.__dict__.keys() == torchs.__dict__.keys()
+    assert torch.equal(network.eval()(_input()), converted.eval()(_input()))

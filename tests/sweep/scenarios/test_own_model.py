@@ -11,8 +11,14 @@ import pytest
 from tests.pages import follow
 from tests.sweep.tiny import Sweep, run
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.study.files import load_study
-from wconv_sweep.study.own_modules import MAX_FILES, freeze_modules, modules_sha256
+from wconv_sweep.study.own_modules import (
+    MAX_FILE_BYTES,
+    MAX_FILES,
+    freeze_modules,
+    modules_sha256,
+)
 
 
 @pytest.mark.slow
@@ -122,6 +128,78 @@ def test_the_copy_holds_the_modules_and_nothing_else(tmp_path: Path) -> None:
     assert found == ["a.py", "inner/b.py"]
     assert modules_sha256(copy) == before != modules_sha256(source)
     assert freeze_modules(copy, runs) == copy
+
+
+def test_small_files_that_modules_may_read_are_copied_with_them(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a.py").touch()
+    (source / "arch.json").write_text("{}")
+    (source / "large.csv").write_bytes(b"0" * (MAX_FILE_BYTES + 1))
+    (source / "photograph.tiff").touch()
+
+    copy = freeze_modules(source, tmp_path / "runs")
+
+    assert sorted(path.name for path in copy.iterdir()) == ["a.py", "arch.json"]
+
+
+def test_what_other_tools_write_beside_the_modules_changes_nothing(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    runs = RunFolder.of(source / "runs", "mine")
+    runs.create("1")
+    (source / "a.py").touch()
+    before = modules_sha256(source, runs.path)
+    copy = freeze_modules(source, runs.path)
+    (runs.code / "program").mkdir(parents=True)
+    (runs.code / "program/module.py").touch()
+    assert modules_sha256(source) == before  # run folders hold nobody's modules
+
+    (source / "wandb/run-1").mkdir(parents=True)
+    (source / "wandb/run-1/a.py").touch()
+
+    assert modules_sha256(source) != before
+    assert modules_sha256(source, runs.path) == before
+    assert freeze_modules(source, runs.path) == copy
+    (source / "a.py").write_text("edited = True")
+    assert modules_sha256(source, runs.path) != before
+
+
+@pytest.mark.slow
+def test_a_study_whose_runs_lie_among_its_modules_goes_on(sweep: Sweep) -> None:
+    sweep.run("studies", "init", "mine")
+    module = sweep.folder / "mine.py"
+    module.write_text(
+        "from pathlib import Path\n"
+        "WIDTH = int((Path(__file__).parent / 'width.txt').read_text())\n"
+        + module.read_text("utf-8")
+    )
+    (sweep.folder / "width.txt").write_text("8")
+    study = ("launch", "--cluster", "local", "--study", "mine.yaml", "--runs", "runs")
+    small = ("--set", "recipe.epochs=1", "--set", "data.options.samples=32")
+
+    sweep.run(*study, *small, "--set", "budget.trials=2")
+    (sweep.folder / "wandb").mkdir()
+    (sweep.folder / "wandb/mine.py").touch()
+    went_on = sweep.run(*study, *small, "--set", "budget.trials=3")
+
+    assert "3 trials complete, 0 failed" in went_on
+
+
+def test_check_looks_at_the_copy_that_pilots_will_run(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, capsys, "studies", "init", "mine")
+    text = (empty_folder / "mine.py").read_text("utf-8")
+    reads = "from pathlib import Path\n(Path(__file__).parent / 'arch.{}').read_bytes()\n"
+    for ending, expected in (("json", 0), ("tiff", 2)):
+        (empty_folder / f"arch.{ending}").write_bytes(b"{}")
+        (empty_folder / "mine.py").write_text(reads.format(ending) + text, "utf-8")
+
+        status, _, errors = run(monkeypatch, capsys, "studies", "check", "mine.yaml")
+
+        assert status == expected, errors
+    assert "FileNotFoundError" in errors
+    assert "Traceback" not in errors
 
 
 def test_a_folder_full_of_modules_is_refused(tmp_path: Path) -> None:

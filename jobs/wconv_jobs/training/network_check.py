@@ -1,0 +1,90 @@
+"""Before training: does the network take the samples, and do ranks exchange all that it holds?"""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from wconv_jobs import own_code
+from wconv_jobs.errors import JobError
+from wconv_jobs.inspection import not_a_tensor
+from wconv_jobs.tasks.task import Task
+from wconv_jobs.training.probe import few_samples, random_state_kept, standing_still
+from wconv_jobs.training.world import World
+
+_CHANNELS = (1, 3, 4)
+"""Of images, where they stand last by mistake."""
+
+
+def unused_parameters(model: nn.Module, task: Task, world: World) -> list[str]:
+    """Return the names of the trainable parameters that the loss of a few samples does not use.
+
+    A copy of the network is tried; one that cannot be copied is said to use all.
+
+    Args:
+        model: as it is to be trained; not changed.
+        task: gives the samples and the loss.
+        world: of this process.
+
+    Raises:
+        JobError: the network does not take the samples, or returns no tensor.
+    """
+    try:
+        probe = standing_still(model)
+    except Exception:
+        return []
+    inputs, targets = few_samples(task)
+    dtype = next((parameter.dtype for parameter in model.parameters()), inputs.dtype)
+    with random_state_kept(world.device):
+        loss = task.loss(output_of(probe, inputs.to(dtype)), targets, label_smoothing=0.0)
+        torch.autograd.backward(loss)
+    return [
+        name
+        for name, parameter in probe.named_parameters()
+        if parameter.requires_grad and parameter.grad is None
+    ]
+
+
+def output_of(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return what a network makes of a batch.
+
+    Raises:
+        JobError: it does not take the batch, or returns no tensor.
+    """
+    try:
+        output = model(inputs)
+    except (torch.OutOfMemoryError, JobError):
+        raise
+    except Exception as error:
+        raise JobError(
+            f"the network does not take a batch of shape {tuple(inputs.shape)}: "
+            f"{own_code.words(error)}. {_remedy(inputs)}"
+        ) from error
+    if not isinstance(output, Tensor):
+        raise JobError(not_a_tensor(output))
+    return output
+
+
+def check_exchange(model: nn.Module) -> None:
+    """Try whether ranks can send each other the buffers of the network; all ranks call this.
+
+    Raises:
+        JobError: they cannot, for one of them; the message names it.
+    """
+    for name, buffer in model.named_buffers():
+        try:
+            dist.broadcast(buffer.clone(), src=0)
+        except Exception as error:
+            kind = f"sparse {buffer.dtype}" if buffer.is_sparse else str(buffer.dtype)
+            raise JobError(
+                f"buffer {name!r} ({kind}) cannot be sent from rank to rank. Keep it as a dense "
+                "float32 or int64 tensor, or set trial.ranks to 1."
+            ) from error
+
+
+def _remedy(inputs: Tensor) -> str:
+    if inputs.ndim == 4 and inputs.shape[3] in _CHANNELS and inputs.shape[1] not in _CHANNELS:
+        return (
+            "The channels seem to stand last: give images as (samples, channels, height, width), "
+            "with permute(0, 3, 1, 2)."
+        )
+    return "Change the network or the data."
