@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 
 from wconv_jobs.errors import JobError
+from wconv_jobs.ranks.freed_memory import keep_freed_memory
 from wconv_jobs.ranks.node_order import NodeOrder
 from wconv_jobs.ranks.rendezvous import join
 from wconv_jobs.training.world import World
@@ -25,6 +26,8 @@ def world_of_ranks(order: NodeOrder) -> Iterator[World]:
     local_rank = int(os.environ["LOCAL_RANK"])
     rank, size = order.first_rank + local_rank, order.ranks
     device = _device(rank, order.devices[local_rank] if order.devices else None)
+    if device.type == "cpu":
+        keep_freed_memory()
     if size == 1:
         yield World(rank=0, size=1, device=device)
         return
