@@ -142,7 +142,8 @@ class _Run:
         if recipe.batch_norm_over == "batch":
             share_batch_norm(self.model, world)
         self.model.to(device=world.device, dtype=_DTYPES[recipe.dtype])
-        unused = unused_parameters(self.model, self.task, world)
+        amp = recipe.amp == "bfloat16"
+        unused = unused_parameters(self.model, self.task, world, amp=amp)
         if world.size > 1:
             check_exchange(self.model)
             if recipe.batch_norm_over == "batch":

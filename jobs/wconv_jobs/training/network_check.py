@@ -15,7 +15,9 @@ _CHANNELS = (1, 3, 4)
 """Of images, where they stand last by mistake."""
 
 
-def unused_parameters(model: nn.Module, task: Task, world: World) -> list[str]:
+def unused_parameters(
+    model: nn.Module, task: Task, world: World, *, amp: bool = False
+) -> list[str]:
     """Return the names of the trainable parameters that the loss of a few samples does not use.
 
     A copy of the network is tried; one that cannot be copied is said to use all.
@@ -24,6 +26,7 @@ def unused_parameters(model: nn.Module, task: Task, world: World) -> list[str]:
         model: as it is to be trained; not changed.
         task: gives the samples and the loss.
         world: of this process.
+        amp: whether training computes in bfloat16.
 
     Raises:
         JobError: the network does not take the samples, or returns no tensor.
@@ -34,8 +37,11 @@ def unused_parameters(model: nn.Module, task: Task, world: World) -> list[str]:
         return []
     inputs, targets = few_samples(task)
     dtype = next((parameter.dtype for parameter in model.parameters()), inputs.dtype)
+    targets = targets.to(dtype) if targets.is_floating_point() else targets
     with random_state_kept(world.device):
-        loss = task.loss(output_of(probe, inputs.to(dtype)), targets, label_smoothing=0.0)
+        with torch.autocast(world.device.type, torch.bfloat16, enabled=amp):
+            output = output_of(probe, inputs.to(dtype))
+            loss = task.loss(output, targets, label_smoothing=0.0)
         torch.autograd.backward(loss)
     return [
         name

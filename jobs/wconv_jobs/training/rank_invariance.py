@@ -22,8 +22,9 @@ def share_dropout(model: nn.Module, world: World) -> None:
         world: the ranks that train it, each on its share of the batch.
     """
     for layer in model.modules():
-        if type(layer) in _DROPOUT_NDIM:
-            layer._features_ndim = _DROPOUT_NDIM[type(layer)]  # type: ignore[assignment]
+        ndim = _DROPOUT_NDIM.get(type(layer))
+        if ndim is not None:
+            layer._features_ndim = ndim  # type: ignore[assignment]
             layer._world = world  # type: ignore[assignment]
             _become(layer, SharedDropout)
 
@@ -47,7 +48,12 @@ def share_batch_norm(model: nn.Module, world: World) -> None:
 
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_DROPOUT_NDIM = {nn.Dropout: 0, nn.Dropout1d: 3, nn.Dropout2d: 4, nn.Dropout3d: 5}
+_DROPOUT_NDIM: dict[type[nn.Module], int] = {
+    nn.Dropout: 0,
+    nn.Dropout1d: 3,
+    nn.Dropout2d: 4,
+    nn.Dropout3d: 5,
+}
 """Dimensions of the samples whose features a layer drops as a whole; 0: each value for itself."""
 
 

@@ -22,6 +22,8 @@ from wconv_jobs.tasks.task import Task
 from wconv_jobs.training.probe import few_samples, random_state_kept, standing_still
 from wconv_jobs.training.world import World
 
+Problem = tuple[str, str]
+"""What ranks would do otherwise, and the remedy."""
 _TOLERANCE = 1e-6
 """Of the largest output; in float64 rounding stays far below."""
 _REMEDY = (
@@ -55,22 +57,23 @@ def check_shares(model: nn.Module, task: Task, world: World, label_smoothing: fl
         with contextlib.suppress(Exception):
             problem = _mixing(model, task, world, label_smoothing)
     if problem is not None:
+        fault, remedy = problem
         raise JobError(
-            f"on {world.size} ranks the network would not be trained as on one: {problem}"
+            f"on {world.size} ranks the network would not be trained as on one: {fault}. {remedy}"
         )
 
 
-def _drawing(model: nn.Module, task: Task, world: World) -> str | None:
+def _drawing(model: nn.Module, task: Task, world: World) -> Problem | None:
     """Say which layer draws random numbers."""
     inputs, _ = few_samples(task)
     dtype = next((parameter.dtype for parameter in model.parameters()), inputs.dtype)
     whole = _pass(standing_still(model), inputs.to(dtype), world)
     if whole.drawing is None:
         return None
-    return f"{whole.drawing} draws random numbers, for each share of the batch. {_REMEDY}"
+    return f"{whole.drawing} draws random numbers, for each share of the batch", _REMEDY
 
 
-def _mixing(model: nn.Module, task: Task, world: World, label_smoothing: float) -> str | None:
+def _mixing(model: nn.Module, task: Task, world: World, label_smoothing: float) -> Problem | None:
     """Say which layer lets a sample depend on others, or that the loss does."""
     inputs, targets = few_samples(task)
     targets = targets.double() if targets.is_floating_point() else targets
@@ -80,10 +83,8 @@ def _mixing(model: nn.Module, task: Task, world: World, label_smoothing: float) 
         for part in (inputs.double(), *inputs.double().chunk(2))
     )
     if not _close(whole.output, torch.cat([share.output for share in shares])):
-        return (
-            f"what {_first_to_mix(whole, shares[0])} makes of a sample depends on the others of "
-            f"the batch. {_REMEDY}"
-        )
+        name = _first_to_mix(whole, shares[0])
+        return f"what {name} makes of a sample depends on the others of the batch", _REMEDY
     losses = [
         task.loss(share.output, part, label_smoothing=label_smoothing)
         for share, part in zip(shares, targets.chunk(2), strict=True)
@@ -91,8 +92,8 @@ def _mixing(model: nn.Module, task: Task, world: World, label_smoothing: float) 
     loss = task.loss(whole.output, targets, label_smoothing=label_smoothing)
     if not _close(loss, torch.stack(losses).mean()):
         return (
-            "the loss of a batch is not the mean over the losses of its samples. Make it the "
-            "mean, or set trial.ranks to 1."
+            "the loss of a batch is not the mean over the losses of its samples",
+            "Make it the mean, or set trial.ranks to 1.",
         )
     return None
 
