@@ -1,8 +1,10 @@
 """The batch script: what it says word for word, and that SLURM and submitit take it so."""
 
 import dataclasses
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -146,7 +148,7 @@ def test_what_we_use_of_submitit_is_as_in_the_version_that_we_know(tmp_path: Pat
     assert words[1:-5] == [
         *("--unbuffered", "--output", f"{tmp_path}/%A_%a_%t_log.out"),
         *("--error", f"{tmp_path}/%A_%a_%t_log.err"),
-        *("--wait=0", "--kill-on-bad-exit=0", "--mpi=none"),
+        *("--wait=0", "--kill-on-bad-exit=0", "--mpi=none", "--export=ALL"),
     ]
 
 
@@ -189,11 +191,61 @@ def test_the_site_is_asked_without_anything_being_submitted(box: SlurmBox, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+def wrap(monkeypatch: pytest.MonkeyPatch, folder: Path, program: str, script: str) -> None:
+    """Put a wrapper of a site before a program of SLURM's, which it calls as $REAL."""
+    real = shutil.which(program)
+    folder.mkdir(exist_ok=True)
+    path = folder / program
+    path.write_text(f"#!/bin/bash\nREAL={real}\n{script}\n", "utf-8")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
 @pytest.mark.slow
-def test_a_pilot_gets_the_environment_of_the_profile_and_its_program_first(
+@pytest.mark.parametrize(
+    "script",
+    [
+        '$REAL --parsable "$@"',
+        'echo "Dear users: job 7 was a great job"; $REAL "$@"; echo "See you"',
+        '$REAL "$@" > /dev/null; echo "Thank you for your job 99"',
+        '$REAL "$@" > /dev/null',
+    ],
+)
+def test_a_job_behind_a_wrapper_that_prints_something_else_is_known(
+    box: SlurmBox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    wrap(monkeypatch, tmp_path / "bin", "sbatch", script)
+    folder = tmp_path / "pilots"
+    folder.mkdir()
+
+    number = submit(batch(folder), 2)
+
+    assert {job.id for job in box.queue()} == {f"{number}_0", f"{number}_1"}
+    assert [path.name for path in folder.iterdir()] == [f"{number}_submission.sh"]
+
+
+@pytest.mark.slow
+def test_a_wrapper_that_submits_nothing_is_shown_with_its_words(
     box: SlurmBox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    wrap(monkeypatch, tmp_path / "bin", "sbatch", "echo 'Closed today.'")
+    folder = tmp_path / "pilots"
+    folder.mkdir()
+
+    with pytest.raises(SlurmError, match=r"printed 'Closed today\.', which SLURM itself does not"):
+        submit(batch(folder), 2)
+
+    assert box.queue() == []
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("export", ["ALL", "NONE"])
+def test_a_pilot_gets_the_environment_of_the_profile_and_its_program_first(
+    box: SlurmBox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, export: str
+) -> None:
     """The program of this pilot is one that prints what it sees."""
+    wrap(monkeypatch, tmp_path / "bin", "sbatch", f'exec $REAL --export={export} "$@"')
     program = tmp_path / "it's the $code" / "wconv_sweep"
     (program / "pilots").mkdir(parents=True)
     (program / "__init__.py").touch()

@@ -1,10 +1,12 @@
 """`clusters init` writes a profile of the cluster at hand that a launch can use."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.slurm.box import SlurmBox
+from tests.slurm.test_batch import wrap
 from tests.sweep.tiny import run
 from wconv_sweep.clusters.profile import SlurmProfile, load_profile
 from wconv_sweep.clusters.site_facts import Limits
@@ -82,6 +84,46 @@ def test_without_accounting_a_profile_is_made_with_a_warning(
 
     assert status == 0
     assert errors.startswith("warning: accounts, QOS and their limits are unknown: sacctmgr")
+    assert "\naccount: null\n" in output
+
+
+def test_notices_of_a_site_stand_in_no_profile(
+    box: SlurmBox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = run(monkeypatch, capsys, "clusters", "init")
+    for program in ("scontrol", "sacctmgr"):
+        wrap(monkeypatch, tmp_path / "bin", program, 'echo; echo "Welcome"; $REAL "$@"')
+
+    assert run(monkeypatch, capsys, "clusters", "init") == before
+
+
+def test_an_answer_that_is_none_of_slurms_is_shown(
+    box: SlurmBox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wrap(monkeypatch, tmp_path / "bin", "scontrol", "echo 'Use the new portal.'")
+
+    status, _, errors = run(monkeypatch, capsys, "clusters", "init")
+
+    assert (status, errors.count("\n")) == (2, 1)
+    assert "scontrol show config printed 'Use the new portal.', which SLURM itself" in errors
+
+
+def test_a_user_without_an_entry_on_the_machine_gets_a_profile(
+    box: SlurmBox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    for name in ("LOGNAME", "USER"):
+        monkeypatch.delenv(name, raising=False)
+
+    status, output, errors = run(monkeypatch, capsys, "clusters", "init")
+
+    assert (status, errors) == (0, "")
     assert "\naccount: null\n" in output
 
 

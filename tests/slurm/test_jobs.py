@@ -7,6 +7,7 @@ import pytest
 
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import wait_until
+from tests.slurm.test_batch import wrap
 from wconv_sweep.cli.views.jobs import jobs_json, jobs_lines
 from wconv_sweep.slurm.jobs import (
     JobState,
@@ -48,6 +49,22 @@ class Jobs:
         except AssertionError as error:
             raise AssertionError(f"{error}: {seen[-1]}") from None
         return seen[-1]
+
+
+@pytest.mark.slow
+def test_notices_of_a_site_before_and_between_the_rows_are_no_jobs(
+    box: SlurmBox, jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs.submit(script="true")
+    jobs.await_states(JobState.COMPLETED)
+    jobs.submit("--hold")
+    before = jobs.await_states(JobState.COMPLETED, JobState.HELD)
+
+    notice = 'echo; echo "CLUSTER: box | maintenance on Monday"; $REAL "$@"; echo "Bye"'
+    for program in ("squeue", "sacct"):
+        wrap(monkeypatch, tmp_path / "bin", program, notice)
+
+    assert jobs.view() == before
 
 
 @pytest.fixture

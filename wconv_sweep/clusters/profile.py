@@ -187,7 +187,7 @@ def own_folder(environment: Mapping[str, str] = os.environ) -> Path:
             which has relative paths ignored).
     """
     named = Path(environment.get("XDG_CONFIG_HOME", ""))
-    config = named if named.is_absolute() else Path("~/.config").expanduser()
+    config = named if named.is_absolute() else Path(os.path.expanduser("~/.config"))
     return config / "wconv-sweep" / "clusters"
 
 

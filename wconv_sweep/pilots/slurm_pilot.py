@@ -64,7 +64,8 @@ def on_node(host: str) -> tuple[str, ...]:
     Its step overlaps that of the agents, which holds all that the job has: GPUs and cores are
     shared, and the memory is that of the job, since none of it is left.
     """
-    return ("srun", "--overlap", "--nodes=1", "--ntasks=1", f"--nodelist={host}", "--mem=0")
+    one_task = ("--overlap", "--nodes=1", "--ntasks=1", f"--nodelist={host}", "--mem=0")
+    return ("srun", "--export=ALL", *one_task)
 
 
 def _ask(*command: str) -> str | None:

@@ -1,6 +1,5 @@
 """Serves the Optuna dashboard on the storage, only to this machine."""
 
-import getpass
 import platform
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
@@ -12,6 +11,7 @@ from optuna_dashboard import wsgi
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.optuna_client import close_client, optuna_client
+from wconv_sweep.user_name import user_name
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -59,7 +59,7 @@ def serve(
 def tunnel(page: str) -> str:
     """Return the command that forwards a page on this machine to the browser of another one."""
     port = page.rsplit(":", 1)[1].strip("/")
-    return f"ssh -N -L {port}:{HOST}:{port} {getpass.getuser()}@{platform.node()}"
+    return f"ssh -N -L {port}:{HOST}:{port} {user_name()}@{platform.node()}"
 
 
 def _server(application: "WSGIApplication", port: int | None) -> WSGIServer:

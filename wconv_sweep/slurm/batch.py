@@ -8,6 +8,7 @@ version 1.5 by tests/slurm/test_batch.py; docs/decisions/0014 has the reasons.
 
 import contextlib
 import io
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError
 
 from wconv_sweep.errors import ConfigurationError, SlurmError
-from wconv_sweep.slurm.commands import ask_slurm, in_slurm_environment, refusal
+from wconv_sweep.slurm.commands import ask_slurm, in_slurm_environment, refusal, unexpected
 from wconv_sweep.slurm.refusals import with_remedy
 
 _UNUSABLE = "%\\\n\r"
@@ -102,8 +103,34 @@ class _CommandExecutor(SlurmExecutor):
         return self._make_submission_file_text(self._command, "")
 
     def submit_command(self) -> str:
-        """Submit the job and return its number."""
+        """Submit the job and return its number.
+
+        Raises:
+            FailedJobError: sbatch refuses it.
+            SlurmError: it cannot be told from what sbatch prints whether the job was taken.
+        """
         return str(self._submit_command(self._command).job_id)
+
+    def _make_submission_command(self, submission_file_path: Path) -> list[str]:
+        self._submitted = submission_file_path
+        return super()._make_submission_command(submission_file_path)
+
+    def _get_job_id_from_submission_command(self, string: bytes | str) -> str:  # type: ignore[override]
+        """Return the number in what sbatch, or a wrapper of the site, has printed.
+
+        With notices of the site around it, the number alone, as `sbatch --parsable`, or none at
+        all: then squeue knows the job by its script.
+        """
+        text = string if isinstance(string, str) else string.decode(errors="replace")
+        found = re.search(r"^Submitted batch job (\d+)", text, re.MULTILINE)
+        found = found or re.search(r"^(\d+)(?:;\S+)?\s*$", text, re.MULTILINE)
+        if found:
+            return found[1]
+        for line in ask_slurm(("squeue", "--me", "--noheader", "--format=%F %o")).splitlines():
+            number, _, script = line.strip().partition(" ")
+            if script.endswith(self._submitted.name):
+                return number
+        raise unexpected(("sbatch", self._submitted.name), text)
 
     def remove_unsubmitted(self) -> None:
         """Remove the leftovers of submitit: a refused script, or a link."""
@@ -140,8 +167,9 @@ def _executor(job: BatchJob, count: int | None) -> _CommandExecutor:
         # If accounting enforces keys, submitit's default key does not exist.
         wckey=None,
         setup=_setup(job),
-        # The agents of a pilot end one by one, and none of them may end the others.
-        srun_args=["--wait=0", "--kill-on-bad-exit=0", "--mpi=none"],
+        # The agents of a pilot end one by one, and none of them may end the others. They get what
+        # the script sets, also at a site whose jobs start with --export=NONE, which srun follows.
+        srun_args=["--wait=0", "--kill-on-bad-exit=0", "--mpi=none", "--export=ALL"],
         additional_parameters=dict(job.options),
     )
     if count is not None:

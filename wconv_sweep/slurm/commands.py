@@ -88,6 +88,16 @@ def refusal(shown: str, status: int, said: str) -> SlurmError:
     return SlurmError(text)
 
 
+def unexpected(command: Sequence[str], text: str) -> SlurmError:
+    """Return the error for an answer that is none of SLURM's."""
+    line = (text.strip().splitlines() or ["nothing"])[0][:200]
+    return SlurmError(
+        f"{shlex.join(command)} printed {line!r}, which SLURM itself does not print. Look for an "
+        "alias or a wrapper of this site, and put the folder of SLURM's own programs first in "
+        "PATH."
+    )
+
+
 def slurm_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return an environment without anything that changes what SLURM's commands do."""
     return {

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from wconv_sweep.errors import SlurmError
-from wconv_sweep.slurm.commands import ask_slurm
+from wconv_sweep.slurm.commands import ask_slurm, unexpected
 
 WEEK_S = 7 * 86_400
 
@@ -165,7 +165,8 @@ def runs_in(accounts: str) -> dict[str, list[SlurmJob]]:
     found: dict[str, list[SlurmJob]] = {}
     for line in accounts.splitlines():
         name, _, run = line.partition("|")
-        found.setdefault(name, []).extend(_accounted(run))
+        if run.count("|") >= _COLUMNS - 2:  # else a notice of the site, or a blank line
+            found.setdefault(name, []).extend(_accounted(run))
     return found
 
 
@@ -177,6 +178,8 @@ _SACCT = (
     *("sacct", "--allocations", "--duplicates", "--noheader", "--parsable2"),
     "--format=JobName,JobIDRaw,JobID,State,ExitCode,NodeList,Start,End",
 )
+_COLUMNS = 8
+"""Of a row of sacct."""
 _QUEUED = {
     "PENDING": JobState.PENDING,
     "CONFIGURING": JobState.RUNNING,
@@ -208,9 +211,15 @@ _ENDED = {
 
 def _alive(names: Sequence[str]) -> dict[str, tuple[SlurmJob, ...]]:
     found: dict[str, list[SlurmJob]] = {name: [] for name in names}
-    for line in ask_slurm((*_SQUEUE, f"--name={','.join(names)}")).splitlines():
+    command = (*_SQUEUE, f"--name={','.join(names)}")
+    for line in ask_slurm(command).splitlines():
         name, _, queued = line.partition("|")
-        job = _queued(queued)
+        if name not in found:
+            continue  # a notice of the site, a blank line, the name of a cluster
+        try:
+            job = _queued(queued)
+        except ValueError as error:
+            raise unexpected(command, line) from error
         if job is not None:
             found[name].append(job)
     return {name: tuple(jobs) for name, jobs in found.items()}

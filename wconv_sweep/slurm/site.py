@@ -1,13 +1,12 @@
 """Asks a running SLURM site for its partitions, its limits, and this user's accounts."""
 
-import os
-import pwd
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from wconv_sweep.errors import SlurmError
-from wconv_sweep.slurm.commands import ask_slurm
+from wconv_sweep.slurm.commands import ask_slurm, unexpected
 from wconv_sweep.slurm.values import (
     GPU,
     gpus_per_node,
@@ -18,7 +17,9 @@ from wconv_sweep.slurm.values import (
     resource,
     seconds,
 )
+from wconv_sweep.user_name import user_name
 
+Row = TypeVar("Row")
 _CONFIG = ("scontrol", "show", "config")
 _PARTITIONS = ("scontrol", "--oneliner", "show", "partition")
 # Not sinfo: it does not show the part of a node reserved for the system.
@@ -150,9 +151,14 @@ def ask_site() -> Site:
         SlurmError: the controller does not answer, or this is not a SLURM cluster. Accounting that
             does not answer, or does not exist, is a warning.
     """
-    config = pairs(ask_slurm(_CONFIG), "\n")
-    user = pwd.getpwuid(os.geteuid()).pw_name
-    cluster = config["ClusterName"]
+    text = ask_slurm(_CONFIG)
+    config = pairs(text, "\n")
+    try:
+        cluster, version = config["ClusterName"], config["SLURM_VERSION"]
+        largest_array, most_jobs = int(config["MaxArraySize"]), int(config["MaxJobCount"])
+    except (KeyError, ValueError) as error:
+        raise unexpected(_CONFIG, text) from error
+    user = user_name()
     partitions = tuple(_partitions())
     associations: tuple[Association, ...] = ()
     qos: tuple[Qos, ...] = ()
@@ -166,9 +172,9 @@ def ask_site() -> Site:
         warnings.append(f"accounts, QOS and their limits are unknown: {error}")
     return Site(
         cluster=cluster,
-        version=config["SLURM_VERSION"],
-        max_array_size=int(config["MaxArraySize"]),
-        max_job_count=int(config["MaxJobCount"]),
+        version=version,
+        max_array_size=largest_array,
+        max_job_count=most_jobs,
         partitions=partitions,
         user=user,
         associations=associations,
@@ -179,9 +185,9 @@ def ask_site() -> Site:
 
 def _partitions() -> Iterator[Partition]:
     kinds = _kinds()
-    for line in ask_slurm(_PARTITIONS).splitlines():
-        row = pairs(line)
-        yield Partition(
+
+    def partition(row: dict[str, str]) -> Partition:
+        return Partition(
             name=row["PartitionName"],
             default=row["Default"] == "YES",
             up=row["State"] == "UP",
@@ -193,24 +199,43 @@ def _partitions() -> Iterator[Partition]:
             qos="" if row["QoS"] == "N/A" else row["QoS"],
         )
 
+    return _read(_PARTITIONS, "PartitionName=", partition)
+
 
 def _kinds() -> dict[str, list[NodeKind]]:
     """Return the nodes of each partition."""
-    count: Counter[tuple[str, int, int, int, str]] = Counter()
-    for line in ask_slurm(_NODES).splitlines():
-        row = pairs(line)
+
+    def node(row: dict[str, str]) -> tuple[tuple[str, ...], NodeKind]:
         # Without cores and memory that the site reserves for the system.
         cpus = int(row.get("CPUEfctv", row["CPUTot"]))
         mem_mb = int(row["RealMemory"]) - int(row.get("MemSpecLimit", 0))
         gpus, gpu_kind = gpus_per_node(row["Gres"])
-        for partition in names(row.get("Partitions", "")):
-            count[partition, cpus, mem_mb, gpus, gpu_kind] += 1
+        kind = NodeKind(nodes=1, cpus=cpus, mem_mb=mem_mb, gpus=gpus, gpu_kind=gpu_kind)
+        return names(row.get("Partitions", "")), kind
+
+    count: Counter[tuple[str, NodeKind]] = Counter()
+    for partitions, kind in _read(_NODES, "NodeName=", node):
+        count.update((partition, kind) for partition in partitions)
     kinds: dict[str, list[NodeKind]] = {}
-    for (partition, cpus, mem_mb, gpus, gpu_kind), nodes in count.items():
-        kinds.setdefault(partition, []).append(
-            NodeKind(nodes=nodes, cpus=cpus, mem_mb=mem_mb, gpus=gpus, gpu_kind=gpu_kind)
-        )
+    for (partition, kind), nodes in count.items():
+        kinds.setdefault(partition, []).append(replace(kind, nodes=nodes))
     return kinds
+
+
+def _read(
+    command: Sequence[str], start: str, parse: Callable[[dict[str, str]], Row]
+) -> Iterator[Row]:
+    """Parse the rows of scontrol, and pass over notices of the site.
+
+    Raises:
+        SlurmError: a row lacks something, or has it in another form.
+    """
+    for line in ask_slurm(command).splitlines():
+        if line.startswith(start):
+            try:
+                yield parse(pairs(line))
+            except (KeyError, ValueError) as error:
+                raise unexpected(command, line) from error
 
 
 def _associations(user: str, cluster: str) -> Iterator[Association]:
@@ -250,7 +275,9 @@ def _all_qos() -> Iterator[Qos]:
 def _rows(what: str, columns: Sequence[str], *filters: str) -> Iterator[dict[str, str]]:
     shown = f"format={','.join(columns)}"
     for line in ask_slurm((*_SACCTMGR, what, *filters, shown)).splitlines():
-        yield dict(zip(columns, line.split("|"), strict=True))
+        values = line.split("|")
+        if len(values) == len(columns):  # else a notice of the site, or a blank line
+            yield dict(zip(columns, values, strict=True))
 
 
 def _unless_all(text: str) -> tuple[str, ...]:

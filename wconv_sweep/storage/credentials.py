@@ -70,7 +70,7 @@ def check_passfile(url: URL, environment: Mapping[str, str] = os.environ) -> Non
     elif environment.get("PGPASSWORD"):
         return
     else:
-        path = Path(environment.get("PGPASSFILE") or Path("~/.pgpass").expanduser())
+        path = Path(environment.get("PGPASSFILE") or os.path.expanduser("~/.pgpass"))
     try:
         mode = path.stat().st_mode
     except OSError:
