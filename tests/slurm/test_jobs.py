@@ -2,6 +2,7 @@
 
 import signal
 import uuid
+from pathlib import Path
 
 import pytest
 

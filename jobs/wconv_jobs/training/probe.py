@@ -18,8 +18,8 @@ _SAMPLES = 4
 def standing_still(model: nn.Module) -> nn.Module:
     """Return a copy for training, in which no sample meets another, and nothing is drawn.
 
-    The layers that the ranks share (BatchNorm and Dropout) pass on their input. Weights that are
-    all zero are drawn, since nothing would be seen behind them.
+    Of the layers that the ranks share, Dropout passes on its input, and BatchNorm only scales and
+    shifts it. Weights that are all zero are drawn, since nothing would be seen behind them.
 
     Raises:
         Exception: whatever a network raises that cannot be copied.
@@ -27,8 +27,9 @@ def standing_still(model: nn.Module) -> nn.Module:
     model = copy.deepcopy(model)
     drawn = torch.Generator().manual_seed(0)
     for layer in model.modules():
-        if type(layer) in (*BATCH_NORMS, nn.SyncBatchNorm, SharedBatchNorm, SharedDropout):
-            layer.__class__ = nn.Identity
+        standing = _STANDING.get(type(layer))
+        if standing is not None:
+            layer.__class__ = standing
     for parameter in model.parameters():
         if not parameter.any():
             parameter.data.copy_(0.1 * torch.randn(parameter.shape, generator=drawn))
@@ -50,3 +51,21 @@ def random_state_kept(device: torch.device) -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
+
+
+class _Affine(nn.Module):
+    """What is left of BatchNorm without statistics: x * weight + bias, x of shape (B, C, ...)."""
+
+    weight: Tensor | None
+    bias: Tensor | None
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        scaled = x if self.weight is None else x * self.weight.view(shape)
+        return scaled if self.bias is None else scaled + self.bias.view(shape)
+
+
+_STANDING: dict[type[nn.Module], type[nn.Module]] = {
+    **dict.fromkeys((*BATCH_NORMS, nn.SyncBatchNorm, SharedBatchNorm), _Affine),
+    SharedDropout: nn.Identity,
+}

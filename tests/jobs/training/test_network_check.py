@@ -11,6 +11,7 @@ from torch.multiprocessing.spawn import spawn
 from wconv_jobs.errors import JobError
 from wconv_jobs.tasks.tensors import TensorTask
 from wconv_jobs.training.network_check import check_exchange, unused_parameters
+from wconv_jobs.training.rank_invariance import share_batch_norm, share_dropout
 from wconv_jobs.training.world import World
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -95,6 +96,22 @@ def test_parameters_that_the_loss_does_not_use_are_found_and_nothing_is_changed(
     for name, parameter in network.named_parameters():
         assert parameter.grad is None
         assert torch.equal(parameter, before[name])
+
+
+def test_the_weights_of_a_layer_that_the_ranks_share_are_used() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.Dropout(0.5),
+        nn.BatchNorm2d(4, affine=False),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+    two = World(0, 2, torch.device("cpu"))
+    share_dropout(network, two)
+    share_batch_norm(network, two)
+
+    assert unused_parameters(network, task(images(3, 5, 5), LABELS), two) == []
 
 
 def _exchange(rank: int, folder: Path) -> None:
