@@ -239,11 +239,12 @@ def _read(
 
 
 def _associations(user: str, cluster: str) -> Iterator[Association]:
-    default = ask_slurm((*_SACCTMGR, "user", user, "format=defaultaccount")).strip()
+    # A notice of the site may stand around it.
+    default = ask_slurm((*_SACCTMGR, "user", user, "format=defaultaccount")).splitlines()
     for row in _rows("associations", _ASSOCIATION_COLUMNS, f"user={user}", f"cluster={cluster}"):
         yield Association(
             account=row["account"],
-            default=row["account"] == default,
+            default=row["account"] in default,
             partition=row["partition"],
             qos=names(row["qos"]),
             default_qos=row["defaultqos"],
