@@ -282,7 +282,7 @@ def test_the_command_line_refuses_a_changed_program_in_one_line(
     launch = ["launch", "--cluster", "local", "--study", str(study_file()), "--detach"]
     first = run(monkeypatch, capsys, *launch)
     for module in (launching, planning):
-        monkeypatch.setattr(module, "provenance_of", lambda config: ORIGIN)
+        monkeypatch.setattr(module, "provenance_of", lambda config, run_folder: ORIGIN)
 
     dry = run(monkeypatch, capsys, *launch, "--dry-run")
     dry_json = run(monkeypatch, capsys, *launch, "--dry-run", "--json")
