@@ -1,11 +1,12 @@
 """The user's own modules that a study trains: what belongs to them, and a lasting copy.
 
 Pilots import the copy in the run folder: an edit of the modules changes nothing for a study
-that was launched. Small files that modules may read, such as a table beside them, are copied, too.
+that was launched. Small files that modules may read, such as a table beside them, belong to them.
 """
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,28 +24,28 @@ BESIDE = (
     *(".cfg", ".csv", ".ini", ".json", ".npy", ".npz", ".pt", ".pth", ".safetensors"),
     *(".toml", ".tsv", ".txt", ".yaml", ".yml"),
 )
-"""Endings of the files that are copied beside the modules."""
+"""Endings of the files that belong to the modules; a study file is none of them."""
 
 _LEFT_OUT = {"__pycache__", "node_modules", "site-packages", "wconv_runs"}
 
 
 def modules_sha256(folder: Path, run_folder: Path | None = None) -> str:
-    """Return the hash of all modules in a folder, names and contents.
+    """Return the hash of all modules in a folder, and of what they may read: names and contents.
 
     Args:
         folder: holds the modules.
-        run_folder: of a study that may have been launched. If all modules of its copy are as they
+        run_folder: of a study that may have been launched. If all files of its copy are as they
             were, their hash is returned: what other tools have written into the folder since
             changes nothing.
 
     Raises:
         ConfigurationError: there are too many, or one cannot be read.
     """
-    now = _sha256(folder, _modules(folder))
+    now = _sha256(folder, _files(folder))
     if run_folder is None or frozen_modules(run_folder, now).is_dir():
         return now
     for frozen in sorted(_copies(run_folder)):
-        there = [folder / path.relative_to(frozen) for path in _modules(frozen)]
+        there = [folder / path.relative_to(frozen) for path in _files(frozen)]
         if all(path.is_file() for path in there):
             before = _sha256(folder, there)
             if frozen_modules(run_folder, before) == frozen:
@@ -52,9 +53,9 @@ def modules_sha256(folder: Path, run_folder: Path | None = None) -> str:
     return now
 
 
-def _sha256(folder: Path, modules: Sequence[Path]) -> str:
+def _sha256(folder: Path, files: Sequence[Path]) -> str:
     content = hashlib.sha256()
-    for path in modules:
+    for path in files:
         content.update(f"{path.relative_to(folder).as_posix()}\0".encode())
         try:
             content.update(hashlib.sha256(path.read_bytes()).digest())
@@ -81,7 +82,7 @@ def freeze_modules(folder: Path, run_folder: Path) -> Path:
     sha256 = modules_sha256(folder, run_folder)
 
     def copy(target: Path) -> None:
-        for path in (*_modules(folder), *_beside(folder)):
+        for path in _files(folder):
             inside = target / path.relative_to(folder)
             inside.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, inside)
@@ -104,6 +105,10 @@ def _copies(run_folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
 
 
+def _files(folder: Path) -> list[Path]:
+    return [*_modules(folder), *_beside(folder)]
+
+
 def _modules(folder: Path) -> list[Path]:
     found = sorted(_walk(folder, (".py",)))
     if len(found) > MAX_FILES:
@@ -116,12 +121,20 @@ def _modules(folder: Path) -> list[Path]:
 
 def _beside(folder: Path) -> list[Path]:
     """Return the small files that modules may read; of too many, as in a data set, none."""
-    found = [
+    found = sorted(
         path
         for path in _walk(folder, BESIDE)
-        if path.stat().st_size <= MAX_FILE_BYTES and os.access(path, os.R_OK)
-    ]
+        if path.stat().st_size <= MAX_FILE_BYTES
+        and os.access(path, os.R_OK)
+        and not _is_study(path)
+    )
     return found if len(found) <= MAX_FILES else []
+
+
+def _is_study(path: Path) -> bool:
+    """Return whether a file is that of a study, whose budget may grow."""
+    is_yaml = path.suffix in (".yaml", ".yml")
+    return is_yaml and re.search(rb"^study:", path.read_bytes(), re.MULTILINE) is not None
 
 
 def _walk(folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:

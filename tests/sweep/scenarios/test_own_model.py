@@ -17,6 +17,7 @@ from wconv_sweep.study.own_modules import (
     MAX_FILE_BYTES,
     MAX_FILES,
     freeze_modules,
+    frozen_modules,
     modules_sha256,
 )
 
@@ -137,10 +138,22 @@ def test_small_files_that_modules_may_read_are_copied_with_them(tmp_path: Path) 
     (source / "arch.json").write_text("{}")
     (source / "large.csv").write_bytes(b"0" * (MAX_FILE_BYTES + 1))
     (source / "photograph.tiff").touch()
+    (source / "mine.yaml").write_text("schema: 1\nstudy: mine\n")
+    runs = tmp_path / "runs"
+    before = modules_sha256(source)
 
-    copy = freeze_modules(source, tmp_path / "runs")
+    copy = freeze_modules(source, runs)
 
     assert sorted(path.name for path in copy.iterdir()) == ["a.py", "arch.json"]
+    assert modules_sha256(copy) == before
+    (source / "mine.yaml").write_text("schema: 1\nstudy: mine\nseed: 1\n")
+    assert modules_sha256(source, runs) == before
+    # It would be another network; a study of before goes on with its modules alone.
+    (source / "arch.json").write_text("[]")
+    assert modules_sha256(source, runs) != before
+    (copy / "arch.json").unlink()
+    copy.rename(frozen_modules(runs, modules_sha256(copy)))
+    assert frozen_modules(runs, modules_sha256(source, runs)).is_dir()
 
 
 def test_what_other_tools_write_beside_the_modules_changes_nothing(tmp_path: Path) -> None:
