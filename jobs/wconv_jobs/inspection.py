@@ -7,8 +7,9 @@ import contextlib
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TextIO
 
 import torch
 from torch import Tensor, nn
@@ -84,10 +85,13 @@ def inspect_network(
         SiteError: no convolution has the kernel size.
     """
     with _without_the_users_prints():
-        with contextlib.suppress(Exception):
-            return _inspected(spec, kernel_size, sample_shape, "meta")
         try:
-            return _inspected(spec, kernel_size, sample_shape, "cpu")
+            try:
+                return _inspected(spec, kernel_size, sample_shape, "meta")
+            except (JobError, SiteError):
+                raise
+            except Exception:  # its code looks at numbers, or something is wrong with it
+                return _inspected(spec, kernel_size, sample_shape, "cpu")
         except (JobError, SiteError):
             raise
         except Exception as error:
@@ -166,11 +170,9 @@ def not_a_tensor(output: object) -> str:
     )
 
 
-@contextlib.contextmanager
-def _without_the_users_prints() -> Iterator[None]:
+def _without_the_users_prints() -> contextlib.redirect_stdout[TextIO]:
     """Send what the user's code prints to standard error: standard output is the command's."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 class _Kept:
