@@ -4,11 +4,13 @@ import contextlib
 import json
 import os
 import signal
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.slurm.box import SlurmBox
 from tests.slurm.processes import wait_until
 from tests.slurm.sweeping import LONG, SlurmSweep
 from tests.sweep.launching.test_code_snapshot import copy_program, ruin
@@ -168,6 +170,69 @@ def test_arrays_are_split_where_the_site_takes_no_larger_ones(slurm_sweep: Slurm
 
     assert len(slurm_sweep.jobs()) == 5
     assert len({job.id.partition("_")[0] for job in slurm_sweep.jobs()}) == 3
+
+
+def test_pilots_are_queued_while_their_nodes_are_being_repaired(slurm_sweep: SlurmSweep) -> None:
+    """`sbatch --test-only` refuses them then, sbatch itself does not."""
+    box = slurm_sweep.box
+    slurm_sweep.study(**LONG)
+    for node, state in zip(box.nodes, ("drain", "down"), strict=True):
+        box.run("scontrol", "update", f"node={node}", f"state={state}", "reason=repair")
+
+    with slurm_sweep.start("doctor", "--cluster", "box.yaml") as process:
+        doctor, _ = process.communicate(timeout=60)
+    refused = slurm_sweep.launch("--nodes", "3", status=2)
+    launched = slurm_sweep.launch()
+    resumed = slurm_sweep.run("resume", "--study", "tiny", "--pilots", "2")
+    waiting = [job.state for job in slurm_sweep.jobs()]
+    box.run("scontrol", "update", f"node={','.join(box.nodes)}", "state=resume")
+    wait_until(lambda: "RUNNING" in [job.state for job in slurm_sweep.jobs()], "a pilot runs")
+
+    sentence = "2 of the 2 nodes of partition gpu that fit are down or drained"
+    assert (process.returncode, sentence in doctor) == (0, True)
+    assert sentence in launched
+    assert sentence in resumed
+    assert waiting == ["PENDING"] * 2
+    assert "--nodes" in refused
+
+
+@pytest.fixture
+def no_arrays(box: SlurmBox) -> Iterator[None]:
+    """Let the site take no job arrays for a while."""
+    path = box.site.slurm_conf
+    before = path.read_text("utf-8")
+
+    def configure(text: str) -> None:
+        path.write_text(text, "utf-8")
+        box.kill("slurmctld", signal.SIGTERM)
+        box.start("slurmctld")
+
+    configure(before.replace("MaxArraySize=1001", "MaxArraySize=0"))
+    yield
+    configure(before)
+
+
+@pytest.mark.usefixtures("no_arrays")
+def test_each_pilot_is_a_job_of_its_own_where_the_site_takes_no_arrays(
+    crowded: SlurmSweep,
+) -> None:
+    """The profile does not know it."""
+    with crowded.start("doctor", "--cluster", "box.yaml") as process:
+        doctor, _ = process.communicate(timeout=60)
+    first = crowded.launch("--pilots", "2")
+    second = crowded.launch("--pilots", "3")
+    jobs = [job.id for job in crowded.jobs()]
+    wait_until(lambda: crowded.read().running, "a trial runs")
+    shown = [job["job"] for job in crowded.status()["pilots"]["alive"]]
+    stopped = crowded.run("stop", "--study", "tiny", "--now")
+
+    assert process.returncode == 0
+    assert "pilots: the site would take them" in doctor
+    assert "2 pilot(s) submitted" in first
+    assert "1 pilot(s) submitted, 2 already queued or running" in second
+    assert [name for name in jobs if "_" in name] == []
+    assert sorted(shown) == sorted(jobs)
+    assert "tiny: 3 job(s) cancelled." in stopped
 
 
 def test_stop_now_cancels_the_jobs_of_the_study_and_no_others(crowded: SlurmSweep) -> None:

@@ -258,7 +258,8 @@ def _show(
     out = Console(stderr=True, highlight=False) if as_json else console.console()
     goes_on = pilots is not None and pilots.goes_on
     commands = [next_command(verb, storage, runs, study) for verb in ("status", "stop", "export")]
-    for line in pilots.notes() if pilots else ():
+    waits = [launched.waits] if launched.waits else []
+    for line in [*waits, *pilots.notes()] if pilots else ():
         out.print(f"{study}: {line}", markup=False, soft_wrap=True)
     if not (not goes_on if follow is None else follow):
         status = read_status(launched.storage, study)

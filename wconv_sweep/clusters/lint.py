@@ -250,7 +250,7 @@ def _waste(profile: SlurmProfile, shape: PilotShape, trial: TrialShape) -> Itera
             f"trial.threads_per_rank is {trial.threads_per_rank}, which makes {threads} threads "
             f"on {shape.cpus_per_task} CPUs of each node. Lower it, or raise cpus_per_gpu."
         )
-    if shape.pilots > profile.max_array_size:
+    if shape.pilots > profile.max_array_size > 0:
         arrays = -(-shape.pilots // profile.max_array_size)
         yield (
             f"{shape.pilots} pilots are submitted as {arrays} arrays, as one has at most "

@@ -125,8 +125,9 @@ class SlurmProfile(_Profile):
     requeue: bool = True
     """Whether a job goes back into the queue after a preemption, its time limit or the failure of
     a node; otherwise `wconv-sweep launch` adds the pilots that are missing."""
-    max_array_size: Count = 1001
-    """MaxArraySize of the site: maximum number of jobs in an array. SLURM's default is 1001."""
+    max_array_size: Annotated[int, Field(ge=0)] = 1001
+    """MaxArraySize of the site: maximum number of jobs in an array. SLURM's default is 1001; 0: it
+    takes none, and each pilot is a job of its own."""
     setup: list[SetupCommand] = Field(default_factory=list)
     """Commands before the modules are loaded: `module`, `source`, `ulimit` or `umask` with words
     and variables alone."""

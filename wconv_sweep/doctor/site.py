@@ -10,7 +10,8 @@ from wconv_sweep.clusters.site_facts import Limits, PartitionsSpec, QosSpec
 from wconv_sweep.clusters.site_profile import limits_of_partition, limits_of_qos
 from wconv_sweep.doctor.checks import Check, right, skipped, warning, wrong
 from wconv_sweep.errors import SlurmError
-from wconv_sweep.slurm.batch import BatchJob, check_submission
+from wconv_sweep.launching.slurm.asking import ask_for_pilots, fitting_nodes
+from wconv_sweep.slurm.batch import BatchJob
 from wconv_sweep.slurm.commands import ask_slurm
 from wconv_sweep.slurm.site import Association, Partition, Site, ask_site
 from wconv_sweep.study.config import TrialShape
@@ -61,11 +62,14 @@ def site_checks(
     yield right(f"site: cluster {site.cluster}, SLURM {site.version}")
     yield from _place(profile, shape, trial, site)
     try:
-        check_submission(job, None)
+        waits = ask_for_pilots(profile, shape, job)
     except SlurmError as error:
         yield wrong("pilots: the site refuses them", str(error))
     else:
-        yield right("pilots: the site would take them (sbatch --test-only)")
+        if waits:
+            yield warning("pilots: the site would take them, and they would wait", f"{waits}.")
+        else:
+            yield right("pilots: the site would take them (sbatch --test-only)")
 
 
 def findings_checks(findings: Findings, who: str) -> Iterator[Check]:
@@ -86,17 +90,13 @@ def findings_checks(findings: Findings, who: str) -> Iterator[Check]:
 def _place(
     profile: SlurmProfile, shape: PilotShape, trial: TrialShape, site: Site
 ) -> Iterator[Check]:
-    name = shape.partition
-    partition = next(
-        (found for found in site.partitions if (found.name == name if name else found.default)),
-        None,
-    )
+    partition = site.partition(shape.partition)
     if partition is None:
         there = ", ".join(found.name for found in site.partitions)
         remedy = f"Use --partition or partition.default with one of: {there}."
-        yield wrong(f"partition {name or ''}: the site has none of this name", remedy)
+        yield wrong(f"partition {shape.partition or ''}: the site has none of this name", remedy)
     else:
-        yield _partition(shape, partition)
+        yield _partition(profile, shape, partition)
     account = yield from _account(shape, partition, site)
     yield from _qos(shape, partition, account)
     if partition is not None:
@@ -108,19 +108,12 @@ def _place(
         )
 
 
-def _partition(shape: PilotShape, partition: Partition) -> Check:
+def _partition(profile: SlurmProfile, shape: PilotShape, partition: Partition) -> Check:
     what = f"partition {partition.name}"
     if not partition.up:
         remedy = "Wait until the site has it up again, or choose another with --partition."
         return wrong(f"{what}: is not up", remedy)
-    fitting = [
-        kind
-        for kind in partition.kinds
-        if kind.gpus >= shape.gpus_used_per_node
-        and kind.cpus >= shape.cpus_per_task
-        and kind.mem_mb >= (shape.mem_per_node_mb or 0)
-    ]
-    count = sum(kind.nodes for kind in fitting)
+    count, _ = fitting_nodes(profile, shape, partition)
     asked = f"{shape.gpus_used_per_node} GPUs and {shape.cpus_per_task} CPUs"
     if count < shape.nodes:
         there = "; ".join(

@@ -1,7 +1,7 @@
 """Launches and resumes studies."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import URL
 
@@ -31,6 +31,8 @@ class Launched:
     """None if nothing is left to do."""
     start_pilots: Callable[[], Pilots]
     """Starts the missing pilots."""
+    waits: str | None = None
+    """Why pilots have to wait for repairs of the site."""
 
 
 def launch(
@@ -56,7 +58,7 @@ def launch(
     if plan.smoke:
         make_smoke_data(plan.config)
     # Before anything is written: a refused launch leaves no trace of a study.
-    plan.launcher.ask(plan.config.study, plan.uid, plan.folder)
+    waits = plan.launcher.ask(plan.config.study, plan.uid, plan.folder)
     storage = create_storage(plan.storage_url)
     studies.create_or_extend(
         storage,
@@ -69,7 +71,8 @@ def launch(
     )
     if plan.ablate:
         add_ablation(storage, plan.config)
-    return _start(storage, plan.config.study, plan.launcher, plan.request, notify_with)
+    launched = _start(storage, plan.config.study, plan.launcher, plan.request, notify_with)
+    return replace(launched, waits=waits)
 
 
 def resume(
@@ -107,10 +110,10 @@ def resume(
     _refuse(launcher.findings(config, place.folder).problems)
     check_shared(storage_url, launcher.nodes)
     place.folder.check_free(place.uid)
-    launcher.ask(study, place.uid, place.folder)
+    waits = launcher.ask(study, place.uid, place.folder)
     provenance = provenance_of(config, place.folder.path)
     studies.check_provenance(storage, study, provenance, accept_changes=accept_changes)
-    return _start(storage, study, launcher, request, notify_with)
+    return replace(_start(storage, study, launcher, request, notify_with), waits=waits)
 
 
 def _refuse(problems: Sequence[str]) -> None:

@@ -12,12 +12,13 @@ from wconv_sweep.errors import ConfigurationError, SlurmError
 from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.launching.local_pilots import order_path, start_local
 from wconv_sweep.launching.preview import Preview
+from wconv_sweep.launching.slurm.asking import ask_for_pilots
 from wconv_sweep.launching.slurm.options import trials_at_once
 from wconv_sweep.launching.slurm.pilots import next_batch, reap, start_slurm
 from wconv_sweep.pilots.command import pilot_command
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.definitions import StudyPlace
-from wconv_sweep.slurm.batch import batch_script, check_submission
+from wconv_sweep.slurm.batch import batch_script
 from wconv_sweep.slurm.jobs import alive_jobs, job_name, jobs_of
 from wconv_sweep.slurm.refusals import too_many
 from wconv_sweep.storage.open_storage import Storage
@@ -58,13 +59,16 @@ class Launcher(Protocol):
     def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
         """Return the preview of a launch."""
 
-    def ask(self, study: str, uid: str | None, folder: RunFolder) -> None:
-        """Raise `SlurmError` if the site would not take the pilots; change nothing.
+    def ask(self, study: str, uid: str | None, folder: RunFolder) -> str | None:
+        """Return why the pilots would have to wait for repairs, if so; change nothing.
 
         Args:
             study: its name.
             uid: of the study in its storage; None for a new study.
             folder: of the study.
+
+        Raises:
+            SlurmError: the site would not take them, or does not answer.
         """
 
     def start(self, storage: Storage, status: StudyStatus, place: StudyPlace) -> Pilots:
@@ -122,8 +126,8 @@ class LocalLauncher:
             command=pilot_command(order_path(folder, 0)),
         )
 
-    def ask(self, study: str, uid: str | None, folder: RunFolder) -> None:
-        pass
+    def ask(self, study: str, uid: str | None, folder: RunFolder) -> str | None:
+        return None
 
     def start(self, storage: Storage, status: StudyStatus, place: StudyPlace) -> Pilots:
         return start_local(status.study, storage, place.folder, self.profile)
@@ -153,20 +157,23 @@ class SlurmLauncher:
             f"{shape.walltime_min} min",
             pilots=shape.pilots,
             command=job.command,
-            script=batch_script(job, min(shape.pilots, self.profile.max_array_size)),
+            # Without arrays, each pilot is a job of its own.
+            script=batch_script(job, min(shape.pilots, self.profile.max_array_size) or None),
             cost=projected_cost(self.profile, shape),
         )
 
-    def ask(self, study: str, uid: str | None, folder: RunFolder) -> None:
+    def ask(self, study: str, uid: str | None, folder: RunFolder) -> str | None:
         alive = alive_jobs(job_name(study, uid)) if uid else ()
         if len(alive) >= self.shape.pilots:
-            return
+            return None
+        job = next_batch(self.profile, self.shape, study, uid or "", folder)
         try:
-            check_submission(next_batch(self.profile, self.shape, study, uid or "", folder), 1)
+            return ask_for_pilots(self.profile, self.shape, job)
         except SlurmError as error:
             # The existing ones are what the site allows; the others come later.
             if not (alive and too_many(error)):
                 raise
+            return None
 
     def start(self, storage: Storage, status: StudyStatus, place: StudyPlace) -> Pilots:
         config = status.config

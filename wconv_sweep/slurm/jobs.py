@@ -1,8 +1,10 @@
 """A study's jobs in SLURM: squeue has the live ones, sacct the ended ones.
 
-A job belongs to a study by its name alone. squeue is believed at once; sacct is late by seconds,
-keeps jobs that a crashed controller has forgotten, and calls a job ended that SLURM has put back
-into the queue under the same number, so it is asked only about jobs that squeue does not show.
+A job belongs to a study by its name alone. squeue is believed at once, also about a job that has
+just ended (for MinJobAge, 5 minutes by default). sacct is late by seconds, keeps jobs that a
+crashed controller has forgotten, calls a job ended that SLURM has put back into the queue under
+the same number, and one that was cancelled while it was put back REQUEUED for ever; so it counts
+only for jobs that squeue does not show.
 """
 
 import enum
@@ -59,9 +61,9 @@ class SlurmJob:
     """The number that the element has of its own, SLURM_JOB_ID; of an element that waits, that of
     its array."""
     array: str
-    """Number of the array."""
+    """Number of the array, or of a job that is none."""
     index: str
-    """Of the element within its array."""
+    """Of the element within its array; empty for a job that is none."""
     state: JobState
     reason: str
     """SLURM's own word for why it waits, or how it ended."""
@@ -74,8 +76,8 @@ class SlurmJob:
 
     @property
     def name(self) -> str:
-        """How SLURM shows it, e.g. 1234_5."""
-        return f"{self.array}_{self.index}"
+        """How SLURM shows it, e.g. 1234_5, or 1234 where it is no array."""
+        return f"{self.array}_{self.index}" if self.index else self.array
 
     @property
     def alive(self) -> bool:
@@ -124,18 +126,18 @@ def views_of(
         since_s: leave out those that ended longer ago; seconds.
     """
     try:
-        alive = _alive(names)
+        shown = _shown(names)
     except SlurmError as error:
         warning = f"it is unknown which jobs are running: {error}"
         return dict.fromkeys(names, SlurmView(known=False, warnings=(warning,)))
     if not history:
-        return {name: SlurmView(alive[name]) for name in names}
+        return {name: SlurmView(_alive(shown[name])) for name in names}
     try:
         runs = _runs(names, since_s)
     except SlurmError as error:
         warning = f"it is unknown how past jobs ended: {error}"
-        return {name: SlurmView(alive[name], warnings=(warning,)) for name in names}
-    return {name: _view(alive[name], runs.get(name, ())) for name in names}
+        return {name: SlurmView(_alive(shown[name]), warnings=(warning,)) for name in names}
+    return {name: _view(shown[name], runs.get(name, ())) for name in names}
 
 
 def alive_jobs(name: str) -> tuple[SlurmJob, ...]:
@@ -145,7 +147,7 @@ def alive_jobs(name: str) -> tuple[SlurmJob, ...]:
         SlurmAway: the controller does not answer.
         SlurmError: squeue fails.
     """
-    return _alive([name])[name]
+    return _alive(_shown([name])[name])
 
 
 def cancel(jobs: Sequence[SlurmJob]) -> None:
@@ -161,9 +163,14 @@ def cancel(jobs: Sequence[SlurmJob]) -> None:
 
 
 def runs_in(accounts: str) -> dict[str, list[SlurmJob]]:
-    """Return the starts of jobs that sacct has listed, by the name of the job."""
+    """Return the starts of jobs that sacct has listed, by the name of the job.
+
+    In its order, oldest first; but what it says of a whole array comes before what it says of one
+    of its elements, which counts more.
+    """
     found: dict[str, list[SlurmJob]] = {}
-    for line in accounts.splitlines():
+    # Without a row of its own, an element is one of `1234_[0-2,5]`.
+    for line in sorted(accounts.splitlines(), key=lambda line: "_[" not in line):
         name, _, run = line.partition("|")
         if run.count("|") >= _COLUMNS - 2:  # else a notice of the site, or a blank line
             found.setdefault(name, []).extend(_accounted(run))
@@ -180,6 +187,9 @@ _SACCT = (
 )
 _COLUMNS = 8
 """Of a row of sacct."""
+# Without them it leaves out a job that was cancelled before it was eligible, as one is that waits
+# after a requeue, for two minutes by default.
+_STATES = ("--state=BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,S,TO", "--endtime=now")
 _QUEUED = {
     "PENDING": JobState.PENDING,
     "CONFIGURING": JobState.RUNNING,
@@ -209,7 +219,8 @@ _ENDED = {
 }
 
 
-def _alive(names: Sequence[str]) -> dict[str, tuple[SlurmJob, ...]]:
+def _shown(names: Sequence[str]) -> dict[str, list[SlurmJob]]:
+    """Return the jobs that squeue shows, those that have ended included."""
     found: dict[str, list[SlurmJob]] = {name: [] for name in names}
     command = (*_SQUEUE, f"--name={','.join(names)}")
     for line in ask_slurm(command).splitlines():
@@ -217,38 +228,46 @@ def _alive(names: Sequence[str]) -> dict[str, tuple[SlurmJob, ...]]:
         if name not in found:
             continue  # a notice of the site, a blank line, the name of a cluster
         try:
-            job = _queued(queued)
+            found[name].append(_queued(queued))
         except ValueError as error:
             raise unexpected(command, line) from error
-        if job is not None:
-            found[name].append(job)
-    return {name: tuple(jobs) for name, jobs in found.items()}
+    return found
 
 
-def _view(alive: Sequence[SlurmJob], runs: Sequence[SlurmJob]) -> SlurmView:
+def _alive(shown: Sequence[SlurmJob]) -> tuple[SlurmJob, ...]:
+    return tuple(job for job in shown if job.alive)
+
+
+def _view(shown: Sequence[SlurmJob], runs: Sequence[SlurmJob]) -> SlurmView:
+    alive = _alive(shown)
     living = {job.name for job in alive}
-    # The last one counts, and an element's own row more than that of the whole array.
-    ended = {run.name: run for run in sorted(runs, key=lambda run: bool(run.start))}
+    ended = {run.name: run for run in runs}  # the last one counts
+    for job in shown:
+        known = ended.get(job.name)
+        if known is None or known.state is not job.state:
+            ended[job.name] = job
     return SlurmView(
         tuple(_put_back(job, runs) for job in alive),
         tuple(run for name, run in ended.items() if name not in living),
     )
 
 
-def _queued(line: str) -> SlurmJob | None:
+def _queued(line: str) -> SlurmJob:
     job, array, index, word, nodes, start, end, reason = line.split("|", 7)
     state = _QUEUED.get(word)
     if state is None:
-        return None  # ended, and the controller has not forgotten it yet
+        # The controller has not forgotten it yet; its last reason is why it waited or failed.
+        state, reason = _ENDED.get(word, JobState.UNKNOWN), word
     if state is JobState.PENDING and "held" in reason.lower():
         state = JobState.HELD
+    index = "" if index == "N/A" else index
     return SlurmJob(job, array, index, state, reason, nodes, _time(start), _time(end))
 
 
 def _runs(names: Sequence[str], since_s: int) -> dict[str, list[SlurmJob]]:
     """Return the jobs in accounting, one entry for each start of a job, oldest first."""
     since = f"--starttime=now-{since_s}seconds"
-    return runs_in(ask_slurm((*_SACCT, f"--name={','.join(names)}", since)))
+    return runs_in(ask_slurm((*_SACCT, *_STATES, f"--name={','.join(names)}", since)))
 
 
 def _accounted(line: str) -> list[SlurmJob]:

@@ -2,6 +2,8 @@
 
 from wconv_sweep.errors import SlurmAway, SlurmError
 
+_NO_ARRAY = "job array"
+_NO_SUCH_NODE = "node configuration"
 # Messages of sbatch, SLURM 22.05, and their remedies. The first match counts.
 _REMEDIES = (
     (
@@ -41,13 +43,13 @@ _REMEDIES = (
         "Lower mem_per_gpu_mb in the profile",
     ),
     (
-        ("node configuration", "More processors", "CPU count"),
+        (_NO_SUCH_NODE, "More processors", "CPU count"),
         "Lower --nodes, or gpus_used_per_node, cpus_per_gpu or mem_per_gpu_mb in the profile, to "
         "what the partition has",
     ),
     (
-        ("job array",),
-        "Lower max_array_size in the profile",
+        (_NO_ARRAY,),
+        "Lower max_array_size in the profile, to 0 where the site takes no job arrays",
     ),
     (
         ("wckey",),
@@ -57,7 +59,7 @@ _REMEDIES = (
 # A limit of a QOS or an account is named by a word of its own, e.g. QOSMaxGRESPerUser.
 _LIMIT = "Ask for less with --nodes, --time or --pilots, or choose another --qos"
 # Limits that fewer or later jobs may satisfy.
-_TOO_MANY = ("SubmitJob", "job submit limit", "job array", "MaxJobCount")
+_TOO_MANY = ("SubmitJob", "job submit limit", _NO_ARRAY, "MaxJobCount")
 
 
 def with_remedy(error: SlurmError) -> SlurmError:
@@ -74,3 +76,13 @@ def with_remedy(error: SlurmError) -> SlurmError:
 def too_many(error: SlurmError) -> bool:
     """Return whether the site refuses the number of jobs rather than the jobs."""
     return any(part in str(error) for part in _TOO_MANY)
+
+
+def no_array(error: SlurmError) -> bool:
+    """Return whether the site refuses a job array, for its size or because it takes none."""
+    return _NO_ARRAY in str(error)
+
+
+def no_such_node(error: SlurmError) -> bool:
+    """Return whether no node, of those that are up, has what a job asks for."""
+    return _NO_SUCH_NODE in str(error)

@@ -24,6 +24,8 @@ _CONFIG = ("scontrol", "show", "config")
 _PARTITIONS = ("scontrol", "--oneliner", "show", "partition")
 # Not sinfo: it does not show the part of a node reserved for the system.
 _NODES = ("scontrol", "--oneliner", "show", "node")
+# Parts of the state of a node, as in IDLE+DRAIN or DOWN+NOT_RESPONDING.
+_AWAY = ("DOWN", "DRAIN", "FAIL", "NOT_RESPONDING", "UNKNOWN")
 
 _ASSOCIATION_COLUMNS = (
     *("account", "partition", "qos", "defaultqos"),
@@ -48,6 +50,8 @@ class NodeKind:
     gpus: int
     gpu_kind: str
     """As SLURM calls it, e.g. a100; empty where it does not tell."""
+    away: int = 0
+    """Those among them that take no job at this moment: down, drained or failing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +131,7 @@ class Site:
     version: str
     """Of SLURM, as 22.05.8."""
     max_array_size: int
-    """Indices of an array run from 0 to one less than this."""
+    """Indices of an array run from 0 to one less than this; 0: the site takes no arrays."""
     max_job_count: int
     """Jobs that the controller keeps at the same time, those of all users."""
     partitions: tuple[Partition, ...]
@@ -139,9 +143,12 @@ class Site:
     warnings: tuple[str, ...]
     """The missing facts, and why."""
 
-    def partition(self, name: str) -> Partition | None:
-        """Return a partition by name."""
-        return next((found for found in self.partitions if found.name == name), None)
+    def partition(self, name: str | None) -> Partition | None:
+        """Return a partition by name, without one the site's default."""
+        return next(
+            (each for each in self.partitions if (each.name == name if name else each.default)),
+            None,
+        )
 
 
 def ask_site() -> Site:
@@ -205,20 +212,24 @@ def _partitions() -> Iterator[Partition]:
 def _kinds() -> dict[str, list[NodeKind]]:
     """Return the nodes of each partition."""
 
-    def node(row: dict[str, str]) -> tuple[tuple[str, ...], NodeKind]:
+    def node(row: dict[str, str]) -> tuple[tuple[str, ...], NodeKind, bool]:
         # Without cores and memory that the site reserves for the system.
         cpus = int(row.get("CPUEfctv", row["CPUTot"]))
         mem_mb = int(row["RealMemory"]) - int(row.get("MemSpecLimit", 0))
         gpus, gpu_kind = gpus_per_node(row["Gres"])
         kind = NodeKind(nodes=1, cpus=cpus, mem_mb=mem_mb, gpus=gpus, gpu_kind=gpu_kind)
-        return names(row.get("Partitions", "")), kind
+        is_away = any(word in row.get("State", "") for word in _AWAY)
+        return names(row.get("Partitions", "")), kind, is_away
 
     count: Counter[tuple[str, NodeKind]] = Counter()
-    for partitions, kind in _read(_NODES, "NodeName=", node):
+    away: Counter[tuple[str, NodeKind]] = Counter()
+    for partitions, kind, is_away in _read(_NODES, "NodeName=", node):
         count.update((partition, kind) for partition in partitions)
+        away.update((partition, kind) for partition in partitions if is_away)
     kinds: dict[str, list[NodeKind]] = {}
     for (partition, kind), nodes in count.items():
-        kinds.setdefault(partition, []).append(replace(kind, nodes=nodes))
+        there = replace(kind, nodes=nodes, away=away[partition, kind])
+        kinds.setdefault(partition, []).append(there)
     return kinds
 
 

@@ -38,6 +38,10 @@ def test_a_profile_that_knows_no_limit_finds_nothing() -> None:
     assert findings(profile(), ranks=4, threads=8, pilots=1000, nodes=500) == NOTHING
 
 
+def test_a_site_without_job_arrays_is_no_finding() -> None:
+    assert findings(profile(max_array_size=0), pilots=1000) == NOTHING
+
+
 @pytest.mark.parametrize(
     ("found", "options", "problem"),
     [

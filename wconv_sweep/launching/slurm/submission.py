@@ -15,7 +15,7 @@ from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slurm.batch import BatchJob, submit
 from wconv_sweep.slurm.jobs import JobState, alive_jobs
 from wconv_sweep.slurm.orders import next_order
-from wconv_sweep.slurm.refusals import too_many
+from wconv_sweep.slurm.refusals import no_array, too_many
 from wconv_sweep.storage.open_storage import Storage
 
 
@@ -70,9 +70,11 @@ def top_up(
                 held_back = "the site allows you no more jobs in the queue"
                 break
             # If not even one is allowed, the site's own message says so.
-            count = min(wanted - before - submitted, allowed.array, allowed.room or allowed.array)
+            # Where the site takes no arrays, each is a job of its own.
+            largest = allowed.array or 1
+            count = min(wanted - before - submitted, largest, allowed.room or largest)
             try:
-                submitted += _submit_some(folder, order, job, count)
+                submitted += _submit_some(folder, order, job, count, arrays=allowed.array > 0)
             except SlurmAway:
                 raise
             except SlurmError as error:
@@ -84,14 +86,16 @@ def top_up(
     return Submission(before, submitted, wanted, held_back, held)
 
 
-def _submit_some(folder: RunFolder, order: PilotOrder, job: BatchJob, count: int) -> int:
+def _submit_some(
+    folder: RunFolder, order: PilotOrder, job: BatchJob, count: int, *, arrays: bool
+) -> int:
     """Submit an array of `count` pilots, or of as many as the site allows; return the number."""
     known = {each.array for each in alive_jobs(job.name)}
     while True:
         path, first = next_order(folder, count)
         write_order(order.model_copy(update={"pilot": first}), path)
         try:
-            submit(replace(job, command=pilot_command(path)), count)
+            submit(replace(job, command=pilot_command(path)), count if arrays else None)
         except SlurmAway:
             # The request may have arrived although the answer did not; then the order is needed.
             if {each.array for each in alive_jobs(job.name)} <= known:
@@ -99,6 +103,9 @@ def _submit_some(folder: RunFolder, order: PilotOrder, job: BatchJob, count: int
             return count
         except SlurmError as error:
             path.unlink()
+            if count == 1 and arrays and no_array(error):
+                arrays = False
+                continue
             if count == 1 or not too_many(error):
                 raise
             count = (count + 1) // 2

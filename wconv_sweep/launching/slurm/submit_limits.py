@@ -20,7 +20,7 @@ class SubmitLimits:
     """The current limits of a site."""
 
     array: int
-    """Jobs of one array."""
+    """Jobs of one array; 0: the site takes no arrays."""
     room: int | None
     """Further jobs in the queue; None: no limit is known."""
 
