@@ -20,8 +20,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from wconv_jobs import catalog, own_code
 from wconv_jobs.data import load_task
 from wconv_jobs.errors import JobError
-from wconv_jobs.models import build_model
-from wconv_jobs.spec import DataSpec, ModelSpec, RecipeSpec
+from wconv_jobs.models import build_model, run_eagerly
+from wconv_jobs.sites import in_study_words
+from wconv_jobs.spec import DataSpec, ModelSpec, RecipeSpec, SitesSpec
 from wconv_kernels import SiteError, sites
 
 _BATCH = 2
@@ -44,6 +45,9 @@ class NetworkFacts:
     """Multiply-accumulates of the forward pass of one sample: convolutions and matrix products."""
     weighted_macs: int
     """Those of the sites."""
+    left_plain: tuple[str, ...]
+    """Names of the convolutions of the density's size that it does not scale, by the study's
+    `sites`."""
     activation_bytes: int
     """Memory that the backward pass of one sample needs, in float32."""
 
@@ -70,7 +74,10 @@ def sample_shape(data: DataSpec) -> tuple[int, ...]:
 
 
 def inspect_network(
-    spec: ModelSpec, kernel_size: int, sample_shape: tuple[int, ...]
+    spec: ModelSpec,
+    kernel_size: int,
+    sample_shape: tuple[int, ...],
+    where: SitesSpec = SitesSpec(),
 ) -> NetworkFacts:
     """Return the facts of a network.
 
@@ -78,20 +85,22 @@ def inspect_network(
         spec: the network.
         kernel_size: of the density.
         sample_shape: of one training sample, the channels first.
+        where: the layers that the density scales.
 
     Raises:
         JobError: the network cannot be built with its options, does not take such samples, or
             returns no tensor.
-        SiteError: no convolution has the kernel size.
+        SiteError: no convolution has the kernel size, or `where` matches none, or one that the
+            density cannot scale.
     """
     with _without_the_users_prints():
         try:
             try:
-                return _inspected(spec, kernel_size, sample_shape, "meta")
+                return _inspected(spec, kernel_size, sample_shape, where, "meta")
             except (JobError, SiteError):
                 raise
             except Exception:  # its code looks at numbers, or something is wrong with it
-                return _inspected(spec, kernel_size, sample_shape, "cpu")
+                return _inspected(spec, kernel_size, sample_shape, where, "cpu")
         except (JobError, SiteError):
             raise
         except Exception as error:
@@ -103,17 +112,27 @@ def inspect_network(
 
 
 def _inspected(
-    spec: ModelSpec, kernel_size: int, sample_shape: tuple[int, ...], device: str
+    spec: ModelSpec,
+    kernel_size: int,
+    sample_shape: tuple[int, ...],
+    where: SitesSpec,
+    device: str,
 ) -> NetworkFacts:
     with torch.device(device):
         model = build_model(spec.name, **spec.options).train()
+        run_eagerly(model)
         inputs = torch.rand(_BATCH, *sample_shape)
-    found = sites(model, (1.0,) * (kernel_size // 2))
+    with in_study_words():
+        ones = (1.0,) * (kernel_size // 2)
+        found = sites(model, ones, include=where.include, exclude=where.exclude)
     convolutions = {
-        id(layer): layer
-        for layer in model.modules()
+        name: layer
+        for name, layer in model.named_modules()
         if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
     }
+    of_the_size = [
+        name for name, layer in convolutions.items() if set(layer.kernel_size) == {kernel_size}
+    ]
     weighted_macs = 0
 
     def count(layer: nn.Module, _: object, output: Tensor) -> None:
@@ -139,6 +158,7 @@ def _inspected(
         macs=flops.get_total_flops() // 2 // _BATCH,
         weighted_macs=weighted_macs // _BATCH,
         activation_bytes=kept.total_bytes // _BATCH,
+        left_plain=tuple(name for name in of_the_size if name not in found),
     )
 
 

@@ -60,6 +60,15 @@ class EarlyStoppingSpec(Spec):
     """Minimum decrease of the lowest loss that counts."""
 
 
+class SitesSpec(Spec):
+    """Which convolutions of the density's size it scales; the others stay plain."""
+
+    include: list[str] | None = None
+    """Names of layers, or patterns such as `encoder.*`; null: all."""
+    exclude: list[str] = Field(default_factory=list)
+    """Names or patterns of layers that stay plain."""
+
+
 Preset = Literal["paper", "tuned"]
 
 
@@ -136,6 +145,7 @@ class TrialSpec(Spec):
     ablation: Ablation = "none"
     """The half of the density's effect that plain convolution gets: see
     `wconv_jobs.training.ablation`."""
+    sites: SitesSpec = SitesSpec()
     threads_per_rank: Annotated[int, Field(ge=1)] = 1
     """CPU threads of each rank."""
     checkpoint_folder: Path = Field(strict=False)

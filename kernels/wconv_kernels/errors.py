@@ -15,6 +15,16 @@ class DensityError(ValueError):
 class SiteError(ValueError):
     """The convolutions on which the density should act cannot be found or told apart."""
 
+    def __init__(self, message: str, *, layer: str | None = None) -> None:
+        """Keep the message.
+
+        Args:
+            message: what is wrong, and what to do.
+            layer: name of the layer to leave out with `exclude`, if that is a remedy.
+        """
+        super().__init__(message)
+        self.layer = layer
+
 
 class EngineError(RuntimeError):
     """A DensityEngine was used in an order or with an optimizer that it cannot serve."""

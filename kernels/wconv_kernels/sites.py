@@ -82,12 +82,14 @@ def _check_plain(name: str, conv: Convolution) -> None:
         raise SiteError(
             f"{name!r} is a {type(conv).__name__}, which may do something else with its weight "
             f"than nn.Conv does; leave it out with exclude=[{name!r}], or make it a plain nn.Conv "
-            "(a lazy layer becomes one with the first batch)"
+            "(a lazy layer becomes one with the first batch)",
+            layer=name,
         )
     if "weight" not in dict(conv.named_parameters(recurse=False)):
         raise SiteError(
             f"the weight of {name!r} is computed (weight_norm, pruning), not a parameter; leave "
-            f"it out with exclude=[{name!r}], or remove the reparametrization"
+            f"it out with exclude=[{name!r}], or remove the reparametrization",
+            layer=name,
         )
 
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,9 +12,9 @@ from torch.autograd.graph import saved_tensors_hooks
 from wconv_jobs import own_code
 from wconv_jobs.errors import JobError
 from wconv_jobs.inspection import inspect_network, memory_bytes, sample_shape
-from wconv_jobs.models import build_model
+from wconv_jobs.models import build_model, run_eagerly
 from wconv_jobs.recipe.optimizer import AdamSpec, SgdSpec
-from wconv_jobs.spec import DataSpec, EarlyStoppingSpec, ModelSpec, RecipeSpec
+from wconv_jobs.spec import DataSpec, EarlyStoppingSpec, ModelSpec, RecipeSpec, SitesSpec
 from wconv_kernels import SiteError
 
 DNCNN = ModelSpec(name="dncnn", options={"depth": 3, "width": 2, "norm": "none"})
@@ -41,13 +42,13 @@ def build():
 
 
 def load(seed):
-    signals = torch.zeros(4, 2, 16)
-    return dict.fromkeys(("train", "validation", "test"), (signals, signals))
+    signals, classes = torch.zeros(4, 2, 16), torch.zeros(4, dtype=torch.long)
+    return dict.fromkeys(("train", "validation", "test"), (signals, classes))
 """
     (tmp_path / "signals_1d.py").write_text(source, "utf-8")
 
     with own_code.folder_added(tmp_path):
-        shape = sample_shape(DataSpec(name="signals_1d:load", kind="denoising"))
+        shape = sample_shape(DataSpec(name="signals_1d:load", kind="classification"))
         facts = inspect_network(ModelSpec(name="signals_1d:build"), 3, shape)
 
     assert shape == (2, 16)
@@ -148,6 +149,33 @@ def gpu():
     raise RuntimeError("Found no NVIDIA driver on your system.\\nSecond line")
 
 
+GRAPHS = []
+
+def backend(graph, inputs):
+    GRAPHS.append(graph)
+    return graph.forward
+
+def two(first=nn.Conv2d, second=nn.Conv2d):
+    return nn.Sequential(first(1, 1, 3, padding=1), second(1, 1, 3, padding=1))
+
+def compiled():
+    return torch.compile(two(), backend=backend)
+
+def parallel():
+    return nn.DataParallel(nn.DataParallel(two()))
+
+class Standardized(nn.Conv2d):
+    def forward(self, x):
+        return self._conv_forward(x, self.weight - self.weight.mean(), self.bias)
+
+def standardized():
+    return two(second=Standardized)
+
+def normed():
+    net = two()
+    nn.utils.parametrizations.spectral_norm(net[0])
+    return net
+
 def pair():
     class Pair(Net):
         def forward(self, x):
@@ -191,7 +219,44 @@ def test_a_network_that_returns_no_tensor_is_found_before_the_launch(odd: str) -
         inspect_network(ModelSpec(name=f"{odd}:pair"), 3, (1, 5, 7))
 
 
-def test_volumes_are_as_good_as_images(tmp_path: Path) -> None:
+def test_the_layer_in_the_way_is_named_with_the_key_of_the_study_that_leaves_it_out(
+    odd: str,
+) -> None:
+    for function, layer in (("standardized", "1"), ("normed", "0")):
+        with pytest.raises(SiteError) as error:
+            inspect_network(ModelSpec(name=f"{odd}:{function}"), 3, (1, 5, 7))
+
+        remedy = f'leave it out with `sites: {{exclude: ["{layer}"]}}` in the study'
+        assert remedy in str(error.value)
+
+        where = SitesSpec(exclude=[layer])
+        facts = inspect_network(ModelSpec(name=f"{odd}:{function}"), 3, (1, 5, 7), where)
+
+        assert (facts.sites, facts.left_plain) == (1, (layer,))
+
+
+@pytest.mark.parametrize("function", ["compiled", "parallel"])
+def test_what_wraps_a_network_does_not_change_its_names(odd: str, function: str) -> None:
+    network = build_model(f"{odd}:{function}")
+    facts = inspect_network(ModelSpec(name=f"{odd}:{function}"), 3, (1, 5, 7))
+
+    assert list(network.state_dict()) == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    assert facts.sites == 2
+
+
+def test_a_network_that_its_builder_compiles_is_trained_compiled(odd: str) -> None:
+    network = build_model(f"{odd}:compiled")
+    module = sys.modules[odd]
+
+    output = network(torch.ones(1, 1, 3, 3))
+    run_eagerly(network)
+
+    assert len(module.GRAPHS) == 1
+    assert torch.equal(output, network(torch.ones(1, 1, 3, 3)))
+    assert len(module.GRAPHS) == 1
+
+
+def test_volumes_are_as_good_as_images_but_for_the_metrics_of_images(tmp_path: Path) -> None:
     source = """
 import torch
 from torch import nn
@@ -201,16 +266,25 @@ def build():
     return nn.Sequential(nn.Conv3d(1, 2, 3, padding=1), nn.ReLU(), nn.Conv3d(2, 1, 3, padding=1))
 
 
-def load():
+def load(targets):
     volumes = torch.zeros(4, 1, 4, 5, 6)
-    return dict.fromkeys(("train", "validation", "test"), (volumes, volumes))
+    targets = volumes if targets == "volumes" else torch.zeros(4, dtype=torch.long)
+    return dict.fromkeys(("train", "validation", "test"), (volumes, targets))
 """
     (tmp_path / "volumes_3d.py").write_text(source, "utf-8")
 
     with own_code.folder_added(tmp_path):
-        shape = sample_shape(DataSpec(name="volumes_3d:load", kind="denoising"))
+        options: dict[str, Any] = {"targets": "classes"}
+        shape = sample_shape(
+            DataSpec(name="volumes_3d:load", kind="classification", options=options)
+        )
         facts = inspect_network(ModelSpec(name="volumes_3d:build"), 3, shape)
 
+        options = {"targets": "volumes"}
+        with pytest.raises(JobError, match=r"shape \(4, 1, 4, 5, 6\), .* compare images") as error:
+            sample_shape(DataSpec(name="volumes_3d:load", kind="denoising", options=options))
+
+    assert "Give planes of volumes as images" in str(error.value)
     assert shape == (1, 4, 5, 6)
     assert facts.kernels == {"3x3x3": 2}
     assert facts.macs == facts.weighted_macs == 2 * (1 * 2) * 27 * 4 * 5 * 6

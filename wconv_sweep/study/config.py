@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, FiniteFloat
 
 from wconv_jobs import catalog
-from wconv_jobs.spec import DataSpec, Density, ModelSpec, RecipeSpec
+from wconv_jobs.spec import DataSpec, Density, ModelSpec, RecipeSpec, SitesSpec
 from wconv_jobs.spec_base import Spec
 from wconv_sweep.study.grid import grid_points
 from wconv_sweep.study.search_config import (
@@ -71,6 +71,7 @@ class StudyConfig(Spec):
     kernel_size: Annotated[int, Field(ge=3)]
     """Side of the kernels that the density scales: odd; 3 takes one coefficient, 5 takes two."""
     model: ModelSpec
+    sites: SitesSpec = SitesSpec()
     data: DataSpec
     recipe: RecipeSpec
     objective: ObjectiveSpec
@@ -101,8 +102,12 @@ class StudyConfig(Spec):
         return hashlib.sha256(text.encode()).hexdigest()
 
     def plain(self) -> dict[str, Any]:
-        """Return the definition as plain data, with defaults filled in."""
-        return self.model_dump(mode="json", by_alias=True)
+        """Return the definition as plain data, with defaults filled in.
+
+        Without `sites`, where all convolutions are: studies are older than this key.
+        """
+        older = {"sites"} if self.sites == SitesSpec() else set()
+        return self.model_dump(mode="json", by_alias=True, exclude=older)
 
     @property
     def code_folder(self) -> Path | None:

@@ -24,3 +24,10 @@ def reference_densities_text(config: StudyConfig) -> str:
         f"{name} ({', '.join(f'{value:g}' for value in density)})"
         for name, density in config.references().items()
     )
+
+
+def sites_text(config: StudyConfig) -> str:
+    """Return which convolutions of the kernel size the density scales."""
+    include, exclude = config.sites.include, config.sites.exclude
+    wanted = "all of that size" if include is None else f"only {', '.join(include) or 'none'}"
+    return f"{wanted}, without {', '.join(exclude)}" if exclude else wanted

@@ -51,7 +51,7 @@ def study_facts(config: StudyConfig) -> StudyFacts:
         with _as_pilots_see_it(config.code_folder):
             shape = sample_shape(config.data)
             key = "model"
-            network = inspect_network(config.model, config.kernel_size, shape)
+            network = inspect_network(config.model, config.kernel_size, shape, config.sites)
     except ValueError as error:  # JobError, SiteError
         raise ConfigurationError(f"study {config.study}: {key}: {error}") from error
     memory = memory_bytes(network, config.recipe, config.trial.ranks)

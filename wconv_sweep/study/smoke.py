@@ -57,6 +57,9 @@ def shrink(document: Document, folder: Path) -> Document:
         # Two epochs are too few to stop any trial.
         values["search", "pruner"] = {"name": "none"}
     if model in catalog.names("models"):
+        if document.get(("sites",)) is not None:
+            # The small network has fewer layers, and other names.
+            values[("sites",)] = {}
         for option, value in catalog.smoke_options("models", str(model)).items():
             values["model", "options", option] = value
     if data in catalog.names("data"):

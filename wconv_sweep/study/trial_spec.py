@@ -38,6 +38,7 @@ def trial_spec(
         study_seed=config.seed,
         replicate=replicate,
         ablation=ablation,
+        sites=config.sites,
         threads_per_rank=threads_per_rank or config.trial.threads_per_rank,
         checkpoint_folder=folder,
         code_folder=config.code_folder,

@@ -6,6 +6,9 @@ draw again. Adding an architecture takes one module and its test.
 """
 
 import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
@@ -21,6 +24,11 @@ def build_model(name: str, **options: object) -> nn.Module:
         name: a module of this package, or a function of the user's, see `wconv_jobs.own_code`.
         options: keyword arguments of its `build`; those left out take their defaults.
 
+    Returns:
+        The network itself, with the names of its own weights, out of what may wrap it: of
+        DataParallel, which the ranks stand for, and of torch.compile, whose wrapper is taken off
+        while the network stays compiled.
+
     Raises:
         JobError: an unknown name, an unknown option, a value that the option does not take, or a
             function of the user's that returns something else.
@@ -32,8 +40,36 @@ def build_model(name: str, **options: object) -> nn.Module:
                 f"{name}: returned {type(network).__name__}, not a torch.nn.Module. Return the "
                 "network."
             )
-        return network
+        return _bare(network)
     checked = checked_options("models", name, options)
     model = importlib.import_module(f"{__name__}.{name}").build(**checked)
     assert isinstance(model, nn.Module)
     return model
+
+
+def run_eagerly(model: nn.Module) -> None:
+    """Take from a network what torch.compile made of it, where compiling does not pay."""
+    model._compiled_call_impl = None
+
+
+def _bare(network: nn.Module) -> nn.Module:
+    while True:
+        if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            network = network.module
+        elif _is_compiled(network):
+            compiler: Any = network.dynamo_ctx
+            network = network.get_submodule("_orig_mod")
+            network._compiled_call_impl = compiler(_call_of(network))
+        else:
+            return network
+
+
+def _call_of(network: nn.Module) -> Callable[..., Any]:
+    # `nn.Module.compile` compiles `_call_impl` itself, and with it none of torch's own containers.
+    call: Callable[..., Any] = network._call_impl
+    return lambda *inputs, **named: call(*inputs, **named)
+
+
+def _is_compiled(network: nn.Module) -> bool:
+    dynamo = sys.modules.get("torch._dynamo.eval_frame")  # whoever has compiled, has loaded it
+    return dynamo is not None and isinstance(network, dynamo.OptimizedModule)

@@ -166,6 +166,12 @@ def _checked(
         targets = targets.long()
     elif not targets.is_floating_point():
         raise JobError(f"{part} has targets of {targets.dtype}. Convert them to float32.")
+    elif targets.ndim != 4:
+        raise JobError(
+            f"{part} has targets of shape {tuple(targets.shape)}, but the metrics of denoising "
+            "compare images (samples, channels, height, width). Give planes of volumes as images "
+            "or as channels, and signals as images of height 1."
+        )
     else:
         targets = targets.float()
     return inputs.float().to(device), targets.to(device)

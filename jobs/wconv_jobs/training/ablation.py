@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from torch import nn
 
 from wconv_jobs.errors import JobError
-from wconv_jobs.spec import Ablation
+from wconv_jobs.sites import in_study_words
+from wconv_jobs.spec import Ablation, SitesSpec
 from wconv_kernels import DensityEngine
 
 
 def density_engine(
-    model: nn.Module, density: Sequence[float], ablation: Ablation
+    model: nn.Module, density: Sequence[float], ablation: Ablation, where: SitesSpec
 ) -> DensityEngine | None:
     """Give a model its density, or the half of it that an ablation leaves.
 
@@ -24,6 +25,7 @@ def density_engine(
         density: coefficients, outermost first.
         ablation: `none` gives both halves, `initial weights` starts at W * Phi and trains like
             plain convolution, `gradient` starts at W and scales gradients.
+        where: the layers that the density scales.
 
     Returns:
         What is to be attached to the optimizer; None where it sees plain convolution.
@@ -31,9 +33,10 @@ def density_engine(
     Raises:
         JobError: a coefficient is 0, which has no gradient-only half: its weights would keep
             their values and never be trained.
+        SiteError: `where` matches no layer, or the layers cannot be told apart.
     """
     if ablation != "gradient":
-        engine = DensityEngine(model, density)
+        engine = _engine(model, density, where)
         if ablation == "none":
             return engine
         engine.detach()  # leaves V = W * Phi in plain convolutions
@@ -44,7 +47,12 @@ def density_engine(
             "Leave the ablation out."
         )
     initial = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    engine = DensityEngine(model, density)
+    engine = _engine(model, density, where)
     model.load_state_dict(initial, strict=False)
     engine.adopt_weights()
     return engine
+
+
+def _engine(model: nn.Module, density: Sequence[float], where: SitesSpec) -> DensityEngine:
+    with in_study_words():
+        return DensityEngine(model, density, include=where.include, exclude=where.exclude)

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from wconv_jobs.errors import CheckpointError
 from wconv_jobs.files.atomic import replacing
 from wconv_jobs.messages import Report
-from wconv_jobs.spec import CHECKPOINT_FILE, TrialSpec
+from wconv_jobs.spec import CHECKPOINT_FILE, SitesSpec, TrialSpec
 
 FORMAT = 2
 """Version of the content of a checkpoint: version 1 had only whole epochs."""
@@ -197,6 +197,8 @@ def _digest(spec: TrialSpec) -> str:
     """Identify the training, without its location, deadline, threads and checkpoint interval."""
     where_and_when = {"checkpoint_folder", "checkpoint_every_s", "code_folder", "deadline_s"}
     content = spec.model_dump(mode="json", exclude={*where_and_when, "threads_per_rank"})
+    if spec.sites == SitesSpec():
+        del content["sites"]  # younger than FORMAT 2
     schedule = spec.recipe.lr_schedule
     # As they were called when FORMAT 2 began: its checkpoints stay those of their trials.
     old = {"batch_size": "batch", "lr_schedule": "schedule"}

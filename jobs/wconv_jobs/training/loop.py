@@ -148,7 +148,7 @@ class _Run:
             check_exchange(self.model)
             if recipe.batch_norm_over == "batch":
                 check_shares(self.model, self.task, world, recipe.label_smoothing)
-        engine = density_engine(self.model, spec.density, spec.ablation)
+        engine = density_engine(self.model, spec.density, spec.ablation, spec.sites)
         self.module: nn.Module = self.model
         if world.size > 1:
             self.module = DistributedDataParallel(self.model, find_unused_parameters=bool(unused))

@@ -6,7 +6,7 @@ from wconv_jobs import own_code
 from wconv_jobs.artifacts.before_after import BeforeAfter
 from wconv_jobs.artifacts.test_images import restored
 from wconv_jobs.data import load_task
-from wconv_jobs.models import build_model
+from wconv_jobs.models import build_model, run_eagerly
 from wconv_jobs.seeding import derive_seed
 from wconv_jobs.spec import TrialSpec
 from wconv_jobs.tasks.task import Task
@@ -35,6 +35,7 @@ def build_trained(spec: TrialSpec, weights: dict[str, Tensor]) -> nn.Module:
     """
     own_code.add_folder(spec.code_folder)
     model = build_model(spec.model.name, **spec.model.options)
+    run_eagerly(model)
     model.to(dtype=next(value for value in weights.values() if value.is_floating_point()).dtype)
     model.load_state_dict(weights)
     return model.eval()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tests.jobs.trials import Recorder, denoising
 from wconv_jobs.errors import JobError
 from wconv_jobs.messages import Verdict
-from wconv_jobs.spec import Ablation, TrialSpec
+from wconv_jobs.spec import Ablation, SitesSpec, TrialSpec
 from wconv_jobs.training.ablation import density_engine
 from wconv_jobs.training.loop import train
 
@@ -24,7 +24,7 @@ def step_once(ablation: Ablation) -> tuple[Tensor, Tensor]:
     """
     conv = nn.Conv2d(1, 1, 3, bias=False)
     nn.init.constant_(conv.weight, 2.0)
-    engine = density_engine(conv, (0.5,), ablation)
+    engine = density_engine(conv, (0.5,), ablation, SitesSpec())
     optimizer = torch.optim.SGD(conv.parameters(), lr=0.125)
     if engine is not None:
         engine.attach(optimizer)
@@ -57,9 +57,28 @@ def test_both_together_are_the_weighted_convolution() -> None:
     assert torch.equal(after, 2 * PHI - 0.125 * PHI**2)
 
 
+@pytest.mark.parametrize("ablation", ["none", "initial weights", "gradient"])
+def test_a_layer_that_a_study_leaves_out_stays_plain(ablation: Ablation) -> None:
+    """Two layers of weight 1: of the sum of their outputs, each has a gradient of 1."""
+    both = nn.ModuleDict({name: nn.Conv2d(1, 1, 3, bias=False) for name in ("scaled", "plain")})
+    for layer in both.values():
+        nn.init.constant_(layer.weight, 1.0)  # type: ignore[arg-type]
+    engine = density_engine(both, (0.5,), ablation, SitesSpec(exclude=["pl*"]))
+    optimizer = torch.optim.SGD(both.parameters(), lr=0.125)
+    if engine is not None:
+        engine.attach(optimizer)
+
+    torch.autograd.backward(sum(layer(torch.ones(1, 1, 3, 3)).sum() for layer in both.values()))
+    optimizer.step()
+
+    plain = torch.full((3, 3), 1 - 0.125)
+    assert torch.equal(both["plain"].weight[0, 0], plain)  # type: ignore[index]
+    assert not torch.equal(both["scaled"].weight[0, 0], plain)  # type: ignore[index]
+
+
 def test_a_gradient_scaled_by_zero_is_refused() -> None:
     with pytest.raises(JobError, match=r"the density \(0.0,\) has a 0"):
-        density_engine(nn.Conv2d(1, 1, 3), (0.0,), "gradient")
+        density_engine(nn.Conv2d(1, 1, 3), (0.0,), "gradient", SitesSpec())
 
 
 def ablated(folder: Path, ablation: Ablation, density: tuple[float, ...] = (0.7,)) -> TrialSpec:

@@ -14,7 +14,7 @@ import torch
 from tests.jobs.trials import Recorder, denoising, same_state, saved
 from wconv_jobs.errors import CheckpointError
 from wconv_jobs.messages import Report, Verdict
-from wconv_jobs.spec import TrialSpec
+from wconv_jobs.spec import SitesSpec, TrialSpec
 from wconv_jobs.training.loop import train
 
 
@@ -114,6 +114,15 @@ def test_the_checkpoint_of_another_trial_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_checkpoint_of_a_trial_with_other_sites_is_refused(tmp_path: Path) -> None:
+    spec = denoising(tmp_path)
+    train(spec, Recorder({1: Verdict.STOP}))
+    other = spec.model_copy(update={"sites": SitesSpec(exclude=["layers.0"])})
+
+    with pytest.raises(CheckpointError, match="another model, data, recipe, density"):
+        train(other, Recorder())
+
+
 def test_a_trial_that_moved_and_got_another_deadline_resumes(tmp_path: Path) -> None:
     _stopped_after_1(tmp_path / "old")
     (tmp_path / "old").rename(tmp_path / "new")

@@ -215,6 +215,28 @@ def test_check_looks_at_the_copy_that_pilots_will_run(
     assert "Traceback" not in errors
 
 
+def test_a_study_leaves_layers_plain_that_the_density_cannot_scale(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, capsys, "studies", "init", "mine")
+    path = empty_folder / "mine.py"
+    subclass = "class Mine(nn.Conv2d):\n    pass\n\n\ndef build("
+    text = path.read_text("utf-8").replace("def build(", subclass, 1)
+    path.write_text(re.sub(r"nn\.Conv2d\((\w+), ", r"Mine(\1, ", text, count=1), "utf-8")
+    check, show = ("studies", "check", "mine.yaml"), ("studies", "show", "mine.yaml")
+
+    refused, _, errors = run(monkeypatch, capsys, *check)
+    (remedy,) = re.findall(r"`(sites: .*)` in the study", errors)
+    with (empty_folder / "mine.yaml").open("a") as file:
+        file.write(f"{remedy}\n")
+    accepted, _, _ = run(monkeypatch, capsys, *check)
+    _, shown, _ = run(monkeypatch, capsys, *show)
+    (layer,) = re.findall(r'\["(.*)"\]', remedy)
+
+    assert (refused, accepted) == (2, 0)
+    assert re.search(rf"^left plain: +{layer}$", shown, re.MULTILINE)
+
+
 def test_a_folder_full_of_modules_is_refused(tmp_path: Path) -> None:
     for number in range(MAX_FILES + 1):
         (tmp_path / f"m{number}.py").touch()

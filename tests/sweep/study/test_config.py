@@ -268,10 +268,12 @@ def test_an_image_folder_that_cannot_be_used_is_refused(
 def test_the_digest_names_the_definition_and_not_its_spelling(study_file: StudyFile) -> None:
     as_written = load_study(str(study_file()))
     with_default = load_study(str(study_file(seed=0)))
-    other = load_study(str(study_file(seed=1)))
+    all_sites = load_study(str(study_file(sites={"include": None, "exclude": []})))
+    others = [study_file(seed=1), study_file(sites={"exclude": ["stem"]})]
 
-    assert as_written.digest() == with_default.digest()
-    assert as_written.digest() != other.digest()
+    assert as_written.digest() == with_default.digest() == all_sites.digest()
+    for other in others:
+        assert as_written.digest() != load_study(str(other)).digest()
 
 
 def test_a_definition_survives_the_storage_exactly() -> None:

@@ -88,6 +88,7 @@ def _rows(facts: StudyFacts) -> dict[str, str]:
         "description": config.description,
         "network": f"{config.model.name} {_options(config.model.options)}".strip(),
         "sites": f"{network.sites} of {_square(config.kernel_size)}; all convolutions: {kernels}",
+        **({"left plain": ", ".join(network.left_plain)} if network.left_plain else {}),
         "parameters": f"{network.parameters:,}, of which the density multiplies "
         f"{_share(network.weighted_parameters, network.parameters)}",
         "MACs": f"{_large(network.macs)} for a sample of {shape}, "

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import yaml
 
-from wconv_jobs.spec import Density
+from wconv_jobs.spec import Density, SitesSpec
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.findings import confirmation_json, pruning_json, surrogate_json
 from wconv_sweep.evidence.results import StudyResult, TrialRow
@@ -14,6 +14,7 @@ from wconv_sweep.evidence.study_status import StudyStatus, read_status
 from wconv_sweep.results.export.tables import comma_separated, markdown, tex
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.study_lookup import study_names
+from wconv_sweep.study.config import StudyConfig
 
 Format = Literal["yaml", "json", "csv", "md", "tex"]
 
@@ -102,6 +103,7 @@ def _entry(status: StudyStatus, result: StudyResult) -> dict[str, Any]:
         "architecture": config.model.name,
         "kernel_size": config.kernel_size,
         "density": list(selected_density(status, result)),
+        **_sites(config),
         "claim": claim_of(status),
         "objective": {"metric": metric, "direction": config.direction},
         "best": _trial(result.best),
@@ -122,6 +124,11 @@ def _entry(status: StudyStatus, result: StudyResult) -> dict[str, Any]:
             **result.best.provenance,
         },
     }
+
+
+def _sites(config: StudyConfig) -> dict[str, Any]:
+    """Return the layers that the density is for, unless it is for all of its size."""
+    return {} if config.sites == SitesSpec() else {"sites": config.sites.model_dump()}
 
 
 def _trial(row: TrialRow) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from wconv_sweep.evidence.results import StudyResult
 from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.results.export.entries import claim_of
 from wconv_sweep.storage.tables import Stage
-from wconv_sweep.study.definition_text import recipe_text
+from wconv_sweep.study.definition_text import recipe_text, sites_text
 
 _LOAD = """\
 ```python
@@ -69,6 +69,7 @@ def model_card(
         "## How it was trained",
         "",
         f"* data: `{config.data.name}` `{config.data.options}`",
+        f"* convolutions that the density scales: {sites_text(config)}",
         f"* recipe {recipe_text(config)}",
         f"* wconv-sweep {status.version}, definition {config.digest()[:16]}",
         *(f"* {key}: {value}" for key, value in sorted(best.provenance.items()) if _plain(value)),

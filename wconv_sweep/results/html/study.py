@@ -19,7 +19,12 @@ from wconv_sweep.results.html.scores import ablation_table, headline_table, metr
 from wconv_sweep.results.text_tables import Column, Table
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import PILOTS, SlotState
-from wconv_sweep.study.definition_text import bounds_text, recipe_text, reference_densities_text
+from wconv_sweep.study.definition_text import (
+    bounds_text,
+    recipe_text,
+    reference_densities_text,
+    sites_text,
+)
 
 MAX_TRIALS = 1000
 """Rows of the table of trials."""
@@ -217,6 +222,7 @@ def _definition(status: StudyStatus) -> Iterator[tuple[str, str]]:
         f"kernel size {config.kernel_size}, coefficients in {bounds_text(config)}, outermost "
         f"first, sampler {search.sampler.name}, pruner {search.pruner.name}",
     )
+    yield "convolutions that it scales", sites_text(config)
     yield "reference densities", reference_densities_text(config)
     if config.confirm is not None:
         confirm = config.confirm

@@ -13,6 +13,7 @@ import yaml
 from tests.sweep.searching import launched, study_of
 from tests.sweep.tiny import run
 from wconv_jobs.messages import Broken
+from wconv_jobs.spec import SitesSpec
 from wconv_kernels import load_density
 from wconv_sweep.evidence.study_status import StudyStatus, read_status
 from wconv_sweep.results.export.entries import (
@@ -117,6 +118,18 @@ def test_before_a_confirmation_the_network_is_that_of_the_best_run(
     assert status.result is not None
 
     assert selected_result(status) == status.result
+
+
+def test_an_export_says_which_layers_the_density_is_for(sqlite_storage: Storage) -> None:
+    config = study_of({"name": "random"}, name="single", trials=3)
+    sites = SitesSpec(include=["encoder.*"])
+    searcher = launched(sqlite_storage, config.model_copy(update={"sites": sites}))
+    searcher.train(searcher.lease())
+
+    (entry,) = export(sqlite_storage, None)
+    (again,) = yaml.safe_load(render([entry], "yaml"))
+
+    assert again["sites"] == {"include": ["encoder.*"], "exclude": []}
 
 
 def after(storage: Storage, completed: set[tuple[str, int]]) -> StudyStatus:
