@@ -178,7 +178,7 @@ def _seen(spec: TrialSpec, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, T
     weights: dict[str, Tensor] = {}
     batches: list[tuple[Tensor, Tensor]] = []
 
-    def engine(model: nn.Module, density: tuple[float, ...], _: object) -> DensityEngine:
+    def engine(model: nn.Module, density: tuple[float, ...], *_: object) -> DensityEngine:
         weights.update({name: value.clone() for name, value in model.state_dict().items()})
         return DensityEngine(model, density)
 
