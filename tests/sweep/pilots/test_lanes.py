@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from tests.sweep.nursery import ForkedSweep
 from tests.sweep.pilots.test_node_share import order as order_of
 from tests.sweep.scenarios.test_local_sweep import (
     LONG,
@@ -33,12 +34,6 @@ from wconv_sweep.study.config import StudyConfig
 pytestmark = pytest.mark.slow
 
 SIX = LONG | {"budget": {"trials": 6}}
-
-
-@pytest.fixture
-def sweep(started_sweep: Sweep) -> Sweep:
-    """Return the command as users start it."""
-    return started_sweep
 
 
 def on_four_gpus(sweep: Sweep, path: Path) -> list[str]:
@@ -89,7 +84,7 @@ def trials_of(sweep: Sweep) -> list[tuple[Any, ...]]:
 @pytest.fixture(scope="module")
 def one_at_a_time(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
     """What the trials measure on a pilot that trains them one after the other."""
-    sweep = Sweep(tmp_path_factory.mktemp("alone"))
+    sweep = ForkedSweep(tmp_path_factory.mktemp("alone"))
     sweep.run(*launch(sweep.write_study(**SIX)))
     return trials_of(sweep)
 
