@@ -1,13 +1,13 @@
 """Put weighted convolutions into any model, and fold them back into plain ones."""
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from typing import Literal
 
 import torch
 from torch import nn
 
 from wconv_kernels.conv import WeightedConv, WeightedConv1d, WeightedConv2d, WeightedConv3d
+from wconv_kernels.copies import copied
 from wconv_kernels.density import Densities, DensityLike, densities_by_size
 from wconv_kernels.errors import SiteError
 from wconv_kernels.sites import Convolution, sites
@@ -73,7 +73,7 @@ def fold(model: nn.Module) -> nn.Module:
     `replace_convolutions`. Layers that share weight and density share the folded weight. A model
     without weighted layers, such as one that a `DensityEngine` trained, comes back as a copy.
     """
-    folded = deepcopy(model)
+    folded = copied(model)
     stock: dict[int, nn.Module] = {}
     weights: dict[tuple[int, tuple[float, ...]], nn.Parameter] = {}
     for name, layer in list(folded.named_modules(remove_duplicate=False)):

@@ -44,6 +44,16 @@ def raising():
     raise RuntimeError("on purpose")
 
 
+def lazy():
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.LazyBatchNorm2d())
+
+
+def no_longer_lazy():
+    network = lazy()
+    network(torch.zeros(2, 1, 5, 5))
+    return network
+
+
 def leaving(status="set MODEL_DIR first"):
     import sys
     sys.exit(status)
@@ -124,6 +134,18 @@ def test_a_network_of_the_users_is_built_with_its_options(module: str) -> None:
         build_model(f"{module}:anything")
     with pytest.raises(RuntimeError, match="on purpose"):
         build_model(f"{module}:raising")
+
+
+def test_a_layer_without_its_shape_is_named(module: str) -> None:
+    with pytest.raises(JobError) as error:
+        build_model(f"{module}:lazy")
+
+    assert str(error.value) == (
+        f"{module}:lazy: layer '1' (LazyBatchNorm2d) takes its shape from the first batch, but "
+        "its weights are drawn before. Pass a batch through the network before you return it, or "
+        "name the sizes."
+    )
+    build_model(f"{module}:no_longer_lazy")
 
 
 def test_data_of_the_users_become_a_task_that_gets_the_seed(module: str) -> None:

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.utils import weight_norm
 
 from tests.kernels.networks import batch, loss_of, small_dncnn_5x5, small_resnet
 from wconv_kernels import (
@@ -164,6 +165,16 @@ def test_folded_state_loads_into_the_unmodified_network_with_identical_output() 
     assert not weighted_layers(folded)
     assert torch.equal(folded(images), weighted(images))
     assert torch.equal(unmodified(images), weighted(images))
+
+
+def test_a_model_with_a_computed_weight_elsewhere_is_folded() -> None:
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        pointwise = weight_norm(nn.Conv2d(3, 2, 1))
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), pointwise)
+    replace_convolutions(model, 0.8)
+    images = torch.rand(1, 2, 6, 6)
+
+    assert torch.equal(fold(model)(images), model(images))
 
 
 def test_folding_leaves_the_weighted_model_as_it_is() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from wconv_jobs import own_code
 from wconv_jobs.catalog import checked_options
@@ -40,7 +41,9 @@ def build_model(name: str, **options: object) -> nn.Module:
                 f"{name}: returned {type(network).__name__}, not a torch.nn.Module. Return the "
                 "network."
             )
-        return _bare(network)
+        network = _bare(network)
+        _check_shapes_are_known(name, network)
+        return network
     checked = checked_options("models", name, options)
     model = importlib.import_module(f"{__name__}.{name}").build(**checked)
     assert isinstance(model, nn.Module)
@@ -73,3 +76,14 @@ def _call_of(network: nn.Module) -> Callable[..., Any]:
 def _is_compiled(network: nn.Module) -> bool:
     dynamo = sys.modules.get("torch._dynamo.eval_frame")  # whoever has compiled, has loaded it
     return dynamo is not None and isinstance(network, dynamo.OptimizedModule)
+
+
+def _check_shapes_are_known(name: str, network: nn.Module) -> None:
+    for layer_name, layer in network.named_modules():
+        own = (*layer.parameters(recurse=False), *layer.buffers(recurse=False))
+        if any(is_lazy(tensor) for tensor in own):
+            raise JobError(
+                f"{name}: layer {layer_name!r} ({type(layer).__name__}) takes its shape from the "
+                "first batch, but its weights are drawn before. Pass a batch through the network "
+                "before you return it, or name the sizes."
+            )

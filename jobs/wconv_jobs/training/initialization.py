@@ -5,7 +5,6 @@ device and dtype. Weights therefore depend neither on other layers nor on the de
 model starts from the float32 model's values, and the global random state stays untouched.
 """
 
-import copy
 import math
 from typing import Literal, Protocol, runtime_checkable
 
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from wconv_jobs.seeding import derive_seed, drawing_from
+from wconv_kernels.copies import copied
 
 Scheme = Literal["pytorch", "kaiming", "paper"]
 
@@ -69,7 +69,7 @@ def _draw_kaiming(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, groups: int, seed: i
 
 
 def _draw_default(layer: nn.Module, seed: int) -> None:
-    drawn = copy.deepcopy(layer).to("cpu", torch.float32)
+    drawn = copied(layer).to("cpu", torch.float32)
     with drawing_from(seed):
         drawn.reset_parameters()  # type: ignore[operator]
     for kind in (nn.Module.named_parameters, nn.Module.named_buffers):

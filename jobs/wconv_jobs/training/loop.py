@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
@@ -18,8 +19,7 @@ from wconv_jobs.data import load_task
 from wconv_jobs.errors import CheckpointError, JobError, TrainingDiverged
 from wconv_jobs.messages import Report, Verdict
 from wconv_jobs.metrics import ConfusionMatrix
-from wconv_jobs.models import build_model
-from wconv_jobs.seeding import derive_seed, drawing_from
+from wconv_jobs.seeding import derive_seed
 from wconv_jobs.spec import TrialSpec
 from wconv_jobs.tasks.task import Task
 from wconv_jobs.training import checkpoint
@@ -28,13 +28,11 @@ from wconv_jobs.training.agreement import Action, Agreement, EvaluationDropped
 from wconv_jobs.training.checkpoint import Progress
 from wconv_jobs.training.early_stopping import best_epoch, is_over
 from wconv_jobs.training.evaluation import LOSS, evaluate, evaluate_input
-from wconv_jobs.training.initialization import initialize
+from wconv_jobs.training.network import DTYPES, network_of
 from wconv_jobs.training.network_check import check_exchange, unused_parameters
-from wconv_jobs.training.rank_invariance import share_batch_norm, share_dropout
 from wconv_jobs.training.share_check import check_shares
 from wconv_jobs.training.world import World
 
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _VERDICTS = tuple(Verdict)
 
 LONE_PROCESS = World(rank=0, size=1, device=torch.device("cpu"))
@@ -134,20 +132,15 @@ class _Run:
         self.spec, self.world = spec, world
         self.seed = derive_seed(spec.study_seed, spec.replicate)
         self.task: Task = load_task(spec.data, seed=self.seed, device=world.device)
-        with drawing_from(derive_seed(self.seed, "build")):
-            self.model = build_model(spec.model.name, **spec.model.options)
         self.steps = self._steps_per_epoch()
-        initialize(self.model, recipe.init, derive_seed(self.seed, "init"))
-        share_dropout(self.model, world)
-        if recipe.batch_norm_over == "batch":
-            share_batch_norm(self.model, world)
-        self.model.to(device=world.device, dtype=_DTYPES[recipe.dtype])
+        build = partial(network_of, spec, self.seed, world)
+        self.model = build()
         amp = recipe.amp == "bfloat16"
-        unused = unused_parameters(self.model, self.task, world, amp=amp)
+        unused = unused_parameters(self.model, self.task, world, amp=amp, build=build)
         if world.size > 1:
             check_exchange(self.model)
             if recipe.batch_norm_over == "batch":
-                check_shares(self.model, self.task, world, recipe.label_smoothing)
+                check_shares(self.model, self.task, world, recipe.label_smoothing, build)
         engine = density_engine(self.model, spec.density, spec.ablation, spec.sites)
         self.module: nn.Module = self.model
         if world.size > 1:
@@ -268,9 +261,9 @@ class _Run:
         """Take a step of the optimizer and return this rank's loss before it."""
         recipe = self.spec.recipe
         inputs, targets = self.task.train_batch(epoch, self.world.share(recipe.batch_size, step))
-        inputs = inputs.to(_DTYPES[recipe.dtype])
+        inputs = inputs.to(DTYPES[recipe.dtype])
         if targets.is_floating_point():
-            targets = targets.to(_DTYPES[recipe.dtype])
+            targets = targets.to(DTYPES[recipe.dtype])
         amp = recipe.amp == "bfloat16"
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=amp):
             outputs = self.module(inputs)

@@ -8,7 +8,7 @@ from wconv_jobs import own_code
 from wconv_jobs.errors import JobError
 from wconv_jobs.inspection import not_a_tensor
 from wconv_jobs.tasks.task import Task
-from wconv_jobs.training.probe import few_samples, random_state_kept, standing_still
+from wconv_jobs.training.probe import Source, few_samples, random_state_kept, standing_still, tried
 from wconv_jobs.training.world import World
 
 _CHANNELS = (1, 3, 4)
@@ -16,38 +16,45 @@ _CHANNELS = (1, 3, 4)
 
 
 def unused_parameters(
-    model: nn.Module, task: Task, world: World, *, amp: bool = False
+    model: nn.Module,
+    task: Task,
+    world: World,
+    *,
+    amp: bool = False,
+    build: Source | None = None,
 ) -> list[str]:
     """Return the names of the trainable parameters that the loss of a few samples does not use.
 
-    A copy of the network is tried; one that cannot be copied is said to use all.
+    A copy of the network is tried, see `wconv_jobs.training.probe.tried`.
 
     Args:
         model: as it is to be trained; not changed.
         task: gives the samples and the loss.
         world: of this process.
         amp: whether training computes in bfloat16.
+        build: builds another network like this one.
 
     Raises:
         JobError: the network does not take the samples, or returns no tensor.
     """
-    try:
-        probe = standing_still(model)
-    except Exception:
-        return []
     inputs, targets = few_samples(task)
     dtype = next((parameter.dtype for parameter in model.parameters()), inputs.dtype)
     targets = targets.to(dtype) if targets.is_floating_point() else targets
-    with random_state_kept(world.device):
+
+    def attempt(new: Source) -> list[str]:
+        probe = standing_still(new())
         with torch.autocast(world.device.type, torch.bfloat16, enabled=amp):
             output = output_of(probe, inputs.to(dtype))
             loss = task.loss(output, targets, label_smoothing=0.0)
         torch.autograd.backward(loss)
-    return [
-        name
-        for name, parameter in probe.named_parameters()
-        if parameter.requires_grad and parameter.grad is None
-    ]
+        return [
+            name
+            for name, parameter in probe.named_parameters()
+            if parameter.requires_grad and parameter.grad is None
+        ]
+
+    with random_state_kept(world.device):
+        return tried(model, build, attempt)
 
 
 def output_of(model: nn.Module, inputs: Tensor) -> Tensor:

@@ -39,7 +39,9 @@ def share_batch_norm(model: nn.Module, world: World) -> None:
     if world.size == 1:
         return
     for layer in model.modules():
-        if type(layer) in BATCH_NORMS:
+        if type(layer) is nn.SyncBatchNorm and world.device.type != "cuda":
+            _become(layer, SharedBatchNorm)  # torch's own needs a GPU
+        elif type(layer) in BATCH_NORMS:
             if world.device.type == "cuda":
                 layer.process_group = None  # type: ignore[assignment]
                 _become(layer, nn.SyncBatchNorm)

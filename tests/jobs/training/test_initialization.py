@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import weight_norm
 
 from wconv_jobs.catalog import names, smoke_options
 from wconv_jobs.models import build_model
@@ -192,3 +193,14 @@ def test_a_residual_denoiser_does_not_start_as_the_identity_otherwise(scheme: Sc
     initialize(model, scheme, seed=7)
 
     assert not torch.equal(model(noisy_BCHW), noisy_BCHW)
+
+
+def test_a_weight_that_is_computed_keeps_what_it_is_computed_from() -> None:
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        layer = weight_norm(nn.Conv2d(2, 3, 1))
+    before = {name: value.detach().clone() for name, value in layer.named_parameters()}
+
+    initialize(nn.Sequential(layer), "pytorch", seed=1)
+
+    after = dict(layer.named_parameters())
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {"bias"}

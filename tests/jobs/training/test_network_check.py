@@ -27,6 +27,22 @@ class _Returns(nn.Module):
         return self._function(self.layer(x.mean(dim=(2, 3))))
 
 
+class _Hooked(nn.Module):
+    """Takes what a hook, a function that holds on to this very network, has kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 4)
+        self.spare = nn.Linear(2, 2)
+        self.kept: list[Tensor] = []
+        self.layer.register_forward_hook(lambda *passed: self.kept.append(passed[2]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.kept.clear()
+        self.layer(x.mean(dim=(2, 3)))
+        return self.kept[0]
+
+
 def task(images: Tensor, labels: Tensor) -> TensorTask:
     parts = dict.fromkeys(("train", "validation", "test"), (images, labels))
     return TensorTask(parts, kind="classification", seed=0, device="cpu")
@@ -137,3 +153,13 @@ def _exchange(rank: int, folder: Path) -> None:
 @pytest.mark.slow
 def test_a_buffer_that_ranks_cannot_send_each_other_is_named(tmp_path: Path) -> None:
     spawn(_exchange, args=(tmp_path,), nprocs=2)  # type: ignore[no-untyped-call]
+
+
+def test_a_network_with_hooks_is_tried_on_one_that_is_built_anew() -> None:
+    network = _Hooked()
+
+    unused = unused_parameters(network, task(images(3, 5, 5), LABELS), ALONE, build=_Hooked)
+
+    assert unused == ["spare.weight", "spare.bias"]
+    assert not network.kept
+    assert all(parameter.grad is None for parameter in network.parameters())

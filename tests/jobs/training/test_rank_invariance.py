@@ -245,3 +245,9 @@ def test_on_gpus_batch_norm_is_torchs_own_over_all_ranks() -> None:
         if isinstance(layer, nn.SyncBatchNorm):
             assert layer.__dict__.keys() == torchs.__dict__.keys()
     assert torch.equal(network.eval()(_input()), converted.eval()(_input()))
+
+
+def test_on_cpus_torchs_batch_norm_over_all_ranks_which_needs_a_gpu_is_ours() -> None:
+    network = _shared(nn.Sequential(nn.SyncBatchNorm(2)), World(0, 2, CPU))
+
+    assert type(network.get_submodule("0")) is SharedBatchNorm

@@ -1,6 +1,7 @@
 """A network that several ranks would train otherwise than one is named before it is trained."""
 
 import random
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import weight_norm
 
 from wconv_jobs.errors import JobError
 from wconv_jobs.tasks.tensors import TensorTask
@@ -53,6 +55,78 @@ class _Float32(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.inner(x @ torch.eye(6))
         return y
+
+
+class _Scaled(nn.Module):
+    """A branch that starts next to zero, as in transformers and their like."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self.scale = nn.Parameter(torch.tensor(1e-6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.scale * self.inner(x)
+        return y
+
+
+class _Listed(nn.Module):
+    """Holds a layer where torch does not see it."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = [inner]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.inner[0](x)
+        return y
+
+
+class _Enclosed(nn.Module):
+    """Calls a layer by a function, which a copy of the network shares with it."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+        def call(x: Tensor) -> Tensor:
+            y: Tensor = inner(x)
+            return y
+
+        self._call = call
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._call(x)
+
+
+class _Locked(nn.Module):
+    """Cannot be copied."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self._lock = threading.Lock()
+
+    def forward(self, x: Tensor) -> Tensor:
+        with self._lock:
+            y: Tensor = self.inner(x)
+        return y
+
+
+class _Followed(nn.Module):
+    """Subtracts in evaluation the mean of what it has seen in training."""
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.mean.lerp_(x.detach().mean(), 0.1)
+            return x
+        return x - self.mean
 
 
 class _CountsCalls(nn.Module):
@@ -198,3 +272,97 @@ def test_of_a_network_that_takes_no_float64_the_random_numbers_are_checked() -> 
 
     with pytest.raises(JobError, match=r"layer '2\.1\.inner' \(RReLU\) draws random numbers"):
         check(network(_Float32(nn.RReLU())), task())
+
+
+def test_a_layer_at_the_beginning_of_many_is_named_although_values_vanish_behind_it() -> None:
+    torch.manual_seed(0)
+    behind = [
+        layer
+        for _ in range(20)
+        for layer in (nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+    ]
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), _Activated(4), *behind, nn.Flatten())
+
+    with pytest.raises(JobError, match=r"what layer '1' \(_Activated\) makes of a sample"):
+        check(model.append(nn.Linear(144, 4)), task())
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (_Scaled(_Activated(4)), r"2\.1\.inner"),
+        (_Float32(_Activated(4)), r"2\.1\.inner"),
+        (_Listed(nn.BatchNorm2d(4)), r"2\.1"),
+    ],
+)
+def test_it_is_named_where_it_hardly_shows_or_copies_badly(layer: nn.Module, name: str) -> None:
+    with pytest.raises(JobError, match=rf"what layer '{name}' \(\w+\) makes of a sample depends"):
+        check(network(layer), task())
+
+
+def test_it_is_named_behind_a_weight_that_torch_does_not_copy() -> None:
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        convolution = weight_norm(nn.Conv2d(4, 4, 1))
+
+    with pytest.raises(JobError, match=r"what layer '2\.1\.1' \(_Activated\) makes of a sample"):
+        check(network(nn.Sequential(convolution, _Activated(4))), task())
+
+
+@pytest.mark.parametrize("kind", [_Enclosed, _Locked])
+def test_a_network_of_which_there_is_no_copy_is_built_anew(kind: type[nn.Module]) -> None:
+    def build(layer: nn.Module) -> nn.Module:
+        model = network(kind(layer))
+        share_dropout(model, TWO)
+        share_batch_norm(model, TWO)
+        return model
+
+    model = build(_Activated(4))
+    with pytest.raises(JobError, match=r"what layer '2\.1\.inner' \(_Activated\) makes of"):
+        check_shares(model, task(), TWO, 0.0, lambda: build(_Activated(4)))
+    assert torch.equal(model.get_buffer("2.1.inner.running_mean"), torch.zeros(4))
+    assert not any(layer._forward_pre_hooks for layer in model.modules())
+
+    check_shares(build(nn.ReLU()), task(), TWO, 0.0, lambda: build(nn.ReLU()))
+
+
+@pytest.mark.parametrize(
+    ("layer", "fault"),
+    [
+        (
+            nn.InstanceNorm2d(4, track_running_stats=True),
+            r"in training layer '2\.1' \(InstanceNorm2d\) follows the samples of its rank",
+        ),
+        (_Followed(), r"in training layer '2\.1' \(_Followed\) follows the samples of its rank"),
+        (
+            nn.BatchNorm2d(4, track_running_stats=False),
+            r"in evaluation what layer '2\.1' \(BatchNorm\) makes of a sample depends on",
+        ),
+    ],
+)
+def test_what_ranks_would_evaluate_otherwise_is_named(layer: nn.Module, fault: str) -> None:
+    with pytest.raises(JobError, match=fault):
+        check(network(layer), task())
+
+
+class _ScalesGradients(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: object, *gradients: Tensor) -> Tensor:
+        gradient = gradients[0]
+        return gradient / gradient.square().sum().sqrt()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        _Function(_ScalesGradients.apply),
+        # Zero but for rounding, whose sign decides whether the ReLU passes a gradient.
+        nn.Sequential(_Function(lambda x: x - x.detach() + (len(x) - 3) * 1e-15), nn.ReLU()),
+    ],
+)
+def test_gradients_that_differ_behind_equal_outputs_are_named(layer: nn.Module) -> None:
+    with pytest.raises(JobError, match=r"the gradient of '\d.*' for a batch is not the mean over"):
+        check(network(layer), task())
