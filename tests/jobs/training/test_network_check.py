@@ -147,6 +147,7 @@ def _exchange(rank: int, folder: Path) -> None:
             f"buffer 'table' ({kind}) cannot be sent from rank to rank. Keep it as a dense "
             "float32 or int64 tensor, or set trial.ranks to 1."
         )
+    distributed.barrier()
     distributed.destroy_process_group()
 
 
