@@ -60,7 +60,7 @@ def sample_shape(data: DataSpec) -> tuple[int, ...]:
     """
     if not own_code.is_own(data.name):
         return catalog.sample_shape(data.name, data.options)
-    with _without_the_users_prints():
+    with without_the_users_prints():
         try:
             task = load_task(data, seed=0)
             return tuple(task.train_batch(0, range(1))[0].shape[1:])
@@ -93,7 +93,7 @@ def inspect_network(
         SiteError: no convolution has the kernel size, or `where` matches none, or one that the
             density cannot scale.
     """
-    with _without_the_users_prints():
+    with without_the_users_prints():
         try:
             try:
                 return _inspected(spec, kernel_size, sample_shape, where, "meta")
@@ -190,7 +190,7 @@ def not_a_tensor(output: object) -> str:
     )
 
 
-def _without_the_users_prints() -> contextlib.redirect_stdout[TextIO]:
+def without_the_users_prints() -> contextlib.redirect_stdout[TextIO]:
     """Send what the user's code prints to standard error: standard output is the command's."""
     return contextlib.redirect_stdout(sys.stderr)
 

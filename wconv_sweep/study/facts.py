@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wconv_jobs import own_code
+from wconv_jobs import catalog, own_code
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.study import resources
-from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.config import PLAIN, StudyConfig
 from wconv_sweep.study.files import load_study
 from wconv_sweep.study.own_modules import freeze_modules
+from wconv_sweep.study.trial_spec import trial_spec
+
+TRIED_MACS = 1e9
+"""A network of the user's own is tried for real if a sample takes at most so many; it passes some
+fifty samples, which takes a minute at most."""
 
 if TYPE_CHECKING:
     from wconv_jobs.inspection import NetworkFacts
@@ -39,23 +44,35 @@ def shipped_studies() -> list[StudyConfig]:
 def study_facts(config: StudyConfig) -> StudyFacts:
     """Return the facts of a study; builds its network without weights.
 
+    A small network of the user's own is built with weights, too, and tried with a few samples.
+
     Raises:
         ConfigurationError: the network cannot be built, has no convolution of the density's size,
-            or does not take the samples of the data; or data of the user's own cannot be loaded.
+            or does not take the samples of the data; data of the user's own cannot be loaded; or
+            the study's ranks would train another network than one rank.
     """
     # Imported here: it loads torch, which takes two seconds.
     from wconv_jobs.inspection import inspect_network, memory_bytes, sample_shape
+    from wconv_jobs.training.network import try_network
 
-    key = "data"
+    key, ones = "data", config.references()[PLAIN]
     try:
         with _as_pilots_see_it(config.code_folder):
             shape = sample_shape(config.data)
             key = "model"
             network = inspect_network(config.model, config.kernel_size, shape, config.sites)
+            if network.macs <= TRIED_MACS and _is_own_and_at_hand(config):
+                try_network(trial_spec(config, ones, 0, Path()), config.trial.ranks)
     except ValueError as error:  # JobError, SiteError
         raise ConfigurationError(f"study {config.study}: {key}: {error}") from error
     memory = memory_bytes(network, config.recipe, config.trial.ranks)
     return StudyFacts(config, network, shape, memory)
+
+
+def _is_own_and_at_hand(config: StudyConfig) -> bool:
+    """Return whether network or data are the user's own, and the samples need no file of ours."""
+    data, model = own_code.is_own(config.data.name), own_code.is_own(config.model.name)
+    return data or (model and not catalog.reads_files(config.data.name))
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal
 
 import torch
@@ -28,9 +27,8 @@ from wconv_jobs.training.agreement import Action, Agreement, EvaluationDropped
 from wconv_jobs.training.checkpoint import Progress
 from wconv_jobs.training.early_stopping import best_epoch, is_over
 from wconv_jobs.training.evaluation import LOSS, evaluate, evaluate_input
-from wconv_jobs.training.network import DTYPES, network_of
-from wconv_jobs.training.network_check import check_exchange, unused_parameters
-from wconv_jobs.training.share_check import check_shares
+from wconv_jobs.training.network import DTYPES, tried_network
+from wconv_jobs.training.network_check import check_exchange
 from wconv_jobs.training.world import World
 
 _VERDICTS = tuple(Verdict)
@@ -133,18 +131,16 @@ class _Run:
         self.seed = derive_seed(spec.study_seed, spec.replicate)
         self.task: Task = load_task(spec.data, seed=self.seed, device=world.device)
         self.steps = self._steps_per_epoch()
-        build = partial(network_of, spec, self.seed, world)
-        self.model = build()
-        amp = recipe.amp == "bfloat16"
-        unused = unused_parameters(self.model, self.task, world, amp=amp, build=build)
+        tried = tried_network(spec, self.seed, self.task, world)
+        self.model = tried.model
         if world.size > 1:
             check_exchange(self.model)
-            if recipe.batch_norm_over == "batch":
-                check_shares(self.model, self.task, world, recipe.label_smoothing, build)
         engine = density_engine(self.model, spec.density, spec.ablation, spec.sites)
         self.module: nn.Module = self.model
         if world.size > 1:
-            self.module = DistributedDataParallel(self.model, find_unused_parameters=bool(unused))
+            self.module = DistributedDataParallel(
+                self.model, find_unused_parameters=bool(tried.unused)
+            )
         optimizer = recipe.optimizer.build(self.model.parameters())
         if engine is not None:
             engine.attach(optimizer)

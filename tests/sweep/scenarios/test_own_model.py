@@ -215,6 +215,37 @@ def test_check_looks_at_the_copy_that_pilots_will_run(
     assert "Traceback" not in errors
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("nn.ReLU()", "nn.RReLU()", r"layer '1' \(RReLU\) draws random numbers"),
+        ("return ", "return print('hello') or ", None),
+        ("torch.randint(2,", "5 * torch.randint(2,", r"logits \(B, classes\) for 6 classes"),
+    ],
+)
+def test_check_tries_a_network_as_trials_will(
+    empty_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    old: str,
+    new: str,
+    said: str | None,
+) -> None:
+    run(monkeypatch, capsys, "studies", "init", "mine")
+    path = empty_folder / "mine.py"
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), "utf-8")
+    study = empty_folder / "mine.yaml"
+    study.write_text(study.read_text("utf-8").replace("ranks: 1", "ranks: 2"), "utf-8")
+
+    status, output, errors = run(monkeypatch, capsys, "studies", "check", "mine.yaml")
+
+    assert status == (2 if said else 0), errors
+    assert said is None or re.search(rf"^wconv-sweep: study mine: model: .*{said}", errors, re.M)
+    assert "hello" not in output
+
+
 def test_a_study_leaves_layers_plain_that_the_density_cannot_scale(
     empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
