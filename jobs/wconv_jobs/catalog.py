@@ -58,6 +58,8 @@ class MetricFacts:
     """Whether every validation computes it; otherwise a test that a recipe asks it of."""
     may_be_infinite: bool
     """Whether an infinite value is possible without a training that diverged."""
+    counts_samples: bool
+    """Whether it changes in steps of about 1 / (number of samples)."""
 
 
 @cache
@@ -70,6 +72,7 @@ def metric_facts(name: str) -> MetricFacts:
         goal=_literal("metrics", name, "GOAL"),
         every_epoch=_literal("metrics", name, "EVERY_EPOCH"),
         may_be_infinite=_literal_or_none("metrics", name, "MAY_BE_INFINITE") is True,
+        counts_samples=_literal_or_none("metrics", name, "COUNTS_SAMPLES") is True,
     )
 
 

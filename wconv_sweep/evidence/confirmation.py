@@ -12,7 +12,13 @@ from wconv_jobs import catalog
 from wconv_jobs.seeding import derive_seed
 from wconv_jobs.spec import Density
 from wconv_sweep.evidence.results import TrialRow
-from wconv_sweep.evidence.statistics import Difference, Summary, paired_difference, summarize
+from wconv_sweep.evidence.statistics import (
+    FEWEST_SEEDS,
+    Difference,
+    Summary,
+    paired_difference,
+    summarize,
+)
 from wconv_sweep.storage.slot_plan import ABLATIONS
 from wconv_sweep.storage.tables import SEARCHING, SlotState, Stage
 from wconv_sweep.study.config import PLAIN, StudyConfig
@@ -86,6 +92,7 @@ class Confirmation:
             arm.values(metric),
             self.plain.values(metric),
             comparisons=len(self.ablations if arm.label in ABLATIONS else self.candidates),
+            step=self._step(metric),
         )
 
     def metrics(self) -> list[str]:
@@ -103,16 +110,23 @@ class Confirmation:
         """Return whether more or less of a score is better."""
         return catalog.metric_facts(metric.removeprefix("test_")).goal
 
+    def _step(self, metric: str) -> float:
+        """Return the step of a score of the test set that counts samples; 0 of any other."""
+        samples = self.plain.values("test_samples").values()
+        name = metric.removeprefix("test_")
+        is_counted = name != metric and catalog.metric_facts(name).counts_samples
+        return 1 / max(samples) if samples and is_counted else 0.0
+
     @property
     def claim(self) -> str:
         """The conclusion about the selected density, in a sentence."""
         arm = self.selected
         difference = None if arm is None else self.difference(arm, self.metric)
-        if difference is None or difference.interval is None:
+        if difference is None or difference.seeds < FEWEST_SEEDS:
             if self.complete:
                 return (
-                    "nothing is shown: plain convolution and the density share fewer than two "
-                    "completed fresh seeds"
+                    "nothing is shown: plain convolution and the density share fewer than "
+                    f"{FEWEST_SEEDS} completed fresh seeds"
                 )
             return "confirmation on fresh seeds under way; nothing is shown yet"
         verdict = difference.verdict(self.config.direction)
@@ -120,6 +134,11 @@ class Confirmation:
         if arm is not None and arm.failed:
             end += f"; {arm.failed} of its runs failed"
         by = f"on {difference.seeds} fresh seeds, {100 * difference.level:.4g} % interval"
+        if difference.interval is None:
+            return (
+                f"no difference to plain convolution shown on {difference.seeds} fresh seeds, "
+                f"which all differ by the same: more seeds, or a larger test set, may tell{end}"
+            )
         if verdict == "no difference shown":
             return f"no difference to plain convolution shown {by} includes zero{end}"
         return f"{verdict} than plain convolution {by} excludes zero{end}"

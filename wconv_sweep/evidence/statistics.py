@@ -1,7 +1,9 @@
 """Statistics over seeds: mean, spread, and the paired difference to plain convolution.
 
 A single run differs from the next by its seed. So a density is called better only if the
-interval of the difference, over seeds that both have been trained with, leaves out zero.
+interval of the difference, over seeds that both have been trained with, leaves out zero. Two
+differences tell nothing of their spread, and neither do equal ones: two networks that disagree on
+a few test images often have them by chance.
 """
 
 import math
@@ -15,6 +17,8 @@ LEVEL = 0.95
 """Coverage of all intervals of one study together."""
 RESAMPLES = 2000
 """Of the bootstrap."""
+FEWEST_SEEDS = 3
+"""Of a conclusion."""
 
 Interval = tuple[float, float]
 
@@ -40,7 +44,8 @@ class Difference:
     level: float
     """Of the intervals."""
     interval: Interval | None
-    """By Student's t; None for one seed. The words "better" and "worse" rest on this one."""
+    """By Student's t; None for one seed and for differences that are all equal. The words "better"
+    and "worse" rest on this one."""
     by_seed: tuple[float, ...]
     """The differences themselves."""
 
@@ -75,11 +80,13 @@ class Difference:
         return math.ldexp(low, exponent), math.ldexp(high, exponent)
 
     def verdict(self, direction: str) -> Literal["better", "worse", "no difference shown"]:
-        """Return the conclusion that the interval allows.
+        """Return the conclusion that the interval allows; none from fewer than `FEWEST_SEEDS`.
 
         Args:
             direction: of the metric, maximize or minimize.
         """
+        if self.seeds < FEWEST_SEEDS:
+            return "no difference shown"
         # Where an end is not a number, it is on neither side of zero.
         if self.interval is None or not (self.interval[0] > 0 or self.interval[1] < 0):
             return "no difference shown"
@@ -105,18 +112,21 @@ def paired_difference(
     baseline: Mapping[int, float],
     *,
     comparisons: int = 1,
+    step: float = 0.0,
 ) -> Difference | None:
     """Compare a density with plain convolution over the seeds that both have.
 
-    d_s = value_s - baseline_s;  interval = mean d +- t(n - 1) * sd d / sqrt(n). Trained with the
-    same initial weights, data order and noise, the two share a part of their randomness, which the
-    difference cancels.
+    d_s = value_s - baseline_s;  interval = mean d +- t(n - 1) * sqrt((sd d)^2 + step^2 / 6) /
+    sqrt(n). Trained with the same initial weights, data order and noise, the two share a part of
+    their randomness, which the difference cancels. A score that goes in steps is rounded, which
+    adds step^2 / 12 to the variance of each.
 
     Args:
         values: of the density, by seed.
         baseline: of plain convolution, by seed.
         comparisons: densities compared with the same baseline. All intervals hold together with a
             probability of at least `LEVEL` (Bonferroni), so that the best may be picked from them.
+        step: of the score; 0 where it has none.
 
     Returns:
         None when they share no seed.
@@ -132,7 +142,7 @@ def paired_difference(
         sd=of_all.sd,
         seeds=of_all.seeds,
         level=level,
-        interval=_student(of_all, level),
+        interval=_student(of_all, level, step),
         by_seed=tuple(by_seed),
     )
 
@@ -144,8 +154,9 @@ def _sum(values: Sequence[float]) -> float:
         return sum(values)
 
 
-def _student(of_all: Summary, level: float) -> Interval | None:
-    if of_all.sd is None:
+def _student(of_all: Summary, level: float, step: float) -> Interval | None:
+    if not of_all.sd:
         return None
-    half = student_quantile(of_all.seeds - 1, level) * of_all.sd / math.sqrt(of_all.seeds)
+    sd = math.hypot(of_all.sd, step / math.sqrt(6))
+    half = student_quantile(of_all.seeds - 1, level) * sd / math.sqrt(of_all.seeds)
     return of_all.mean - half, of_all.mean + half

@@ -195,7 +195,7 @@ class ConfirmSpec(Spec):
     observed, then the reference densities in their order."""
     seeds: Annotated[int, Field(ge=2)] = 5
     """Trials of each candidate and of plain convolution, on the same seeds; more give a narrower
-    interval."""
+    interval, and from two nothing is concluded."""
 
     @property
     def trials(self) -> int:

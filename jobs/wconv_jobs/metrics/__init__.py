@@ -6,7 +6,8 @@ without running the module:
 * `GOAL`, whether more or less is better: "maximize" or "minimize";
 * `EVERY_EPOCH`, whether every validation computes it and a study may optimize it; one that takes
   too long for that is computed on the test set, where a recipe asks for it;
-* `MAY_BE_INFINITE = True`, only where that is no sign of a training that diverged.
+* `MAY_BE_INFINITE = True`, only where that is no sign of a training that diverged;
+* `COUNTS_SAMPLES = True`, only where it changes in steps of about 1 / (number of samples).
 
 A builder has no options. One that needs the number of classes has an argument `classes`, which
 `build_metric` hands on.

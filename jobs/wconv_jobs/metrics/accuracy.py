@@ -13,6 +13,7 @@ UNIT = ""
 KIND = "classification"
 GOAL = "maximize"
 EVERY_EPOCH = True
+COUNTS_SAMPLES = True
 
 
 def build() -> Metric:

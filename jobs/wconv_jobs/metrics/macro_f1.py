@@ -12,6 +12,7 @@ UNIT = ""
 KIND = "classification"
 GOAL = "maximize"
 EVERY_EPOCH = True
+COUNTS_SAMPLES = True
 
 
 def build(classes: int) -> Metric:

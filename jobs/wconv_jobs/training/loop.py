@@ -46,7 +46,7 @@ class TrainingResult:
     metrics: dict[str, float] = field(default_factory=dict)
     """Of a complete run: those of the report of the epoch whose weights were tested, their
     `test_<metric>`, `input_<metric>` of the unprocessed test input, `lr` after the last epoch,
-    `best_epoch` and `stopped_epoch`."""
+    `best_epoch`, `stopped_epoch` and `test_samples`, the number of samples of the test set."""
 
     @property
     def epoch_s(self) -> float:
@@ -242,6 +242,7 @@ class _Run:
             "lr": reports[-1].metrics["lr"],
             "best_epoch": best,
             "stopped_epoch": len(reports),
+            "test_samples": len(task.names("test")),
         }
 
     def agree(self, report: Callable[[Report], Verdict], reports: list[Report]) -> Verdict:

@@ -131,6 +131,45 @@ def test_a_density_that_diverges_does_not_hide_it(sqlite_storage: Storage) -> No
     assert entry["claim"].endswith("; 1 of its runs failed")
 
 
+def test_differences_that_are_all_equal_show_nothing(sqlite_storage: Storage) -> None:
+    confirmed(sqlite_storage, (1.0,) * 5)
+
+    (entry,) = export(sqlite_storage, "tiny")
+
+    assert entry["claim"] == (
+        "no difference to plain convolution shown on 5 fresh seeds, which all differ by the same: "
+        "more seeds, or a larger test set, may tell"
+    )
+
+
+def test_a_score_that_counts_samples_is_known_to_one_sample_at_best(
+    sqlite_storage: Storage,
+) -> None:
+    """Of 2 test samples, one more of them right makes 0.5: differences 0.5, 1.0 and 1.5 have an
+    sd of 0.5 and are known to sqrt(0.5^2 + 0.5^2 / 6); t(0.975; 2) is 4.3027."""
+    searcher = launched(sqlite_storage, one_confirmed(trials=12, seeds=3))
+    for lease in searcher.leases():
+        density = searcher.density_of(lease)
+        value = 30.0 + (0 if lease.label == "plain" else lease.replicate / 2)
+        if lease.stage is not Stage.CONFIRM:
+            value = 30 - (density[0] - 0.8) ** 2
+        searcher.slots.report(lease, 1, value, {"psnr_db": value})
+        metrics = {"test_psnr_db": value, "test_accuracy": value, "test_samples": 2}
+        searcher.slots.complete(lease, metrics, {})
+    found = read_status(sqlite_storage, "tiny").confirmation
+    assert found is not None
+
+    of_counts = found.difference(found.candidates[0], "test_accuracy")
+    of_others = found.difference(found.candidates[0], "test_psnr_db")
+
+    assert of_counts is not None
+    assert of_others is not None
+    half = 4.3027 * 0.5 / 3**0.5
+    assert of_others.interval == pytest.approx((1 - half, 1 + half), abs=1e-3)
+    half *= (1 + 1 / 6) ** 0.5
+    assert of_counts.interval == pytest.approx((1 - half, 1 + half), abs=1e-3)
+
+
 @pytest.mark.parametrize("arm", ["plain", "best expected"])
 def test_where_too_few_fresh_seeds_completed_it_is_not_said_to_be_under_way(
     sqlite_storage: Storage, arm: str
@@ -150,8 +189,8 @@ def test_where_too_few_fresh_seeds_completed_it_is_not_said_to_be_under_way(
 
     assert set(lines[:-1]) == {"confirmation on fresh seeds under way; nothing is shown yet"}
     assert lines[-1] == (
-        "nothing is shown: plain convolution and the density share fewer than two completed "
-        "fresh seeds"
+        "nothing is shown: plain convolution and the density share fewer than 3 completed fresh "
+        "seeds"
     )
 
 

@@ -119,6 +119,10 @@ def test_of_two_comparisons_each_must_hold_more_often() -> None:
         ((1.0, -1.0, 0.5, 0.2), "maximize", "no difference shown"),
         ((1.0,), "maximize", "no difference shown"),
         ((0.0, 0.0, 0.0), "maximize", "no difference shown"),
+        # Of the spread, two say nothing, and equal ones less.
+        ((1.0, 1.001), "maximize", "no difference shown"),
+        ((0.01, 0.01), "maximize", "no difference shown"),
+        ((1.0, 1.0, 1.0, 1.0, 1.0), "maximize", "no difference shown"),
     ],
 )
 def test_better_is_said_only_where_zero_is_left_out(
@@ -128,6 +132,31 @@ def test_better_is_said_only_where_zero_is_left_out(
 
     assert difference is not None
     assert difference.verdict(direction) == verdict
+
+
+def test_a_score_that_goes_in_steps_is_known_less_well() -> None:
+    """Differences 1, 2, 3 and steps of 1: 2 +- 4.303 * sqrt(1 + 1/6) / sqrt(3)."""
+    difference = paired_difference(by_seed(1, 2, 3), by_seed(0, 0, 0), step=1.0)
+
+    assert difference is not None
+    assert difference.sd == 1.0
+    assert difference.interval == pytest.approx((2 - 2.6833, 2 + 2.6833), abs=1e-3)
+
+
+@pytest.mark.parametrize("disagreed", [2, 4, 8, 16])
+def test_equally_good_networks_that_disagree_on_a_few_images_are_seldom_called_better(
+    disagreed: int,
+) -> None:
+    """On each of these images the one is right or the other, by chance: 2.5 % would be allowed."""
+    drawn = np.random.default_rng(disagreed)
+    better = 0
+    for _ in range(3000):
+        seeds = int(drawn.integers(2, 6))
+        values = by_seed(*(2 * drawn.binomial(disagreed, 0.5, seeds) - disagreed) / 10_000)
+        found = paired_difference(values, by_seed(*[0.0] * seeds), step=1 / 10_000)
+        better += found is not None and found.verdict("maximize") == "better"
+
+    assert better / 3000 <= 0.025
 
 
 def test_only_seeds_that_both_have_are_compared() -> None:
