@@ -49,6 +49,7 @@ bench: .venv/.for-tests
 	$(BIN)/python -m tests.benchmarks.storage
 	$(BIN)/python -m tests.benchmarks.status
 	$(BIN)/python -m tests.benchmarks.search
+	$(BIN)/python -m tests.benchmarks.search_end
 
 # The pictures of the documentation, from a real study.
 screenshots: .venv/.for-tests browser

@@ -209,6 +209,8 @@ def wrap(monkeypatch: pytest.MonkeyPatch, folder: Path, program: str, script: st
         'echo "Dear users: job 7 was a great job"; $REAL "$@"; echo "See you"',
         '$REAL "$@" > /dev/null; echo "Thank you for your job 99"',
         '$REAL "$@" > /dev/null',
+        # The job has ended when it is looked for.
+        '$REAL --wait "$@" > /dev/null; true',
     ],
 )
 def test_a_job_behind_a_wrapper_that_prints_something_else_is_known(
@@ -220,8 +222,10 @@ def test_a_job_behind_a_wrapper_that_prints_something_else_is_known(
 
     number = submit(batch(folder), 2)
 
-    assert {job.id for job in box.queue()} == {f"{number}_0", f"{number}_1"}
-    assert [path.name for path in folder.iterdir()] == [f"{number}_submission.sh"]
+    known = box.run("squeue", "--noheader", "--states=all", "--format=%F").split()
+    assert number == max(known, key=int)
+    assert (folder / f"{number}_submission.sh").exists()
+    assert list(folder.glob(".*")) == []
 
 
 @pytest.mark.slow

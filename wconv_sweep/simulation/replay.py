@@ -260,7 +260,7 @@ def _by_model(
     config: StudyConfig, response: Response, searched: Sequence[Trained]
 ) -> tuple[float, float]:
     """Return regret and bias of the surrogate's maximum, whose predicted value is its mean."""
-    model = surrogate_of(_rows(config, searched), config)
+    model = surrogate_of(rows_of(config, searched), config)
     assert model is not None
     point = model.best_point()
     (promised,), _ = model.mean_sd([point])
@@ -276,7 +276,7 @@ def _by_confirmation(
     If all candidates are plain convolution, that is selected, and nothing is compared.
     """
     assert config.confirm is not None
-    candidates = list(choose_candidates(_rows(config, searched), config).values())
+    candidates = list(choose_candidates(rows_of(config, searched), config).values())
     plain = config.references()[PLAIN]
     truths = [response(shares(config, each)) for each in [plain, *candidates]]
     random = np.random.default_rng(seed)
@@ -293,8 +293,8 @@ def _by_confirmation(
     return -truths[named], bias, low <= truths[named] - truths[0] <= high
 
 
-def _rows(config: StudyConfig, searched: Sequence[Trained]) -> list[TrialRow]:
-    """Return trials as a study has them."""
+def rows_of(config: StudyConfig, searched: Sequence[Trained]) -> list[TrialRow]:
+    """Return synthetic trials as a study has them, all completed."""
     return [
         TrialRow(
             position=number,

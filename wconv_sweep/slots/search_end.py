@@ -1,7 +1,8 @@
-"""Ends a search before its budget, once little improvement is left: `search.stop_when`.
+"""Ends a search before its budget, once little can be gained: `search.stop_when`.
 
-A further trial adds at most the expected improvement over the best expected density. Below the
-standard error of a confirmed mean no confirmation would see it.
+What may still be gained is the upper end of what some density may reach, less what the best
+expected one is expected to reach. Below the standard error of a confirmed mean no confirmation
+would see it. A peak so narrow that no trial has met it is not expected, and not seen.
 """
 
 import math
@@ -48,8 +49,8 @@ class SearchEnd:
             SLOTS.c.density.is_(None),
         )
         reason = (
-            f"the search ended: for {self._rule.in_a_row} trials, no density was expected to "
-            "improve by more than a confirmation can resolve"
+            f"the search ended: for {self._rule.in_a_row} trials, no density could be better "
+            "than the best expected one by more than a confirmation can resolve"
         )
         with self._storage.write() as connection:
             study_row(connection, self._config.study, lock=True)
@@ -80,6 +81,6 @@ def is_due(trials: list[TrialRow], config: StudyConfig) -> bool:
         if surrogate is None:
             return False
         resolved = surrogate.noise_sd / math.sqrt(seeds)
-        if surrogate.largest_expected_improvement() >= resolved:
+        if surrogate.largest_gain() >= resolved:
             return False
     return True

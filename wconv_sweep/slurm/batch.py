@@ -126,7 +126,9 @@ class _CommandExecutor(SlurmExecutor):
         found = found or re.search(r"^(\d+)(?:;\S+)?\s*$", text, re.MULTILINE)
         if found:
             return found[1]
-        for line in ask_slurm(("squeue", "--me", "--noheader", "--format=%F %o")).splitlines():
+        # A short job may have ended already.
+        look = ("squeue", "--me", "--noheader", "--states=all", "--format=%F %o")
+        for line in ask_slurm(look).splitlines():
             number, _, script = line.strip().partition(" ")
             if script.endswith(self._submitted.name):
                 return number

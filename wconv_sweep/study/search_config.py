@@ -180,9 +180,9 @@ class StopSpec(Spec):
     """When the search may end before its budget."""
 
     in_a_row: _AtLeastOne
-    """Trials in a row after which the expected improvement was below what a confirmation can
-    resolve: the noise of a run over the square root of `confirm.seeds`, which is 1 without a
-    confirmation."""
+    """Trials in a row after which no density could be better than the best expected one, by two
+    standard deviations of the surrogate, by more than a confirmation can resolve: the noise of a
+    run over the square root of `confirm.seeds`, which is 1 without a confirmation."""
     minimum: _AtLeastOne
     """Completed trials, reference densities included, before which the search never ends."""
 

@@ -91,12 +91,16 @@ def test_the_best_is_not_sought_where_runs_collapsed() -> None:
     assert 1.2 < best < 1.3
 
 
-def test_where_much_has_been_trained_little_improvement_is_expected() -> None:
-    few, many = noisy_parabola(3, 0.0), noisy_parabola(60, 0.2)
+def test_what_may_still_be_gained_shrinks_with_the_trials() -> None:
+    few, many = noisy_parabola(7, 0.3), noisy_parabola(200, 0.3)
+    grid = np.linspace(0.5, 1.5, 2001)[:, None]
 
-    assert many.largest_expected_improvement() < many.noise_sd / 3
-    assert many.largest_expected_improvement() < few.largest_expected_improvement()
-    assert many.expected_improvement([(0.5,)])[0] < 1e-3
+    for surrogate in (few, many):
+        mean, sd = surrogate.mean_sd(grid)
+        expected = (mean + 2 * sd).max() - mean.max()
+        assert surrogate.largest_gain() == pytest.approx(expected, rel=0.02)
+    shares = [each.largest_gain() / each.noise_sd for each in (few, many)]
+    assert shares[1] < 1 < shares[0]
 
 
 def test_no_trial_makes_no_surrogate() -> None:

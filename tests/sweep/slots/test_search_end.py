@@ -1,5 +1,6 @@
 """A search may end before its budget, and its slots still all end, with a reason."""
 
+import math
 import random
 
 import pytest
@@ -43,9 +44,26 @@ def test_where_the_density_has_no_effect_the_search_ends_at_its_minimum(storage:
     assert status.complete
     assert status.counts[SlotState.COMPLETE] + len(skipped) == 44
     assert 10 <= status.counts[SlotState.COMPLETE] - 4 < 30
-    assert "no density was expected to improve" in str(skipped[0].reason)
+    assert "no density could be better" in str(skipped[0].reason)
     assert all(row.trial is None for row in skipped)
     assert [row.stage for row in status.trials[-4:]] == ["confirm"] * 4
+
+
+def test_a_peak_that_is_not_known_well_yet_is_searched_beyond_the_minimum(
+    sqlite_storage: Storage,
+) -> None:
+    """Of five noises. No single trial is expected to improve on it by much, from the beginning."""
+
+    def peak(density: tuple[float, ...], _: int) -> float:
+        noise = random.Random(density[0]).gauss(0, 0.1)
+        return 0.5 * math.exp(-((density[0] - 0.83) ** 2) / (2 * 0.1**2)) + noise
+
+    config = study(confirm={"candidates": 1, "seeds": 3}, trials=26)
+    searcher = launched(sqlite_storage, config)
+
+    searcher.work(peak)
+
+    assert read_status(sqlite_storage, "tiny").counts[SlotState.SKIPPED] == 0
 
 
 @pytest.mark.slow
