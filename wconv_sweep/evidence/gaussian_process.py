@@ -56,6 +56,16 @@ class GaussianProcess:
         variance_P = math.exp(self.theta_T[0]) - (solved_NP**2).sum(axis=0)
         return covariance_PN @ self.weights_N, np.sqrt(np.maximum(variance_P, 0.0))
 
+    def left_out_residuals(self) -> Vector:
+        """Return how far each value lies from what all others predict for it, in deviations; (N,).
+
+        (K^-1 y)_n / sqrt((K^-1)_nn) (Rasmussen and Williams 2006, equations 5.10 to 5.12).
+        """
+        from scipy.linalg import cho_solve
+
+        inverse_NN = cho_solve((self.factor_NN, True), np.eye(len(self.weights_N)))
+        return np.asarray(self.weights_N / np.sqrt(np.diag(inverse_NN)))
+
     def _covariance(self, points_PC: Vector) -> Vector:
         return _matern(points_PC, self.unit_NC, self.theta_T)
 

@@ -19,9 +19,14 @@ from wconv_sweep.evidence.gaussian_process import GaussianProcess, fit_process
 
 Vector = NDArray[np.float64]
 
-COLLAPSED_MADS = 20.0
-"""A run has collapsed when it lies further below the median, in median absolute deviations: 13
-standard deviations, which a bad density alone rarely reaches."""
+COLLAPSED_MADS = 10.0
+"""A run has collapsed when it lies further below the median, in median absolute deviations: 7
+standard deviations."""
+COLLAPSED_SDS = 4.0
+"""It has, too, when it lies further below what all others predict for its density, in standard
+deviations. Where the response is steep, the first rule sees too little."""
+COLLAPSED_SHARE = 0.1
+"""Of all runs, those that the second rule leaves out at most."""
 MAX_TRIALS = 400
 """Trials that are fitted, chosen at random if there are more: the cost grows with their cube."""
 SURE_SDS = 2.0
@@ -148,9 +153,10 @@ def fit(
 
     Kernel: c * Matern(nu = 5/2, one length scale per coefficient) + noise, by maximum likelihood
     with restarts. Densities are scaled to the bounds, values by median and median absolute
-    deviation. A value that is not finite, or lies more than `COLLAPSED_MADS` median absolute
-    deviations on the wrong side of the median, is that of a collapsed run: it is not fitted, and
-    the best density is not sought next to it.
+    deviation. A value that is not finite, lies more than `COLLAPSED_MADS` median absolute
+    deviations on the wrong side of the median, or more than `COLLAPSED_SDS` below what the others
+    predict, is that of a collapsed run: it is not fitted, and the best density is not sought next
+    to it.
 
     Args:
         densities_NC: trained densities, shape (N, C).
@@ -170,23 +176,28 @@ def fit(
         raise ValueError("a surrogate needs at least one completed trial")
     low_C, high_C = np.array(bounds, dtype=float).T
     unit_NC = (densities - low_C) / (high_C - low_C)
-    kept_NC, kept_N = unit_NC[good], values[good]
-    if len(kept_N) > MAX_TRIALS:
-        chosen = np.random.default_rng(seed).permutation(len(kept_N))[:MAX_TRIALS]
-        kept_NC, kept_N = kept_NC[chosen], kept_N[chosen]
-    center, scale = _center_and_scale(kept_N)
-    process = fit_process(kept_NC, (kept_N - center) / scale, seed % 2**32)
+    fewest = good.sum() - int(COLLAPSED_SHARE * good.sum())
+    while True:
+        fitted = _chosen(good, seed)
+        center, scale = _center_and_scale(values[fitted])
+        process = fit_process(unit_NC[fitted], (values[fitted] - center) / scale, seed % 2**32)
+        residuals = process.left_out_residuals()
+        worst = int(residuals.argmin())
+        # One after the other: the worst one makes others look bad.
+        if residuals[worst] >= -COLLAPSED_SDS or good.sum() == fewest:
+            break
+        good[fitted[worst]] = False
     noise = float(np.sqrt(process.noise_variance))
     return Surrogate(
         bounds=tuple((float(low), float(high)) for low, high in bounds),
         noise_sd=scale * noise,
-        trials=len(kept_N),
+        trials=len(fitted),
         collapsed=int(len(values) - good.sum()),
         _process=process,
         _sign=sign,
         _center=center,
         _scale=scale,
-        _kept_NC=kept_NC,
+        _kept_NC=unit_NC[fitted],
         _collapsed_NC=unit_NC[~good],
         _seed=seed % 2**32,
     )
@@ -203,6 +214,14 @@ def collapsed(values_N: Vector) -> NDArray[np.bool_]:
         return ~finite
     with np.errstate(invalid="ignore"):
         return np.asarray(~finite | (values_N < median - COLLAPSED_MADS * deviation))
+
+
+def _chosen(good_N: NDArray[np.bool_], seed: int) -> NDArray[np.intp]:
+    """Return the numbers of the good runs, or of `MAX_TRIALS` of them."""
+    good = np.flatnonzero(good_N)
+    if len(good) <= MAX_TRIALS:
+        return good
+    return good[np.random.default_rng(seed).permutation(len(good))[:MAX_TRIALS]]
 
 
 def _center_and_scale(values_N: Vector) -> tuple[float, float]:

@@ -60,11 +60,11 @@ def test_the_same_trials_and_seed_name_the_same_density() -> None:
 
 
 def test_a_collapsed_run_is_an_outlier_and_no_data() -> None:
-    """Median 5, absolute deviations 4 3 2 1 0 1 2 3 4: their median is 2, and 5 - 20 * 2 = -35."""
-    values = np.array([-34.5, 2, 3, 4, 5, 6, 7, 8, 9])
+    """Median 5, absolute deviations 4 3 2 1 0 1 2 3 4: their median is 2, and 5 - 10 * 2 = -15."""
+    values = np.array([-14.5, 2, 3, 4, 5, 6, 7, 8, 9])
 
     assert not collapsed(values).any()
-    assert collapsed(np.array([-35.5, 2, 3, 4, 5, 6, 7, 8, 9])).tolist() == [True] + [False] * 8
+    assert collapsed(np.array([-15.5, 2, 3, 4, 5, 6, 7, 8, 9])).tolist() == [True] + [False] * 8
     assert collapsed(np.array([np.nan, 2, 3])).tolist() == [True, False, False]
 
 
@@ -79,6 +79,24 @@ def test_collapsed_runs_change_nothing_but_where_they_are() -> None:
     assert (surrogate.trials, surrogate.collapsed) == (19, 2)
     assert surrogate.best_point() == pytest.approx((0.9,), abs=0.02)
     assert surrogate.noise_sd < 0.1
+
+
+@pytest.mark.parametrize("height", [0.0, 12.0, 200.0])
+def test_a_run_far_below_what_the_others_predict_is_not_believed_however_steep_the_response(
+    height: float,
+) -> None:
+    """Noise 1; one run of 36 lies 15 too low, next to the best density."""
+    density = np.linspace(0.5, 1.5, 36)
+    noise = np.random.default_rng(0).normal(size=36)
+    value = -height * (density - 0.9) ** 2 + noise
+    fallen = value.copy()
+    fallen[16] -= 15
+
+    clean = fit(density[:, None], value, BOUNDS, "maximize")
+    spoiled = fit(density[:, None], fallen, BOUNDS, "maximize")
+
+    assert (clean.collapsed, spoiled.collapsed) == (0, 1)
+    assert spoiled.noise_sd == pytest.approx(clean.noise_sd, rel=0.1)
 
 
 def test_the_best_is_not_sought_where_runs_collapsed() -> None:
