@@ -132,17 +132,26 @@ class KnownTrials:
         }
 
     def study(
-        self, sampler: BaseSampler | None = None, pruner: BasePruner | None = None
+        self,
+        sampler: BaseSampler | None = None,
+        pruner: BasePruner | None = None,
+        *,
+        inside: bool = False,
     ) -> optuna.Study:
         """Return the study as Optuna knows it, for one query of a sampler or pruner.
 
         A study object of its own per question: Optuna keeps the trials it has read in the object
         until its own `ask` is called.
+
+        Args:
+            sampler: that is asked.
+            pruner: that is asked.
+            inside: leave out densities outside of the bounds, as reference densities may be.
         """
         self._optuna.written = {}
         return optuna.load_study(
             study_name=self._config.study,
-            storage=self._optuna,
+            storage=self._inside() if inside else self._optuna,
             sampler=sampler or RandomSampler(seed=0),
             pruner=pruner or NopPruner(),
         )
@@ -154,18 +163,32 @@ class KnownTrials:
 
     def forget(self) -> None:
         """Forget all trials."""
-        self._optuna = _Collecting()
-        directions = [optuna.study.StudyDirection[self._config.direction.upper()]]
-        # Optuna would tell on stderr that it created a study.
-        verbosity = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study_id = self._optuna.create_new_study(directions, self._config.study)
-        optuna.logging.set_verbosity(verbosity)
+        self._optuna, self._study_id = _new_storage(self._config)
         self._ids: dict[int, int] = {}
         self.densities: set[Density] = set()
         """Those of all trials, running or ended."""
         self.completed = 0
         """Number of completed trials."""
 
+    def _inside(self) -> _Collecting:
+        found, study_id = _new_storage(self._config)
+        for trial in self._optuna.get_all_trials(self._study_id, deepcopy=False):
+            distances = zip(self._config.search.bounds, trial.params.values(), strict=False)
+            if all(low <= value <= high for (low, high), value in distances):
+                found.create_new_trial(study_id, template_trial=trial)
+        return found
+
     def _trial(self, number: int) -> FrozenTrial:
         return self._optuna.get_trial(self._ids[number])
+
+
+def _new_storage(config: StudyConfig) -> tuple[_Collecting, int]:
+    """Return a storage that holds the study without trials, and the study's number."""
+    storage = _Collecting()
+    directions = [optuna.study.StudyDirection[config.direction.upper()]]
+    # Optuna would tell on stderr that it created a study.
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study_id = storage.create_new_study(directions, config.study)
+    optuna.logging.set_verbosity(verbosity)
+    return storage, study_id

@@ -85,6 +85,8 @@ class Pruning:
             return MedianPruner(
                 n_startup_trials=chosen.startup_trials,
                 n_warmup_steps=chosen.first_epoch,
+                # Where trials end early by themselves, the median of an epoch may be that of one.
+                n_min_trials=chosen.startup_trials,
             )
         if isinstance(chosen, HalvingSpec) and chosen.name == "asha":
             return SuccessiveHalvingPruner(

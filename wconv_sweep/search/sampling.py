@@ -1,6 +1,7 @@
 """Densities are proposed by Optuna's samplers, by seeds that depend on the slot alone."""
 
 import itertools
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +27,14 @@ from wconv_sweep.study.search_space import distributions_of
 GP_TRIALS = 300
 """Completed trials up to which `gp` fits a Gaussian process, whose cost grows with their cube."""
 TRIES = 5
-"""Number of seeds to try before a repeated density is replaced by a random one."""
+"""Number of seeds to try before a repeated density is moved."""
+SAME = 1e-3
+"""Densities closer than this share of the bounds, in every coefficient, are one to `gp`."""
+NEAR = 0.02
+"""How far a repeated density is moved, as a share of the bounds, in each coefficient: at most so
+far, and further where there is no room."""
+MOVED = "wconv:moved_from"
+"""System attribute of a trial whose density was moved: the one that the sampler proposed."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,8 @@ def propose(config: StudyConfig, mirror: KnownTrials, trial: int, position: int)
     The sampler's seed depends on the study and the slot's place in it: a study worked on by one
     pilot proposes the same densities each time it is run, whatever else the storage holds.
     A density equal to that of another trial would give its very numbers again, so other seeds are
-    tried, and chance in the end: a Gaussian process may name the same corner under every seed.
+    tried, and a density near it in the end. A Gaussian process names the same corner under every
+    seed, because it wants a second value there: it gets one from close by.
 
     Args:
         config: the study's definition.
@@ -60,22 +69,56 @@ def propose(config: StudyConfig, mirror: KnownTrials, trial: int, position: int)
         point = _direct_l_point(config, mirror, trial)
         if point is not None:
             return Proposal(point)
-    for attempt in range(TRIES):
+    tries, apart = (1, SAME) if isinstance(chosen, GpSpec) else (TRIES, 0.0)
+    for attempt in range(tries):
         # The first seed takes no attempt, so that the densities of earlier versions stay.
         parts = (position, attempt) if attempt else (position,)
         seed = derive_seed(config.seed, "sampler", *parts) % 2**32
         density = _ask(config, mirror, trial, _sampler(config, mirror, seed))
-        if density not in mirror.densities:
+        if not _is_taken(config, mirror, density, apart):
+            # Attributes of other samplers only repeat the density.
+            return Proposal(density, mirror.written if chosen.takes_notes else {})
+    seed = derive_seed(config.seed, "sampler", position, TRIES) % 2**32
+    moved = _moved(config, mirror, density, apart, seed)
+    notes = mirror.written if chosen.takes_notes else {}
+    return Proposal(moved, {**notes, MOVED: list(density)})
+
+
+def _is_taken(config: StudyConfig, mirror: KnownTrials, density: Density, share: float) -> bool:
+    """Return whether another trial has a density, up to a share of the bounds."""
+    if not share:
+        return density in mirror.densities
+    widths = [high - low for low, high in config.search.bounds]
+    return any(
+        all(
+            abs(value - other) < share * width
+            for value, other, width in zip(density, known, widths, strict=True)
+        )
+        for known in mirror.densities
+    )
+
+
+def _moved(
+    config: StudyConfig, mirror: KnownTrials, density: Density, apart: float, seed: int
+) -> Density:
+    """Return a density near one that is taken, within the bounds, and apart from all others."""
+    drawn = random.Random(seed)
+    for tried in itertools.count():
+        reach = NEAR * (1 + tried / 20)
+        moved = tuple(
+            min(max(value + drawn.uniform(-reach, reach) * (high - low), low), high)
+            for value, (low, high) in zip(density, config.search.bounds, strict=True)
+        )
+        if not _is_taken(config, mirror, moved, apart):
             break
-    else:
-        seed = derive_seed(config.seed, "sampler", position, TRIES) % 2**32
-        density = _ask(config, mirror, trial, RandomSampler(seed=seed))
-    # Attributes of other samplers only repeat the density.
-    return Proposal(density, mirror.written if chosen.takes_notes else {})
+    return moved
 
 
 def _ask(config: StudyConfig, mirror: KnownTrials, number: int, sampler: BaseSampler) -> Density:
-    study, trial = mirror.study(sampler), mirror.trial(number)
+    # Optuna's Gaussian process starts from the best trial and cuts to the bounds only at the end:
+    # one outside would draw each proposal to the same place on the edge.
+    study = mirror.study(sampler, inside=isinstance(sampler, GPSampler))
+    trial = mirror.trial(number)
     sampler.before_trial(study, trial)
     space = sampler.infer_relative_search_space(study, trial)
     params = sampler.sample_relative(study, trial, space)

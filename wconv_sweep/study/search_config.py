@@ -32,7 +32,8 @@ class TpeSpec(_Sampler):
 
     name: Literal["tpe"]
     startup_trials: _AtLeastOne = 10
-    """Ended trials, reference densities included, before which random ones are proposed."""
+    """Completed and pruned trials, reference densities included, before which random ones are
+    proposed."""
     multivariate: bool = True
     """Model the coefficients together; false takes each for itself."""
     constant_liar: bool = True
@@ -44,6 +45,7 @@ class GpSpec(_Sampler):
 
     name: Literal["gp"]
     startup_trials: _AtLeastOne = 10
+    """Completed trials within the bounds before which random densities are proposed."""
 
 
 class RandomSpec(_Sampler):
@@ -130,7 +132,8 @@ class MedianSpec(Spec):
 
     name: Literal["median"]
     startup_trials: _AtLeastOne = 5
-    """Completed trials before any is stopped."""
+    """Completed trials before any is stopped, and trials that have reached an epoch before any is
+    stopped there."""
     warmup_epochs: Annotated[int, Field(ge=0)] = 10
     """Epochs that every trial trains."""
 

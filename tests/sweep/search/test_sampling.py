@@ -1,5 +1,6 @@
 """Densities are proposed by Optuna's samplers, the same ones for the same study."""
 
+import itertools
 import multiprocessing
 import subprocess
 import sys
@@ -240,23 +241,66 @@ def test_the_density_of_another_trial_is_not_proposed_again(
     assert len(asked) == 3
 
 
-def test_a_sampler_that_repeats_itself_is_replaced_by_chance(
+def test_a_sampler_that_repeats_itself_gets_a_density_near_by(
     sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = launched(sqlite_storage, study_of({"name": "random"}))
     agent.train(agent.lease())
     taken, other = agent.density_of(agent.lease()), agent.lease()
-    ask, asked = sampling._ask, []
+    asked: list[int] = []
 
-    def stubborn(*arguments: Any) -> tuple[float, ...]:
+    def stubborn(*_: object) -> tuple[float, ...]:
         asked.append(1)
-        return taken if len(asked) <= sampling.TRIES else ask(*arguments)
+        return taken
 
     monkeypatch.setattr(sampling, "_ask", stubborn)
-    density = propose(agent.config, agent.mirror, other.trial, other.position).density
+    proposal = propose(agent.config, agent.mirror, other.trial, other.position)
 
-    assert density != taken
-    assert len(asked) == sampling.TRIES + 1
+    assert len(asked) == sampling.TRIES
+    assert proposal.attributes == {sampling.MOVED: list(taken)}
+    assert proposal.density != taken
+    for value, known, (low, high) in zip(
+        proposal.density, taken, agent.config.search.bounds, strict=True
+    ):
+        assert low <= value <= high
+        assert abs(value - known) <= sampling.NEAR * (high - low)
+
+
+def test_the_best_trial_outside_of_the_bounds_does_not_draw_a_gaussian_process_to_their_edge(
+    sqlite_storage: Storage,
+) -> None:
+    """The best one within the bounds lies at 0.8; the reference density at 3 is better."""
+    config = study_of(
+        {"name": "gp", "startup_trials": 6},
+        trials=20,
+        bounds=[[0.5, 1.5]],
+        reference_densities={"far": [3.0]},
+    )
+    agent = launched(sqlite_storage, config)
+
+    proposed = agent.work(lambda density, _: 1.0 if density[0] > 2 else -((density[0] - 0.8) ** 2))
+
+    modelled = [density for (density,) in proposed[8:]]
+    assert sum(value > 1.4 for value in modelled) <= 1
+    assert min(abs(value - 0.8) for value in modelled) < 0.02
+
+
+def test_where_nothing_has_an_effect_a_gaussian_process_gets_no_density_twice(
+    sqlite_storage: Storage,
+) -> None:
+    config = study_of({"name": "gp", "startup_trials": 4}, trials=18, bounds=[[0.5, 1.5]])
+    agent = launched(sqlite_storage, config)
+
+    proposed = sorted(density for (density,) in agent.work(lambda *_: 1.0)[4:])
+
+    gaps = [second - first for first, second in itertools.pairwise(proposed)]
+    assert min(gaps) > 1e-4
+    client = optuna_client(sqlite_storage)
+    trials = client.get_all_trials(client.get_study_id_from_name("tiny"))
+    client.remove_session()
+    client.engine.dispose()
+    moved = [trial for trial in trials if sampling.MOVED in trial.system_attrs]
+    assert 0 < len(moved) < len(trials)
 
 
 @pytest.mark.slow
