@@ -6,8 +6,6 @@ Images of different sizes are kept in one flat array, each (H, W, 3), one after 
 """
 
 import os
-import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,19 +15,10 @@ from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-
-# Pillow loads the readers of all its formats when one is wanted that is not there.
-from PIL import (
-    BmpImagePlugin,
-    Image,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    UnidentifiedImageError,
-    WebPImagePlugin,
-)
+from PIL import Image
 
 from wconv_jobs.errors import JobError
+from wconv_jobs.files.image_headers import opened, stored_orientation, stored_size
 from wconv_jobs.files.paths import reason_of
 
 # Shape letters: H height, W width, C channels.
@@ -39,10 +28,6 @@ Use = Literal["cropped", "scored"]
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Files with other suffixes, and hidden ones, are taken for notes beside the images."""
-
-MAX_PX = 80_000_000
-"""Images with more pixels are refused before they are decoded: 240 MB each, or a file made to
-exhaust the memory. It lies below the 89 million at which Pillow starts to warn."""
 
 SCORED_PX = 11
 """Smallest width and height of an image that can be scored: the window of SSIM."""
@@ -98,14 +83,17 @@ def decode(path: Path) -> NDArray[np.uint8]:
 
     RGB is taken as it is; black-and-white, gray and palette images become RGB of the same
     colors. Transparent pixels are shown on white, as a viewer shows them, since the color
-    stored under full transparency is arbitrary. EXIF orientation and color profiles are ignored.
+    stored under full transparency is arbitrary. Orientation (EXIF, tag 274) and color profiles are
+    ignored in all formats: the pixels lie as they are stored.
 
     Raises:
         JobError: the file cannot be read or decoded, holds several frames, more than 8 bits per
-            channel, another color space, or more than `MAX_PX` pixels.
+            channel, signed values, another color space, or more than `MAX_PX` pixels of
+            `wconv_jobs.files.image_headers`.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         try:
+            back = _BACK.get(stored_orientation(image))
             image.load()
             if image.has_transparency_data:
                 rgba = image.convert("RGBA")
@@ -113,6 +101,8 @@ def decode(path: Path) -> NDArray[np.uint8]:
                 rgb = Image.alpha_composite(white, rgba).convert("RGB")
             else:
                 rgb = image.convert("RGB")
+            if back is not None:
+                rgb = rgb.transpose(back)
         # A decoder may raise anything on a damaged file.
         except Exception as error:
             raise JobError(f"{path}: cannot be decoded ({error}). Replace this file.") from error
@@ -120,13 +110,13 @@ def decode(path: Path) -> NDArray[np.uint8]:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Return height and width of a file's image, pixels, from its header alone.
+    """Return height and width of what `decode` returns, pixels, from the header alone.
 
     Raises:
         JobError: the header says already what `decode` would refuse.
     """
-    with _opened(path) as image:
-        return image.height, image.width
+    with opened(path) as image:
+        return stored_size(image)
 
 
 def flat_offsets(sizes_px: Sequence[tuple[int, int]]) -> list[int]:
@@ -236,69 +226,13 @@ def shortened(problems: Sequence[str], shown: int = 10) -> list[str]:
     return [*problems[:shown], f"{len(problems) - shown} more images have problems."]
 
 
-# Pillow's names of the formats behind SUFFIXES.
-_FORMATS = tuple(
-    reader.format
-    for reader in (
-        BmpImagePlugin.BmpImageFile,
-        JpegImagePlugin.JpegImageFile,
-        PngImagePlugin.PngImageFile,
-        TiffImagePlugin.TiffImageFile,
-        WebPImagePlugin.WebPImageFile,
-    )
-)
-_MODES_8_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
-# The warning filters belong to the process, and two threads at once would mix them up.
-_FILTERS = threading.Lock()
-
-
-def _opened(path: Path) -> Image.Image:
-    if path.is_fifo():
-        # Opening it would wait for a writer.
-        raise JobError(f"{path}: is a pipe, not a file. Remove it.")
-    try:
-        with _FILTERS, warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=_FORMATS)
-    except UnidentifiedImageError as error:
-        raise JobError(
-            f"{path}: is not an image in the format of {', '.join(_FORMATS)}, whatever its name "
-            "says. Remove or replace this file."
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise JobError(_too_large(path)) from error
-    # A parser may raise anything on a damaged header.
-    except Exception as error:
-        raise JobError(f"{path}: cannot be opened ({error}). Replace this file.") from error
-    try:
-        problem = _refusal(path, image)
-    except Exception as error:
-        problem = f"{path}: cannot be opened ({error}). Replace this file."
-    if problem:
-        image.close()
-        raise JobError(problem)
-    return image
-
-
-def _refusal(path: Path, image: Image.Image) -> str | None:
-    if image.width * image.height > MAX_PX:
-        return _too_large(path)
-    # Pillow calls 16-bit RGB "RGB"; only the raw mode of the tiles tells. The 16 bits of BGR;16
-    # are those of a whole pixel.
-    raw_modes = [str(tile[3]) for tile in getattr(image, "tile", ())]
-    bits_16 = any(";16" in mode and "BGR;16" not in mode for mode in raw_modes)
-    if bits_16 or image.mode.startswith(("I", "F")):
-        return (
-            f"{path}: has more than 8 bits per channel (mode {image.mode}), which is not "
-            "supported. Convert it to 8-bit RGB."
-        )
-    if image.mode not in _MODES_8_BIT:
-        return f"{path}: has color mode {image.mode}. Convert it to 8-bit RGB."
-    # A phone's JPEG may carry a preview as a second frame; the first is the image itself.
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        return f"{path}: holds several frames. Save each as a file of its own."
-    return None
-
-
-def _too_large(path: Path) -> str:
-    return f"{path}: has more than {MAX_PX:,} pixels. Cut it into smaller images."
+# What undoes the turn by which Pillow shows a TIFF of this orientation.
+_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}

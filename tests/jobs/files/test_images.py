@@ -7,9 +7,12 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 
 from wconv_jobs.errors import JobError
@@ -153,6 +156,81 @@ def test_16_bit_rgb_is_refused_although_pillow_calls_it_rgb(tmp_path: Path) -> N
 
     with pytest.raises(JobError, match=r"more than 8 bits per channel .* Convert it to 8-bit RGB"):
         decode(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("arrangement", ["contig", "separate"])
+@pytest.mark.parametrize(
+    "layout",
+    [{}, {"tile": (16, 16)}, {"byteorder": ">"}, {"compression": "zlib"}],
+    ids=["strips", "tiles", "big-endian", "compressed"],
+)
+def test_a_tiff_of_16_bits_is_refused_however_it_lies(
+    tmp_path: Path, layout: dict[str, Any], arrangement: str, channels: int
+) -> None:
+    planes_CHW = np.random.default_rng(0).integers(0, 60_000, (channels, 30, 40), np.uint16)
+    pixels = planes_CHW if arrangement == "separate" else np.moveaxis(planes_CHW, 0, 2)
+    extra = ["unassalpha"] if channels == 4 else None
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        pixels,
+        photometric="rgb",
+        planarconfig=arrangement,
+        extrasamples=extra,
+        **layout,
+    )
+
+    with pytest.raises(JobError, match=r"a\.tif: has more than 8 bits per channel"):
+        decode(tmp_path / "a.tif")
+    with pytest.raises(JobError, match="more than 8 bits per channel"):
+        size_of(tmp_path / "a.tif")
+
+
+def test_a_tiff_of_8_bits_in_planes_is_taken_as_it_is(tmp_path: Path) -> None:
+    planes_CHW = np.random.default_rng(0).integers(0, 256, (3, 30, 40), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", planes_CHW, photometric="rgb", planarconfig="separate")
+
+    assert np.array_equal(decode(tmp_path / "a.tif"), np.moveaxis(planes_CHW, 0, 2))
+
+
+def test_signed_gray_is_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.full((4, 5), -1, np.int8))
+
+    with pytest.raises(JobError, match=r"a\.tif: has signed values, which is not supported"):
+        decode(tmp_path / "a.tif")
+
+
+def _turned(path: Path, pixels_HWC: NDArray[np.uint8], orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    options = {".tif": {}, ".png": {}, ".jpg": {"quality": 95}, ".webp": {"lossless": True}}
+    Image.fromarray(pixels_HWC).save(path, exif=exif, **options[path.suffix])
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg", ".webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_pixels_lie_as_they_are_stored_in_every_format(
+    tmp_path: Path, orientation: int, suffix: str
+) -> None:
+    # One color a quarter, in quarters that differ in shape: no two turns look the same.
+    pixels_HWC = np.zeros((16, 48, 3), np.uint8)
+    pixels_HWC[:8, :16], pixels_HWC[:8, 16:], pixels_HWC[8:, :16] = 60, 120, 180
+    path = tmp_path / f"a{suffix}"
+    _turned(path, pixels_HWC, orientation)
+
+    assert size_of(path) == (16, 48)
+    assert np.abs(decode(path).astype(int) - pixels_HWC).max() <= 8
+
+
+def test_an_orientation_in_xmp_turns_a_tiff_no_more_than_the_tag(tmp_path: Path) -> None:
+    packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"/>'
+    pixels_HWC = np.arange(3 * 5 * 3, dtype=np.uint8).reshape(3, 5, 3)
+    tifffile.imwrite(
+        tmp_path / "a.tif", pixels_HWC, extratags=[(700, "B", len(packet), packet, True)]
+    )
+
+    assert size_of(tmp_path / "a.tif") == (3, 5)
+    assert decode(tmp_path / "a.tif").tolist() == pixels_HWC.tolist()
 
 
 def test_floating_point_is_refused(tmp_path: Path) -> None:
