@@ -125,7 +125,7 @@ def _bits(image: Image.Image) -> int:
     if isinstance(image, TiffImageFile):
         # The raw mode says nothing of it where the channels lie in planes: "R", "G" and "B" at
         # any depth, and Pillow would decode every byte as a value.
-        return max(image.tag_v2.get(BITSPERSAMPLE, (1,)))
+        return int(max(image.tag_v2.get(BITSPERSAMPLE, (1,))))
     # Pillow calls 16-bit RGB "RGB"; only the raw mode of the tiles tells. The 16 bits of BGR;16
     # are those of a whole pixel.
     raw_modes = [str(tile[3]) for tile in getattr(image, "tile", ())]

@@ -10,7 +10,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from wconv_jobs.artifacts.trial_files import write_confusion, write_images
 from wconv_jobs.catalog import metric_facts
@@ -24,6 +23,7 @@ from wconv_jobs.tasks.task import Task
 from wconv_jobs.training import checkpoint
 from wconv_jobs.training.ablation import density_engine
 from wconv_jobs.training.agreement import Action, Agreement, EvaluationDropped
+from wconv_jobs.training.buffers import distributed
 from wconv_jobs.training.checkpoint import Progress
 from wconv_jobs.training.early_stopping import best_epoch, is_over
 from wconv_jobs.training.evaluation import LOSS, evaluate, evaluate_input
@@ -138,9 +138,7 @@ class _Run:
         engine = density_engine(self.model, spec.density, spec.ablation, spec.sites)
         self.module: nn.Module = self.model
         if world.size > 1:
-            self.module = DistributedDataParallel(
-                self.model, find_unused_parameters=bool(tried.unused)
-            )
+            self.module = distributed(self.model, find_unused_parameters=bool(tried.unused))
         optimizer = recipe.optimizer.build(self.model.parameters())
         if engine is not None:
             engine.attach(optimizer)

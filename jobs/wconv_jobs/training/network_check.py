@@ -1,13 +1,13 @@
 """Before training: does the network take the samples, and do ranks exchange all that it holds?"""
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from wconv_jobs import own_code
 from wconv_jobs.errors import JobError
 from wconv_jobs.inspection import not_a_tensor
 from wconv_jobs.tasks.task import Task
+from wconv_jobs.training.buffers import take_from_rank_0
 from wconv_jobs.training.probe import Source, few_samples, random_state_kept, standing_still, tried
 from wconv_jobs.training.world import World
 
@@ -78,19 +78,20 @@ def output_of(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def check_exchange(model: nn.Module) -> None:
-    """Try whether ranks can send each other the buffers of the network; all ranks call this.
+    """Give all ranks the buffers of rank 0's network, as before a step; all ranks call this.
 
     Raises:
         JobError: they cannot, for one of them; the message names it.
     """
     for name, buffer in model.named_buffers():
         try:
-            dist.broadcast(buffer.clone(), src=0)
+            take_from_rank_0(buffer)
         except Exception as error:
-            kind = f"sparse {buffer.dtype}" if buffer.is_sparse else str(buffer.dtype)
+            layout = str(buffer.layout).removeprefix("torch.")
+            kind = str(buffer.dtype) if layout == "strided" else f"{layout} {buffer.dtype}"
             raise JobError(
                 f"buffer {name!r} ({kind}) cannot be sent from rank to rank. Keep it as a dense "
-                "float32 or int64 tensor, or set trial.ranks to 1."
+                "tensor, or set trial.ranks to 1."
             ) from error
 
 

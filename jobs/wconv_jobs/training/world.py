@@ -7,6 +7,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from wconv_jobs.training.buffers import take_from_rank_0
+
 
 @dataclass(frozen=True)
 class World:
@@ -29,7 +31,8 @@ class World:
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of `values` over the ranks, the same on each of them."""
-        total = values.to(self.device, copy=True)
+        # Collectives take memory, not values: equal strides on all ranks, and no others for NCCL.
+        total = values.to(self.device, copy=True, memory_format=torch.contiguous_format)
         if self.size > 1:
             dist.all_reduce(total)
         return total
@@ -61,4 +64,4 @@ class World:
         """
         if self.size > 1:
             for buffer in model.buffers():
-                dist.broadcast(buffer, src=0)
+                take_from_rank_0(buffer)

@@ -136,17 +136,13 @@ def _exchange(rank: int, folder: Path) -> None:
     )
     network = nn.BatchNorm2d(3)
     check_exchange(network)
-    for buffer, kind in (
-        (torch.zeros(3, dtype=torch.uint16), "torch.uint16"),
-        (torch.eye(3).to_sparse(), "sparse torch.float32"),
-    ):
-        network.register_buffer("table", buffer)
-        with pytest.raises(JobError) as error:
-            check_exchange(network)
-        assert str(error.value) == (
-            f"buffer 'table' ({kind}) cannot be sent from rank to rank. Keep it as a dense "
-            "float32 or int64 tensor, or set trial.ranks to 1."
-        )
+    network.register_buffer("table", torch.eye(3).to_sparse())
+    with pytest.raises(JobError) as error:
+        check_exchange(network)
+    assert str(error.value) == (
+        "buffer 'table' (sparse_coo torch.float32) cannot be sent from rank to rank. Keep it as a "
+        "dense tensor, or set trial.ranks to 1."
+    )
     distributed.barrier()
     distributed.destroy_process_group()
 
