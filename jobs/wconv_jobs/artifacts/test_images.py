@@ -34,7 +34,7 @@ def restored(
     dtype = next(model.parameters()).dtype
     found: list[BeforeAfter] = []
     model.eval()
-    with torch.inference_mode():
+    with torch.no_grad():  # as in an evaluation
         for inputs_BCHW, targets_BCHW in task.evaluation_batches("test", range(len(names))):
             on_batch()
             if targets_BCHW.ndim != 4 or targets_BCHW.shape[1] not in (1, 3):

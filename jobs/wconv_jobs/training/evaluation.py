@@ -67,7 +67,9 @@ def _score(
     loss_sum = torch.zeros(2, dtype=torch.float64, device=world.device)
     # Every item on exactly one rank: no padding, so nothing is counted twice.
     items = range(len(task.names(part)))[world.rank :: world.size]
-    with torch.inference_mode():
+    # Not inference_mode: a network that keeps a constant of its first forward could not be trained
+    # after an attempt that begins with an evaluation.
+    with torch.no_grad():
         for inputs, targets in task.evaluation_batches(part, items):
             on_batch()
             outputs = network(inputs)

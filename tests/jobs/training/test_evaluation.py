@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from tests.jobs.ranks import rank_doubles
 from tests.jobs.trials import Recorder, classification, denoising
+from wconv_jobs.artifacts.test_images import restored
 from wconv_jobs.data import load_data
 from wconv_jobs.messages import Demand, Finished
 from wconv_jobs.ranks import rank
@@ -48,6 +50,47 @@ def test_an_evaluation_changes_neither_weights_nor_buffers(tmp_path: Path) -> No
     evaluate(model, task, "validation", LONE_PROCESS)
 
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+class _KeepsConstants(nn.Module):
+    """Makes what it needs of a batch in its first forward, as many networks do."""
+
+    grid: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.scale = nn.Parameter(torch.zeros(()), requires_grad=False)
+        self.register_buffer("grid", None)
+        self.ramp: Tensor | None = None
+        self.factor: Tensor | None = None
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        if self.grid is None or self.ramp is None or self.factor is None:
+            self.grid = torch.linspace(0, 1, x_BCHW.shape[1])[:, None, None]
+            self.ramp = torch.linspace(1, 2, x_BCHW.shape[1])[:, None, None]
+            self.factor = self.scale.exp()
+        y_BCHW: Tensor = self.conv(x_BCHW) * self.grid * self.ramp * self.factor
+        return y_BCHW
+
+
+@pytest.mark.parametrize("images", [None, 1], ids=["evaluation", "test images"])
+def test_a_network_that_keeps_constants_can_be_trained_after_an_evaluation(
+    tmp_path: Path, images: int | None
+) -> None:
+    # An attempt that resumes at the end of an epoch or in a validation begins with it.
+    task = load_data("photographs", seed=0, device="cpu", **denoising(tmp_path).data.options)
+    network = _KeepsConstants()
+    if images is None:
+        evaluate(network, task, "validation", LONE_PROCESS)
+    else:
+        restored(network, task, images)
+
+    inputs_BCHW, targets_BCHW = task.train_batch(0, range(2))
+    network.train()
+    torch.autograd.backward((network(inputs_BCHW) - targets_BCHW).square().mean())
+
+    assert network.conv.weight.grad is not None
 
 
 def test_the_unprocessed_input_has_the_psnr_of_its_noise(tmp_path: Path) -> None:
