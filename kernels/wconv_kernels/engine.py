@@ -109,9 +109,12 @@ class DensityEngine:
         self._check_owner(optimizer)
         for index in range(len(self._weights)):
             self._check_untouched(index, by_value=True)
+        # A compiled hook would exchange names instead of memory: both would lie in one tensor.
+        # Here and not as a decorator: it imports the compiler, which takes a second.
+        before, after = map(torch.compiler.disable, (self._before_step, self._after_step))
         self._optimizer_hooks = [
-            optimizer.register_step_pre_hook(self._before_step),
-            optimizer.register_step_post_hook(self._after_step),
+            optimizer.register_step_pre_hook(before),
+            optimizer.register_step_post_hook(after),
             optimizer.register_state_dict_post_hook(self._save),
             optimizer.register_load_state_dict_pre_hook(self._read),
             optimizer.register_load_state_dict_post_hook(self._load),
