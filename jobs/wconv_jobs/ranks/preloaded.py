@@ -6,10 +6,28 @@ rank it would touch, and so copy, the memory that all of them share (`gc.freeze`
 
 import gc
 from importlib import import_module
+from multiprocessing import spawn
 
 gc.disable()
-# torch._dynamo is what the first step of any optimizer imports.
-for name in ("torch", "torch.distributed", "torch._dynamo", "wconv_jobs.ranks.rank"):
+# torch._dynamo is what the first step of any optimizer imports. The last one is what torch's
+# elastic launcher runs in a rank.
+for name in (
+    "torch",
+    "torch.distributed",
+    "torch._dynamo",
+    "wconv_jobs.ranks.rank",
+    "torch.distributed.elastic.multiprocessing.api",
+):
     import_module(name)
+
+
+def _leave_out(main: str) -> None:
+    """Import nothing, where multiprocessing would run the main file of the agent once more."""
+
+
+# Ranks run a function of a module. For one of the main file, multiprocessing would load all of the
+# agent into each rank, its database and its sampler, too.
+for fixup in ("_fixup_main_from_name", "_fixup_main_from_path"):
+    setattr(spawn, fixup, _leave_out)
 gc.freeze()
 gc.enable()
