@@ -14,11 +14,13 @@ from tests.sweep.postgres import OwnServer, Server, server_of_run
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the processes that tests start, and collect no garbage for a while.
+    """Start processes as a shell of a user does, and collect no garbage for a while.
 
-    A shell without job control starts what it runs in the background with SIGINT ignored, and
-    every process inherits that.
+    Ctrl-C reaches them: a shell without job control starts what it runs in the background with
+    SIGINT ignored, and every process inherits that. And Python keeps back what they print, also
+    where whoever runs the tests has set PYTHONUNBUFFERED: users rarely do.
     """
+    os.environ.pop("PYTHONUNBUFFERED", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # Of what the imports make, nothing is garbage: looking for it takes a quarter of their time.

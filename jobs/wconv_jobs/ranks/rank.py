@@ -16,6 +16,7 @@ from wconv_jobs.messages import Broken, Finished, Left
 from wconv_jobs.ranks.agent_link import AgentLink
 from wconv_jobs.ranks.node_order import NodeOrder
 from wconv_jobs.ranks.out_of_memory import memory_failure
+from wconv_jobs.ranks.printed import print_lines_at_once
 from wconv_jobs.ranks.process_group import world_of_ranks
 from wconv_jobs.training.loop import TrainingResult, train
 from wconv_jobs.training.world import World
@@ -40,6 +41,7 @@ def main(address: Path, order_json: bytes) -> None:
         order_json: a `NodeOrder`.
     """
     ignore_signals()
+    print_lines_at_once()
     order = NodeOrder.model_validate_json(order_json)
     rank = order.first_rank + int(os.environ["LOCAL_RANK"])
     link = AgentLink(address, rank)

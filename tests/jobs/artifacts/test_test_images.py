@@ -290,10 +290,11 @@ def test_a_trial_goes_on_also_where_its_log_is_on_the_same_full_disk(tmp_path: P
             stdout=subprocess.PIPE,
             stderr=full,
             text=True,
-            check=True,
+            check=False,
         )
 
-    assert ended.stdout == "gone on\n"
+    # Python ends with 120 where it cannot write the rest; a rank has sent its result by then.
+    assert (ended.stdout, ended.returncode) == ("gone on\n", 120)
 
 
 def test_a_full_disk_leaves_nothing_unfinished(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Ranks that misbehave, in place of `wconv_jobs.ranks.rank.main`."""
 
+import ctypes
 import json
 import os
 import resource
+import signal
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +98,19 @@ def talks(address: Path, order_json: bytes) -> None:
     """Prints and warns before it trains."""
     print(f"rank {_number()} prints")
     warnings.warn(f"rank {_number()} warns", stacklevel=1)
+    rank.main(address, order_json)
+
+
+def dies_talking(address: Path, order_json: bytes) -> None:
+    """Prints a line from Python and one from C when it validates, and is killed."""
+
+    def killed(*_: Any, **__: Any) -> dict[str, float]:
+        print("Python prints")
+        ctypes.CDLL(None).puts(b"C prints")
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("nobody survives this")
+
+    training.evaluate = killed  # type: ignore[attr-defined]
     rank.main(address, order_json)
 
 

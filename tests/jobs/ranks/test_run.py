@@ -290,6 +290,17 @@ def test_what_ranks_print_is_in_the_log_folder(
         assert text in _logs(tmp_path / "logs of trial")
 
 
+def test_what_a_rank_has_printed_outlives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rank, "main", rank_doubles.dies_talking)
+
+    result = _broken(_run(classification(tmp_path / "trial", epochs=1), Recorder(), ranks=1))
+
+    assert result.reason.startswith("rank 0 was killed (SIGKILL)")
+    assert _logs(tmp_path / "logs of trial").splitlines() == ["Python prints", "C prints"]
+
+
 # Sudden ends -----------------------------------------------------------------------------------
 
 
