@@ -107,16 +107,25 @@ class Server:
 class OwnServer(Server):
     """A server of a test's own; `stop` and `start` may be called at any time."""
 
-    def __init__(self) -> None:
+    def __init__(self, language: str | None = None) -> None:
+        """
+        Args:
+            language: of its messages, as "de_DE".
+        """
         # As an option of the wheel the programs are always there, but they may be for another
         # machine than this one.
         found = find_programs(SERVER_PROGRAMS)
         if not found:
             pytest.skip(MISSING)
         self._programs = found[0]
+        self._language = language
+        self._settings = "max_connections = 400\n"
         # Short, as the path of a Unix socket must be, and open to the user of the server.
         folder = Path(tempfile.mkdtemp(prefix="wconv-pg-"))
         folder.chmod(0o755)
+        if language is not None:
+            _make_locale(language, folder)
+            self._settings = f"max_connections = 8\nlc_messages = '{language}.UTF-8'\n"
         super().__init__(folder, _free_port(), secrets.token_hex(8), databases="own")
         self._make()
         self.start()
@@ -128,9 +137,15 @@ class OwnServer(Server):
         """Start the server and wait until it answers."""
         self._control("start", "-w", "-t", "60", "-l", str(self.folder / "log"))
 
-    def stop(self, mode: str = "immediate") -> None:
-        """Stop the server; immediately is as if it had crashed."""
-        self._control("stop", "-w", "-m", mode)
+    def stop(self, mode: str = "immediate", wait: str = "-w") -> None:
+        """Stop the server; immediately is as if it had crashed, smart waits for its users."""
+        self._control("stop", wait, "-m", mode)
+
+    def let_in_by(self, *lines: str) -> None:
+        """Put lines before those of pg_hba.conf, which say who may connect."""
+        path = self.folder / "data" / "pg_hba.conf"
+        path.write_text("".join(f"{line}\n" for line in lines) + path.read_text("utf-8"), "utf-8")
+        self._control("reload")
 
     def remove(self) -> None:
         """Stop the server and remove its folder."""
@@ -154,7 +169,7 @@ class OwnServer(Server):
                 f"listen_addresses = '127.0.0.1, 127.0.77.1'\nport = {self.port}\n"
                 f"unix_socket_directories = '{self.folder}'\n"
                 "fsync = off\nfull_page_writes = off\nshared_buffers = 16MB\n"
-                "max_connections = 400\n"
+                f"{self._settings}"
             )
 
         with (data / "pg_hba.conf").open("a") as file:
@@ -173,6 +188,7 @@ class OwnServer(Server):
                 self._programs.command(program, *arguments),
                 user=user,
                 cwd=self.folder,
+                env=os.environ | {"LOCPATH": str(self.folder)},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -222,6 +238,16 @@ def _serve(folder: Path, run: int) -> None:
     finally:
         server.remove()
         (folder / FACTS).unlink(missing_ok=True)
+
+
+def _make_locale(language: str, folder: Path) -> None:
+    """Make a locale of the C library, which is what a program's language takes."""
+    command = ["localedef", "-i", language, "-f", "UTF-8", "--no-archive"]
+    try:
+        subprocess.run([*command, str(folder / f"{language}.UTF-8")], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        shutil.rmtree(folder)
+        pytest.skip(f"no locale {language} can be made: {error}")
 
 
 def _free_port() -> int:

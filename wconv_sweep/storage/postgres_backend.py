@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import (
     URL,
     ColumnElement,
     Connection,
+    Dialect,
     Engine,
     Float,
     NullPool,
@@ -18,13 +20,14 @@ from sqlalchemy import (
     event,
     literal_column,
 )
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from wconv_sweep.server.folder import address_beside
+from wconv_sweep.storage.connecting import CONNECT_TIMEOUT_S, Refused, connect_to_any, passes
 from wconv_sweep.storage.credentials import check_passfile
 
-CONNECT_TIMEOUT_S = 10
 IDLE_IN_TRANSACTION_S = 5
 LOCK_TIMEOUT_S = 15
 STATEMENT_TIMEOUT_S = 60
@@ -50,21 +53,6 @@ _CONNECT = {
 }
 _LOCK = 0x77636F6E76  # "wconv": of pg_advisory_lock, while tables are created
 
-# https://www.postgresql.org/docs/current/errcodes-appendix.html: classes connection exception,
-# insufficient resources, system error; then server shut down, crashed or starting, session cut
-# off, lock not available, statement timed out, serialization failure, deadlock.
-_PASSING_CLASSES = ("08", "53", "58")
-_PASSING = {
-    *("57P01", "57P02", "57P03", "57P05", "25P03", "25P04"),
-    *("55P03", "57014", "40001", "40P01"),
-}
-# Of a refused connection, libpq passes on only the text.
-_REFUSED_FOR_GOOD = (
-    *("password authentication failed", "no password supplied", "no pg_hba.conf entry"),
-    *("does not exist", "not permitted to log in", "does not support SSL"),
-    *("SCRAM authentication", "certificate verify failed", "permission denied for database"),
-)
-
 
 class PostgresBackend:
     """A database on a PostgreSQL server."""
@@ -83,7 +71,7 @@ class PostgresBackend:
         event.listen(self.engine, "connect", _configure)
         event.listen(self.engine, "checkin", _note_use)
         event.listen(self.engine, "checkout", _check_idle)
-        event.listen(self.engine, "do_connect", _follow_server)
+        event.listen(self.engine, "do_connect", _connect)
 
     @property
     def folder(self) -> Path:
@@ -114,7 +102,7 @@ class PostgresBackend:
     def alone(self) -> Iterator[None]:
         """Let one process at a time create or change tables."""
         engine = create_engine(self._url, poolclass=NullPool, connect_args=self._connect_arguments)
-        event.listen(engine, "do_connect", _follow_server)
+        event.listen(engine, "do_connect", _connect)
         with engine.connect() as connected:
             # The lock belongs to the session: a transaction that is idle for so long is cut off.
             connection = connected.execution_options(isolation_level="AUTOCOMMIT")
@@ -135,14 +123,10 @@ class PostgresBackend:
         """Return whether a retry may succeed, on a new connection if this one is gone."""
         if error.connection_invalidated or isinstance(error.orig, psycopg.InterfaceError):
             return True
-        if not isinstance(error.orig, psycopg.Error):
+        if not isinstance(error.orig, psycopg.Error) or isinstance(error.orig, Refused):
             return False
         code = error.orig.sqlstate
-        if code is None:
-            text = str(error.orig)
-            connection = isinstance(error.orig, psycopg.OperationalError)
-            return connection and not any(refusal in text for refusal in _REFUSED_FOR_GOOD)
-        return code.startswith(_PASSING_CLASSES) or code in _PASSING
+        return isinstance(error.orig, psycopg.OperationalError) if code is None else passes(code)
 
     def refusal(self, error: DBAPIError) -> None:
         """Return None: the server's message is plain enough."""
@@ -180,13 +164,14 @@ def _seconds(moment: str) -> ColumnElement[float]:
     return literal_column(f"CAST(extract(epoch FROM {moment}) AS double precision)", Float)
 
 
-def _follow_server(
-    dialect: object, record: object, arguments: object, parameters: dict[str, Any]
-) -> None:
+def _connect(
+    dialect: Dialect, record: object, arguments: list[Any], parameters: dict[str, Any]
+) -> DBAPIConnection:
     """Connect to the current address of a personal server: it may have moved since."""
     moved = address_beside(Path(parameters.get("passfile", "")))
     if moved is not None:
         parameters["host"], parameters["port"] = moved
+    return connect_to_any(partial(dialect.connect, *arguments), parameters)
 
 
 def _configure(connection: "psycopg.Connection[Any]", _: object) -> None:
