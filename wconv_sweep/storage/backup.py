@@ -2,20 +2,16 @@
 
 import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 from sqlalchemy import URL
 
 from wconv_jobs.files.atomic import place_new, sync, unfinished_name
 from wconv_sweep.errors import StorageError
-from wconv_sweep.server.programs import BACKUP_PROGRAMS, INSTALL, find_programs, run_program
+from wconv_sweep.storage.dumps import Connection, Server, connected, dump, load
 from wconv_sweep.storage.tables import STUDIES
 from wconv_sweep.storage.url import is_sqlite
 
@@ -23,18 +19,6 @@ _BUSY_TIMEOUT_S = 60
 _SQLITE, _POSTGRESQL = b"SQLite format 3\0", b"PGDMP"
 _ASIDE = "wconv_sweep_aside"
 """Schema that keeps the replaced tables until a restore has succeeded."""
-
-
-_Connection: TypeAlias = psycopg.Connection[Any]
-
-
-@dataclass(frozen=True)
-class _Server:
-    """A PostgreSQL server, and the way its programs connect to it."""
-
-    connection: _Connection
-    option: str
-    environment: dict[str, str]
 
 
 def backup(url: URL, target: Path, *, force: bool = False) -> int:
@@ -58,10 +42,9 @@ def backup(url: URL, target: Path, *, force: bool = False) -> int:
     with _appearing(target, force) as new:
         if is_sqlite(url):
             return _backup_sqlite(_sqlite_path(url), new)
-        with _connected(url) as server:
+        with _explained(url.render_as_string(hide_password=True)), connected(url) as server:
             studies = _count(server.connection)
-            options = ("--format=custom", "--no-owner", "--no-privileges", "--schema=public")
-            _run("pg_dump", server, *options, f"--file={new}")
+            dump(server, new)
         return studies
 
 
@@ -98,7 +81,7 @@ def restore(url: URL, source: Path, *, force: bool = False) -> int:
         )
     if is_sqlite(url):
         return _restore_sqlite(_sqlite_path(url), source, force)
-    with _connected(url) as server:
+    with _explained(url.render_as_string(hide_password=True)), connected(url) as server:
         return _restore_postgresql(server, source, force)
 
 
@@ -143,7 +126,7 @@ def _restore_sqlite(path: Path, source: Path, force: bool) -> int:
     return studies
 
 
-def _restore_postgresql(server: _Server, source: Path, force: bool) -> int:
+def _restore_postgresql(server: Server, source: Path, force: bool) -> int:
     connection, info = server.connection, server.connection.info
     if _holds(connection, _ASIDE):
         # An earlier restore was killed, before or after it came to its end.
@@ -162,8 +145,7 @@ def _restore_postgresql(server: _Server, source: Path, force: bool) -> int:
         connection.execute("CREATE SCHEMA public")
         connection.commit()
     try:
-        options = ("--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction")
-        _run("pg_restore", server, *options, "--schema=public", str(source))
+        load(server, source)
         studies = _count(connection)
     except BaseException:
         connection.rollback()
@@ -175,13 +157,13 @@ def _restore_postgresql(server: _Server, source: Path, force: bool) -> int:
     return studies
 
 
-def _holds(connection: _Connection, schema: str) -> bool:
+def _holds(connection: Connection, schema: str) -> bool:
     query = "SELECT count(*) FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
     row = connection.execute(query + "WHERE nspname = %s", [schema]).fetchone()
     return row is not None and row[0] > 0
 
 
-def _put_back(connection: _Connection) -> None:
+def _put_back(connection: Connection) -> None:
     connection.execute("DROP SCHEMA IF EXISTS public CASCADE")
     connection.execute(f"ALTER SCHEMA {_ASIDE} RENAME TO public")
 
@@ -212,38 +194,6 @@ def _appearing(target: Path, force: bool) -> Iterator[Path]:
 
 
 @contextmanager
-def _connected(url: URL) -> Iterator[_Server]:
-    """Connect, and say how a program does so without a password in what others see of it."""
-    options = {
-        name: value if isinstance(value, str) else ",".join(value)
-        for name, value in url.query.items()
-    }
-    parts = {
-        "host": url.host,
-        "port": url.port and str(url.port),
-        "user": url.username,
-        "dbname": url.database,
-        "connect_timeout": "10",
-        **options,
-    }
-    conninfo = make_conninfo(**{name: value for name, value in parts.items() if value})
-    with (
-        _explained(url.render_as_string(hide_password=True)),
-        psycopg.connect(conninfo) as connection,
-        tempfile.NamedTemporaryFile("w", prefix="wconv-sweep-", encoding="utf-8") as file,
-    ):
-        info = connection.info
-        password = info.password.replace("\\", "\\\\").replace(":", "\\:")
-        file.write(f"*:*:*:*:{password}\n")
-        file.flush()
-        # Not info.dsn: it has options that programs older than our libpq do not know.
-        parts |= {"host": info.host, "port": str(info.port), "user": info.user, "passfile": None}
-        dsn = make_conninfo(**{name: value for name, value in parts.items() if value})
-        secure = {name: value for name, value in os.environ.items() if name.startswith("PGSSL")}
-        yield _Server(connection, f"--dbname={dsn}", secure | {"PGPASSFILE": file.name})
-
-
-@contextmanager
 def _explained(name: str) -> Iterator[None]:
     try:
         yield
@@ -254,21 +204,7 @@ def _explained(name: str) -> Iterator[None]:
         raise StorageError(f"{name}: cannot be used: {text}. Choose another.") from error
 
 
-def _run(program: str, server: _Server, *arguments: str) -> None:
-    version = server.connection.info.server_version // 10_000
-    found = find_programs(BACKUP_PROGRAMS)
-    # pg_dump reads servers up to its own version; a newer pg_restore sets what older servers lack.
-    fitting = sorted((item for item in found if item.major >= version), key=lambda i: i.major)
-    if not fitting:
-        raise StorageError(
-            f"the server is PostgreSQL {version}, and no {program} of this version or a newer one "
-            f"is found. {INSTALL}."
-        )
-    command = fitting[0].command(program, "--no-password", server.option, *arguments)
-    run_program(command, extra=server.environment)
-
-
-def _count(connection: _Connection) -> int:
+def _count(connection: Connection) -> int:
     row = connection.execute(f"SELECT count(*) FROM public.{STUDIES.name}").fetchone()
     # pg_dump and pg_restore must not wait for locks of this transaction.
     connection.commit()

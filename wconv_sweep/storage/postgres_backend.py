@@ -85,8 +85,12 @@ class PostgresBackend:
 
     @property
     def up_since(self) -> ColumnElement[float]:
-        """The start time of the server."""
-        return _seconds("pg_postmaster_start_time()")
+        """When the server last started, or recovered from the crash of one of its processes.
+
+        The postmaster survives such a crash, but its statistics do not.
+        """
+        started, recovered = "pg_postmaster_start_time()", "pg_stat_get_bgwriter_stat_reset_time()"
+        return _seconds(f"greatest({started}, {recovered})")
 
     def is_there(self) -> bool:
         """Assume so: an absent server fails at the connection."""

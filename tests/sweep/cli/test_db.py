@@ -4,7 +4,7 @@ import json
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.sweep.server.personal_server import WHEEL_ONLY, PersonalServer, perso
 from tests.sweep.tiny import run
 from wconv_sweep.cli.app import app
 from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.server.programs import Programs, find_programs
 from wconv_sweep.slots.studies import create_or_extend
 from wconv_sweep.storage.open_storage import create_storage, open_storage
 from wconv_sweep.storage.tables import SCHEMA, SCHEMA_VERSION
@@ -250,6 +251,38 @@ def test_a_backup_goes_into_a_newer_postgresql(
 
         assert int(newer.split(".")[0]) >= int(server_version.split(".")[0])
         assert _content(url, tmp_path) == before
+
+
+@pytest.mark.slow
+def test_programs_that_are_newer_than_the_server_bring_back_what_they_saved(
+    server: PersonalServer,
+    emptied: str,
+    tiny_config: StudyConfig,
+    tmp_path: Path,
+    monkeypatch: Monkey,
+) -> None:
+    if int(server.facts()["version"].split(".")[0]) >= 17:
+        pytest.skip("needs a server of PostgreSQL 16 or older")
+    before = _filled(emptied, tiny_config, tmp_path)
+    file = tmp_path / "backup"
+    monkeypatch.setenv("WCONV_SWEEP_STORAGE", emptied)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("wconv_sweep.storage.dumps.find_programs", _of_18)
+        _command("backup", str(file))
+        rows(emptied, "DELETE FROM wconv_slots")
+        _command("restore", str(file), "--force")
+    restored = _content(emptied, tmp_path)
+    # Programs as old as the server are there, too, but cannot read the file.
+    rows(emptied, "DELETE FROM wconv_slots")
+    _command("restore", str(file), "--force")
+
+    assert restored == before
+    assert _content(emptied, tmp_path) == before
+
+
+def _of_18(names: Sequence[str]) -> list[Programs]:
+    return [found for found in find_programs(names) if found.major == 18]
 
 
 @pytest.mark.slow

@@ -1,16 +1,19 @@
 """What happens while the database is away: named, waited for, and nothing lost or done twice."""
 
 import multiprocessing
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from typing import NoReturn
 
 import optuna
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url, select, text
 
 from tests.sweep.postgres import OwnServer, Server
 from wconv_sweep.errors import StorageAway, StorageError
@@ -335,3 +338,30 @@ def test_a_connection_that_was_in_use_before_a_restart_is_away_once(
 
     assert own_storage.retrying(ask, patience_s=60, wait=waited.append) == 1
     assert len(waited) == 1
+
+
+@pytest.mark.slow
+def test_a_server_is_up_anew_after_the_crash_of_one_of_its_processes(
+    own_storage: Storage, own_postgres: OwnServer
+) -> None:
+    def up_since() -> float:
+        with own_storage.read() as connection:
+            moment = own_storage.up_since()
+            assert moment is not None
+            return connection.execute(select(moment)).scalar_one()
+
+    before = up_since()
+    again = up_since()
+    with own_postgres.connect() as connection:
+        os.kill(connection.info.backend_pid, signal.SIGKILL)
+    # The kernel does this to one process when memory runs out; the others start anew.
+    recovered = own_storage.retrying(
+        lambda: up_since() if up_since() != before else _not_yet(), patience_s=60
+    )
+
+    assert again == before
+    assert recovered > before
+
+
+def _not_yet() -> NoReturn:
+    raise StorageAway("the server has not noticed it yet")
