@@ -1,7 +1,9 @@
 """Serves the Optuna dashboard on the storage, only to this machine."""
 
 import platform
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -17,10 +19,9 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 HOST = "127.0.0.1"
-
-
 PORT = 8080
 """First TCP port to try."""
+_AT_ONCE = 2  # connections of a storage on a server
 
 
 def serve(
@@ -45,13 +46,22 @@ def serve(
     Raises:
         ConfigurationError: the port is taken.
     """
+    with page_server(storage, port, read_only=read_only) as server:
+        on_ready(f"http://{HOST}:{server.server_port}/")
+        server.serve_forever()
+
+
+@contextmanager
+def page_server(
+    storage: Storage, port: int | None, *, read_only: bool = True
+) -> Iterator[WSGIServer]:
+    """Open the port of the page, for `serve`, whose arguments and errors these are."""
     client = optuna_client(storage)
     try:
-        application = wsgi(client)
+        application = _in_turn(wsgi(client))
         server = _server(_read_only(application) if read_only else application, port)
         with server:
-            on_ready(f"http://{HOST}:{server.server_port}/")
-            server.serve_forever()
+            yield server
     finally:
         close_client(client, storage)
 
@@ -77,6 +87,22 @@ def _server(application: "WSGIApplication", port: int | None) -> WSGIServer:
     raise ConfigurationError(
         "the dashboard found no free port on this machine. Choose one with --port."
     )
+
+
+def _in_turn(application: "WSGIApplication") -> "WSGIApplication":
+    """Let as many requests work at once as there are connections; the others wait.
+
+    One for 10,000 trials takes half a minute beside others, after which a pool of connections
+    refuses whoever still waits for one: a page of error 500. More at once would end no sooner,
+    in one process of Python, and each takes 100 MB.
+    """
+    turns = threading.Semaphore(_AT_ONCE)
+
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        with turns:
+            return application(environ, start_response)
+
+    return answer
 
 
 def _read_only(application: "WSGIApplication") -> "WSGIApplication":

@@ -1,4 +1,4 @@
-"""Detects network file systems, which other machines may write to."""
+"""Detects network file systems, which other machines may write to, and what may hide one."""
 
 from pathlib import Path
 
@@ -7,15 +7,20 @@ _NETWORK = {
     *("gpfs", "lustre", "lustre_lite", "ncpfs", "nfs", "nfs3", "nfs4", "ocfs2", "orangefs"),
     *("panfs", "pvfs2", "smb", "smb2", "smb3", "smbfs", "virtiofs", "wekafs"),
 }
-# FUSE file systems are remote (sshfs, s3fs, GlusterFS, CephFS), with a few exceptions.
+# FUSE file systems are remote (sshfs, s3fs, GlusterFS, CephFS), with a few exceptions. None of
+# these is a view of a folder that others may open as it is, such as bindfs or mergerfs: the memory
+# that SQLite's processes share does not pass through, and of two writers, one on each side, the
+# rows of one are lost without an error. Some views have the bare type "fuse".
 _LOCAL_FUSE = {
-    *("fuse-overlayfs", "overlayfs", "squashfuse", "squashfuse_ll", "bindfs", "mergerfs"),
-    *("encfs", "gocryptfs", "cryfs", "ext2", "fuse2fs", "ntfs-3g", "portal"),
+    *("fuse-overlayfs", "overlayfs", "squashfuse", "squashfuse_ll"),
+    *("encfs", "gocryptfs", "cryfs", "ext2", "fuse2fs", "ntfs-3g"),
 }
 
 
 def network_filesystem(path: Path, mountinfo: str | None = None) -> str | None:
-    """Return the type of the network file system that a path lies on; None on a local disk.
+    """Return the type of the file system that a path lies on if others may write to it elsewhere.
+
+    None on a local disk.
 
     Args:
         path: of a file that need not exist.
@@ -32,7 +37,7 @@ def network_filesystem(path: Path, mountinfo: str | None = None) -> str | None:
         return None
     if kind.startswith("fuse."):
         return None if kind.removeprefix("fuse.") in _LOCAL_FUSE else kind
-    return kind if kind in _NETWORK else None
+    return kind if kind in _NETWORK or kind == "fuse" else None
 
 
 def _type_of(path: Path, mountinfo: str) -> str | None:

@@ -18,7 +18,12 @@ _GPU_TEXT = re.compile(
     r"\b(CUDA|HIP|NCCL|cuDNN|CUBLAS)\b.*(out of memory|ALLOC_FAILED)", re.I | re.S
 )
 _HOST_TEXT = re.compile(
-    r"DefaultCPUAllocator: (can't allocate|not enough) memory|cannot allocate memory", re.I
+    r"DefaultCPUAllocator: (can't allocate|not enough) memory|cannot allocate memory"
+    # oneDNN, in a backward pass; without a primitive descriptor, it lacks the operation instead.
+    r"|could not create a primitive(?! desc)"
+    # Python: there is no room for a stack, or no more processes may be made.
+    r"|can't start new thread",
+    re.I,
 )
 _ADVICE = {
     GPU_MEMORY_RAN_OUT: "GPU memory ran out ({}). Use fewer samples per batch "

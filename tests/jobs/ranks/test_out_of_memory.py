@@ -45,6 +45,8 @@ def test_without_a_count_nothing_is_leased(tmp_path: Path) -> None:
          "HostMemoryRanOut"),
         (OSError(12, "Cannot allocate memory"), "HostMemoryRanOut"),
         (MemoryError(), "HostMemoryRanOut"),
+        (RuntimeError("could not create a primitive"), "HostMemoryRanOut"),
+        (RuntimeError("can't start new thread"), "HostMemoryRanOut"),
     ],
 )  # fmt: skip
 def test_memory_that_ran_out_has_a_name_of_its_own(error: Exception, name: str) -> None:
@@ -54,7 +56,14 @@ def test_memory_that_ran_out_has_a_name_of_its_own(error: Exception, name: str) 
     assert (failure.error, failure.rank) == (name, 1)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), OSError(2, "No such file")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("shapes differ"),
+        RuntimeError("could not create a primitive descriptor for a convolution"),
+        OSError(2, "No such file"),
+    ],
+)
 def test_other_failures_keep_their_names(error: Exception) -> None:
     assert memory_failure(error, rank=0) is None
 

@@ -3,19 +3,21 @@
 import json
 import re
 import signal
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.browser import text_of_page
+from tests.sweep.postgres import Server
 from tests.sweep.tiny import Sweep
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.evidence.study_status import read_status
-from wconv_sweep.results.dashboard import serve, tunnel
+from wconv_sweep.results.dashboard import page_server, serve, tunnel
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.studies import create_or_extend
 from wconv_sweep.slots.table import Lease, SlotTable
@@ -120,6 +122,46 @@ def test_a_writable_dashboard_is_there_for_those_who_ask(
 
     with served(sweep, "--writable") as page:
         assert urllib.request.urlopen(deletion(page)).status == 204
+
+
+@pytest.mark.slow
+def test_requests_wait_for_each_other_and_not_for_a_connection(
+    postgres: Server, tiny_config: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = create_storage(postgres.database())
+    create_or_extend(storage, tiny_config, RunFolder.of(tmp_path, "tiny"), "local")
+    # Whoever would wait for a connection fails at once, and not only after 30 seconds.
+    monkeypatch.setattr(storage.engine_for_optuna.pool, "_timeout", 0)  # type: ignore[union-attr]
+    answers: list[int] = []
+
+    def ask(page: str) -> None:
+        with suppress(urllib.error.HTTPError), urllib.request.urlopen(page) as answer:
+            answers.append(answer.status)
+
+    with page_server(storage, None) as server, postgres.connect(storage.url.database) as other:
+        page = f"http://127.0.0.1:{server.server_port}/api/studies/1"
+        other.execute("BEGIN; LOCK TABLE trials")
+        visitors = [threading.Thread(target=ask, args=[page]) for _ in range(6)]
+        for thread in (threading.Thread(target=server.serve_forever), *visitors):
+            thread.start()
+        while _waiting(postgres) < 2:
+            pass
+        other.execute("COMMIT")
+        for visitor in visitors:
+            visitor.join()
+        server.shutdown()
+    storage.close()
+
+    assert answers == [200] * 6
+
+
+def _waiting(server: Server) -> int:
+    """Return how many sessions wait for the lock of a table."""
+    query = "SELECT count(*) FROM pg_locks WHERE locktype = 'relation' AND NOT granted"
+    with server.connect() as connection:
+        row = connection.execute(query).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def test_a_port_that_is_taken_is_named_and_another_one_found(storage: Storage) -> None:

@@ -16,6 +16,10 @@ MOUNTINFO = """\
 35 22 0:45 / /twice rw - nfs server:/a rw
 36 22 0:46 / /twice rw - tmpfs tmpfs rw
 37 22 0:47 / /project rw - gpfs work rw
+38 22 0:48 / /view rw,relatime - fuse /scratch/me rw,user_id=0,allow_other
+39 22 0:49 / /other/view rw,relatime - fuse.bindfs /scratch/me rw,user_id=0
+40 22 0:50 / /pool rw - fuse.mergerfs a:b rw
+41 22 8:17 / /stick rw - fuseblk /dev/sdb1 rw
 a line that is none
 """
 
@@ -32,6 +36,10 @@ a line that is none
         ("/image/sweep.db", None),
         ("/twice/sweep.db", None),
         ("/project/me/sweep.db", "gpfs"),
+        ("/view/sweep.db", "fuse"),
+        ("/other/view/sweep.db", "fuse.bindfs"),
+        ("/pool/sweep.db", "fuse.mergerfs"),
+        ("/stick/sweep.db", None),
     ],
 )
 def test_the_mount_nearest_to_the_file_decides(path: str, kind: str | None) -> None:
