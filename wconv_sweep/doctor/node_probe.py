@@ -15,6 +15,7 @@ from wconv_jobs.spec_base import Spec
 from wconv_sweep.doctor.checks import Area, Check, examine, right, warning, wrong
 from wconv_sweep.doctor.database import clock_ahead_s, database_checks
 from wconv_sweep.errors import StorageError
+from wconv_sweep.pilots.own_name import REMEDY, SLOW_S, look_up_own_name
 from wconv_sweep.storage.url import is_sqlite
 
 MODULE = "wconv_sweep.doctor.node_probe"
@@ -65,6 +66,7 @@ def report_on(probe: NodeProbe) -> NodeReport:
     url = make_url(probe.storage) if probe.storage else None
     areas = [
         Area("program", lambda: _program(probe)),
+        Area("name", _own_name),
         Area("GPUs", lambda: _gpus(probe), limit_s=None),
     ]
     if url is not None:
@@ -95,6 +97,12 @@ def _program(probe: NodeProbe) -> Iterator[Check]:
             f"program imported from {there.parent}, not from the frozen copy",
             "Something puts a folder before PYTHONPATH. Check setup and modules of the profile.",
         )
+
+
+def _own_name() -> Iterator[Check]:
+    took_s = look_up_own_name()
+    if took_s >= SLOW_S:
+        yield warning(f"its own name was found after {took_s:.0f} s", REMEDY)
 
 
 def _gpus(probe: NodeProbe) -> Iterator[Check]:

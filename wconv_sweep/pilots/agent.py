@@ -17,6 +17,7 @@ from wconv_sweep.pilots.end import POLL_S, PilotEnd
 from wconv_sweep.pilots.lane import Lane
 from wconv_sweep.pilots.node_share import NodeShare
 from wconv_sweep.pilots.order import PilotOrder
+from wconv_sweep.pilots.own_name import watch_own_name
 from wconv_sweep.pilots.place import PilotPlace
 from wconv_sweep.pilots.registry import PilotRecord
 from wconv_sweep.pilots.spool import replay
@@ -82,6 +83,7 @@ class Agent:
                 trials=self._folder.path,
             )
         )
+        watch_own_name()
         idle, nonce, why = lanes, secrets.token_hex(4), None
         while not self._end.has_begun:
             if idle and self._has_time():
