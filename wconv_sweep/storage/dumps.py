@@ -133,10 +133,14 @@ def _fitting(server: Server, oldest: int = 0) -> Programs:
     found: Sequence[Programs] = find_programs(BACKUP_PROGRAMS)
     fitting = sorted((item for item in found if item.major >= version), key=lambda i: i.major)
     if not fitting:
-        needs = "the file was written by" if oldest > server.major else "the server is"
+        if oldest > server.major:
+            raise StorageError(
+                f"the file is of PostgreSQL {oldest} or newer, and no pg_restore of that is "
+                f"found. {INSTALL}."
+            )
         raise StorageError(
-            f"{needs} PostgreSQL {version}, and no {' or '.join(BACKUP_PROGRAMS)} of this version "
-            f"or a newer one is found. {INSTALL}."
+            f"the server is PostgreSQL {version}, and no {' or '.join(BACKUP_PROGRAMS)} of this "
+            f"version or a newer one is found. {INSTALL}."
         )
     return fitting[0]
 

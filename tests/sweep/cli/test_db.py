@@ -4,7 +4,7 @@ import json
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from typer.testing import CliRunner
 from tests.sweep.server.personal_server import WHEEL_ONLY, PersonalServer, personal_server, rows
 from tests.sweep.tiny import run
 from wconv_sweep.cli.app import app
+from wconv_sweep.errors import StorageError
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.server.programs import Programs, find_programs
+from wconv_sweep.server.programs import find_programs
 from wconv_sweep.slots.studies import create_or_extend
+from wconv_sweep.storage.backup import restore
 from wconv_sweep.storage.open_storage import create_storage, open_storage
 from wconv_sweep.storage.tables import SCHEMA, SCHEMA_VERSION
 from wconv_sweep.storage.url import choose_url
@@ -25,6 +27,7 @@ from wconv_sweep.study.config import StudyConfig
 
 Monkey = pytest.MonkeyPatch
 Capture = pytest.CaptureFixture[str]
+PROGRAMS = "wconv_sweep.storage.dumps.find_programs"
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +271,9 @@ def test_programs_that_are_newer_than_the_server_bring_back_what_they_saved(
     monkeypatch.setenv("WCONV_SWEEP_STORAGE", emptied)
 
     with monkeypatch.context() as patched:
-        patched.setattr("wconv_sweep.storage.dumps.find_programs", _of_18)
+        patched.setattr(
+            PROGRAMS, lambda names: [new for new in find_programs(names) if new.major >= 17]
+        )
         _command("backup", str(file))
         rows(emptied, "DELETE FROM wconv_slots")
         _command("restore", str(file), "--force")
@@ -276,13 +281,14 @@ def test_programs_that_are_newer_than_the_server_bring_back_what_they_saved(
     # Programs as old as the server are there, too, but cannot read the file.
     rows(emptied, "DELETE FROM wconv_slots")
     _command("restore", str(file), "--force")
+    monkeypatch.setattr(
+        PROGRAMS, lambda names: [old for old in find_programs(names) if old.major < 17]
+    )
+    with pytest.raises(StorageError, match="the file is of PostgreSQL 17 or newer, and no pg_res"):
+        restore(choose_url(emptied, tmp_path), file, force=True)
 
     assert restored == before
     assert _content(emptied, tmp_path) == before
-
-
-def _of_18(names: Sequence[str]) -> list[Programs]:
-    return [found for found in find_programs(names) if found.major == 18]
 
 
 @pytest.mark.slow
