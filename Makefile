@@ -10,13 +10,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 # What Python compiles is kept: tests start hundreds of programs.
 unexport PYTHONDONTWRITEBYTECODE
 # What they compute is small: more threads than cores wait for each other, and take twice as long.
-test test-fast: export OMP_NUM_THREADS := 1
+test test-fast test-lowest: export OMP_NUM_THREADS := 1
 # They pass images of 512 x 512 pixels in float64, in blocks that are larger than what ranks keep by
 # themselves: two thirds of that time the kernel clears pages.
-test test-fast: export MALLOC_MMAP_MAX_ := 0
-test test-fast: export MALLOC_TRIM_THRESHOLD_ := 2147483647
+test test-fast test-lowest: export MALLOC_MMAP_MAX_ := 0
+test test-fast test-lowest: export MALLOC_TRIM_THRESHOLD_ := 2147483647
 
-.PHONY: quickstart test test-fast lint slurm docs bench screenshots clean browser
+.PHONY: quickstart test test-fast test-lowest lint slurm docs bench screenshots clean browser
 
 quickstart: .venv/.for-run
 	$(BIN)/wconv-sweep launch --cluster local --study quickstart
@@ -29,6 +29,17 @@ test: .venv/.for-tests slurm browser
 
 test-fast: .venv/.for-tests
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+
+# The quick tests with the lowest versions that pyproject.toml allows, in an environment of its own.
+# Python must be as old as they are: 3.11. What they need themselves is as new as they let it be.
+LOWEST := .venv-lowest
+test-lowest:
+	rm -rf $(LOWEST)
+	$(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) tests/lowest.py > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	  -c $(LOWEST)/lowest.txt "$$(grep '^torch==' constraints.txt)" --editable '.[test]'
+	$(LOWEST)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 lint: .venv/.for-tests
 	$(BIN)/ruff format --check .
@@ -56,7 +67,7 @@ screenshots: .venv/.for-tests browser
 	$(BIN)/python -m tests.screenshots
 
 clean:
-	rm -rf .venv build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv $(LOWEST) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

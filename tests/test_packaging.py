@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lowest import lowest_versions
 from tests.pages import ROOT
 
 
@@ -29,6 +30,20 @@ def test_every_package_folder_is_listed_in_pyproject() -> None:
     }
 
     assert listed == there
+
+
+def test_the_versions_that_the_tests_run_with_are_not_below_the_lower_bounds() -> None:
+    """`make test-lowest` reads these bounds, and `make test` installs the pinned versions."""
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pinned = dict(line.lower().split("==") for line in lines if "==" in line)
+
+    low = {name.lower(): _numbers(version) for name, version in lowest_versions().items()}
+
+    assert low == {name: min(version, _numbers(pinned[name])) for name, version in low.items()}
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
 
 
 @pytest.mark.parametrize("name", ["kernels", "jobs"])
