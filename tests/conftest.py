@@ -46,6 +46,7 @@ TOGETHER = (
     "tests/sweep/scenarios/test_outages.py",
     "tests/sweep/scenarios/test_storage_away.py",
     "tests/sweep/server/test_server.py",
+    "tests/sweep/storage/test_connecting.py",
 )
 """Files whose tests share what takes time to make."""
 FORKING = "tests/jobs/ranks/"
