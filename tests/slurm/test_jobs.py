@@ -216,6 +216,22 @@ def test_a_job_that_is_cancelled_while_it_waits_again_is_cancelled_whoever_tells
 
 
 @pytest.mark.slow
+def test_of_a_large_array_no_element_is_cut_off(
+    box: SlurmBox, jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accounting lists those that were cancelled together: 1,3,5 and so on to 79."""
+    number = jobs.submit("--hold", count=80)
+    box.run("scancel", *[f"{number}_{element}" for element in range(0, 80, 2)])
+    box.run("scancel", number)
+    wrap(monkeypatch, tmp_path / "bin", "squeue", "true")
+
+    def known() -> set[int]:
+        return {int(job.index) for job in jobs.view().ended}
+
+    wait_until(lambda: known() >= set(range(1, 80, 2)), "accounting has all of them")
+
+
+@pytest.mark.slow
 def test_elements_that_are_cancelled_before_they_begin_have_ended_each(
     box: SlurmBox, jobs: Jobs
 ) -> None:

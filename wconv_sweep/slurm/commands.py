@@ -57,7 +57,8 @@ def ask_slurm(
     try:
         result = subprocess.run(
             command,
-            env=slurm_environment() | {"LC_ALL": "C"},
+            # Without the second, lists of array elements are cut at 64 characters.
+            env=slurm_environment() | {"LC_ALL": "C", "SLURM_BITSTR_LEN": "0"},
             input=text or "",
             capture_output=True,
             text=True,

@@ -50,7 +50,9 @@ def tried_network(spec: TrialSpec, seed: int, task: Task, world: World) -> Tried
     model = build()
     amp = recipe.amp == "bfloat16"
     unused = unused_parameters(model, task, world, amp=amp, build=build)
-    if world.size > 1 and recipe.batch_norm_over == "batch":
+    # Those that come with the program are known to be the same on any number of ranks.
+    is_own = own_code.is_own(spec.model.name) or own_code.is_own(spec.data.name)
+    if is_own and world.size > 1 and recipe.batch_norm_over == "batch":
         check_shares(model, task, world, recipe.label_smoothing, build)
     return Tried(model, unused)
 
