@@ -282,14 +282,16 @@ def _accounted(line: str) -> list[SlurmJob]:
 
 
 def _indices(index: str) -> list[str]:
-    """Return the elements in SLURM's short form: of `[0-2,5%4]` 0, 1, 2 and 5."""
+    """Return the elements in SLURM's short form: of `[0-2,5,7-11:2%4]` 0, 1, 2, 5, 7, 9, 11."""
     if not index.startswith("["):
         return [index]
     found: list[str] = []
     for part in index.strip("[]").split("%")[0].split(","):
-        first, _, last = part.partition("-")
-        if first.isdigit() and (last or first).isdigit():
-            found += [str(number) for number in range(int(first), int(last or first) + 1)]
+        shown = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part)
+        if shown:
+            first, last, step = shown.groups()
+            elements = range(int(first), int(last or first) + 1, int(step or 1))
+            found += [str(number) for number in elements]
     return found
 
 
