@@ -5,6 +5,7 @@ simulation (`wconv_sweep.simulation.replay`), provides them; samplers and pruner
 difference. Their attributes are collected, and count only once they are recorded.
 """
 
+import copy
 import math
 import statistics
 from collections import defaultdict
@@ -171,12 +172,22 @@ class KnownTrials:
         """Number of completed trials."""
 
     def _inside(self) -> _Collecting:
+        """Return the trials within the bounds, without their epochs."""
+        trials = self._optuna.get_all_trials(self._study_id, deepcopy=False)
+        inside = [trial for trial in trials if self._is_inside(trial)]
+        if len(inside) == len(trials):
+            return self._optuna
         found, study_id = _new_storage(self._config)
-        for trial in self._optuna.get_all_trials(self._study_id, deepcopy=False):
-            distances = zip(self._config.search.bounds, trial.params.values(), strict=False)
-            if all(low <= value <= high for (low, high), value in distances):
-                found.create_new_trial(study_id, template_trial=trial)
+        for trial in inside:
+            without = copy.copy(trial)  # the storage copies whatever is in it
+            without.intermediate_values = {}
+            found.create_new_trial(study_id, template_trial=without)
         return found
+
+    def _is_inside(self, trial: FrozenTrial) -> bool:
+        # One that has no density yet has none outside.
+        pairs = zip(self._config.search.bounds, trial.params.values(), strict=False)
+        return all(low <= value <= high for (low, high), value in pairs)
 
     def _trial(self, number: int) -> FrozenTrial:
         return self._optuna.get_trial(self._ids[number])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wconv_jobs.models import run_eagerly
 from wconv_jobs.tasks.task import Task
 from wconv_jobs.training.rank_invariance import BATCH_NORMS, SharedBatchNorm, SharedDropout
 from wconv_kernels.copies import copied
@@ -75,6 +76,7 @@ def standing_still(model: nn.Module, *, draw: bool = True) -> nn.Module:
         model: changed in place, and returned.
         draw: False leaves the weights as they are.
     """
+    run_eagerly(model)  # a few samples are not worth a compiler
     drawn = torch.Generator().manual_seed(0)
     for layer in model.modules():
         kind: type[nn.Module] = type(layer)

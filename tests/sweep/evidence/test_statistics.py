@@ -134,6 +134,18 @@ def test_better_is_said_only_where_zero_is_left_out(
     assert difference.verdict(direction) == verdict
 
 
+@pytest.mark.parametrize("step", [0.0, 1e-4])
+def test_differences_that_part_in_their_last_bits_alone_are_equal(step: float) -> None:
+    values, baseline = by_seed(0.9512, 0.9377, 0.9301), by_seed(0.9510, 0.9375, 0.9299)
+    assert len({values[each] - baseline[each] for each in values}) > 1
+
+    difference = paired_difference(values, baseline, step=step)
+
+    assert difference is not None
+    assert (difference.interval, difference.bootstrap()) == (None, None)
+    assert difference.verdict("maximize") == "no difference shown"
+
+
 def test_a_score_that_goes_in_steps_is_known_less_well() -> None:
     """Differences 1, 2, 3 and steps of 1: 2 +- 4.303 * sqrt(1 + 1/6) / sqrt(3)."""
     difference = paired_difference(by_seed(1, 2, 3), by_seed(0, 0, 0), step=1.0)

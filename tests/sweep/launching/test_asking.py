@@ -23,6 +23,7 @@ MIXED = partition(
     [
         ({}, (12, 3)),
         ({"gpu_type": "h100"}, (7, 1)),
+        ({"gpu_type": "mig"}, (12, 3)),
         ({"gpus_used_per_node": 1, "mem_per_gpu_mb": 1000}, (25, 3)),
         ({"gpus_used_per_node": 0}, (36, 3)),
     ],

@@ -42,13 +42,16 @@ def fitting_nodes(
         shape: of the pilot.
         partition: as it is now.
     """
+    # Of a node with several kinds of GPUs the first one is known: another is asked of all nodes.
+    known = {kind.gpu_kind for kind in partition.kinds}
+    wanted = profile.gpu_type if profile.gpu_type in known else None
     kinds = [
         kind
         for kind in partition.kinds
         if kind.gpus >= shape.gpus_used_per_node
         and kind.cpus >= shape.cpus_per_task
         and kind.mem_mb >= (shape.mem_per_node_mb or 0)
-        and (not shape.gpus_used_per_node or profile.gpu_type in (None, kind.gpu_kind))
+        and (not shape.gpus_used_per_node or wanted in (None, kind.gpu_kind))
     ]
     return sum(kind.nodes for kind in kinds), sum(kind.away for kind in kinds)
 
