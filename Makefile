@@ -53,6 +53,7 @@ docs: .venv/.for-tests
 # Speed is measured, never asserted: prints ratios of variants timed side by side.
 bench: .venv/.for-tests
 	$(BIN)/python tests/benchmarks/step_time.py
+	$(BIN)/python -m tests.benchmarks.memory_format
 	$(BIN)/python tests/benchmarks/data_path.py
 	$(BIN)/python -m tests.benchmarks.freed_memory
 	$(BIN)/python tests/benchmarks/sampling.py

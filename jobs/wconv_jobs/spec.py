@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, FiniteFloat, model_validator
 
 from wconv_jobs.kinds import TaskKind
+from wconv_jobs.own_code import is_own
 from wconv_jobs.recipe.lr_schedule import CosineSpec, LrScheduleSpec
 from wconv_jobs.recipe.optimizer import OptimizerSpec
 from wconv_jobs.spec_base import Spec
@@ -71,6 +72,8 @@ class SitesSpec(Spec):
 
 Preset = Literal["paper", "tuned"]
 
+MemoryFormat = Literal["contiguous", "channels_last"]
+
 
 class RecipeSpec(Spec):
     """The training recipe of a network."""
@@ -99,6 +102,10 @@ class RecipeSpec(Spec):
     """Precision of parameters and data."""
     amp: Literal["none", "bfloat16"] = "none"
     """Autocast of forward and loss."""
+    memory_format: MemoryFormat | None = None
+    """Order of images and weights in memory, which changes the speed, and results by rounding;
+    null: `channels_last`, the faster one, for networks that come with the program, in float32;
+    else `contiguous`, which every network takes."""
     test_metrics: list[str] = Field(default_factory=list)
     """Metrics of the test set beside those of every epoch, for they take long: uiq, uiq_global,
     fsim, fsimc."""
@@ -126,6 +133,16 @@ class RecipeSpec(Spec):
         if self.amp != "none" and self.dtype != "float32":
             raise ValueError(f"amp: {self.amp} needs dtype: float32")
         return self
+
+
+def default_memory_format(model: ModelSpec, recipe: RecipeSpec) -> MemoryFormat:
+    """Return the order in memory where `memory_format` of the recipe is null.
+
+    In float64, PyTorch has no convolution for it on a CPU that is as fast. A network of the user's
+    may look at its activations through `view`, which only takes the other.
+    """
+    shipped = not is_own(model.name)
+    return "channels_last" if shipped and recipe.dtype == "float32" else "contiguous"
 
 
 Ablation = Literal["none", "initial weights", "gradient"]
@@ -157,6 +174,11 @@ class TrialSpec(Spec):
     checkpoint_every_s: Annotated[FiniteFloat, Field(gt=0)] = 600.0
     """Longest time without a checkpoint, seconds. One is written after each epoch in any case;
     those within a longer one bound what a power cut costs."""
+
+    @property
+    def memory_format(self) -> MemoryFormat:
+        """Order of images and weights in memory."""
+        return self.recipe.memory_format or default_memory_format(self.model, self.recipe)
 
     @property
     def kernel_size(self) -> int:

@@ -32,6 +32,9 @@ TINY: dict[str, Any] = {
 
 StudyFile = Callable[..., Path]
 
+ONE_LANE = Path(__file__).parent / "one_lane"
+"""Configuration of a user whose profile `local` trains one trial at a time, on any machine."""
+
 
 class Sweep:
     """The installed command, run in a folder of its own."""
@@ -42,7 +45,7 @@ class Sweep:
             name: value
             for name, value in os.environ.items()
             if name not in ("WCONV_SWEEP_STORAGE", "OPTUNA_STORAGE", "PYTHONUNBUFFERED")
-        } | {"COLUMNS": "200"}
+        } | {"COLUMNS": "200", "XDG_CONFIG_HOME": str(ONE_LANE)}
 
     def write_study(self, **sections: Any) -> Path:
         """Write the tiny study to a file, with some of its sections replaced."""

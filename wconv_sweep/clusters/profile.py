@@ -78,6 +78,19 @@ class LocalProfile(_Profile):
     """Pilots that work on a study at the same time."""
     gpus_per_pilot: Annotated[int, Field(ge=0)]
     """GPUs of each pilot, which shares them with no other; 0 trains on the CPU."""
+    lanes: Count | None = None
+    """Trials that a pilot without GPUs trains side by side; null: as many as the cores of this
+    machine compute and its memory holds."""
+
+    @model_validator(mode="after")
+    def _gpus_say_how_many_trials_there_are(self) -> Self:
+        if self.lanes is not None and self.gpus_per_pilot:
+            raise ValueError(
+                f"lanes is {self.lanes}, but with gpus_per_pilot: {self.gpus_per_pilot} their "
+                "number and trial.ranks of the study say how many trials run side by side. Leave "
+                "lanes out"
+            )
+        return self
 
 
 class SlurmProfile(_Profile):

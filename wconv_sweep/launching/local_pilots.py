@@ -13,11 +13,13 @@ from submitit.local.local import LocalJob
 
 from wconv_sweep.clusters.profile import LocalProfile
 from wconv_sweep.launching.code_snapshot import freeze, path_with
+from wconv_sweep.launching.machine import cores_of_pilot, lanes_of_pilot
 from wconv_sweep.pilots.command import pilot_command, write_order
 from wconv_sweep.pilots.lock import is_running
 from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.storage.open_storage import Storage
+from wconv_sweep.study.config import StudyConfig
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class LocalPilots:
 
 
 def start_local(
-    study: str, storage: Storage, folder: RunFolder, profile: LocalProfile
+    config: StudyConfig, storage: Storage, folder: RunFolder, profile: LocalProfile
 ) -> LocalPilots:
     """Start missing pilots of a study, so that `profile.pilots` are running."""
     missing = [number for number in range(profile.pilots) if not is_running(folder, number)]
@@ -67,11 +69,13 @@ def start_local(
     with _detached(folder.pilots / "submitit.log", frozen):
         for number in missing:
             order = PilotOrder(
-                study=study,
+                study=config.study,
                 storage=storage.name,
                 run_folder=folder.path,
                 pilot=number,
                 gpus_used_per_node=profile.gpus_per_pilot,
+                lanes=lanes_of_pilot(profile, config.trial),
+                cpus=cores_of_pilot(profile),
                 lease_s=profile.lease_s,
                 grace_s=profile.grace_s,
                 walltime_s=60.0 * profile.walltime_min,

@@ -130,7 +130,7 @@ class LocalLauncher:
         return None
 
     def start(self, storage: Storage, status: StudyStatus, place: StudyPlace) -> Pilots:
-        return start_local(status.study, storage, place.folder, self.profile)
+        return start_local(status.config, storage, place.folder, self.profile)
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,11 @@ def _existing(connection: Connection, study: str) -> StudyConfig | None:
 
 
 def _refuse_differences(storage: Storage, config: StudyConfig, existing: StudyConfig) -> None:
-    before, now = _leaves(existing.plain()), _leaves(config.plain())
+    # Not `plain`, which leaves keys out.
+    before, now = (
+        _leaves(each.model_dump(mode="json", by_alias=True))
+        for each in (existing, _as_begun(config, existing))
+    )
     changed = [
         f"{'.'.join(key)} was {json.dumps(before.get(key))}, is now {json.dumps(now.get(key))}"
         for key in sorted(before.keys() | now.keys())
@@ -217,16 +221,22 @@ def _extend(
     connection.execute(
         update(STUDIES)
         .where(STUDIES.c.study == config.study)
-        .values(config=_with_cap(config, existing).plain(), cluster=cluster)
+        .values(config=_as_begun(config, existing).plain(), cluster=cluster)
     )
 
 
-def _with_cap(config: StudyConfig, existing: StudyConfig) -> StudyConfig:
-    """Return the definition with the effective cap: leaving the option out must not lift it."""
-    if config.budget.gpu_hours is not None or existing.budget.gpu_hours is None:
-        return config
-    capped = config.budget.model_copy(update={"gpu_hours": existing.budget.gpu_hours})
-    return config.model_copy(update={"budget": capped})
+def _as_begun(config: StudyConfig, existing: StudyConfig) -> StudyConfig:
+    """Return the definition with what a study keeps where a later launch says nothing of it.
+
+    These are its cap, which leaving the option out must not lift, and the order of tensors in
+    memory, whose default has changed since some studies began.
+    """
+    budget, recipe = config.budget, config.recipe
+    if budget.gpu_hours is None:
+        budget = budget.model_copy(update={"gpu_hours": existing.budget.gpu_hours})
+    if recipe.memory_format is None:
+        recipe = recipe.model_copy(update={"memory_format": existing.recipe.memory_format})
+    return config.model_copy(update={"budget": budget, "recipe": recipe})
 
 
 def _create_in_optuna(storage: Storage, config: StudyConfig) -> None:

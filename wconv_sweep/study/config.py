@@ -104,10 +104,15 @@ class StudyConfig(Spec):
     def plain(self) -> dict[str, Any]:
         """Return the definition as plain data, with defaults filled in.
 
-        Without `sites`, where all convolutions are: studies are older than this key.
+        Without keys that are younger than studies, where these say what was so before: `sites`
+        where all are meant, and `recipe.memory_format` where it is `contiguous`.
         """
-        older = {"sites"} if self.sites == SitesSpec() else set()
-        return self.model_dump(mode="json", by_alias=True, exclude=older)
+        plain = self.model_dump(mode="json", by_alias=True)
+        if self.sites == SitesSpec():
+            del plain["sites"]
+        if self.recipe.memory_format == "contiguous":
+            del plain["recipe"]["memory_format"]
+        return plain
 
     @property
     def code_folder(self) -> Path | None:
@@ -151,4 +156,5 @@ class StudyConfig(Spec):
 
 def config_of(content: Mapping[str, Any]) -> StudyConfig:
     """Return the definition that a storage holds, see `StudyConfig.plain`."""
-    return StudyConfig.model_validate(content)
+    recipe = {"memory_format": "contiguous"} | content["recipe"]
+    return StudyConfig.model_validate({**content, "recipe": recipe})

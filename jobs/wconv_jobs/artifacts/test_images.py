@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wconv_jobs.artifacts.before_after import BeforeAfter
+from wconv_jobs.memory_format import arranger
 from wconv_jobs.metrics import build_metric
 from wconv_jobs.tasks.task import Task
 
@@ -31,7 +32,7 @@ def restored(
     if not task.input_is_estimate:
         return []
     names = list(task.names("test"))[:images]
-    dtype = next(model.parameters()).dtype
+    dtype, arranged = next(model.parameters()).dtype, arranger(model)
     found: list[BeforeAfter] = []
     model.eval()
     with torch.no_grad():  # as in an evaluation
@@ -39,7 +40,7 @@ def restored(
             on_batch()
             if targets_BCHW.ndim != 4 or targets_BCHW.shape[1] not in (1, 3):
                 return []
-            outputs_BCHW = model(inputs_BCHW.to(dtype))
+            outputs_BCHW = model(arranged(inputs_BCHW.to(dtype)))
             for each in zip(inputs_BCHW, outputs_BCHW, targets_BCHW, strict=True):
                 # A user's data may give more images than requested, and name them by number.
                 if len(found) == len(names):

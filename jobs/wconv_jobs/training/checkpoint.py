@@ -199,6 +199,9 @@ def _digest(spec: TrialSpec) -> str:
     content = spec.model_dump(mode="json", exclude={*where_and_when, "threads_per_rank"})
     if spec.sites == SitesSpec():
         del content["sites"]  # younger than FORMAT 2
+    del content["recipe"]["memory_format"]
+    if spec.memory_format != "contiguous":  # all was, when FORMAT 2 began
+        content["recipe"]["memory_format"] = spec.memory_format
     schedule = spec.recipe.lr_schedule
     # As they were called when FORMAT 2 began: its checkpoints stay those of their trials.
     old = {"batch_size": "batch", "lr_schedule": "schedule"}

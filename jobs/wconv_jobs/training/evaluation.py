@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from wconv_jobs.memory_format import arranger
 from wconv_jobs.metrics import ConfusionMatrix, build_metric
 from wconv_jobs.tasks.task import Part, Task
 from wconv_jobs.training.world import World
@@ -39,8 +40,13 @@ def evaluate(
     """
     dtype = next(model.parameters()).dtype
     model.eval()
-    names = [*task.metrics, *further]
-    return _score(lambda x: model(x.to(dtype)), task, part, world, names, on_batch, confusion)
+    names, arranged = [*task.metrics, *further], arranger(model)
+
+    def network(inputs: Tensor) -> Tensor:
+        outputs: Tensor = model(arranged(inputs.to(dtype)))
+        return outputs
+
+    return _score(network, task, part, world, names, on_batch, confusion)
 
 
 def evaluate_input(

@@ -15,6 +15,7 @@ from wconv_jobs.artifacts.trial_files import write_confusion, write_images
 from wconv_jobs.catalog import metric_facts
 from wconv_jobs.data import load_task
 from wconv_jobs.errors import CheckpointError, JobError, TrainingDiverged
+from wconv_jobs.memory_format import arranger
 from wconv_jobs.messages import Report, Verdict
 from wconv_jobs.metrics import ConfusionMatrix
 from wconv_jobs.seeding import derive_seed
@@ -133,6 +134,7 @@ class _Run:
         self.steps = self._steps_per_epoch()
         tried = tried_network(spec, self.seed, self.task, world)
         self.model = tried.model
+        self._arranged = arranger(self.model)
         if world.size > 1:
             check_exchange(self.model)
         engine = density_engine(self.model, spec.density, spec.ablation, spec.sites)
@@ -256,9 +258,9 @@ class _Run:
         """Take a step of the optimizer and return this rank's loss before it."""
         recipe = self.spec.recipe
         inputs, targets = self.task.train_batch(epoch, self.world.share(recipe.batch_size, step))
-        inputs = inputs.to(DTYPES[recipe.dtype])
+        inputs = self._arranged(inputs.to(DTYPES[recipe.dtype]))
         if targets.is_floating_point():
-            targets = targets.to(DTYPES[recipe.dtype])
+            targets = self._arranged(targets.to(DTYPES[recipe.dtype]))
         amp = recipe.amp == "bfloat16"
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=amp):
             outputs = self.module(inputs)

@@ -10,6 +10,7 @@ from wconv_jobs import own_code
 from wconv_jobs.data import load_task
 from wconv_jobs.errors import JobError
 from wconv_jobs.inspection import without_the_users_prints
+from wconv_jobs.memory_format import arrange
 from wconv_jobs.models import build_model
 from wconv_jobs.seeding import derive_seed, drawing_from
 from wconv_jobs.spec import TrialSpec
@@ -101,4 +102,6 @@ def _network_of(spec: TrialSpec, seed: int, world: World) -> nn.Module:
     share_dropout(model, world)
     if recipe.batch_norm_over == "batch":
         share_batch_norm(model, world)
-    return model.to(device=world.device, dtype=DTYPES[recipe.dtype])
+    model.to(device=world.device, dtype=DTYPES[recipe.dtype])
+    arrange(model, spec.memory_format)
+    return model

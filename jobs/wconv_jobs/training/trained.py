@@ -6,6 +6,7 @@ from wconv_jobs import own_code
 from wconv_jobs.artifacts.before_after import BeforeAfter
 from wconv_jobs.artifacts.test_images import restored
 from wconv_jobs.data import load_task
+from wconv_jobs.memory_format import arrange
 from wconv_jobs.models import build_model, run_eagerly
 from wconv_jobs.seeding import derive_seed
 from wconv_jobs.spec import TrialSpec
@@ -38,6 +39,7 @@ def build_trained(spec: TrialSpec, weights: dict[str, Tensor]) -> nn.Module:
     run_eagerly(model)
     model.to(dtype=next(value for value in weights.values() if value.is_floating_point()).dtype)
     model.load_state_dict(weights)
+    arrange(model, spec.memory_format)
     return model.eval()
 
 

@@ -188,7 +188,7 @@ def test_a_dry_run_shows_everything_and_writes_nothing(
     for expected in (
         "dncnn depth=5 width=16 norm=none",
         "plain (1)",
-        "15 trials of 5 epochs, 2 ranks each",
+        "15 trials of 5 epochs, 1 rank each",
         f"sqlite:///{empty_folder}/wconv_runs/sweep.db",
         f"-m wconv_sweep.pilots.pilot '{empty_folder}/wconv_runs/quickstart/pilots/pilot_0.json'",
         "Nothing was written or started (--dry-run).",

@@ -49,6 +49,15 @@ def test_no_shipped_profile_names_an_account_or_pays_for_more_than_one_pilot(nam
         assert (found.account, found.nodes, found.wckey) == (None, 1, None)
 
 
+def test_lanes_of_a_profile_with_gpus_are_refused_for_the_gpus_say_how_many_there_are() -> None:
+    content = {"schema": 1, "cluster": "here", "launcher": "local", "walltime_min": 60}
+
+    with pytest.raises(ConfigurationError, match=r"lanes is 2, but with gpus_per_pilot: 4"):
+        check_profile(
+            Document("here", {**content, "pilots": 1, "gpus_per_pilot": 4, "lanes": 2}, {})
+        )
+
+
 def test_the_launcher_chooses_the_kind_of_profile() -> None:
     assert isinstance(load_profile("local"), LocalProfile)
     assert isinstance(load_profile("leonardo"), SlurmProfile)

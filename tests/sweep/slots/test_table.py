@@ -374,6 +374,39 @@ def test_another_definition_under_the_same_name_is_refused(
     assert read_status(storage, "tiny").budget == 3
 
 
+def with_memory_format(config: StudyConfig, memory_format: str | None) -> StudyConfig:
+    """Return the definition with that key of its recipe."""
+    recipe = config.recipe.model_copy(update={"memory_format": memory_format})
+    return config.model_copy(update={"recipe": recipe})
+
+
+def test_a_study_that_is_older_than_the_order_of_tensors_goes_on_as_it_was_begun(
+    sqlite_storage: Storage, tiny_config: StudyConfig
+) -> None:
+    storage, folder = sqlite_storage, RunFolder.of(sqlite_storage.folder, "tiny")
+    begun = with_memory_format(tiny_config, "contiguous")
+    # As its definition was written before there was the key.
+    assert "memory_format" not in begun.plain()["recipe"]
+    studies.create_or_extend(storage, begun, folder, "local")
+
+    larger = StudyConfig.model_validate(TINY | {"budget": {"trials": 5}})
+    studies.create_or_extend(storage, larger, folder, "local")
+
+    stored = definitions.load_config(storage, "tiny")
+    assert (stored.budget.trials, stored.recipe.memory_format) == (5, "contiguous")
+    with pytest.raises(
+        StudyError, match=r'memory_format was "contiguous", is now "channels_last"'
+    ):
+        studies.check_same(storage, with_memory_format(tiny_config, "channels_last"))
+
+
+def test_a_study_in_one_order_of_tensors_does_not_go_on_in_another(
+    slots: SlotTable, storage: Storage, tiny_config: StudyConfig
+) -> None:
+    with pytest.raises(StudyError, match=r'memory_format was null, is now "contiguous"'):
+        studies.check_same(storage, with_memory_format(tiny_config, "contiguous"))
+
+
 def test_a_study_that_optuna_made_is_not_taken_over(
     storage: Storage, tiny_config: StudyConfig
 ) -> None:

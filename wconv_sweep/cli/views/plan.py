@@ -65,7 +65,7 @@ def _rows(plan: Plan, preview: Preview) -> dict[str, str]:
         f"sampler {config.search.sampler.name}{pruned}",
         "reference densities": reference_densities_text(config),
         "budget": f"{config.budget.trials} trials of {config.recipe.epochs} epochs, "
-        f"{config.trial.ranks} ranks each",
+        f"{config.trial.ranks} {'rank' if config.trial.ranks == 1 else 'ranks'} each",
         "confirmation": _confirm(config.confirm),
         **_ablation(plan),
         "cluster": f"{plan.profile.cluster}: {preview.summary}",
