@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from wconv_jobs.memory_format import arrange, arranger
 from wconv_jobs.models import build_model
+from wconv_jobs.spec import MemoryFormat
 from wconv_sweep.study.files import load_study
 
 STUDIES = (
@@ -20,7 +21,7 @@ STUDIES = (
     *("resnet56_3x3", "vgg16_3x3", "gmlp_3x3"),
 )
 WARM_UP, REPEATS = 2, 8
-FORMATS = ("contiguous", "channels_last")
+FORMATS: tuple[MemoryFormat, ...] = ("contiguous", "channels_last")
 
 
 def main() -> None:
