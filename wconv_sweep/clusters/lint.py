@@ -40,13 +40,25 @@ def lint(profile: SlurmProfile, shape: PilotShape, trial: TrialShape) -> Finding
         *_time(profile, shape),
     ]
     warnings = [*_waste(profile, shape, trial), *_memory(profile, shape)]
+    problems += beyond_limits(profile, shape)
     for name, limits in _limits(profile, shape):
-        problems += _beyond(name, limits, shape)
         warnings += _waiting(name, limits, shape)
     where = f"cluster {profile.cluster}"
     return Findings(
         problems=tuple(f"{where}: {text}" for text in problems),
         warnings=tuple(f"{where}: {text}" for text in warnings),
+    )
+
+
+def beyond_limits(profile: SlurmProfile, shape: PilotShape) -> tuple[str, ...]:
+    """Return what the site refuses of pilots, or would keep in the queue forever, for a limit.
+
+    Args:
+        profile: of the site; what it does not know is not checked.
+        shape: of the pilots.
+    """
+    return tuple(
+        text for name, limits in _limits(profile, shape) for text in _beyond(name, limits, shape)
     )
 
 
@@ -179,7 +191,6 @@ def _limits(profile: SlurmProfile, shape: PilotShape) -> Iterator[tuple[str, Lim
 
 
 def _beyond(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
-    """Yield what the site refuses, or would keep in the queue forever."""
     gpus = shape.nodes * shape.gpus_used_per_node
     if limits.max_walltime_min is not None and shape.walltime_min > limits.max_walltime_min:
         yield (

@@ -26,6 +26,7 @@ from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slurm.batch import BatchJob, submit
 from wconv_sweep.slurm.commands import slurm_environment
 from wconv_sweep.slurm.jobs import JobState, alive_jobs, cancel
+from wconv_sweep.slurm.reasons import in_words
 
 FOLDER = "_doctor"
 """Name in the folder of all runs; no study can have this name."""
@@ -181,8 +182,9 @@ def _awaited(name: str, number: str, folder: RunFolder, report: Path, wait_s: fl
             if now - running > RUN_S:
                 return wrong(f"test job {number}: not done after {RUN_S:g} s", _log(folder))
         elif now - begun > wait_s:
+            why = in_words(jobs[0].reason)
             return warning(
-                f"test job {number}: has not started after {wait_s / 60:g} min ({jobs[0].reason})",
+                f"test job {number}: has not started after {wait_s / 60:g} min ({why})",
                 "It was cancelled and says nothing about nodes. Allow more time with --wait, or a "
                 "--qos or --partition with a shorter queue.",
             )

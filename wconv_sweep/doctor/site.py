@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from wconv_sweep.clusters.lint import Findings, lint
 from wconv_sweep.clusters.pilot_request import PilotShape
+from wconv_sweep.clusters.present_limits import association_of, with_present_limits
 from wconv_sweep.clusters.profile import SlurmProfile
-from wconv_sweep.clusters.site_facts import Limits, PartitionsSpec, QosSpec
-from wconv_sweep.clusters.site_profile import limits_of_partition, limits_of_qos
+from wconv_sweep.clusters.site_facts import Limits
 from wconv_sweep.doctor.checks import Check, right, skipped, warning, wrong
 from wconv_sweep.errors import SlurmError
 from wconv_sweep.launching.slurm.asking import ask_for_pilots, fitting_nodes
@@ -135,22 +135,15 @@ def _account(
         why = " ".join(site.warnings) or f"the site keeps no accounts, or none of {site.user}"
         yield skipped("account and QOS", why)
         return None
-    wanted = (shape.account or "").lower()
-    mine = [
-        found
-        for found in site.associations
-        if (found.account.lower() == wanted if wanted else found.default)
-        and found.partition in ("", partition.name if partition else "")
-    ]
-    yours = ", ".join(sorted({found.account for found in site.associations}))
-    if not mine:
+    account = association_of(site, shape.account, partition)
+    if account is None:
+        wanted = shape.account
+        yours = ", ".join(sorted({found.account for found in site.associations}))
         yield wrong(
             f"account {wanted}: not one of {site.user}'s" if wanted else "account: none is given",
             f"Use --account, WCONV_SWEEP_ACCOUNT or account in the profile. Yours: {yours}.",
         )
         return None
-    # An association with this partition comes before one with all of them.
-    account = max(mine, key=lambda found: found.partition)
     allowed = partition.allow_accounts if partition else ()
     if allowed and account.account.lower() not in allowed:
         yield wrong(
@@ -191,19 +184,10 @@ def _limits(
     account: Association | None,
 ) -> Iterator[Check]:
     """Compare the pilots, and the profile's limits, with the current limits of the site."""
-    qos_name = shape.qos or (account.default_qos if account else "")
-    qos = next((found for found in site.qos if found.name == qos_name), None)
-    partitions = {partition.name: Limits(**limits_of_partition(site, partition))}
-    kinds = {qos.name: Limits(**limits_of_qos(qos, account))} if qos else {}
-    now = profile.model_copy(
-        update={
-            "partition": PartitionsSpec(known=partitions),
-            "qos": QosSpec(known=kinds, unnamed=qos.name if qos else None),
-        }
-    )
+    now = with_present_limits(profile, site, partition, account, shape.qos)
     yield from findings_checks(lint(now, replace(shape, partition=partition.name), trial), "site")
     said = {**profile.partition.known, **profile.qos.known}
-    for name, limits in {**partitions, **kinds}.items():
+    for name, limits in {**now.partition.known, **now.qos.known}.items():
         changed = _differences(said[name], limits) if name in said else []
         if changed:
             yield warning(

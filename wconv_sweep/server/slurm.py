@@ -17,6 +17,7 @@ from wconv_sweep.server.server_status import ServerStatus
 from wconv_sweep.server.setup import programs_for
 from wconv_sweep.slurm.batch import BatchJob, submit
 from wconv_sweep.slurm.jobs import SlurmJob, alive_jobs, cancel
+from wconv_sweep.slurm.reasons import in_words
 
 GRACE_S = 120
 """Time before the end of the job at which the server is asked to stop, seconds."""
@@ -92,7 +93,8 @@ def wait_for(
                     f"{path}: the job of the server has ended, and the server does not run. Its "
                     f"log is in {logs}."
                 )
-            now = f"job {job.job} is {job.state}" + (f" ({job.reason})" if job.reason else "")
+            why = f" ({in_words(job.reason)})" if job.meaning else ""
+            now = f"job {job.job} is {job.state}{why}"
             if now != reason:
                 say(f"{now}; Ctrl-C leaves it in the queue")
                 reason = now

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from wconv_sweep.errors import SlurmError
 from wconv_sweep.slurm.commands import ask_slurm, unexpected
+from wconv_sweep.slurm.reasons import explain, is_held, never_starts
 
 WEEK_S = 7 * 86_400
 
@@ -51,6 +52,7 @@ ALIVE = (
     JobState.SUSPENDED,
     JobState.COMPLETING,
 )
+_WAITS = (JobState.PENDING, JobState.HELD, JobState.REQUEUED)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,16 @@ class SlurmJob:
     def name(self) -> str:
         """How SLURM shows it, e.g. 1234_5, or 1234 where it is no array."""
         return f"{self.array}_{self.index}" if self.index else self.array
+
+    @property
+    def meaning(self) -> str | None:
+        """The reason in words; None where SLURM has none, or one that nobody knows."""
+        return explain(self.reason) if self.state in _WAITS or not self.alive else None
+
+    @property
+    def never_starts(self) -> bool:
+        """Whether it waits for what cannot happen: it asks for more than it may have."""
+        return self.state in _WAITS and never_starts(self.reason)
 
     @property
     def alive(self) -> bool:
@@ -256,9 +268,10 @@ def _queued(line: str) -> SlurmJob:
     job, array, index, word, nodes, start, end, reason = line.split("|", 7)
     state = _QUEUED.get(word)
     if state is None:
-        # The controller has not forgotten it yet; its last reason is why it waited or failed.
-        state, reason = _ENDED.get(word, JobState.UNKNOWN), word
-    if state is JobState.PENDING and "held" in reason.lower():
+        # The controller has not forgotten it yet; its last reason is why it failed, or waited.
+        state = _ENDED.get(word, JobState.UNKNOWN)
+        reason = f"{word}, {reason}" if state is JobState.FAILED else word
+    if state is JobState.PENDING and is_held(reason):
         state = JobState.HELD
     index = "" if index == "N/A" else index
     return SlurmJob(job, array, index, state, reason, nodes, _time(start), _time(end))

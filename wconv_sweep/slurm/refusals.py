@@ -1,9 +1,14 @@
 """Adds a remedy to a refused submission: SLURM's messages name no option and no key."""
 
 from wconv_sweep.errors import SlurmAway, SlurmError
+from wconv_sweep.slurm.limit_words import limit_in
 
 _NO_ARRAY = "job array"
 _NO_SUCH_NODE = "node configuration"
+_SOME_LIMIT = (
+    "Ask for less with --nodes, --time or --pilots, choose another --qos, or wait until jobs of "
+    "yours have ended"
+)
 # Messages of sbatch, SLURM 22.05, and their remedies. The first match counts.
 _REMEDIES = (
     (
@@ -19,11 +24,12 @@ _REMEDIES = (
         "Choose one that your account may use with --qos or qos.default in the profile",
     ),
     (
-        ("SubmitJob", "job submit limit"),
-        "Lower --pilots or pilots in the profile, or wait until jobs of yours have ended",
+        # The text of every refusal by a limit; here it comes without the word of the limit.
+        ("job submit limit",),
+        _SOME_LIMIT,
     ),
     (
-        ("time limit", "TimeLimit", "MaxWall"),
+        ("time limit", "TimeLimit"),
         "Lower --time or walltime_min in the profile",
     ),
     (
@@ -56,10 +62,8 @@ _REMEDIES = (
         "Change wckey in the profile",
     ),
 )
-# A limit of a QOS or an account is named by a word of its own, e.g. QOSMaxGRESPerUser.
-_LIMIT = "Ask for less with --nodes, --time or --pilots, or choose another --qos"
 # Limits that fewer or later jobs may satisfy.
-_TOO_MANY = ("SubmitJob", "job submit limit", _NO_ARRAY, "MaxJobCount")
+_TOO_MANY = ("job submit limit", _NO_ARRAY, "MaxJobCount")
 
 
 def with_remedy(error: SlurmError) -> SlurmError:
@@ -67,14 +71,22 @@ def with_remedy(error: SlurmError) -> SlurmError:
     if isinstance(error, SlurmAway):
         return error
     words = str(error)
-    found = next((text for parts, text in _REMEDIES if any(p in words for p in parts)), None)
-    if found is None and "limit" in words:
-        found = _LIMIT
+    limit = limit_in(words)
+    if limit is not None:
+        remedy = limit.remedy()
+        found: str | None = remedy[0].upper() + remedy[1:]
+    else:
+        found = next((text for parts, text in _REMEDIES if any(p in words for p in parts)), None)
+        if found is None and "limit" in words:
+            found = _SOME_LIMIT
     return SlurmError(f"{words.rstrip('.')}. {found}.") if found else error
 
 
 def too_many(error: SlurmError) -> bool:
     """Return whether the site refuses the number of jobs rather than the jobs."""
+    limit = limit_in(str(error))
+    if limit is not None:
+        return limit.counts_jobs
     return any(part in str(error) for part in _TOO_MANY)
 
 

@@ -23,6 +23,8 @@ from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.slurm.jobs import SlurmView
 from wconv_sweep.storage.tables import SlotState, StudyState
 
+_FEW_ROWS = 2
+
 
 def status_view(
     status: StudyOverview,
@@ -36,7 +38,8 @@ def status_view(
     Args:
         status: of the study.
         jobs: its pilots in SLURM, where it has had any.
-        rows: of each table, at most; None shows all running trials.
+        rows: of each table, at most; None shows all running trials. Where there are few, the
+            reasons of pilots stay SLURM's words.
         tracebacks: also show the first one of each kind of failure.
     """
     parts: list[Any] = [headline(status), _bar(status)]
@@ -49,7 +52,8 @@ def status_view(
     if status.counts_gpus:
         parts.append(Text(_gpu_hours(status)))
     if jobs is not None:
-        parts += [Text(line) for line in jobs_lines(jobs)]
+        spacious = rows is None or rows > _FEW_ROWS
+        parts += [Text(line) for line in jobs_lines(jobs, meanings=spacious)]
         parts += [Text(f"warning: {warning}", "yellow") for warning in jobs.warnings]
     elif line := agents_line(status):
         parts.append(Text(line))

@@ -16,6 +16,7 @@ from wconv_sweep.slots.table import SlotTable
 from wconv_sweep.slurm.batch import BatchJob
 from wconv_sweep.slurm.jobs import SlurmView, alive_jobs, job_name
 from wconv_sweep.slurm.orders import next_order
+from wconv_sweep.slurm.reasons import in_words
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.study.config import StudyConfig
 
@@ -65,6 +66,18 @@ class SlurmPilots:
                 f"{len(held)} of the queued ones are held, e.g. {held[0]}, and do not start "
                 f"by themselves: `scontrol release {held[0]}` if you held them; otherwise "
                 "ask the site."
+            )
+        stuck = self.submission.never_start
+        if stuck:
+            notes.append(
+                f"{len(stuck)} of the queued ones will never start, e.g. {stuck[0].name}: "
+                f"{in_words(stuck[0].reason)}."
+            )
+        if self.submission.submitted and self.submission.beyond_limits:
+            notes.append(
+                "SLURM has taken them, and they will never start unless the site makes an "
+                f"exception: {' '.join(self.submission.beyond_limits)} Cancel them with scancel "
+                "before you launch again."
             )
         if self.submission.missing:
             notes.append(

@@ -13,7 +13,7 @@ from wconv_sweep.pilots.command import pilot_command, write_order
 from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slurm.batch import BatchJob, submit
-from wconv_sweep.slurm.jobs import JobState, alive_jobs
+from wconv_sweep.slurm.jobs import JobState, SlurmJob, alive_jobs
 from wconv_sweep.slurm.orders import next_order
 from wconv_sweep.slurm.refusals import no_array, too_many
 from wconv_sweep.storage.open_storage import Storage
@@ -30,6 +30,10 @@ class Submission:
     """SLURM's reason why there are fewer than wanted."""
     held: tuple[str, ...] = ()
     """Earlier ones that do not start until somebody releases them."""
+    never_start: tuple[SlurmJob, ...] = ()
+    """Earlier ones that can never start."""
+    beyond_limits: tuple[str, ...] = ()
+    """Why the submitted ones could never start, each reason with what to do."""
 
     @property
     def missing(self) -> int:
@@ -64,8 +68,10 @@ def top_up(
         there = alive_jobs(job.name)
         before = len(there)
         submitted, held_back = 0, ""
+        beyond_limits: tuple[str, ...] = ()
         while before + submitted < wanted:
             allowed = limits()
+            beyond_limits = allowed.never_start
             if allowed.room == 0 and before + submitted:
                 held_back = "the site allows you no more jobs in the queue"
                 break
@@ -83,7 +89,8 @@ def top_up(
                 held_back = str(error)
                 break
     held = tuple(each.name for each in there if each.state is JobState.HELD)
-    return Submission(before, submitted, wanted, held_back, held)
+    never_start = tuple(each for each in there if each.never_starts)
+    return Submission(before, submitted, wanted, held_back, held, never_start, beyond_limits)
 
 
 def _submit_some(

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from wconv_sweep.clusters.pilot_request import PilotShape
+from wconv_sweep.clusters.present_limits import association_of
 from wconv_sweep.clusters.profile import SlurmProfile
 from wconv_sweep.errors import SlurmError
+from wconv_sweep.launching.slurm.never_starting import never_starting
 from wconv_sweep.slurm.commands import ask_slurm
 from wconv_sweep.slurm.site import Site, ask_site
 
@@ -23,6 +25,8 @@ class SubmitLimits:
     """Jobs of one array; 0: the site takes no arrays."""
     room: int | None
     """Further jobs in the queue; None: no limit is known."""
+    never_start: tuple[str, ...] = ()
+    """Why the site would take them and could never start them, each with what to do."""
 
 
 def submit_limits(profile: SlurmProfile, shape: PilotShape) -> SubmitLimits:
@@ -39,15 +43,16 @@ def submit_limits(profile: SlurmProfile, shape: PilotShape) -> SubmitLimits:
     array = profile.max_array_size
     if site is not None:
         array = min(array, site.max_array_size)
+    never_start = never_starting(profile, shape, site) if site is not None else ()
     limits = list(_limits(profile, shape, site))
     if not limits:
-        return SubmitLimits(array, None)
+        return SubmitLimits(array, None, never_start)
     mine = [line.split("|") for line in ask_slurm(_MINE).splitlines()]
     rooms = [
         limit - sum(not name or jobs[column].lower() == name.lower() for jobs in mine)
         for limit, column, name in limits
     ]
-    return SubmitLimits(array, max(0, min(rooms)))
+    return SubmitLimits(array, max(0, min(rooms)), never_start)
 
 
 def _limits(
@@ -56,15 +61,7 @@ def _limits(
     """Yield each limit, with the column of squeue and the name of the jobs that it counts."""
     association = None
     if site is not None:
-        association = next(
-            (
-                found
-                for found in site.associations
-                if found.account.lower() == (shape.account or "").lower()
-                or (shape.account is None and found.default)
-            ),
-            None,
-        )
+        association = association_of(site, shape.account, site.partition(shape.partition))
     if association is not None and association.max_submit_jobs is not None:
         yield association.max_submit_jobs, 1, association.account
     qos = shape.qos or (association.default_qos if association else "") or profile.qos.unnamed
