@@ -46,11 +46,11 @@ class SlurmBox:
     The account `wconv` of the user root may use these QOS:
 
     * `normal`
-    * `debug`: 30 minutes, one job and four GPUs per user
+    * `debug`: 30 minutes, one job and four GPUs per user; sbatch takes what is beyond
     * `urgent`: takes nodes from the following two
     * `patient`: its jobs get USR2 and 20 s before they are requeued for an urgent one
     * `hasty`: its jobs get no time
-    * `few`: two jobs per user, also waiting ones
+    * `few`: two jobs per user, also waiting ones, of an hour; sbatch refuses what is beyond
 
     Partitions: `serial`, the default, has no GPU; `gpu` has two nodes, `gpu_short` one of them for
     an hour.

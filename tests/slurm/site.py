@@ -105,7 +105,7 @@ add qos {kinds}
 modify qos patient set PreemptMode=requeue GraceTime=20
 modify qos hasty set PreemptMode=requeue GraceTime=0
 modify qos urgent set Preempt=patient,hasty Priority=1000
-modify qos few set MaxSubmitJobsPerUser=2
+modify qos few set MaxSubmitJobsPerUser=2 MaxWall=01:00:00 Flags=DenyOnLimit
 add account {site.account} cluster={site.cluster} qos=normal,{kinds} defaultqos=normal
 add user root account={site.account}
 modify user root set defaultaccount={site.account}

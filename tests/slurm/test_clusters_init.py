@@ -40,7 +40,7 @@ def test_the_profile_holds_the_numbers_of_the_cluster(
         "gpu_short": Limits(max_walltime_min=60),
     }
     assert profile.qos.unnamed == "normal"
-    assert profile.qos.known["few"] == Limits(max_submit_jobs=2)
+    assert profile.qos.known["few"] == Limits(max_walltime_min=60, max_submit_jobs=2)
     assert profile.qos.known["debug"] == Limits(
         max_walltime_min=30, max_gpus_per_user=4, max_running_jobs=1
     )

@@ -117,10 +117,16 @@ def test_jobs_that_wait_are_told_apart_by_what_they_wait_for(box: SlurmBox, jobs
     known = jobs.await_states(JobState.HELD, JobState.PENDING)
 
     assert reasons(known) == ["BeginTime", "JobHeldUser"]
-    assert sorted(jobs_lines(known)[0].removeprefix("pilots: ").split(", ")) == [
+    queued, *meanings = jobs_lines(known)
+    assert sorted(queued.removeprefix("pilots: ").split(", ")) == [
         "1 held (JobHeldUser)",
         "1 pending (BeginTime)",
     ]
+    begin, held = sorted(meanings)
+    (expected,) = (job.start for job in known.alive if job.state is JobState.PENDING)
+    assert begin.startswith("  BeginTime: ")
+    assert begin.endswith(f"; SLURM expects the first to start at {expected}")
+    assert held == "  JobHeldUser: you hold it: release it with `scontrol release`"
 
 
 @pytest.mark.slow
@@ -183,6 +189,7 @@ def test_a_node_failure_is_the_end_only_of_a_job_that_is_not_put_back(
     known = jobs.await_states(JobState.REQUEUED, JobState.NODE_FAIL)
 
     assert known.alive[0].reason.endswith(" after NODE_FAIL")
+    assert "its last run: the site lost one of its nodes" in str(known.alive[0].meaning)
 
 
 @pytest.mark.slow

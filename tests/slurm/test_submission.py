@@ -122,6 +122,7 @@ def test_a_launch_that_is_killed_right_after_sbatch_has_submitted_all_the_same(
         (["--partition", "nosuch"], {}, "Invalid partition", "--partition"),
         (["--qos", "nosuch"], {}, "Invalid qos", "--qos"),
         (["--time", "2-00:00:00"], {}, "time limit is invalid", "--time"),
+        (["--qos", "few", "--time", "61"], {}, "time limits)", "Lower --time"),
         (["--nodes", "3"], {}, "processors", "--nodes"),
         ([], {"gpus_per_node": 5, "gpus_used_per_node": 5}, "node configuration", "gpus"),
         ([], {"constraint": "h100"}, "Invalid feature", "constraint"),
@@ -160,6 +161,28 @@ def test_a_submit_limit_is_filled_up_to_and_the_next_launch_goes_on(
     # Neither orders nor scripts of what was refused are left.
     assert sorted(path.name for path in crowded.pilots.glob("slurm_*")) == ["slurm_0_2.json"]
     assert list(crowded.pilots.glob(".submission_file*")) == []
+
+
+def test_pilots_that_can_never_start_are_told_by_launch_and_by_status(
+    slurm_sweep: SlurmSweep,
+) -> None:
+    """sbatch takes them, and `sbatch --test-only` promises them a start."""
+    request = ("--qos", "debug", "--time", "60")
+    word = "QOSMaxWallDurationPerJobLimit"
+    slurm_sweep.study()
+
+    first = slurm_sweep.launch(*request)
+    wait_until(lambda: slurm_sweep.jobs()[0].reason == word, "SLURM has given the reason")
+    second = slurm_sweep.launch(*request)
+    status = slurm_sweep.run("status")
+
+    assert "1 pilot(s) submitted" in first
+    assert "they will never start unless the site makes an exception: --time: 60 min" in first
+    assert f"1 of the queued ones will never start, e.g. {slurm_sweep.jobs()[0].id}: {word}" in (
+        second
+    )
+    assert f"1 pending ({word}, never starts)" in status
+    assert "its time limit is longer than the QOS allows" in status
 
 
 def test_arrays_are_split_where_the_site_takes_no_larger_ones(slurm_sweep: SlurmSweep) -> None:

@@ -87,6 +87,11 @@ class SlurmJob:
         return explain(self.reason) if self.state in _WAITS or not self.alive else None
 
     @property
+    def expected_start(self) -> str:
+        """When SLURM expects to start it, as SLURM writes it; empty where it does not know."""
+        return self.start if self.state in _WAITS else ""
+
+    @property
     def never_starts(self) -> bool:
         """Whether it waits for what cannot happen: it asks for more than it may have."""
         return self.state in _WAITS and never_starts(self.reason)

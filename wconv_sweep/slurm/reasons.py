@@ -170,7 +170,7 @@ def _explain(reason: str) -> str | None:
         return limit.sentence()
     failed = _FAILED.fullmatch(reason)
     if failed and failed["why"]:
-        return _explain(failed["why"]) or _KNOWN["FAILED"]
+        return _ENDED.get(_name(failed["why"]) or "", _ENDED["FAILED"])
     if failed and failed["signal"] != "0":
         return f"signal {failed['signal']} killed the batch script: {_LOG}"
     if failed:

@@ -54,13 +54,13 @@ def _meanings(jobs: Sequence[SlurmJob]) -> list[str]:
     """Say what the reasons of jobs mean, each meaning once, and the first expected start."""
     meant: dict[str, list[SlurmJob]] = {}
     for job in jobs:
-        meant.setdefault(job.meaning or "", []).append(job)
+        meant.setdefault(job.meaning or job.reason, []).append(job)
     lines = []
-    for words, alike in meant.items():
-        starts = min((job.start for job in alike if job.alive and job.start), default="")
-        parts = [f"{alike[0].reason}: {words}"] if words else []
-        parts += [f"SLURM expects the first to start at {starts}"] if starts else []
-        lines += [f"  {'; '.join(parts)}"] if parts else []
+    for alike in meant.values():
+        starts = min((job.expected_start for job in alike if job.expected_start), default="")
+        said = [alike[0].meaning] if alike[0].meaning else []
+        said += [f"SLURM expects the first to start at {starts}"] if starts else []
+        lines += [f"  {alike[0].reason}: {'; '.join(said)}"] if said else []
     return lines
 
 
