@@ -154,9 +154,18 @@ _HALF = r"an escape between \ud800 and \udfff: write the character itself"
 
 _MAX_DIGITS = 100
 
+_TEXT = "tag:yaml.org,2002:str"
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, with the numbers of YAML 1.2: 1e-3 is a number, not a text."""
+    """PyYAML's safe loader, with the numbers of YAML 1.2: 1e-3 is a number, and 16:00 a text."""
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
+        """Return the tag of a node that has none."""
+        tag: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+        # YAML 1.1 reads it to the base of 60, as 960.
+        return _TEXT if tag in _NUMBERS and ":" in value else tag
 
 
 # PyYAML follows YAML 1.1, where a float needs a dot and a signed exponent: `3e-3` is a text.

@@ -35,6 +35,14 @@ def test_a_number_may_be_written_in_every_usual_way(tmp_path: Path, text: str) -
     assert recipe.get(("optimizer", "lr")) == 0.003
 
 
+@pytest.mark.parametrize("time", ["16:00", "12:30:00", "1:30.5", "-1:00"])
+def test_a_time_of_day_is_a_text_and_no_number_to_the_base_of_60(
+    tmp_path: Path, time: str
+) -> None:
+    assert read(tmp_path, f"begin: {time}\n").content == {"begin": time}
+    assert parse_value(time) == time
+
+
 def test_a_key_given_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
     (problem,) = problems_of(tmp_path, RECIPE + "epochs: 6\n")
 
