@@ -19,12 +19,14 @@ def running(box: SlurmBox, *options: str) -> str:
 
 
 def test_the_end_of_a_job_is_the_one_that_slurm_tells(box: SlurmBox) -> None:
-    job = running(box)
+    # What looks like facts in a text of the user's is none.
+    job = running(box, "--comment=JobState=FAILED EndTime=1795515000")
     shown = box.run("squeue", "--noheader", f"--jobs={job}", "--format=%e").strip()
 
     asked = slurm_pilot.job_end_s(job, 60.0, environment={})
     told = slurm_pilot.job_end_s(job, 60.0, environment={"SLURM_JOB_END_TIME": "1795515000"})
 
+    assert slurm_pilot.job_facts(job)["JobState"] == "RUNNING"
     assert time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(asked)) == shown
     assert told == 1795515000.0
 

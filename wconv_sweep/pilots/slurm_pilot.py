@@ -42,7 +42,14 @@ def job_end_s(job: str, walltime_s: float, environment: Mapping[str, str] = os.e
 def job_facts(job: str) -> dict[str, str]:
     """Return SLURM's facts about a job, times in seconds since 1970; empty without an answer."""
     line = _ask("scontrol", "show", "job", "--oneliner", job) or ""
-    return dict(word.split("=", 1) for word in line.split() if "=" in word)
+    facts: dict[str, str] = {}
+    for word in line.split():
+        key, equals, value = word.partition("=")
+        if equals:
+            # The user's own texts, the comment and the command line, come after SLURM's facts, and
+            # may look like them.
+            facts.setdefault(key, value)
+    return facts
 
 
 def requeue(job: str) -> bool:
