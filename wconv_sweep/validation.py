@@ -147,7 +147,9 @@ def _describe(
     else:
         text = _SENTENCES[kind](context) if kind in _SENTENCES else details["msg"]
     value = details["input"]
-    is_shown = kind != "missing" and isinstance(value, str | int | float | bool | list | None)
+    is_shown = kind not in ("missing", "secret") and isinstance(
+        value, str | int | float | bool | list | None
+    )
     return document.problem(location, f"{text} (it is {_shown(value)})" if is_shown else text)
 
 

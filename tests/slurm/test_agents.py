@@ -100,6 +100,7 @@ def make_study(box: SlurmBox, folder: Path, *, nodes: int = 1, **sections: Any) 
         pilot=0,
         nodes=nodes,
         gpus_used_per_node=4,
+        gpus_held_per_node=4,
         cpus=8,
         requeue=True,
         lease_s=120.0,

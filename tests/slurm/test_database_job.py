@@ -32,7 +32,8 @@ def sweep(box: SlurmBox, postgres: Server) -> Iterator[SlurmSweep]:
 def start(sweep: SlurmSweep, *more: str) -> str:
     user = ("--user", "nobody") if os.geteuid() == 0 else ()
     where = ("--account", sweep.box.site.account, "--partition", "gpu", "--time", "60")
-    return sweep.run("db", "start", "--job", *where, *user, *more)
+    note = ("--sbatch", "comment=of the studies")
+    return sweep.run("db", "start", "--job", *where, *note, *user, *more)
 
 
 def test_a_study_goes_on_when_the_job_of_its_database_has_ended_and_moved(
@@ -47,6 +48,7 @@ def test_a_study_goes_on_when_the_job_of_its_database_has_ended_and_moved(
 
     # The job ends in the middle of the study, and the next one gets the other node.
     (server,) = [job for job in box.queue() if job.name.startswith("wconv-postgres-")]
+    assert "Comment=of the studies" in box.run("scontrol", "show", "job", server.raw_id)
     box.run("scontrol", "update", f"node={server.node}", "state=drain", "reason=test")
     # However fast the trials are, one of them is in its middle.
     with stopped(ranks_among(box.job_processes())):

@@ -28,11 +28,12 @@ def wrong(checks: dict[str, dict[str, str]]) -> list[str]:
 
 
 def test_a_profile_that_fits_the_site_is_right(slurm_sweep: SlurmSweep) -> None:
-    checks = doctor(slurm_sweep, status=0)
+    checks = doctor(slurm_sweep, "--partition", "gpu,gpu_short", status=0)
 
     for what in (
         *("sbatch: answers", "squeue: answers", "sacct: answers", "scontrol: answers"),
         "partition gpu: up, 2 nodes with 1 GPUs and 8 CPUs",
+        "partition gpu_short: up, 1 nodes with 1 GPUs and 8 CPUs",
         "account wconv: one of root's",
         "QOS normal: account wconv may use it",
         "profile: pilots are within its limits",

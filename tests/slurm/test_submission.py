@@ -3,17 +3,21 @@
 import contextlib
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import wait_until
 from tests.slurm.sweeping import LONG, SlurmSweep
 from tests.sweep.launching.test_code_snapshot import copy_program, ruin
+from wconv_sweep.storage.open_storage import Storage
+from wconv_sweep.storage.tables import PILOTS
 
 pytestmark = pytest.mark.slow
 
@@ -126,6 +130,8 @@ def test_a_launch_that_is_killed_right_after_sbatch_has_submitted_all_the_same(
         (["--nodes", "3"], {}, "processors", "--nodes"),
         ([], {"gpus_per_node": 5, "gpus_used_per_node": 5}, "node configuration", "gpus"),
         ([], {"constraint": "h100"}, "Invalid feature", "constraint"),
+        (["--sbatch", "reservation=nosuch"], {}, "reservation is invalid", "--sbatch"),
+        ([], {"sbatch": {"nosuch": True}}, "unrecognized option '--nosuch'", "sbatch"),
     ],
 )
 def test_what_the_site_refuses_is_said_in_its_words_and_leaves_nothing(
@@ -297,11 +303,23 @@ def test_a_resume_hands_back_at_once_what_killed_pilots_held(slurm_sweep: SlurmS
     )
 
 
-def test_no_variable_of_the_users_changes_what_is_submitted(slurm_sweep: SlurmSweep) -> None:
+def test_pilots_get_what_profile_and_command_line_name_and_nothing_of_the_users_variables(
+    slurm_sweep: SlurmSweep,
+) -> None:
+    """Among it a reservation and an excluded node; whole nodes count with all that they have."""
+    box = slurm_sweep.box
     slurm_sweep.study(**LONG)
+    excluded, reserved = box.nodes
+    odd = 'it\'s "$HOME" `touch trap` ;# #SBATCH --array=0-9 JobState=FAILED'
+    slurm_sweep.profile(
+        gpus_used_per_node=1,
+        whole_nodes=True,
+        sbatch={"reservation": "nosuch", "exclude": excluded, "contiguous": True},
+    )
     slurm_sweep.variables(
         SBATCH_PARTITION="serial",
         SBATCH_QOS="nosuch",
+        SBATCH_RESERVATION="nosuch",
         SBATCH_EXPORT="NONE",
         SLURM_CLUSTERS="nosuch",
         SQUEUE_FORMAT="%j",
@@ -309,12 +327,41 @@ def test_no_variable_of_the_users_changes_what_is_submitted(slurm_sweep: SlurmSw
         SLURM_JOB_ID="1",
         SLURM_NTASKS="7",
     )
+    added = ("--sbatch", "reservation=course", "--sbatch", f"comment={odd}")
+    course = ("reservationname=course", "users=root", "starttime=now", "duration=60")
+    box.run("scontrol", "create", "reservation", *course, f"nodes={reserved}")
+    try:
+        slurm_sweep.launch("--pilots", "2", *added)
+        more = ("--pilots", "3", "--sbatch", "comment=again")
+        again = slurm_sweep.run("resume", "--study", "tiny", *more)
+        wait_until(lambda: slurm_sweep.read().running, "a trial runs")
+        (runs,) = [job for job in slurm_sweep.jobs() if job.state == "RUNNING"]
+        shown = box.run("scontrol", "show", "job", runs.raw_id)
+        held = slurm_sweep.ask(_gpus_of_pilots)
+        newest = max(slurm_sweep.jobs(), key=lambda job: int(job.raw_id))
+        last = box.run("scontrol", "show", "job", newest.raw_id)
+    finally:
+        box.run("scancel", "--user=root", "--signal=KILL", "--full")
+        box.run("scancel", "--user=root")
+        wait_until(lambda: not box.queue(), "nothing needs the reservation")
+        box.run("scontrol", "delete", "reservationname=course")
 
-    slurm_sweep.launch("--pilots", "2")
-    output = slurm_sweep.launch("--pilots", "2")
+    assert "1 pilot(s) submitted, 2 already queued or running" in again
+    for fact in ("Reservation=course", f"ExcNodeList={excluded}", "Contiguous=1"):
+        assert fact in shown
+        assert fact in last
+    assert f"Comment={odd} \n" in shown
+    assert "Comment=again \n" in last
+    assert runs.node == reserved
+    assert "MinMemoryNode=0 " in shown
+    assert re.search(r"(?<!Req)TRES=\S*gres/gpu=4\b", shown)
+    assert held == [4]
+    assert list(slurm_sweep.folder.rglob("trap")) == []
 
-    assert "0 pilot(s) submitted, 2 already queued or running" in output
-    wait_until(lambda: slurm_sweep.read().running, "a trial runs")
+
+def _gpus_of_pilots(storage: Storage) -> list[int]:
+    with storage.read() as connection:
+        return list(connection.scalars(select(PILOTS.c.gpus_total)))
 
 
 def test_no_name_is_taken_for_a_command_by_shell_or_sbatch(slurm_sweep: SlurmSweep) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from wconv_sweep.cli.help_sections import CommandWithArguments
 from wconv_sweep.cli.options import DEFAULT_RUNS, Json, Runs, StorageUrl
+from wconv_sweep.cli.pilot_options import takes_server_options
 from wconv_sweep.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL
 
+    from wconv_sweep.clusters.pilot_request import JobRequest
     from wconv_sweep.server.server_status import ServerStatus
 
 FOLDER_NAME = "postgres"
+_JOB_WALLTIME_MIN = 24 * 60
 
 db = typer.Typer(
     help="Run a PostgreSQL server; back up and restore studies.",
@@ -38,8 +41,10 @@ Server = Annotated[
 
 
 @db.command("start")
+@takes_server_options
 def start_command(
     folder: Folder = None,
+    *,
     host: Annotated[
         str | None,
         typer.Option(
@@ -73,20 +78,7 @@ def start_command(
             "nodes; commands with the same --runs find it.",
         ),
     ] = False,
-    time_limit: Annotated[
-        str,
-        typer.Option("--time", metavar="TIME", help="With --job: its time limit, as for launch."),
-    ] = "24:00:00",
-    account: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --job: account to charge.")
-    ] = None,
-    partition: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="With --job: partition (default: that of the site)."),
-    ] = None,
-    qos: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --job: quality of service.")
-    ] = None,
+    request: "JobRequest",
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
     """Start a PostgreSQL server in a folder of yours.
@@ -100,11 +92,11 @@ def start_command(
     from wconv_sweep.server.run import Started, start
     from wconv_sweep.server.run_as import owner_for, run_as
 
+    request.check()
     place = _place(folder, runs)
     owner = owner_for(place, user, making=True)
-    named = {"account": account, "partition": partition, "qos": qos}
     if job:
-        _start_job(place, {name: text for name, text in named.items() if text}, time_limit, runs)
+        _start_job(place, request, runs)
         return
     facts = run_as(owner, lambda: asdict(start(place, host, port, force=force, say=_note)))
     started = Started(**facts)
@@ -223,16 +215,15 @@ def upgrade_command(
         print(f"upgraded the tables from version {before} to {after}")
 
 
-def _start_job(place: Path, options: dict[str, str | int | bool], limit: str, runs: Path) -> None:
-    from wconv_sweep.cli.options import minutes_of
+def _start_job(place: Path, request: "JobRequest", runs: Path) -> None:
     from wconv_sweep.published import publish
     from wconv_sweep.server.run_as import owner_for, run_as
     from wconv_sweep.server.server_status import ServerStatus, status
     from wconv_sweep.server.slurm import job_of, submit_server, wait_for
 
-    walltime_min = minutes_of("--time", limit)
+    limit_min = request.walltime_min or _JOB_WALLTIME_MIN
     there = job_of(place)
-    number = there.job if there else submit_server(place, options, walltime_min)
+    number = there.job if there else submit_server(place, request.options(), limit_min)
     publish(place, runs)
     print(f"PostgreSQL {'is' if there else 'was submitted as'} job {number}.", flush=True)
     owner = owner_for(place)

@@ -1,25 +1,22 @@
 """The command that checks everything a study needs: `doctor`."""
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wconv_sweep.cli.help_sections import PILOTS, STUDY
 from wconv_sweep.cli.options import DEFAULT_RUNS, Cluster, Json, Runs, StorageUrl, complete_studies
-from wconv_sweep.cli.pilot_options import (
-    Account,
-    Nodes,
-    Partition,
-    Pilots,
-    Qos,
-    Time,
-    request_of,
-)
+from wconv_sweep.cli.pilot_options import takes_pilot_options
+
+if TYPE_CHECKING:
+    from wconv_sweep.clusters.pilot_request import PilotRequest
 
 
+@takes_pilot_options
 def doctor_command(
     cluster: Cluster = "local",
+    *,
     study: Annotated[
         str | None,
         typer.Option(
@@ -47,12 +44,7 @@ def doctor_command(
             help="Time after which a queued test job is canceled.",
         ),
     ] = 15,
-    pilots: Pilots = None,
-    nodes: Nodes = None,
-    time: Time = None,
-    qos: Qos = None,
-    account: Account = None,
-    partition: Partition = None,
+    request: "PilotRequest",
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
@@ -80,7 +72,7 @@ def doctor_command(
         config,
         runs,
         lambda: choose_url(storage, runs, profile=profile.storage),
-        request_of(pilots, nodes, time, qos, account, partition),
+        request,
         job_wait_s=60 * wait_min if job else None,
         say=lambda line: print(line, file=sys.stderr),
     )

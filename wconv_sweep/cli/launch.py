@@ -20,19 +20,11 @@ from wconv_sweep.cli.options import (
     complete_clusters,
     next_command,
 )
-from wconv_sweep.cli.pilot_options import (
-    SLURM,
-    Account,
-    Nodes,
-    Partition,
-    Pilots,
-    Qos,
-    Time,
-    request_of,
-)
+from wconv_sweep.cli.pilot_options import SLURM, takes_pilot_options
 from wconv_sweep.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from wconv_sweep.clusters.pilot_request import PilotRequest
     from wconv_sweep.launching.start import Launched
 
 # Commands import their use case themselves: --help must answer at once.
@@ -78,21 +70,18 @@ Notify = Annotated[
 ]
 
 
+@takes_pilot_options
 def launch_command(
     study: Study,
     cluster: Cluster,
+    *,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run", rich_help_panel=OUTPUT, help="Show what would be done, and do nothing."
         ),
     ] = False,
-    pilots: Pilots = None,
-    nodes: Nodes = None,
-    time: Time = None,
-    qos: Qos = None,
-    account: Account = None,
-    partition: Partition = None,
+    request: "PilotRequest",
     max_gpu_hours: Annotated[
         float | None,
         typer.Option(
@@ -156,7 +145,7 @@ def launch_command(
         settings=changes,
         smoke=smoke,
         ablate=ablate,
-        request=request_of(pilots, nodes, time, qos, account, partition),
+        request=request,
         dry_run=dry_run,
     )
     for warning in plan.warnings:
@@ -174,15 +163,12 @@ def launch_command(
     _show(launched, storage, runs, follow=follow, as_json=as_json)
 
 
+@takes_pilot_options
 def resume_command(
     study: StudyName,
     cluster: MaybeCluster = None,
-    pilots: Pilots = None,
-    nodes: Nodes = None,
-    time: Time = None,
-    qos: Qos = None,
-    account: Account = None,
-    partition: Partition = None,
+    *,
+    request: "PilotRequest",
     notify: Notify = None,
     accept_changes: AcceptChanges = False,
     follow: Follow = None,
@@ -206,7 +192,7 @@ def resume_command(
         choose_url(storage, runs),
         accept_changes=accept_changes,
         notify_with=None if notify is None else checked_command(notify),
-        request=request_of(pilots, nodes, time, qos, account, partition),
+        request=request,
     )
     _show(launched, storage, runs, follow=follow, as_json=as_json)
 

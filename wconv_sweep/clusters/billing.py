@@ -31,9 +31,7 @@ def projected_cost(profile: SlurmProfile, shape: PilotShape) -> Cost:
         shape: of the pilots; all of them run to their time limit.
     """
     node_hours = shape.pilots * shape.nodes * shape.walltime_min / 60
-    whole = profile.whole_nodes
-    gpus = profile.gpus_per_node if whole else shape.gpus_used_per_node
-    cpus = shape.cpus_per_task
+    cpus, gpus = shape.cpus_per_task, shape.gpus_held_per_node
     price = hourly_price(profile, shape)
     billed = None if price is None else node_hours * price
     unit = profile.billing.unit if profile.billing else None

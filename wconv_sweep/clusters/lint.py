@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from wconv_sweep.clusters.limits import beyond_limits, within_limits
 from wconv_sweep.clusters.pilot_request import ACCOUNT_VARIABLE, PilotShape
 from wconv_sweep.clusters.profile import SlurmProfile
 from wconv_sweep.clusters.site_facts import Limits
@@ -39,26 +40,13 @@ def lint(profile: SlurmProfile, shape: PilotShape, trial: TrialShape) -> Finding
         *_trials(shape, trial),
         *_time(profile, shape),
     ]
-    warnings = [*_waste(profile, shape, trial), *_memory(profile, shape)]
     problems += beyond_limits(profile, shape)
-    for name, limits in _limits(profile, shape):
-        warnings += _waiting(name, limits, shape)
+    warnings = [*_waste(profile, shape, trial), *_unused(shape), *_memory(profile, shape)]
+    warnings += within_limits(profile, shape)
     where = f"cluster {profile.cluster}"
     return Findings(
         problems=tuple(f"{where}: {text}" for text in problems),
         warnings=tuple(f"{where}: {text}" for text in warnings),
-    )
-
-
-def beyond_limits(profile: SlurmProfile, shape: PilotShape) -> tuple[str, ...]:
-    """Return what the site refuses of pilots, or would keep in the queue forever, for a limit.
-
-    Args:
-        profile: of the site; what it does not know is not checked.
-        shape: of the pilots.
-    """
-    return tuple(
-        text for name, limits in _limits(profile, shape) for text in _beyond(name, limits, shape)
     )
 
 
@@ -97,14 +85,17 @@ def _names(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
         )
     if shape.qos is not None and profile.qos.known and shape.qos not in profile.qos.known:
         yield _unknown("qos", "QOS", shape.qos, profile.qos.known)
-    if shape.partition is None:
-        if shape.gpus_used_per_node and profile.partition.site_default_has_gpu is False:
-            yield (
-                "no partition is given, and the site's default has no GPU. Use --partition NAME "
-                "or set partition.default."
-            )
-    elif profile.partition.known and shape.partition not in profile.partition.known:
-        yield _unknown("partition", "partition", shape.partition, profile.partition.known)
+    default_is_useless = (
+        shape.gpus_used_per_node and profile.partition.site_default_has_gpu is False
+    )
+    if default_is_useless and not shape.partitions:
+        yield (
+            "no partition is given, and the site's default has no GPU. Use --partition NAME or "
+            "set partition.default."
+        )
+    for name in shape.partitions if profile.partition.known else ():
+        if name not in profile.partition.known:
+            yield _unknown("partition", "partition", name, profile.partition.known)
 
 
 def _unknown(key: str, what: str, name: str, known: Mapping[str, Limits]) -> str:
@@ -181,61 +172,14 @@ def _time(profile: SlurmProfile, shape: PilotShape) -> Iterator[str]:
         )
 
 
-def _limits(profile: SlurmProfile, shape: PilotShape) -> Iterator[tuple[str, Limits]]:
-    """Yield the limits that hold for pilots, each with its name in messages."""
-    qos = shape.qos or profile.qos.unnamed
-    if qos in profile.qos.known:
-        yield f"QOS {qos}", profile.qos.known[qos]
-    if shape.partition in profile.partition.known:
-        yield f"partition {shape.partition}", profile.partition.known[shape.partition]
-
-
-def _beyond(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
-    gpus = shape.nodes * shape.gpus_used_per_node
-    if limits.max_walltime_min is not None and shape.walltime_min > limits.max_walltime_min:
+def _unused(shape: PilotShape) -> Iterator[str]:
+    used, held = shape.gpus_used_per_node, shape.gpus_held_per_node
+    if used < held:
         yield (
-            f"--time: {shape.walltime_min} min are more than the {limits.max_walltime_min} min "
-            f"that {name} allows. Use --time {limits.max_walltime_min}, or another QOS or "
-            "partition."
+            f"pilots take whole nodes: they hold {held} GPUs of each and use {used}, and the site "
+            f"bills all of them. Set gpus_used_per_node: {held}, or whole_nodes: false where the "
+            "site allows it, in a profile of your own."
         )
-    if limits.min_nodes is not None and shape.nodes < limits.min_nodes:
-        yield (
-            f"--nodes {shape.nodes}: {name} takes jobs of {limits.min_nodes} nodes or more. Use "
-            f"--nodes {limits.min_nodes}, or another QOS or partition."
-        )
-    most_nodes = _least(limits.max_nodes, limits.max_nodes_per_user)
-    if most_nodes is not None and shape.nodes > most_nodes:
-        yield (
-            f"--nodes {shape.nodes}: {name} allows {most_nodes}. Use --nodes {most_nodes}, or "
-            "another QOS or partition."
-        )
-    most_gpus = _least(limits.max_gpus, limits.max_gpus_per_user)
-    if most_gpus is not None and gpus > most_gpus:
-        yield (
-            f"{shape.nodes} x {shape.gpus_used_per_node} GPUs: {name} allows {most_gpus}. Lower "
-            "--nodes or gpus_used_per_node, or use another QOS or partition."
-        )
-    if limits.max_submit_jobs is not None and shape.pilots > limits.max_submit_jobs:
-        yield (
-            f"--pilots {shape.pilots}: {name} takes {limits.max_submit_jobs} jobs of a user at "
-            f"a time. Use --pilots {limits.max_submit_jobs}, or another QOS or partition."
-        )
-
-
-def _waiting(name: str, limits: Limits, shape: PilotShape) -> Iterator[str]:
-    """Yield the number of pilots that run at the same time, unless it is all of them."""
-    gpus = shape.nodes * shape.gpus_used_per_node
-    at_once = _least(
-        limits.max_running_jobs,
-        limits.max_nodes_per_user and limits.max_nodes_per_user // shape.nodes,
-        limits.max_gpus_per_user and gpus and limits.max_gpus_per_user // gpus,
-    )
-    if at_once and at_once < shape.pilots:
-        yield f"of {shape.pilots} pilots {at_once} run at the same time; {name} allows no more."
-
-
-def _least(*limits: int | None) -> int | None:
-    return min((limit for limit in limits if limit), default=None)
 
 
 def _waste(profile: SlurmProfile, shape: PilotShape, trial: TrialShape) -> Iterator[str]:
@@ -244,10 +188,12 @@ def _waste(profile: SlurmProfile, shape: PilotShape, trial: TrialShape) -> Itera
     gpus = shape.gpus_used_per_node
     used = gpus // ranks * ranks if nodes == 1 else ranks
     if 0 < used < gpus:
+        fewer = f"set gpus_used_per_node: {used} in a profile of your own"
+        if profile.whole_nodes:
+            fewer += ", with whole_nodes: false where the site allows it"
         yield (
             f"{gpus - used} of {gpus} GPUs of each node stay idle with trials of {trial.ranks} "
-            f"rank(s). Change trial.ranks, or set gpus_used_per_node: {used} in a profile of your "
-            "own."
+            f"rank(s). Change trial.ranks, or {fewer}."
         )
     idle_nodes = shape.nodes % nodes
     if idle_nodes:

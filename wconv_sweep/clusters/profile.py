@@ -22,6 +22,7 @@ from wconv_sweep.clusters.site_facts import (
 )
 from wconv_sweep.clusters.sources import source_problems
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.slurm.sbatch_options import SbatchName, SbatchValue
 from wconv_sweep.slurm.words import (
     AccountSuffix,
     Constraint,
@@ -103,7 +104,8 @@ class SlurmProfile(_Profile):
     nodes: Count = 1
     """Nodes of each job, unless `--nodes` says otherwise."""
     gpus_used_per_node: Annotated[int, Field(ge=0)] | None = None
-    """GPUs that a job takes of each of its nodes; null: all of them."""
+    """GPUs that a job uses on each of its nodes; null: all of them. With `whole_nodes` it holds,
+    and pays for, all of them in any case."""
     account: SlurmName | None = None
     """Account to charge; null: from `--account` or WCONV_SWEEP_ACCOUNT."""
     account_required: bool = False
@@ -130,11 +132,15 @@ class SlurmProfile(_Profile):
     mem_per_node_mb: Count | None = None
     """Memory of a node that jobs may have, MiB; null: unknown."""
     mem_per_gpu_mb: Count | None = None
-    """Memory to request per GPU, MiB; null: none is requested, and the site decides."""
+    """Memory to request per GPU, MiB; null: all of the node with `whole_nodes`, otherwise none is
+    requested, and the site decides."""
     whole_nodes: bool = False
     """Whether pilots take whole nodes that no other job shares."""
     hint: Literal["nomultithread", "multithread", "compute_bound", "memory_bound"] | None = None
     """Option `--hint` of sbatch."""
+    sbatch: dict[SbatchName, SbatchValue] = Field(default_factory=dict)
+    """Further options of sbatch by their long names, e.g. `reservation: course`; true for one
+    without a value. Options that other keys set are refused."""
     requeue: bool = True
     """Whether a job goes back into the queue after a preemption, its time limit or the failure of
     a node; otherwise `wconv-sweep launch` adds the pilots that are missing."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, FiniteFloat, model_validator
 
 from wconv_jobs.spec_base import Spec
-from wconv_sweep.slurm.words import SlurmName, VariableName
+from wconv_sweep.slurm.words import SlurmName, SlurmNames, VariableName
 
 Count = Annotated[int, Field(ge=1)]
 Price = Annotated[FiniteFloat, Field(ge=0)]
@@ -36,8 +36,9 @@ class Limits(Spec):
 class PartitionsSpec(Spec):
     """The partition that pilots run in, and the limits of the site's partitions."""
 
-    default: SlurmName | None = None
-    """Partition if the command line names none; null: the site chooses."""
+    default: SlurmNames | None = None
+    """Partition if the command line names none; null: the site chooses. Of several, `a,b`, jobs
+    take the one that starts them first."""
     known: dict[SlurmName, Limits] = Field(default_factory=dict)
     """Limits by partition."""
     site_default_has_gpu: bool | None = None

@@ -60,7 +60,13 @@ def site_checks(
         return
     site = ask_site()
     yield right(f"site: cluster {site.cluster}, SLURM {site.version}")
-    yield from _place(profile, shape, trial, site)
+    said: set[Check] = set()
+    for name in shape.partitions or (None,):
+        for check in _place(profile, replace(shape, partition=name), trial, site):
+            # What is not about the partition is the same for each.
+            if check not in said:
+                yield check
+            said.add(check)
     try:
         waits = ask_for_pilots(profile, shape, job)
     except SlurmError as error:

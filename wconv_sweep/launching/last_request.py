@@ -26,8 +26,7 @@ def last_request(folder: RunFolder) -> PilotRequest:
 
 
 def or_else(request: PilotRequest, other: PilotRequest) -> PilotRequest:
-    """Return a request whose gaps are filled from another one."""
+    """Return a request whose gaps are filled from another one, among options of sbatch each."""
     mine, others = asdict(request), asdict(other)
-    return PilotRequest(
-        **{name: others[name] if mine[name] is None else mine[name] for name in mine}
-    )
+    filled = {name: others[name] if mine[name] is None else mine[name] for name in mine}
+    return PilotRequest(**filled | {"sbatch": others["sbatch"] | mine["sbatch"]})

@@ -74,6 +74,7 @@ def start_local(
                 run_folder=folder.path,
                 pilot=number,
                 gpus_used_per_node=profile.gpus_per_pilot,
+                gpus_held_per_node=profile.gpus_per_pilot,
                 lanes=lanes_of_pilot(profile, config.trial),
                 cpus=cores_of_pilot(profile),
                 lease_s=profile.lease_s,

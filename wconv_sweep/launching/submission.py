@@ -21,6 +21,7 @@ from wconv_sweep.slots.definitions import StudyPlace
 from wconv_sweep.slurm.batch import batch_script
 from wconv_sweep.slurm.jobs import alive_jobs, job_name, jobs_of
 from wconv_sweep.slurm.refusals import too_many
+from wconv_sweep.slurm.sbatch_options import shown_option
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.study.config import StudyConfig
 
@@ -83,13 +84,16 @@ def launcher_of(profile: ClusterProfile, request: PilotRequest) -> Launcher:
     """
     if isinstance(profile, SlurmProfile):
         return SlurmLauncher(profile, resolve_request(profile, request))
-    for option in ("nodes", "qos", "account", "partition"):
-        wanted = getattr(request, option)
-        if wanted is not None:
-            raise ConfigurationError(
-                f"--{option} {wanted}: cluster {profile.cluster} has no SLURM to ask for it. "
-                "Leave the option out."
-            )
+    asked = {name: getattr(request, name) for name in ("nodes", "qos", "account", "partition")}
+    given = [f"--{name} {wanted}" for name, wanted in asked.items() if wanted is not None]
+    given += [f"--sbatch {shown_option(name, wanted)}" for name, wanted in request.sbatch.items()]
+    if given:
+        raise ConfigurationError(
+            [
+                f"{option}: cluster {profile.cluster} has no SLURM to ask for it. Leave it out."
+                for option in given
+            ]
+        )
     changed = {"pilots": request.pilots, "walltime_min": request.walltime_min}
     return LocalLauncher(
         profile.model_copy(

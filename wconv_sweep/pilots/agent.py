@@ -149,7 +149,7 @@ class Agent:
         """GPUs that this agent accounts for: those of its group; the first agent adds the rest."""
         nodes = len(self._share.group)
         left = self._order.nodes % nodes if self._place.node == 0 else 0
-        return self._order.gpus_used_per_node * (nodes + left)
+        return self._order.gpus_held_per_node * (nodes + left)
 
     def _has_time(self) -> bool:
         """Return whether a trial that starts now reaches its first checkpoint.

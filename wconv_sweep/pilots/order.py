@@ -25,7 +25,9 @@ class PilotOrder(Spec):
     nodes: Annotated[int, Field(ge=1)] = 1
     """Nodes of the pilot, with an agent on each."""
     gpus_used_per_node: Annotated[int, Field(ge=0)]
-    """GPUs that the pilot holds on each node; 0 trains on the CPU."""
+    """GPUs that the pilot uses on each node; 0 trains on the CPU."""
+    gpus_held_per_node: Annotated[int, Field(ge=0)]
+    """GPUs of each node that nobody else gets meanwhile: at least those that it uses."""
     lanes: Annotated[int, Field(ge=1)] = 1
     """Trials that are trained side by side on a node without GPUs; with them, their number and
     `trial.ranks` of the study tell."""

@@ -35,7 +35,7 @@ def job_of(path: Path) -> SlurmJob | None:
     return next(iter(alive_jobs(_name(path))), None)
 
 
-def submit_server(path: Path, options: dict[str, str | int | bool], walltime_min: int) -> str:
+def submit_server(path: Path, options: dict[str, str | int], walltime_min: int) -> str:
     """Submit the job of a server, for which there is none.
 
     Args:

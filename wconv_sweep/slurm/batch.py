@@ -36,7 +36,7 @@ class BatchJob:
     """What runs on each node, as shell text; the same for all elements of an array."""
     code: Path | None
     """The frozen program; None: as it is found when the job starts."""
-    options: Mapping[str, str | int | bool]
+    options: Mapping[str, str | int]
     """Options of sbatch by name, without dashes; True for one without a value."""
     walltime_min: int
     grace_s: int

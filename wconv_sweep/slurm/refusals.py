@@ -12,6 +12,14 @@ _SOME_LIMIT = (
 # Messages of sbatch, SLURM 22.05, and their remedies. The first match counts.
 _REMEDIES = (
     (
+        # Also by sbatch itself, which does not know an option or its value.
+        (
+            *("unrecognized", "an argument", "Invalid --", "Invalid numeric"),
+            *("preferred feature", "reservation", "license", "node name"),
+        ),
+        "Change sbatch in the profile, or --sbatch",
+    ),
+    (
         ("invalid account", "Invalid account"),
         "Choose a project of yours with --account, WCONV_SWEEP_ACCOUNT or account in the profile",
     ),

@@ -13,6 +13,7 @@ from pydantic import AfterValidator
 from wconv_sweep.text_patterns import Matches
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,99}"
+_NAMES = f"{_NAME}(?:,{_NAME}){{0,49}}"
 _SUFFIX = r"[A-Za-z0-9_.@+-]{1,50}"
 _CONSTRAINT = r"[A-Za-z0-9_(\[][A-Za-z0-9_.:,+*&|()\[\]-]{0,199}"
 _MODULE = r"[A-Za-z0-9_][A-Za-z0-9_.+/-]{0,199}"
@@ -27,8 +28,13 @@ _SECRET = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|_KEY$", re.IGNORECASE)
 
 
 def is_slurm_name(text: str) -> bool:
-    """Return whether a text can be the name of a partition, QOS or account."""
+    """Return whether a text can be the name of a QOS or account."""
     return re.fullmatch(_NAME, text) is not None
+
+
+def are_slurm_names(text: str) -> bool:
+    """Return whether a text can be the name of a partition, or several with commas between."""
+    return re.fullmatch(_NAMES, text) is not None
 
 
 def setup_line(command: str) -> str:
@@ -85,6 +91,14 @@ SlurmName = Annotated[
     str, Matches(_NAME, "may contain only letters, digits and _ . @ + -, at most 100")
 ]
 """Of a partition, QOS, account or kind of GPU."""
+SlurmNames = Annotated[
+    str,
+    Matches(
+        _NAMES,
+        "may contain only letters, digits and _ . @ + -, at most 100, and commas between names",
+    ),
+]
+"""Of one partition or several."""
 AccountSuffix = Annotated[
     str, Matches(_SUFFIX, "may contain only letters, digits and _ . @ + -, at most 50")
 ]

@@ -197,6 +197,75 @@ def test_a_dry_run_shows_everything_and_writes_nothing(
     assert list(empty_folder.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("launch", "--cluster", "perlmutter", "--study", "quickstart"),
+        ("doctor", "--cluster", "perlmutter"),
+        ("db", "start", "--job"),
+    ],
+    ids=" ".join,
+)
+def test_what_may_not_stand_in_a_batch_script_gets_one_line_status_2_and_nothing_is_written(
+    empty_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: tuple[str, ...],
+) -> None:
+    wrong = ("--sbatch", "array=0-9", "--sbatch", "reservation=a\nb", "--account", "a;id")
+
+    status, _, errors = run(monkeypatch, capsys, *command, *wrong)
+
+    assert status == 2
+    assert [line.partition(": ")[2].partition(":")[0] for line in errors.splitlines()] == [
+        "--account a;id",
+        "--sbatch array",
+        "--sbatch reservation",
+    ]
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_a_dry_run_shows_the_options_of_sbatch_in_the_script(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("launch", "--cluster", "perlmutter", "--study", "quickstart", "--account", "m1")
+    added = ("reservation=course", "exclude=nid[1-4]", "contiguous", "constraint=gpu&hbm80g")
+    options = [word for each in added for word in ("--sbatch", each)]
+
+    status, output, _ = run(
+        monkeypatch, capsys, *words, *options, "--partition", "a,b", "--dry-run"
+    )
+    lines = [line for line in output.splitlines() if line.startswith("#SBATCH")]
+
+    assert status == 0
+    for line in (
+        "#SBATCH --constraint='gpu&hbm80g'",
+        "#SBATCH --contiguous",
+        "#SBATCH --exclude='nid[1-4]'",
+        "#SBATCH --exclusive",
+        "#SBATCH --mem=0",
+        "#SBATCH --partition=a,b",
+        "#SBATCH --reservation=course",
+    ):
+        assert lines.count(line) == 1
+    assert [line for line in lines if "--constraint=gpu" in line] == []
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_on_this_machine_there_is_no_sbatch_to_give_options_to(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("launch", "--cluster", "local", "--study", "quickstart", "--dry-run")
+
+    status, _, errors = run(monkeypatch, capsys, *words, "--sbatch", "contiguous", "--nodes", "2")
+
+    assert status == 2
+    assert [line.split(": ")[1] for line in errors.splitlines()] == [
+        "--nodes 2",
+        "--sbatch contiguous",
+    ]
+
+
 def test_a_study_that_has_ended_is_not_said_to_be_stopped(
     sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

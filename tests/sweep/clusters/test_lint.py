@@ -194,9 +194,8 @@ def test_a_gpu_with_more_memory_than_its_share_is_a_warning() -> None:
         "cluster site: mem_per_gpu_mb is 1001, more than a GPU's share of the node, 1000 MiB: "
         "the site may bill for it.",
     )
-    assert (
-        findings(profile(gpus_used_per_node=2, mem_per_gpu_mb=1001, whole_nodes=True)) == NOTHING
-    )
+    whole = findings(profile(gpus_used_per_node=2, mem_per_gpu_mb=1001, whole_nodes=True))
+    assert [text for text in whole.warnings if "mem_per_gpu_mb" in text] == []
 
 
 @pytest.mark.parametrize(
@@ -228,6 +227,45 @@ def test_trials_that_no_pilot_has_gpus_for_are_a_problem(
     found = findings(profile(), ranks=ranks, **options)
 
     assert found.problems == (f"cluster site: {problem}",)
+
+
+def test_whole_nodes_of_which_few_gpus_are_used_are_a_warning() -> None:
+    found = findings(profile(whole_nodes=True, gpus_used_per_node=1))
+
+    assert found.warnings == (
+        "cluster site: pilots take whole nodes: they hold 4 GPUs of each and use 1, and the site "
+        "bills all of them. Set gpus_used_per_node: 4, or whole_nodes: false where the site "
+        "allows it, in a profile of your own.",
+    )
+    (idle,) = findings(profile(whole_nodes=True), ranks=3).warnings
+    assert "gpus_used_per_node: 3 in a profile of your own, with whole_nodes: false" in idle
+
+
+def test_limits_hold_for_all_gpus_of_a_whole_node() -> None:
+    """SLURM 22.05.8 leaves such a job waiting for ever with the reason QOSMaxGRESPerJob."""
+    site = {"whole_nodes": True, "gpus_used_per_node": 2}
+
+    per_job = findings(profile(**site, qos={"unnamed": "q", "known": {"q": {"max_gpus": 2}}}))
+    per_user = findings(
+        profile(**site, qos={"unnamed": "q", "known": {"q": {"max_gpus_per_user": 4}}}), pilots=2
+    )
+
+    assert "1 x 4 GPUs: QOS q allows 2" in per_job.problems[0]
+    assert "of 2 pilots 1 run at the same time" in per_user.warnings[-1]
+
+
+def test_one_of_several_partitions_is_enough() -> None:
+    known = {"short": {"max_walltime_min": 30}, "long": {"max_walltime_min": 90}, "tiny": {}}
+    found = profile(partition={"default": "short,long", "known": known})
+
+    fits = findings(found)
+    (too_long,) = fits.warnings
+
+    assert fits.problems == ()
+    assert "60 min are more than the 30 min that partition short allows" in too_long
+    assert len(findings(found, walltime_min=91).problems) == 2
+    (unknown,) = findings(found, partition="long,shor").problems
+    assert "--partition shor: the profile knows no partition of this name" in unknown
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from tests.sweep.profiles import profile
 from wconv_sweep.clusters.pilot_request import PilotRequest, PilotShape, resolve_request
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.slurm.sbatch_options import batch_options
 
 
 def shape(keys: dict[str, Any], **options: Any) -> PilotShape:
@@ -48,6 +49,9 @@ def test_options_go_before_the_profile() -> None:
             3000,
         ),  # 3 * 30 // 4
         ({"gpus_used_per_node": 1, "whole_nodes": True}, 1, 32, 1000),
+        # All that the node has, where the site's default is a share for each CPU.
+        ({"mem_per_gpu_mb": None, "whole_nodes": True}, 4, 32, 0),
+        ({"gpus_per_node": 0, "whole_nodes": True}, 0, 32, 0),
         ({"mem_per_gpu_mb": None}, 4, 32, None),
         ({"cpus_per_gpu": None, "cpus_per_node": None}, 4, 0, 4000),
         ({"gpus_per_node": 0}, 0, 32, None),
@@ -63,6 +67,37 @@ def test_cpus_and_memory_go_with_the_gpus(
         cpus,
         mem_mb,
     )
+
+
+@pytest.mark.parametrize(
+    ("keys", "held"),
+    [
+        ({}, 4),
+        ({"gpus_used_per_node": 1}, 1),
+        ({"gpus_used_per_node": 1, "whole_nodes": True}, 4),
+        ({"gpus_used_per_node": 0, "whole_nodes": True}, 4),
+    ],
+)
+def test_a_job_holds_all_gpus_of_a_whole_node(keys: dict[str, Any], held: int) -> None:
+    assert shape(keys).gpus_held_per_node == held
+
+
+def test_options_of_sbatch_go_before_those_of_the_profile_key_by_key() -> None:
+    keys = {"sbatch": {"reservation": "course", "exclude": "n[1-2]", "contiguous": True}}
+
+    found = shape(keys, sbatch={"exclude": "n3", "contiguous": "", "nice": "5"})
+
+    assert batch_options(found.sbatch) == {"reservation": "course", "exclude": "n3", "nice": "5"}
+
+
+@pytest.mark.parametrize(
+    ("key", "option", "partitions"),
+    [(None, None, ()), ("a,b", None, ("a", "b")), ("a", "b,c", ("b", "c"))],
+)
+def test_pilots_may_wait_in_several_partitions(
+    key: str | None, option: str | None, partitions: tuple[str, ...]
+) -> None:
+    assert shape({"partition": {"default": key}}, partition=option).partitions == partitions
 
 
 @pytest.mark.parametrize(
@@ -91,7 +126,9 @@ def test_the_suffix_of_accounts_is_added_once(account: str, asked: str) -> None:
 
 
 def test_no_option_can_be_a_command() -> None:
-    request = PilotRequest(account="a;id", qos="$(id)", partition="a b")
+    request = PilotRequest(
+        account="a;id", qos="$(id)", partition="a,b c", sbatch={"comment": "a\nb"}
+    )
 
     with pytest.raises(ConfigurationError) as caught:
         resolve_request(profile(), request, {"WCONV_SWEEP_ACCOUNT": "a\nb"})
@@ -101,6 +138,7 @@ def test_no_option_can_be_a_command() -> None:
         "WCONV_SWEEP_ACCOUNT",
         "--qos",
         "--partition",
+        "--sbatch",
     ]
 
 

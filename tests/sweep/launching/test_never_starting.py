@@ -29,6 +29,9 @@ def site(**normal: Any) -> Site:
     )
 
 
+SLOW = replace(site(), partitions=(LARGE, replace(LARGE, name="slow", max_time_min=None)))
+
+
 def reasons(at: Site, **request: Any) -> str:
     found = profile(partition={"default": "large"})
     shape = resolve_request(found, PilotRequest(**request), {})
@@ -39,6 +42,11 @@ def reasons(at: Site, **request: Any) -> str:
     ("at", "request_", "words"),
     [
         (site(), {"walltime_min": 2880}, "2880 min are more than the 1440 min that partition"),
+        (
+            site(),
+            {"partition": "large,cpu", "walltime_min": 2880},
+            "1440 min that partition cpu allows",
+        ),
         (site(max_wall_min=10), {"walltime_min": 60}, "the 10 min that QOS normal allows"),
         (site(max_nodes=2), {"nodes": 3}, "--nodes 3: QOS normal allows 2"),
         (site(min_nodes=2), {"nodes": 1}, "QOS normal takes jobs of 2 nodes or more"),
@@ -63,6 +71,7 @@ def test_what_is_beyond_the_limits_of_the_site_never_starts(
         # Fewer of them start, and none is kept from it.
         (site(max_submit_per_user=1, max_jobs_per_user=1), {"pilots": 3, "walltime_min": 60}),
         (site(max_wall_min=10), {"qos": "long", "walltime_min": 60}),
+        (SLOW, {"partition": "large,slow", "walltime_min": 2880}),
         # The site would refuse it.
         (site(), {"partition": "nosuch", "walltime_min": 2880}),
     ],

@@ -11,6 +11,7 @@ from wconv_sweep.study.config import TrialShape
 
 
 def order(**facts: int) -> PilotOrder:
+    used = facts.get("gpus_used_per_node", 0)
     return PilotOrder(
         study="tiny",
         storage="sqlite:///sweep.db",
@@ -19,7 +20,7 @@ def order(**facts: int) -> PilotOrder:
         lease_s=60.0,
         grace_s=120.0,
         walltime_s=3600.0,
-        **{"gpus_used_per_node": 0} | facts,  # type: ignore[arg-type]
+        **{"gpus_used_per_node": used, "gpus_held_per_node": used} | facts,  # type: ignore[arg-type]
     )
 
 

@@ -122,6 +122,7 @@ def test_a_pilot_waits_for_a_storage_that_goes_away_before_it_has_read_its_study
         run_folder=folder.path,
         pilot=0,
         gpus_used_per_node=0,
+        gpus_held_per_node=0,
         lease_s=60,
         grace_s=60,
         walltime_s=600,

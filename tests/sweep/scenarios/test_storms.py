@@ -75,6 +75,7 @@ class Storm:
             run_folder=self.folder.path,
             pilot=pilot,
             gpus_used_per_node=0,
+            gpus_held_per_node=0,
             lease_s=self._lease_s,
             grace_s=60,
             walltime_s=3600,

@@ -72,15 +72,17 @@ def _waits_for_nodes(profile: SlurmProfile, shape: PilotShape) -> str | None:
     start it once they are back.
     """
     try:
-        partition = ask_site().partition(shape.partition)
+        site = ask_site()
     except SlurmError:
         return None
-    if partition is None:
-        return None
-    nodes, away = fitting_nodes(profile, shape, partition)
-    if not nodes - away < shape.nodes <= nodes:
-        return None
-    return (
-        f"at this moment {away} of the {nodes} nodes of partition {partition.name} that fit are "
-        "down or drained: pilots wait in the queue until they are back"
-    )
+    for name in shape.partitions or (None,):
+        partition = site.partition(name)
+        if partition is None:
+            continue
+        nodes, away = fitting_nodes(profile, shape, partition)
+        if nodes - away < shape.nodes <= nodes:
+            return (
+                f"at this moment {away} of the {nodes} nodes of partition {partition.name} that "
+                "fit are down or drained: pilots wait in the queue until they are back"
+            )
+    return None

@@ -8,7 +8,7 @@ this is something to tell, and no reason to refuse.
 
 from dataclasses import replace
 
-from wconv_sweep.clusters.lint import beyond_limits
+from wconv_sweep.clusters.limits import beyond_limits
 from wconv_sweep.clusters.pilot_request import PilotShape
 from wconv_sweep.clusters.present_limits import association_of, with_present_limits
 from wconv_sweep.clusters.profile import SlurmProfile
@@ -23,10 +23,16 @@ def never_starting(profile: SlurmProfile, shape: PilotShape, site: Site) -> tupl
         shape: of the pilots.
         site: as it is now.
     """
-    partition = site.partition(shape.partition)
-    if partition is None:
-        return ()
-    account = association_of(site, shape.account, partition)
-    now = with_present_limits(profile, site, partition, account, shape.qos)
-    # The number of pilots keeps none of them from starting.
-    return beyond_limits(now, replace(shape, partition=partition.name, pilots=1))
+    reasons: list[str] = []
+    for name in shape.partitions or (None,):
+        partition = site.partition(name)
+        if partition is None:
+            return ()
+        account = association_of(site, shape.account, partition)
+        now = with_present_limits(profile, site, partition, account, shape.qos)
+        # The number of pilots keeps none of them from starting.
+        found = beyond_limits(now, replace(shape, partition=partition.name, pilots=1))
+        if not found:
+            return ()
+        reasons += found
+    return tuple(dict.fromkeys(reasons))

@@ -9,6 +9,7 @@ from wconv_sweep.pilots.command import pilot_command
 from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slurm.batch import BatchJob
+from wconv_sweep.slurm.sbatch_options import batch_options
 from wconv_sweep.study.config import TrialShape
 
 
@@ -58,6 +59,7 @@ def pilot_order(
         pilot=0,
         nodes=shape.nodes,
         gpus_used_per_node=shape.gpus_used_per_node,
+        gpus_held_per_node=shape.gpus_held_per_node,
         lanes=shape.cpu_lanes(trial.ranks, trial.threads_per_rank),
         cpus=shape.cpus_per_task,
         requeue=profile.requeue,
@@ -75,7 +77,7 @@ def trials_at_once(shape: PilotShape, trial: TrialShape) -> int:
     return shape.nodes // spanned * (shape.gpus_used_per_node // trial.ranks or 1)
 
 
-def _options(profile: SlurmProfile, shape: PilotShape) -> dict[str, str | int | bool]:
+def _options(profile: SlurmProfile, shape: PilotShape) -> dict[str, str | int]:
     named: dict[str, str | int | None] = {
         "account": shape.account,
         "partition": shape.partition,
@@ -83,9 +85,9 @@ def _options(profile: SlurmProfile, shape: PilotShape) -> dict[str, str | int | 
         "constraint": profile.constraint,
         "hint": profile.hint,
         "wckey": profile.wckey,
-        "mem": shape.mem_per_node_mb and f"{shape.mem_per_node_mb}M",
+        "mem": _memory(shape.mem_per_node_mb),
     }
-    options: dict[str, str | int | bool] = {
+    options: dict[str, str | int] = {
         name: text for name, text in named.items() if text is not None
     }
     options["requeue" if profile.requeue else "no-requeue"] = True
@@ -95,4 +97,9 @@ def _options(profile: SlurmProfile, shape: PilotShape) -> dict[str, str | int | 
         kind = f"{profile.gpu_type}:" if profile.gpu_type else ""
         resource = "gpu:" if profile.gpu_flag == "gres" else ""
         options[profile.gpu_flag] = f"{resource}{kind}{shape.gpus_used_per_node}"
-    return options
+    return batch_options({**options, **shape.sbatch})
+
+
+def _memory(mb: int | None) -> str | None:
+    # To sbatch, 0 is all that the node has.
+    return f"{mb}M" if mb else None if mb is None else "0"

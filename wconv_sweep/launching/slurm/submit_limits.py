@@ -72,6 +72,7 @@ def _limits(
         limit = profile.qos.known[qos].max_submit_jobs
         if limit is not None:
             yield limit, 0, qos
+    # Of several partitions, only the site knows which of them takes the next job.
     if shape.partition in profile.partition.known:
         limit = profile.partition.known[shape.partition].max_submit_jobs
         if limit is not None:
