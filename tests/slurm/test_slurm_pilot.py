@@ -18,23 +18,28 @@ def running(box: SlurmBox, *options: str) -> str:
     return job
 
 
-def test_the_end_of_a_job_is_the_one_that_slurm_tells(box: SlurmBox) -> None:
+def test_start_and_end_of_a_job_are_those_that_slurm_tells(box: SlurmBox) -> None:
     # What looks like facts in a text of the user's is none.
-    job = running(box, "--comment=JobState=FAILED EndTime=1795515000")
-    shown = box.run("squeue", "--noheader", f"--jobs={job}", "--format=%e").strip()
+    job = running(box, "--comment=JobState=FAILED StartTime=1795511400 EndTime=1795515000")
+    shown = box.run("squeue", "--noheader", f"--jobs={job}", "--format=%S %e").split()
+    set_by_newer = {"SLURM_JOB_START_TIME": "1795511400", "SLURM_JOB_END_TIME": "1795515000"}
 
-    asked = slurm_pilot.job_end_s(job, 60.0, environment={})
-    told = slurm_pilot.job_end_s(job, 60.0, environment={"SLURM_JOB_END_TIME": "1795515000"})
+    asked = slurm_pilot.job_times(job, 60.0, environment={})
+    told = slurm_pilot.job_times(job, 60.0, environment=set_by_newer)
 
     assert slurm_pilot.job_facts(job)["JobState"] == "RUNNING"
-    assert time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(asked)) == shown
-    assert told == 1795515000.0
+    assert [
+        time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(each))
+        for each in (asked.start_s, asked.end_s)
+    ] == shown
+    assert told == slurm_pilot.JobTimes(1795511400.0, 1795515000.0)
 
 
 def test_of_a_job_that_slurm_does_not_know_the_time_limit_counts_from_now(box: SlurmBox) -> None:
-    end_s = slurm_pilot.job_end_s("4000000", 600.0, environment={})
+    times = slurm_pilot.job_times("4000000", 600.0, environment={})
 
-    assert end_s == pytest.approx(time.time() + 600.0, abs=60)
+    assert times.start_s == pytest.approx(time.time(), abs=60)
+    assert times.end_s == times.start_s + 600.0
 
 
 def test_the_nodes_of_a_list_are_named_one_by_one(box: SlurmBox) -> None:

@@ -51,12 +51,17 @@ class Usage:
         return max(self.pilots_h, self.attempts_h)
 
     @property
+    def used_up(self) -> bool:
+        """Whether no hour of the cap is left."""
+        return self.cap_h is not None and self.spent_h >= self.cap_h
+
+    @property
     def exhausted(self) -> bool:
         """Whether one more epoch of each running trial would pass the cap."""
         if self.cap_h is None:
             return False
         epoch_h = max(self.running * self.trial_h, self.held_h) / self.epochs
-        return self.spent_h >= self.cap_h or self.spent_h + epoch_h > self.cap_h
+        return self.used_up or self.spent_h + epoch_h > self.cap_h
 
     def remaining_h(self, epoch: int) -> float:
         """Return what a trial is expected to use from an epoch on."""
@@ -69,7 +74,7 @@ class Usage:
         # Pilots hold all their GPUs until the last of their trials has ended.
         last = max(self.longest, self.epochs - epoch) / self.epochs
         rest_h = max(self.running_h + self.remaining_h(epoch), self.held_h * last)
-        return self.spent_h < self.cap_h and self.spent_h + rest_h <= self.cap_h
+        return not self.used_up and self.spent_h + rest_h <= self.cap_h
 
     @property
     def first_epoch_allowed(self) -> int:

@@ -46,7 +46,20 @@ class Agent:
         config: StudyConfig,
         storage: Storage,
         end: PilotEnd,
+        *,
+        began_s: float,
     ) -> None:
+        """
+        Args:
+            order: of the pilot.
+            place: of this agent.
+            share: of the node that its lanes have.
+            config: of the study.
+            storage: holds the study.
+            end: of the pilot.
+            began_s: when the pilot got its GPUs, seconds since 1970.
+        """
+        self._began_s = began_s
         self._order, self._place, self._end = order, place, end
         self._config, self._storage = config, storage
         self._folder = RunFolder(order.run_folder)
@@ -122,7 +135,13 @@ class Agent:
     def _begin(self) -> AgentParts:
         """Register this agent in the storage, with the reports left behind by its predecessor."""
         order, place, config = self._order, self._place, self._config
-        record = PilotRecord(self._storage, order.study, place, gpus_total=self._gpus_total)
+        record = PilotRecord(
+            self._storage,
+            order.study,
+            place,
+            gpus_total=self._gpus_total,
+            held_s=time.time() - self._began_s,
+        )
         self._replay()
         freed = self._slots.interrupt_all_of(
             place.dead_prefix, "its pilot died", but=lambda owner: not place.is_dead(owner)

@@ -12,7 +12,13 @@ class PilotRecord:
     """The row of this agent in the table of pilots."""
 
     def __init__(
-        self, storage: Storage, study: str, place: PilotPlace, *, gpus_total: int
+        self,
+        storage: Storage,
+        study: str,
+        place: PilotPlace,
+        *,
+        gpus_total: int,
+        held_s: float = 0.0,
     ) -> None:
         """Start the record, and end those of dead agents whose place this one takes.
 
@@ -23,6 +29,8 @@ class PilotRecord:
             study: its name.
             place: of the agent.
             gpus_total: that it holds, working or not.
+            held_s: time for which it has held them already, seconds: a job is billed from its
+                start, also while it loads the program or waits for the storage.
 
         Raises:
             StorageAway: repeat it; a record that was started twice counts once.
@@ -34,7 +42,17 @@ class PilotRecord:
                 .where(PILOTS.c.study == study, PILOTS.c.ended_at.is_(None), _replaced_by(place))
                 .values(ended_at=PILOTS.c.seen_at)
             )
-            now = connection.scalar(select(storage.now()))
+            now = float(connection.scalars(select(storage.now())).one())
+            # What a record of this place has counted counts once, also if that was this very one,
+            # written by a transaction whose answer was lost.
+            counted_until = connection.scalar(
+                select(func.max(PILOTS.c.ended_at)).where(
+                    PILOTS.c.study == study,
+                    PILOTS.c.pilot == place.pilot,
+                    PILOTS.c.host == place.host,
+                )
+            )
+            started_at = min(now, max(now - max(0.0, held_s), counted_until or 0.0))
             created = connection.execute(
                 PILOTS.insert().values(
                     study=study,
@@ -42,7 +60,7 @@ class PilotRecord:
                     host=place.host,
                     job=place.incarnation,
                     gpus_total=gpus_total,
-                    started_at=now,
+                    started_at=started_at,
                     seen_at=now,
                 )
             )

@@ -45,12 +45,14 @@ def run_pilot(order_path: str) -> None:
     Raises:
         ConfigurationError: the order does not fit the study or this process.
     """
+    began_s = time.time()
     configure_agent_logging()
     order = PilotOrder.model_validate_json(Path(order_path).read_text("utf-8"))
     place = place_of(order, expand=slurm_pilot.hosts_in)
-    ends_s = time.time() + order.walltime_s
+    ends_s = began_s + order.walltime_s
     if place.job is not None:
-        ends_s = slurm_pilot.job_end_s(place.job, order.walltime_s)
+        times = slurm_pilot.job_times(place.job, order.walltime_s)
+        began_s, ends_s = times.start_s, times.end_s
     end = PilotEnd(ends_s, order.grace_s)
     with obeying_signals(end), _alone(order, place) as alone:
         if not alone:
@@ -65,7 +67,7 @@ def run_pilot(order_path: str) -> None:
             config = storage.retrying(
                 lambda: load_frozen_config(storage, order.study), patience_s=START_PATIENCE_S
             )
-            _work(order, place, end, storage, config)
+            _work(order, place, end, storage, config, began_s)
         except StorageAway as error:
             logger.error(event("storage is away, pilot ends", why=error))
         finally:
@@ -88,13 +90,18 @@ def obeying_signals(end: PilotEnd) -> Iterator[None]:
 
 
 def _work(
-    order: PilotOrder, place: PilotPlace, end: PilotEnd, storage: Storage, config: StudyConfig
+    order: PilotOrder,
+    place: PilotPlace,
+    end: PilotEnd,
+    storage: Storage,
+    config: StudyConfig,
+    began_s: float,
 ) -> None:
     share = share_of(order, config.trial, place.node)
     if share is None:
         logger.info(event("node has no trials of its own", node=place.node, host=place.host))
         return
-    agent = Agent(order, place, share, config, storage, end)
+    agent = Agent(order, place, share, config, storage, end, began_s=began_s)
     why = agent.work()
     last = agent.end()
     refused = why == NoSlot.CAPPED.value

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from wconv_sweep.log import event
 
@@ -27,16 +28,33 @@ def hosts_in(names: str) -> tuple[str, ...]:
     return tuple(expanded.split()) if expanded else (names,)
 
 
-def job_end_s(job: str, walltime_s: float, environment: Mapping[str, str] = os.environ) -> float:
-    """Return when a job must end, seconds since 1970.
+@dataclass(frozen=True)
+class JobTimes:
+    """From when to when a job has its nodes, seconds since 1970."""
+
+    start_s: float
+    end_s: float
+
+
+def job_times(
+    job: str, walltime_s: float, environment: Mapping[str, str] = os.environ
+) -> JobTimes:
+    """Return when a running job got its nodes, and when it must end.
 
     Args:
         job: as SLURM prints it.
-        walltime_s: its time limit, counted from now if SLURM does not answer.
-        environment: of this process; SLURM 23.02 and later set it there.
+        walltime_s: its time limit; if SLURM does not answer, the job starts now.
+        environment: of this process; SLURM 23.02 and later set both times there.
     """
-    told = environment.get("SLURM_JOB_END_TIME") or job_facts(job).get("EndTime", "")
-    return float(told) if re.fullmatch(r"\d+", told) else time.time() + walltime_s
+    start, end = (environment.get(f"SLURM_JOB_{each}_TIME", "") for each in ("START", "END"))
+    if not (start and end):
+        facts = job_facts(job)
+        start, end = facts.get("StartTime", ""), facts.get("EndTime", "")
+    now = time.time()
+    return JobTimes(
+        start_s=float(start) if re.fullmatch(r"\d+", start) else now,
+        end_s=float(end) if re.fullmatch(r"\d+", end) else now + walltime_s,
+    )
 
 
 def job_facts(job: str) -> dict[str, str]:

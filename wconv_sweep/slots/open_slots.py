@@ -80,11 +80,14 @@ class OpenSlots:
                 return NoSlot.REFUSED
             leased = self._leased_after_reaping(connection)
             begun = self._has_begun(connection)
-            if leased and not begun:
-                return NoSlot.WAIT
             # The usage of others is summed only if it is needed: the study is locked.
             capped = study.config["budget"].get("gpu_hours") is not None
             usage = usage_of(connection, self._storage.now(), self._study) if capped else UNLIMITED
+            if leased and usage.used_up:
+                # What runs stops at its checkpoint, and who waits for it holds GPUs for nothing.
+                return NoSlot.CAPPED
+            if leased and not begun:
+                return NoSlot.WAIT
             leases: list[Lease] = []
             while len(leases) < (count if begun else 1):
                 row = self._next_open(connection, usage)

@@ -2,7 +2,9 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -16,6 +18,8 @@ from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.accounting import trial_gpu_hours, usage_of
 from wconv_sweep.evidence.overview import StudyOverview, read_overview
 from wconv_sweep.evidence.study_status import read_status
+from wconv_sweep.pilots import running
+from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.pilots.place import PilotPlace
 from wconv_sweep.pilots.registry import PilotRecord
 from wconv_sweep.results.html.page import html_report
@@ -227,6 +231,72 @@ def test_a_pilots_record_that_is_begun_twice_counts_once(launch: Launch, storage
 
 def test_the_canary_is_leased_while_nothing_is_known_of_the_cost(launch: Launch) -> None:
     assert isinstance(launch(cap=0.001).lease("node/pilot-0/1"), Lease)
+
+
+def test_the_hours_before_a_pilots_first_sign_of_life_count(
+    launch: Launch, storage: Storage
+) -> None:
+    launch(cap=10.0)
+    here = PilotPlace(0, "node", job="77")
+    # Written twice, as after a lost answer: these are the hours of one start.
+    for _ in range(2):
+        record = PilotRecord(storage, "tiny", here, gpus_total=4, held_s=HOUR_S / 2)
+    loaded = spent(storage)
+    record.end()
+    PilotRecord(storage, "tiny", PilotPlace(0, "node", job="78"), gpus_total=4, held_s=HOUR_S)
+
+    assert loaded == pytest.approx(2.0, abs=0.01)
+    # A clock that is ahead of the database's makes no GPU count twice.
+    assert spent(storage) == pytest.approx(2.0, abs=0.01)
+
+
+def test_a_pilot_whose_job_has_used_the_cap_before_it_could_start_trains_nothing(
+    launch: Launch, storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch(cap=3.0)
+    order = PilotOrder(
+        study="tiny",
+        storage=storage.name,
+        run_folder=tmp_path,
+        launcher="slurm",
+        pilot=0,
+        gpus_used_per_node=4,
+        lease_s=LEASE_S,
+        grace_s=10.0,
+        walltime_s=HOUR_S,
+    )
+    path = tmp_path / "order.json"
+    path.write_text(order.model_dump_json(), "utf-8")
+    an_hour_ago = int(time.time() - HOUR_S)
+    job = {"JOB_ID": 77, "JOB_START_TIME": an_hour_ago, "JOB_END_TIME": an_hour_ago + 2 * HOUR_S}
+    for name, value in job.items():
+        monkeypatch.setenv(f"SLURM_{name}", f"{value:.0f}")
+    monkeypatch.setattr(running, "configure_agent_logging", lambda: None)
+
+    running.run_pilot(str(path))
+
+    # It has waited for modules, a slow disk or the storage.
+    assert spent(storage) == pytest.approx(4.0, abs=0.1)
+    assert {trial.attempt for trial in read_status(storage, "tiny").trials} == {0}
+
+
+def test_pilots_that_wait_for_the_canary_end_once_the_hours_are_used_up(
+    launch: Launch, storage: Storage
+) -> None:
+    slots = launch(cap=2.0)
+    canary = leased(slots)
+    pilot(storage, 4, 0.25)
+    early = slots.lease("node/pilot-1/2")
+    pilot(storage, 4, 0.3, number=1)
+
+    late = slots.lease("node/pilot-1/2")
+
+    # The canary is still loading its data, and reaches no checkpoint before that.
+    assert (early, late) == (NoSlot.WAIT, NoSlot.CAPPED)
+    assert slots.heartbeat(canary) is StudyState.CAPPED
+    slots.interrupt(canary, "stopped")
+    assert slots.lease("node/pilot-0/1") is NoSlot.CAPPED
+    assert not slots.has_open()
 
 
 def test_no_trial_is_leased_that_would_pass_the_cap(launch: Launch, storage: Storage) -> None:
