@@ -1,5 +1,6 @@
 """A PostgreSQL as a job: found by itself, kept over the end of its job and its move elsewhere."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import closing
@@ -8,11 +9,13 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.slurm.box import SlurmBox
+from tests.slurm.box import Queued, SlurmBox
 from tests.slurm.processes import ranks_among, stopped, wait_until
 from tests.slurm.sweeping import SlurmSweep, slow_data
 from tests.sweep.postgres import Server
 from tests.sweep.tiny import TINY
+from wconv_sweep.server.slurm import ServerRequest
+from wconv_sweep.server.successor import Successor
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +39,48 @@ def start(sweep: SlurmSweep, *more: str) -> str:
     return sweep.run("db", "start", "--job", *where, *note, *user, *more)
 
 
+def jobs(box: SlurmBox) -> list[Queued]:
+    """Return the jobs of the server, the one that runs first."""
+    found = [job for job in box.queue() if job.name.startswith("wconv-postgres-")]
+    return sorted(found, key=lambda job: job.state != "RUNNING")
+
+
+def test_the_next_job_waits_for_the_one_that_runs_and_its_lack_is_said(
+    box: SlurmBox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = box.submit("--time=10", script="exec sleep 1000")
+    said = list[str]()
+
+    def successor(*, once: bool = False, **options: str) -> Successor:
+        at = {"account": box.site.account, "partition": "gpu"} | options
+        request = ServerRequest(options=at, walltime_min=10, once=once)
+        return Successor(tmp_path / "postgres", request, runs, said.append)
+
+    taken = successor()
+    taken.keep()
+    taken.keep()
+    (waiting,) = jobs(box)
+    taken.withdraw()
+    wait_until(lambda: not jobs(box), "it is cancelled")
+    submitted, withdrawn = said
+    # The server of a job that SLURM lets submit none runs on; it is said once.
+    for refused in (successor(partition="nowhere"), successor(once=True)):
+        refused.keep()
+        refused.keep()
+    monkeypatch.setenv("PATH", "")
+    successor().keep()
+    unknown, once, missing = said[2:]
+
+    assert (waiting.state, waiting.reason) == ("PENDING", "Dependency")
+    assert submitted == f"job {waiting.raw_id} goes on with the server when this one has ended"
+    assert withdrawn == f"job {waiting.raw_id} was cancelled"
+    nothing = "no job goes on with the server when this one has ended: "
+    assert "invalid partition specified: nowhere" in unknown.removeprefix(nothing)
+    assert once == f"{nothing}--once"
+    assert missing.startswith(nothing)
+    assert jobs(box) == []
+
+
 def test_a_study_goes_on_when_the_job_of_its_database_has_ended_and_moved(
     sweep: SlurmSweep, box: SlurmBox
 ) -> None:
@@ -46,21 +91,37 @@ def test_a_study_goes_on_when_the_job_of_its_database_has_ended_and_moved(
     sweep.launch("--pilots", "1")
     wait_until(lambda: sweep.read().running, "a trial runs", within_s=120)
 
-    # The job ends in the middle of the study, and the next one gets the other node.
-    (server,) = [job for job in box.queue() if job.name.startswith("wconv-postgres-")]
-    assert "Comment=of the studies" in box.run("scontrol", "show", "job", server.raw_id)
+    # Its job is asked to end in the middle of the study, as before its time limit, and the next
+    # one gets the other node.
+    server, waiting = jobs(box)
+    for each in (server, waiting):
+        assert "Comment=of the studies" in box.run("scontrol", "show", "job", each.raw_id)
     box.run("scontrol", "update", f"node={server.node}", "state=drain", "reason=test")
     # However fast the trials are, one of them is in its middle.
     with stopped(ranks_among(box.job_processes())):
-        sweep.run("db", "stop")
-    moved = start(sweep)
+        box.run("scancel", "--signal=USR2", server.raw_id)
+        wait_until(lambda: server.raw_id not in {job.raw_id for job in jobs(box)}, "its end")
+        moved = start(sweep)
     box.run("scontrol", "update", f"node={server.node}", "state=resume")
     wait_until(lambda: sweep.read().complete, "the study is complete", within_s=240)
+    successor, next_one = jobs(box)
+    shown = sweep.run("db", "status")
+    known = json.loads(sweep.run("db", "status", "--json"))
+    complete = sweep.status()["slots"]["complete"]
+    sweep.run("db", "stop")
+    after_stop = jobs(box)
 
     assert f"It runs on {server.node}" in first
     assert f"PostgreSQL is job {server.raw_id}." in again
-    assert f"It runs on {server.node}" not in moved
-    assert sweep.status()["slots"]["complete"] == 4
+    assert (server.state, waiting.state) == ("RUNNING", "PENDING")
+    assert successor.raw_id == waiting.raw_id
+    assert f"PostgreSQL is job {successor.raw_id}." in moved
+    assert f"It runs on {successor.node}" in moved
+    assert successor.node != server.node
+    assert f"job {next_one.raw_id} goes on after it" in shown
+    assert [job["job"] for job in known["jobs"]] == [successor.raw_id, next_one.raw_id]
+    assert after_stop == []
+    assert complete == 4
     # The pilot itself has seen the database go and come back.
     log = "".join(path.read_text() for path in sweep.pilots.glob("*.err"))
     assert log.count("pilot started") == 1

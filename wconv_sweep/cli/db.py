@@ -1,7 +1,6 @@
 """The commands about the database of studies: `db`."""
 
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from wconv_sweep.clusters.pilot_request import JobRequest
-    from wconv_sweep.server.server_status import ServerStatus
 
 FOLDER_NAME = "postgres"
 _JOB_WALLTIME_MIN = 24 * 60
@@ -78,6 +76,14 @@ def start_command(
             "nodes; commands with the same --runs find it.",
         ),
     ] = False,
+    once: Annotated[
+        bool,
+        typer.Option(
+            "--once",
+            help="With --job: end with this job, instead of letting another one go on when its "
+            "time is up.",
+        ),
+    ] = False,
     request: "JobRequest",
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
@@ -96,7 +102,7 @@ def start_command(
     place = _place(folder, runs)
     owner = owner_for(place, user, making=True)
     if job:
-        _start_job(place, request, runs)
+        _start_job(place, request, runs, once=once)
         return
     facts = run_as(owner, lambda: asdict(start(place, host, port, force=force, say=_note)))
     started = Started(**facts)
@@ -114,22 +120,25 @@ def start_command(
 def status_command(
     folder: Folder = None, runs: Runs = DEFAULT_RUNS, as_json: Json = False
 ) -> None:
-    """Show whether the server runs, and where.
+    """Show whether the server runs, and where; of a job, also which one goes on after it.
 
     Exit status 1 if it does not run.
 
     Example: wconv-sweep db status
     """
     from wconv_sweep.cli import console
+    from wconv_sweep.cli.views import server as server_view
+    from wconv_sweep.published import was_published
     from wconv_sweep.server.run_as import owner_for, run_as
     from wconv_sweep.server.server_status import ServerStatus, status
 
     place = _place(folder, runs)
     known = ServerStatus(**run_as(owner_for(place), lambda: asdict(status(place))))
+    jobs = server_view.jobs_of_server(place) if was_published(place, runs) else None
     if as_json:
-        console.print_json(asdict(known))
+        console.print_json(server_view.server_json(known, jobs))
     else:
-        _print_status(known)
+        server_view.print_server(known, jobs)
     if not known.running:
         raise typer.Exit(1)
 
@@ -215,15 +224,19 @@ def upgrade_command(
         print(f"upgraded the tables from version {before} to {after}")
 
 
-def _start_job(place: Path, request: "JobRequest", runs: Path) -> None:
+def _start_job(place: Path, request: "JobRequest", runs: Path, *, once: bool) -> None:
     from wconv_sweep.published import publish
     from wconv_sweep.server.run_as import owner_for, run_as
     from wconv_sweep.server.server_status import ServerStatus, status
-    from wconv_sweep.server.slurm import job_of, submit_server, wait_for
+    from wconv_sweep.server.slurm import ServerRequest, job_of, submit_server, wait_for
 
-    limit_min = request.walltime_min or _JOB_WALLTIME_MIN
+    wanted = ServerRequest(
+        options=request.options(),
+        walltime_min=request.walltime_min or _JOB_WALLTIME_MIN,
+        once=once,
+    )
     there = job_of(place)
-    number = there.job if there else submit_server(place, request.options(), limit_min)
+    number = there.job if there else submit_server(place, wanted)
     publish(place, runs)
     print(f"PostgreSQL {'is' if there else 'was submitted as'} job {number}.", flush=True)
     owner = owner_for(place)
@@ -264,23 +277,6 @@ def _url(folder: Path | None, storage: str | None, runs: Path) -> "URL":
         )
     place = _place(folder, runs)
     return choose_url(run_as(owner_for(place), lambda: url_of(place)), runs)
-
-
-def _print_status(known: "ServerStatus") -> None:
-    if not known.running:
-        print(f"{known.folder}: not running: {known.reason}")
-        return
-    where = f"{known.address}, port {known.port}, of {known.host}"
-    print(f"{known.folder}: running on {where}")
-    if known.reason:
-        print(f"reason:      {known.reason}")
-    if known.since is not None:
-        print(f"since:       {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(known.since))}")
-    if known.version is not None and known.size_bytes is not None:
-        print(f"version:     PostgreSQL {known.version}, {'TLS' if known.tls else 'no TLS'}")
-        print(f"size:        {known.size_bytes / 1e6:.1f} MB")
-        print(f"connections: {known.connections} of {known.max_connections}")
-    print(f"storage:     {known.url}")
 
 
 def _studies(number: int) -> str:

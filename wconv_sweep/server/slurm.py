@@ -1,14 +1,17 @@
 """Starts, finds and stops a personal PostgreSQL that runs as a job of SLURM.
 
 Login nodes kill long-running programs. The job publishes its address in the folder of all
-runs: pilots and later commands find it there, also after it has moved to another node.
+runs: pilots and later commands find it there, also after it has moved to another node. While it
+runs, the next job waits for its end, see `wconv_sweep.server.successor`.
 """
 
 import hashlib
+import json
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from wconv_sweep.errors import StorageError
@@ -16,7 +19,7 @@ from wconv_sweep.server.folder import ServerFolder
 from wconv_sweep.server.server_status import ServerStatus
 from wconv_sweep.server.setup import programs_for
 from wconv_sweep.slurm.batch import BatchJob, submit
-from wconv_sweep.slurm.jobs import SlurmJob, alive_jobs, cancel
+from wconv_sweep.slurm.jobs import JobState, SlurmJob, alive_jobs, cancel
 from wconv_sweep.slurm.reasons import in_words
 
 GRACE_S = 120
@@ -26,22 +29,49 @@ _QUEUE_LOOK_S = 10.0
 _LOOK_S = 1.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class ServerRequest:
+    """What all jobs of a server ask of SLURM, one after the other."""
+
+    options: Mapping[str, str | int]
+    """Of sbatch."""
+    walltime_min: int
+    """Time limit of each job, minutes."""
+    once: bool = False
+    """Whether no other job goes on with the server when the time of the first one is up."""
+
+
+def jobs_of(path: Path) -> list[SlurmJob]:
+    """Return the jobs of the server of a folder in their order: the one that runs comes first.
+
+    Raises:
+        SlurmError: SLURM does not answer properly.
+    """
+    waiting = (JobState.PENDING, JobState.HELD)
+    return sorted(alive_jobs(_name(path)), key=lambda job: (job.state in waiting, int(job.array)))
+
+
 def job_of(path: Path) -> SlurmJob | None:
     """Return the job that runs, or will run, the server of a folder.
 
     Raises:
         SlurmError: SLURM does not answer properly.
     """
-    return next(iter(alive_jobs(_name(path))), None)
+    return next(iter(jobs_of(path)), None)
 
 
-def submit_server(path: Path, options: dict[str, str | int], walltime_min: int) -> str:
-    """Submit the job of a server, for which there is none.
+def logs_of(path: Path) -> Path:
+    """Return the folder of the logs of a server's jobs."""
+    return path.parent / f"{path.name}_job"
+
+
+def submit_server(path: Path, request: ServerRequest, *, after: str | None = None) -> str:
+    """Submit a job of a server. It starts when no other job of the server runs.
 
     Args:
         path: the folder, made already and owned by the user that the server runs as.
-        options: of sbatch.
-        walltime_min: time limit of the job, minutes.
+        request: of the job.
+        after: number of the job that has to end first, with all of its processes.
 
     Returns:
         The number of the job.
@@ -51,16 +81,19 @@ def submit_server(path: Path, options: dict[str, str | int], walltime_min: int) 
         StorageError: there are no programs of PostgreSQL.
     """
     programs_for(ServerFolder(path))
-    logs = path.parent / f"{path.name}_job"
+    logs = logs_of(path)
     logs.mkdir(exist_ok=True)
-    words = [sys.executable, "-u", "-m", "wconv_sweep.server.job", str(path)]
+    module = "wconv_sweep.server.job"
+    words = [sys.executable, "-u", "-m", module, str(path), json.dumps(asdict(request))]
+    # `singleton`: none of the same name runs, whoever has submitted it.
+    dependency = "singleton" if after is None else f"afterany:{after},singleton"
     job = BatchJob(
         name=_name(path),
         folder=logs,
         command=shlex.join(words),
         code=None,
-        options={"no-requeue": True} | options,
-        walltime_min=walltime_min,
+        options={"no-requeue": True, "dependency": dependency, **request.options},
+        walltime_min=request.walltime_min,
         grace_s=GRACE_S,
         cpus=CPUS,
     )
@@ -88,10 +121,9 @@ def wait_for(
         if time.monotonic() - looked_s >= _QUEUE_LOOK_S:
             job, looked_s = job_of(path), time.monotonic()
             if job is None:
-                logs = path.parent / f"{path.name}_job"
                 raise StorageError(
                     f"{path}: the job of the server has ended, and the server does not run. Its "
-                    f"log is in {logs}."
+                    f"log is in {logs_of(path)}."
                 )
             why = f" ({in_words(job.reason)})" if job.meaning else ""
             now = f"job {job.job} is {job.state}{why}"
@@ -102,18 +134,23 @@ def wait_for(
 
 
 def stop_server(path: Path) -> bool:
-    """Cancel the job of a server, which shuts it down properly; return whether there was one.
+    """Cancel the jobs of a server, the waiting one too; return whether there were any.
+
+    The one that runs shuts the server down properly.
 
     Raises:
         SlurmError: SLURM does not answer.
     """
-    job = job_of(path)
-    if job is None:
-        return False
-    cancel([job])
-    while job_of(path) is not None:
+    cancelled = set[str]()
+    # Again, until there is none: the one that runs may be submitting the next one.
+    while jobs := jobs_of(path):
+        new = [job for job in jobs if job.array not in cancelled]
+        # The waiting one first: it is not to start when the other one ends.
+        for job in reversed(new):
+            cancel([job])
+        cancelled |= {job.array for job in new}
         time.sleep(_LOOK_S)
-    return True
+    return bool(cancelled)
 
 
 def _name(path: Path) -> str:

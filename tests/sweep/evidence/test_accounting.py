@@ -261,6 +261,7 @@ def test_a_pilot_whose_job_has_used_the_cap_before_it_could_start_trains_nothing
         launcher="slurm",
         pilot=0,
         gpus_used_per_node=4,
+        gpus_held_per_node=4,
         lease_s=LEASE_S,
         grace_s=10.0,
         walltime_s=HOUR_S,
