@@ -1,6 +1,5 @@
 """A PostgreSQL as a job: found by itself, kept over the end of its job and its move elsewhere."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import closing
@@ -106,7 +105,6 @@ def test_a_study_goes_on_when_the_job_of_its_database_has_ended_and_moved(
     wait_until(lambda: sweep.read().complete, "the study is complete", within_s=240)
     successor, next_one = jobs(box)
     shown = sweep.run("db", "status")
-    known = json.loads(sweep.run("db", "status", "--json"))
     complete = sweep.status()["slots"]["complete"]
     sweep.run("db", "stop")
     after_stop = jobs(box)
@@ -119,7 +117,6 @@ def test_a_study_goes_on_when_the_job_of_its_database_has_ended_and_moved(
     assert f"It runs on {successor.node}" in moved
     assert successor.node != server.node
     assert f"job {next_one.raw_id} goes on after it" in shown
-    assert [job["job"] for job in known["jobs"]] == [successor.raw_id, next_one.raw_id]
     assert after_stop == []
     assert complete == 4
     # The pilot itself has seen the database go and come back.
