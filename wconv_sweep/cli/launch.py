@@ -127,7 +127,7 @@ def launch_command(
     from wconv_sweep.cli import console
     from wconv_sweep.cli.views import plan as plan_view
     from wconv_sweep.clusters.profile import load_profile
-    from wconv_sweep.launching.plan import changes_since, plan_launch
+    from wconv_sweep.launching.plan import changes_since, cost_ahead, plan_launch
     from wconv_sweep.launching.start import launch
     from wconv_sweep.pilots.notification import checked_command
     from wconv_sweep.storage.open_storage import choose_url
@@ -151,11 +151,11 @@ def launch_command(
     for warning in plan.warnings:
         print(f"wconv-sweep: warning: {warning}", file=sys.stderr)
     if dry_run:
-        changes = changes_since(plan)
+        changes, expected = changes_since(plan), cost_ahead(plan)
         if as_json:
-            console.print_json(plan_view.plan_json(plan, changes))
+            console.print_json(plan_view.plan_json(plan, changes, expected))
         else:
-            plan_view.print_plan(console.console(), plan, changes)
+            plan_view.print_plan(console.console(), plan, changes, expected)
         if plan.problems:
             raise ConfigurationError(plan.problems)
         return

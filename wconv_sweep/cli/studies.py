@@ -7,7 +7,15 @@ from typing import Annotated
 import typer
 
 from wconv_sweep.cli.help_sections import CommandWithArguments
-from wconv_sweep.cli.options import Json, Settings, Study, complete_studies
+from wconv_sweep.cli.options import (
+    DEFAULT_RUNS,
+    Json,
+    Runs,
+    Settings,
+    StorageUrl,
+    Study,
+    complete_studies,
+)
 
 studies = typer.Typer(
     help="List, show, check and create study files.", no_args_is_help=True, rich_markup_mode=None
@@ -47,22 +55,38 @@ def show_command(
         ),
     ],
     settings: Settings = None,
+    storage: StorageUrl = None,
+    runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
     """Show a study: network, costs, data, recipe, budget, memory.
+
+    The GPU-hours are those that trials of this network and recipe have used, as the storage knows
+    them.
 
     Example: wconv-sweep studies show dncnn_5x5
     """
     from wconv_sweep.cli import console
     from wconv_sweep.cli.views import study as study_view
+    from wconv_sweep.errors import StorageError
+    from wconv_sweep.evidence.expected_cost import read_expected_cost
+    from wconv_sweep.storage.open_storage import choose_url
     from wconv_sweep.study.facts import study_facts
-    from wconv_sweep.study.files import load_study
+    from wconv_sweep.study.files import load_study, locate_where_known, study_options
 
-    facts = study_facts(load_study(study, settings=settings or ()))
+    config = load_study(study, settings=settings or ())
+    facts, expected, problem = study_facts(config), None, None
+    try:
+        expected = read_expected_cost(locate_where_known(config), choose_url(storage, runs))
+    except StorageError as error:
+        # The study is shown in any case.
+        problem = str(error)
     if as_json:
-        console.print_json(study_view.facts_json(facts))
+        console.print_json(study_view.facts_json(facts, expected))
     else:
-        study_view.print_facts(console.console(), facts)
+        named = study_options(study, settings or ())
+        cost = study_view.cost_text(named, expected, problem)
+        study_view.print_facts(console.console(), facts, cost)
 
 
 @studies.command("check", cls=CommandWithArguments)

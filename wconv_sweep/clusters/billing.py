@@ -1,4 +1,4 @@
-"""The cost of pilots that run to their time limit, by the site's own formula."""
+"""The cost of pilots, by the site's own formula."""
 
 import math
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ class Cost:
     node_hours: float
     gpu_hours: float
     """As the site counts them if it counts in GPU-hours, else allocated GPUs x hours."""
+    device_hours: float
+    """Allocated GPUs x hours, GPUs as SLURM counts them: what the cap of a study counts."""
     core_hours: float | None
     """As the site counts them if it counts in core-hours, else allocated CPUs x hours;
     None: their number is unknown."""
@@ -30,7 +32,11 @@ def projected_cost(profile: SlurmProfile, shape: PilotShape) -> Cost:
         profile: of the site.
         shape: of the pilots; all of them run to their time limit.
     """
-    node_hours = shape.pilots * shape.nodes * shape.walltime_min / 60
+    return cost_of(profile, shape, shape.pilots * shape.nodes * shape.walltime_min / 60)
+
+
+def cost_of(profile: SlurmProfile, shape: PilotShape, node_hours: float) -> Cost:
+    """Return the cost of so many hours of a node of pilots."""
     cpus, gpus = shape.cpus_per_task, shape.gpus_held_per_node
     price = hourly_price(profile, shape)
     billed = None if price is None else node_hours * price
@@ -38,6 +44,7 @@ def projected_cost(profile: SlurmProfile, shape: PilotShape) -> Cost:
     return Cost(
         node_hours=node_hours,
         gpu_hours=billed if unit == "GPU-hours" and billed is not None else node_hours * gpus,
+        device_hours=node_hours * gpus,
         core_hours=billed if unit == "core-hours" else node_hours * cpus if cpus else None,
         billed=billed,
         unit=unit,

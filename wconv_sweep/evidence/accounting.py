@@ -4,9 +4,11 @@ A trial counts the GPUs that its ranks hold, a pilot all that it holds, working 
 what a site bills. The time of CPUs is not counted. Sums are made by the database.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Float, case, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Float, Row, case, cast, func, select
 
 from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS, STUDIES, SlotState
 
@@ -191,6 +193,26 @@ def trial_gpu_hours(
         .group_by(SLOTS.c.position)
     )
     return {row.position: float(row.hours) for row in rows}
+
+
+def slot_hours(
+    connection: Connection, now: ColumnElement[float], study: str
+) -> Sequence[Row[Any]]:
+    """Return each slot of a study that was leased, with what its attempts have used together.
+
+    The columns `gpu_hours` and `seconds` beside those of the slot that a cost depends on.
+    """
+    columns = (SLOTS.c.study, SLOTS.c.stage, SLOTS.c.state, SLOTS.c.epoch, SLOTS.c.provenance)
+    return connection.execute(
+        select(
+            *columns,
+            func.sum(_hours(now)).label("gpu_hours"),
+            func.sum(_attempt_seconds(now)).label("seconds"),
+        )
+        .select_from(ATTEMPTS.join(SLOTS))
+        .where(SLOTS.c.study == study)
+        .group_by(SLOTS.c.slot)
+    ).all()
 
 
 def slot_gpu_hours(connection: Connection, now: ColumnElement[float], slot: int) -> float:

@@ -10,6 +10,7 @@ from sqlalchemy import URL
 from wconv_sweep.clusters.pilot_request import PilotRequest
 from wconv_sweep.clusters.profile import ClusterProfile, load_profile
 from wconv_sweep.errors import WconvSweepError
+from wconv_sweep.evidence.expected_cost import ExpectedCost, read_expected_cost
 from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.launching.preview import Preview
 from wconv_sweep.launching.submission import Launcher, launcher_of
@@ -24,7 +25,7 @@ from wconv_sweep.storage.slot_plan import ABLATIONS, GivenDensity
 from wconv_sweep.storage.study_lookup import study_names
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.data_files import check_data
-from wconv_sweep.study.files import load_study, locate_data
+from wconv_sweep.study.files import load_study, locate_data, study_options
 
 SMOKE_DATA = "smoke_data"
 """Folder of synthetic data in the folder of all runs."""
@@ -39,6 +40,8 @@ NEW = "00000000"
 class Plan:
     """The plan of a launch; nothing of it is done yet."""
 
+    named: Sequence[str]
+    """The options of the command line that name the study."""
     config: StudyConfig
     profile: ClusterProfile
     storage_url: URL
@@ -133,6 +136,7 @@ def plan_launch(
         given = warm_densities(storage_url, config) if uid is None else []
     advice = local_disk_advice(storage_url)
     return Plan(
+        named=study_options(study, settings, smoke=smoke),
         config=config,
         profile=profile,
         storage_url=storage_url,
@@ -168,6 +172,20 @@ def changes_since(plan: Plan) -> list[str]:
     read = program_of if plan.smoke else provenance_of
     now = read(plan.config, plan.folder.path)
     return differences(recorded or {}, now)
+
+
+def cost_ahead(plan: Plan) -> ExpectedCost | None:
+    """Return what is expected to be left to pay for the study; None: nothing was measured.
+
+    Raises:
+        StorageError: the storage exists and cannot be used.
+    """
+    return read_expected_cost(
+        plan.config,
+        plan.storage_url,
+        ablation_trials=plan.ablation_trials,
+        on_gpus=plan.launcher.on_gpus,
+    )
 
 
 def _lasting_name(cluster: str) -> str:

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from wconv_sweep.clusters.billing import projected_cost
-from wconv_sweep.clusters.lint import Findings, folder_advice, lint
+from wconv_sweep.clusters.billing import Cost, cost_of, projected_cost
+from wconv_sweep.clusters.lint import Findings, folder_advice, lint, nodes_of_trial
 from wconv_sweep.clusters.pilot_request import PilotRequest, PilotShape, resolve_request
 from wconv_sweep.clusters.profile import ClusterProfile, LocalProfile, SlurmProfile
 from wconv_sweep.errors import ConfigurationError, SlurmError
@@ -23,7 +23,7 @@ from wconv_sweep.slurm.jobs import alive_jobs, job_name, jobs_of
 from wconv_sweep.slurm.refusals import too_many
 from wconv_sweep.slurm.sbatch_options import shown_option
 from wconv_sweep.storage.open_storage import Storage
-from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.config import StudyConfig, TrialShape
 
 
 class Pilots(Protocol):
@@ -56,6 +56,16 @@ class Launcher(Protocol):
 
     def findings(self, config: StudyConfig, folder: RunFolder) -> Findings:
         """Return the problems that keep pilots from training the study's trials, and warnings."""
+
+    @property
+    def on_gpus(self) -> bool:
+        """Whether pilots hold GPUs."""
+
+    def bill(self, hours: float, trial: TrialShape) -> Cost | None:
+        """Return the cost of trials as long as so many hours, one after the other.
+
+        None: nobody bills them, or no pilot can hold one.
+        """
 
     def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
         """Return the preview of a launch."""
@@ -120,6 +130,13 @@ class LocalLauncher:
         )
         return Findings(problems=(problem,), warnings=())
 
+    @property
+    def on_gpus(self) -> bool:
+        return self.profile.gpus_per_pilot > 0
+
+    def bill(self, hours: float, trial: TrialShape) -> Cost | None:
+        return None
+
     def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
         profile = self.profile
         gpus = f"{profile.gpus_per_pilot} GPU(s)" if profile.gpus_per_pilot else "no GPU"
@@ -152,6 +169,17 @@ class SlurmLauncher:
         found = lint(self.profile, self.shape, config.trial)
         advice = folder_advice(self.profile, folder.path)
         return replace(found, warnings=(*found.warnings, advice)) if advice else found
+
+    @property
+    def on_gpus(self) -> bool:
+        return self.shape.gpus_used_per_node > 0
+
+    def bill(self, hours: float, trial: TrialShape) -> Cost | None:
+        if self.on_gpus and nodes_of_trial(self.shape, trial) is None:
+            return None
+        at_once = trials_at_once(self.shape, trial)
+        # What a pilot holds beside its trials is billed with them.
+        return cost_of(self.profile, self.shape, hours * self.shape.nodes / at_once)
 
     def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
         job, shape = next_batch(self.profile, self.shape, study, uid, folder), self.shape

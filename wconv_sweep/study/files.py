@@ -94,3 +94,26 @@ def locate_data(config: StudyConfig, environment: Mapping[str, str] = os.environ
         raise ConfigurationError(sorted(problems))
     data = config.data.model_copy(update={"options": options})
     return config.model_copy(update={"data": data})
+
+
+def locate_where_known(
+    config: StudyConfig, environment: Mapping[str, str] = os.environ
+) -> StudyConfig:
+    """Return the same; the study as it stands where a variable is not set."""
+    try:
+        return locate_data(config, environment)
+    except ConfigurationError:
+        return config
+
+
+def study_options(study: str, settings: Sequence[str], *, smoke: bool = False) -> list[str]:
+    """Return the options that name a study on the command line; none of its cap.
+
+    Args:
+        study: as it was given.
+        settings: changes of single keys.
+        smoke: whether it is shrunk.
+    """
+    kept = [each for each in settings if not each.startswith("budget.gpu_hours=")]
+    changed = [word for each in kept for word in ("--set", each)]
+    return ["--study", study, *changed, *(["--smoke"] if smoke else [])]

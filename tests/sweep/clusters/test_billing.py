@@ -42,7 +42,12 @@ def test_leonardo_bills_the_largest_share_of_a_node(keys: dict[str, Any], price:
 def test_leonardo_counts_pilots_nodes_and_hours() -> None:
     # 3 pilots x 2 nodes x 1.5 h = 9 node-hours of 32 core-hours and 4 GPUs.
     assert cost(site("leonardo"), pilots=3, nodes=2, walltime_min=90) == Cost(
-        node_hours=9, gpu_hours=36, core_hours=288, billed=288, unit="core-hours"
+        node_hours=9,
+        gpu_hours=36,
+        device_hours=36,
+        core_hours=288,
+        billed=288,
+        unit="core-hours",
     )
 
 
@@ -51,6 +56,8 @@ def test_lumi_bills_four_gpu_hours_for_an_hour_of_a_whole_node() -> None:
     found = cost(site("lumi"), nodes=4, walltime_min=1440)
 
     assert (found.billed, found.unit, found.gpu_hours) == (384, "GPU-hours", 384)
+    # SLURM shows the eight dies of a node as GPUs, and a cap counts those.
+    assert found.device_hours == 4 * 24 * 8
     assert found.core_hours == 4 * 24 * 56
 
 
@@ -78,13 +85,17 @@ def test_whole_nodes_cost_all_their_gpus_however_few_are_used() -> None:
         profile(whole_nodes=True, gpus_used_per_node=1, billing=billing), walltime_min=120
     )
 
-    assert found == Cost(node_hours=2, gpu_hours=8, core_hours=64, billed=2, unit="node-hours")
+    assert found == Cost(
+        node_hours=2, gpu_hours=8, device_hours=8, core_hours=64, billed=2, unit="node-hours"
+    )
 
 
 def test_shared_nodes_cost_the_gpus_that_are_held() -> None:
     found = cost(profile(gpus_used_per_node=1), walltime_min=120)
 
-    assert found == Cost(node_hours=2, gpu_hours=2, core_hours=16, billed=None, unit=None)
+    assert found == Cost(
+        node_hours=2, gpu_hours=2, device_hours=2, core_hours=16, billed=None, unit=None
+    )
 
 
 def test_a_price_that_needs_an_unknown_number_of_cpus_is_not_made_up() -> None:

@@ -6,23 +6,29 @@ from typing import Any
 
 from rich.console import Console
 
+from wconv_sweep.cli.views.cost import billed_text, expected_json, expected_text, unknown_text
 from wconv_sweep.clusters.billing import Cost
+from wconv_sweep.evidence.expected_cost import ExpectedCost
 from wconv_sweep.launching.plan import Plan
 from wconv_sweep.launching.preview import Preview
 from wconv_sweep.study.definition_text import bounds_text, reference_densities_text
 from wconv_sweep.study.search_config import ConfirmSpec
 
 
-def print_plan(out: Console, plan: Plan, changes: Sequence[str]) -> None:
+def print_plan(
+    out: Console, plan: Plan, changes: Sequence[str], expected: ExpectedCost | None
+) -> None:
     """Print what a launch would do, on a SLURM cluster with the exact batch script.
 
     Args:
         out: the terminal.
         plan: of the launch.
         changes: what has changed since the study was started.
+        expected: the cost of what is left of the study; None: nothing was measured.
     """
     preview = plan.preview()
     rows = _rows(plan, preview)
+    rows["expected"] = _expected(plan, expected)
     if changes:
         rows["changed"] = f"{'; '.join(changes)}. Launch with --accept-changes."
     for name, value in rows.items():
@@ -33,7 +39,7 @@ def print_plan(out: Console, plan: Plan, changes: Sequence[str]) -> None:
     out.print("Nothing was written or started (--dry-run).")
 
 
-def plan_json(plan: Plan, changes: Sequence[str]) -> dict[str, Any]:
+def plan_json(plan: Plan, changes: Sequence[str], expected: ExpectedCost | None) -> dict[str, Any]:
     """Return what a launch would do as plain data."""
     preview = plan.preview()
     return {
@@ -45,6 +51,7 @@ def plan_json(plan: Plan, changes: Sequence[str]) -> dict[str, Any]:
         "pilots": preview.pilots,
         "batch_script": preview.script,
         "cost": None if preview.cost is None else asdict(preview.cost),
+        "expected_cost": expected_json(expected, _bill(plan, expected)),
         "ablation_trials": plan.ablation_trials,
         "gpu_hours_cap": plan.config.budget.gpu_hours,
         "problems": list(plan.problems),
@@ -94,17 +101,28 @@ def _ablation(plan: Plan) -> dict[str, str]:
     return {"ablation": f"{trials} further trials, unless the study has them already"}
 
 
+def _expected(plan: Plan, expected: ExpectedCost | None) -> str:
+    if expected is None:
+        return unknown_text(plan.named, plan.cluster, on_gpus=plan.launcher.on_gpus)
+    return expected_text(expected, _bill(plan, expected))
+
+
+def _bill(plan: Plan, expected: ExpectedCost | None) -> Cost | None:
+    if expected is None:
+        return None
+    trial = plan.config.trial
+    return plan.launcher.bill(expected.one_by_one_h(trial), trial)
+
+
 def _cost(cost: Cost, cap_h: float | None) -> str:
-    parts = [f"{cost.gpu_hours:,.1f} GPU-hours"]
+    own_unit = cost.gpu_hours != cost.device_hours
+    of_slurm = f" ({cost.device_hours:,.1f} of GPUs as SLURM counts them)" if own_unit else ""
+    parts = [f"{cost.gpu_hours:,.1f} GPU-hours{of_slurm}"]
     if cost.core_hours is not None:
         parts.append(f"{cost.core_hours:,.1f} core-hours")
-    billed = (
-        "what the site bills for them is unknown"
-        if cost.billed is None
-        else f"the site bills {cost.billed:,.1f} {cost.unit}"
-    )
-    cap = "no cap" if cap_h is None else f"the cap is {cap_h:g} GPU-hours"
-    return f"{', '.join(parts)}; {billed}; {cap}"
+    counted = " as SLURM counts GPUs" if own_unit else ""
+    cap = "no cap" if cap_h is None else f"the cap is {cap_h:g} GPU-hours{counted}"
+    return f"{', '.join(parts)}; {billed_text(cost)}; {cap}"
 
 
 def _options(options: dict[str, Any]) -> str:

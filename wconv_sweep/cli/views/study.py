@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from wconv_sweep.cli.views.cost import expected_json, expected_text, unknown_text
+from wconv_sweep.evidence.expected_cost import ExpectedCost
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.facts import StudyFacts
 
@@ -28,9 +30,9 @@ def print_studies(out: Console, configs: Sequence[StudyConfig]) -> None:
     out.print(table)
 
 
-def print_facts(out: Console, facts: StudyFacts) -> None:
-    """Print the details of one study."""
-    for name, value in _rows(facts).items():
+def print_facts(out: Console, facts: StudyFacts, cost: str) -> None:
+    """Print the details of one study, with what it will cost in words."""
+    for name, value in (_rows(facts) | {"cost": cost}).items():
         out.print(f"{name + ':':<21} {value}".rstrip(), markup=False, soft_wrap=True)
 
 
@@ -50,13 +52,29 @@ def print_checked(out: Console, right: Sequence[StudyFacts]) -> None:
     out.print(table)
 
 
-def facts_json(facts: StudyFacts) -> dict[str, Any]:
+def cost_text(study: Sequence[str], expected: ExpectedCost | None, problem: str | None) -> str:
+    """Return what a study will cost in words.
+
+    Args:
+        study: the options that name it.
+        expected: the cost; None: nothing was measured.
+        problem: why the storage cannot be asked.
+    """
+    if problem is not None:
+        return f"not known: {problem}"
+    if expected is None:
+        return unknown_text(study, "CLUSTER", on_gpus=True)
+    return expected_text(expected)
+
+
+def facts_json(facts: StudyFacts, expected: ExpectedCost | None) -> dict[str, Any]:
     """Return the facts of a study as plain data."""
     return {
         "config": facts.config.plain(),
         "network": asdict(facts.network),
         "sample_shape": list(facts.sample_shape),
         "memory_bytes": facts.memory_bytes,
+        "expected_cost": expected_json(expected),
     }
 
 

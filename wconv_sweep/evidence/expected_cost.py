@@ -1,0 +1,175 @@
+"""What a study will cost: what is left of it, times what its trials have cost so far."""
+
+import contextlib
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import URL, Connection, func, select
+
+from wconv_sweep.evidence.trial_cost import (
+    MeasuredTrial,
+    costs_the_same,
+    epochs_left,
+    measured_trials,
+)
+from wconv_sweep.storage.open_storage import has_storage, open_storage
+from wconv_sweep.storage.slot_plan import plan_slots
+from wconv_sweep.storage.tables import SLOTS, STUDIES, SlotState, Stage
+from wconv_sweep.study.config import StudyConfig, TrialShape
+
+ENOUGH = 3
+"""Measured trials of a stage from which they speak for it; those of all stages do before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageCost:
+    """The trials of one stage that are left."""
+
+    stage: Stage
+    left: float
+    """In whole trials."""
+    trial_h: float
+    """Of one trial: the median of those measured, or their mean where some were pruned."""
+    lowest_h: float
+    highest_h: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpectedCost:
+    """The expected cost of what is left of a study."""
+
+    unit: str
+    """`GPU-hours`, one GPU for each rank, or `core-hours` where ranks have no GPUs."""
+    stages: tuple[StageCost, ...]
+    measured: int
+    """Trials that it was measured on."""
+    studies: tuple[str, ...]
+    """That these belong to."""
+    device: str | None
+    """Kind of GPU or CPU that they ran on; None: none of them has completed."""
+    others: int
+    """Trials on other kinds, which are left out."""
+
+    @property
+    def hours(self) -> float:
+        """Of all trials that are left, in `unit`."""
+        return sum(each.left * each.trial_h for each in self.stages)
+
+    def one_by_one_h(self, trial: TrialShape) -> float:
+        """Return how long the trials take one after the other, hours.
+
+        Args:
+            trial: their shape, all alike.
+        """
+        cores = 1 if self.unit == "GPU-hours" else trial.threads_per_rank
+        return self.hours / (trial.ranks * cores)
+
+
+def read_expected_cost(
+    config: StudyConfig, url: URL, *, ablation_trials: int = 0, on_gpus: bool | None = None
+) -> ExpectedCost | None:
+    """Return the expected cost of a study, launched or not; None: nothing was measured.
+
+    Args:
+        config: of the study.
+        url: of the storage; it need not exist.
+        ablation_trials: to add unless the study has them.
+        on_gpus: whether its ranks will have GPUs; None: as those that were measured.
+
+    Raises:
+        StorageError: the storage cannot be used.
+    """
+    if not has_storage(url):
+        return None
+    with contextlib.closing(open_storage(url)) as storage, storage.read() as connection:
+        trials = [
+            trial
+            for trial in measured_trials(connection, storage, config)
+            if on_gpus in (None, trial.on_gpus)
+        ]
+        return expected_cost(trials, trials_left(connection, config, ablation_trials))
+
+
+def trials_left(
+    connection: Connection, config: StudyConfig, ablation_trials: int
+) -> dict[Stage, float]:
+    """Return what is left of a study by stage, in whole trials.
+
+    Of one that was launched, that is also what a larger budget adds.
+    """
+    stored = connection.scalar(select(STUDIES.c.config).where(STUDIES.c.study == config.study))
+    if stored is None or not costs_the_same(stored, config):
+        left = {
+            stage: float(count)
+            for stage, count in Counter(slot.stage for slot in plan_slots(config)).items()
+        }
+        slots = Counter[str]()
+    else:
+        left = epochs_left(connection, config.study, config.recipe.epochs)
+        rows = connection.execute(
+            select(SLOTS.c.stage, func.count().label("slots"))
+            .where(SLOTS.c.study == config.study)
+            .group_by(SLOTS.c.stage)
+        )
+        slots = Counter({row.stage: row.slots for row in rows})
+        added = config.budget.trials - (slots.total() - slots[Stage.ABLATION])
+        if added > 0:
+            left[Stage.SEARCH] = left.get(Stage.SEARCH, 0.0) + added
+    if ablation_trials and not slots[Stage.ABLATION]:
+        left[Stage.ABLATION] = float(ablation_trials)
+    return left
+
+
+def expected_cost(
+    trials: Sequence[MeasuredTrial], left: Mapping[Stage, float]
+) -> ExpectedCost | None:
+    """Return what trials that are left cost, by those that were measured; None without any.
+
+    Of several kinds of GPUs the one with most trials counts. Trials that have not ended count
+    only if none has.
+    """
+    ended = [trial for trial in trials if trial.state in (SlotState.COMPLETE, SlotState.PRUNED)]
+    known = Counter(
+        (trial.on_gpus, trial.device) for trial in ended if trial.state is SlotState.COMPLETE
+    )
+    if known:
+        (on_gpus, device), _ = known.most_common(1)[0]
+        # A pruned trial has not named its device.
+        chosen = [
+            trial for trial in ended if trial.on_gpus == on_gpus and trial.device in (device, None)
+        ]
+    else:
+        on_gpus, device = any(trial.on_gpus for trial in trials), None
+        ended = [trial for trial in trials if trial.state is not SlotState.PRUNED]
+        chosen = [trial for trial in ended if trial.on_gpus == on_gpus]
+    if not chosen:
+        return None
+    return ExpectedCost(
+        unit="GPU-hours" if on_gpus else "core-hours",
+        stages=tuple(
+            _stage_cost(stage, left[stage], chosen) for stage in Stage if left.get(stage)
+        ),
+        measured=len(chosen),
+        studies=tuple(sorted({trial.study for trial in chosen})),
+        device=device,
+        others=len(ended) - len(chosen),
+    )
+
+
+def _stage_cost(stage: Stage, left: float, chosen: Sequence[MeasuredTrial]) -> StageCost:
+    sample = [trial for trial in chosen if trial.stage is stage]
+    if len(sample) < ENOUGH:
+        # Only trials of the search are pruned.
+        whole = [trial for trial in chosen if trial.state is not SlotState.PRUNED]
+        sample = list(chosen) if stage is Stage.SEARCH or not whole else whole
+    hours = [trial.hours for trial in sample]
+    pruned = any(trial.state is SlotState.PRUNED for trial in sample)
+    return StageCost(
+        stage=stage,
+        left=left,
+        trial_h=statistics.fmean(hours) if pruned else statistics.median(hours),
+        lowest_h=min(hours),
+        highest_h=max(hours),
+    )
