@@ -11,6 +11,7 @@ import pytest
 from tests.sweep.tiny import StudyFile, run
 from wconv_jobs import catalog
 from wconv_jobs.catalog import generate_data
+from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.study.resources import shipped
 
 Monkey = pytest.MonkeyPatch
@@ -33,8 +34,11 @@ def test_the_list_can_be_read_by_a_script(monkeypatch: Monkey, capsys: Capture) 
     assert {config["study"] for config in json.loads(output)} == set(shipped("wconv_studies"))
 
 
-def test_a_study_is_shown_with_its_costs(monkeypatch: Monkey, capsys: Capture) -> None:
-    status, output, _ = run(monkeypatch, capsys, "studies", "show", "dncnn_5x5")
+def test_a_study_is_shown_with_its_costs(
+    monkeypatch: Monkey, capsys: Capture, sqlite_storage: Storage
+) -> None:
+    where = ("--storage", sqlite_storage.name)
+    status, output, _ = run(monkeypatch, capsys, "studies", "show", "dncnn_5x5", *where)
 
     shown = dict(line.split(":", 1) for line in output.splitlines())
     assert status == 0
@@ -46,6 +50,10 @@ def test_a_study_is_shown_with_its_costs(monkeypatch: Monkey, capsys: Capture) -
     assert "plain (1, 1), paper (0.1, 0.9)" in shown["reference densities"]
     assert "77 trials on 4 rank(s) each" in shown["budget"]
     assert "per GPU" in shown["memory"]
+    # The storage holds no trials; `tests/sweep/evidence/test_expected_cost.py` has some.
+    measure = "wconv-sweep launch --cluster CLUSTER --study dncnn_5x5 --max-gpu-hours 1"
+    assert shown["cost"].strip().startswith("not known")
+    assert f"`{measure}` measures it" in shown["cost"]
 
 
 def test_a_study_is_shown_with_settings_and_for_scripts(

@@ -189,7 +189,7 @@ def test_the_bill_is_the_sites_for_all_that_pilots_hold() -> None:
     assert launcher_of(load_profile("local"), PilotRequest()).bill(12.0, TrialShape()) is None
 
 
-def test_show_and_dry_run_tell_it_or_how_to_measure_it(
+def test_the_dry_run_tells_it_or_how_to_measure_it(
     launch: Launch,
     storage: Storage,
     tmp_path: Path,
@@ -203,7 +203,7 @@ def test_show_and_dry_run_tell_it_or_how_to_measure_it(
     _, unknown, _ = run(monkeypatch, capsys, *dry_run)
     complete(launch(gpus=0), storage, 3.0)
 
-    status, shown, errors = run(monkeypatch, capsys, "studies", "show", str(path), *where)
+    status, shown, errors = run(monkeypatch, capsys, *dry_run)
     _, planned, _ = run(monkeypatch, capsys, *dry_run, "--json")
 
     assert f"`wconv-sweep launch --cluster local --study {path}` measures it" in unknown
