@@ -32,7 +32,12 @@ NEXT = SlurmJob("72", "72", "", JobState.PENDING, "Dependency", "", "", "")
             "71, until 2026-11-30T18:00:00; no job goes on after it, the log in "
             "/work/postgres_job says why",
         ),
-        (STOPPED, (NEXT,), "72 is pending (Dependency)"),
+        (
+            STOPPED,
+            (NEXT,),
+            "72 is pending (Dependency: it waits for another job: it starts by itself once that "
+            "has ended)",
+        ),
         (STOPPED, (), "none; its log is in /work/postgres_job"),
     ],
 )

@@ -9,6 +9,7 @@ from wconv_sweep.errors import SlurmError
 from wconv_sweep.server.server_status import ServerStatus
 from wconv_sweep.server.slurm import jobs_of, logs_of
 from wconv_sweep.slurm.jobs import JobState, SlurmJob
+from wconv_sweep.slurm.reasons import in_words
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def _jobs_text(jobs: ServerJobs) -> str:
         return f"none; its log is in {jobs.logs}"
     first, *others = jobs.jobs
     if first.state not in (JobState.RUNNING, JobState.COMPLETING):
-        return f"{first.job} is {first.state} ({first.reason})"
+        return f"{first.job} is {first.state} ({in_words(first.reason)})"
     then = (
         f"job {others[0].job} goes on after it"
         if others
