@@ -41,6 +41,15 @@ def test_every_fact_of_a_shipped_profile_has_one_source(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", shipped(PACKAGE))
+def test_no_address_in_a_source_of_a_shipped_profile_is_torn_by_a_line_break(name: str) -> None:
+    # YAML makes a blank of a line break in a folded text.
+    found = load_profile(name)
+
+    if isinstance(found, SlurmProfile):
+        assert [source.source for source in found.sources if "/ " in source.source] == []
+
+
+@pytest.mark.parametrize("name", shipped(PACKAGE))
 def test_no_shipped_profile_names_an_account_or_pays_for_more_than_one_pilot(name: str) -> None:
     found = load_profile(name)
 
