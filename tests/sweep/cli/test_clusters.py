@@ -46,7 +46,7 @@ def test_all_shipped_profiles_are_listed(monkeypatch: Monkey, capsys: Capture, o
     assert rows["local"] == ["local", "0", "-", "-", "-", "shipped"]
     assert rows["leonardo"][:4] == ["slurm", "4", "64", "24"]
     assert rows["lumi"][:4] == ["slurm", "8", "1024", "48"]
-    assert rows["marenostrum5"] == ["slurm", "4", "100", "72", "0", "%", "shipped"]
+    assert rows["marenostrum5"] == ["slurm", "4", "100", "72", "16", "%", "shipped"]
 
 
 def test_a_profile_of_the_users_own_is_listed_in_place_of_a_shipped_one(
@@ -111,6 +111,18 @@ def test_a_profile_is_shown_with_the_source_of_every_fact_in_80_columns(
         "  billing.unit: core-hours",
         "  billing.per_node: 32",
     ]
+
+
+def test_an_address_in_a_source_stays_whole(
+    monkeypatch: Monkey, capsys: Capture, own: Path
+) -> None:
+    address = "docs.example.org/the-cluster/queues-and-limits"
+    text = MINE.replace("somebody in the next office", f"the guide of the site, at {address}")
+    (own / "mine.yaml").write_text(text)
+
+    _, output, _ = run(monkeypatch, capsys, "clusters", "show", "mine")
+
+    assert address in output.splitlines()
 
 
 @pytest.mark.parametrize("name", shipped(PACKAGE))

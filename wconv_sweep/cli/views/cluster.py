@@ -99,7 +99,9 @@ def _heading(source: SourceSpec | None) -> list[str]:
     if source is None:
         return ["No source:"]
     word = "Confirmed by the site" if source.verified else "Not verified"
-    return textwrap.wrap(f"{word}, {source.date}: {source.source}", _WIDTH)
+    # Addresses and paths have hyphens, and are to be copied.
+    text = f"{word}, {source.date}: {source.source}"
+    return textwrap.wrap(text, _WIDTH, break_on_hyphens=False)
 
 
 def _fact(key: str, value: Any) -> list[str]:
