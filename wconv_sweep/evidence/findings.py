@@ -66,6 +66,12 @@ def pruning_json(study: StudyOverview) -> dict[str, int] | None:
     )
 
 
+def moved_text(study: StudyOverview) -> str | None:
+    """Return how many proposals of the sampler were moved, in words; None if none were."""
+    made, moved = study.proposals.made, study.proposals.moved
+    return f"{moved} of {made} proposed densities were taken, and moved" if moved else None
+
+
 def score_row(arm: Mapping[str, Any], metric: str) -> ScoreRow:
     """Return a score of a network in `confirmation_json` as a row."""
     scores = arm["metrics"][metric]

@@ -21,6 +21,7 @@ from wconv_sweep.evidence.pilot_use import (
     count_agents,
     pilots_of,
 )
+from wconv_sweep.evidence.proposals import Proposals, proposals_of
 from wconv_sweep.evidence.results import StudyResult, TrialRow, best_of, trial_row_of
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.storage.open_storage import Storage
@@ -62,6 +63,7 @@ class StudyOverview:
     """The database's clock."""
     usage: Usage
     """GPU-hours of the whole study."""
+    proposals: Proposals
     agents: Agents
     pilots: list[PilotUse]
     """In the order of their numbers."""
@@ -217,6 +219,7 @@ def overview_of(connection: Connection, storage: Storage, study: str) -> StudyOv
         spent_s=spent_seconds(connection, now, study),
         now_s=connection.scalar(select(now)) or 0.0,
         usage=usage_of(connection, now, study),
+        proposals=proposals_of(connection, config),
         agents=count_agents(agents),
         pilots=pilots_of(agents),
         provenance=row.provenance or {},

@@ -12,6 +12,7 @@ from wconv_jobs.seeding import derive_seed
 from wconv_jobs.spec import Density
 from wconv_sweep.search import direct_l
 from wconv_sweep.search.known_trials import KnownTrials
+from wconv_sweep.storage.tables import MOVED
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.sampler_by_path import make_sampler
 from wconv_sweep.study.search_config import (
@@ -33,8 +34,6 @@ SAME = 1e-3
 NEAR = 0.02
 """How far a repeated density is moved, as a share of the bounds, in each coefficient: at most so
 far, and further where there is no room."""
-MOVED = "wconv:moved_from"
-"""System attribute of a trial whose density was moved: the one that the sampler proposed."""
 
 
 @dataclass(frozen=True)

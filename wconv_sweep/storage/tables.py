@@ -26,6 +26,9 @@ from wconv_jobs.spec import Density
 
 SCHEMA_VERSION = 3
 
+MOVED = "wconv:moved_from"
+"""System attribute of an Optuna trial whose density was moved: the one that was proposed."""
+
 METADATA = MetaData()
 
 

@@ -16,13 +16,14 @@ from tests.sweep.nursery import called
 from tests.sweep.searching import Searcher, launched, study_of
 from wconv_jobs.messages import Broken
 from wconv_jobs.seeding import derive_seed
+from wconv_sweep.evidence.proposals import Proposals
 from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.search import sampling
 from wconv_sweep.search.sampling import propose
 from wconv_sweep.slots.breaker import DIVERGED
 from wconv_sweep.storage.open_storage import Storage, open_storage
 from wconv_sweep.storage.optuna_client import optuna_client
-from wconv_sweep.storage.tables import SLOTS, SlotState, Stage
+from wconv_sweep.storage.tables import MOVED, SLOTS, SlotState, Stage
 from wconv_sweep.study.config import StudyConfig
 
 MODELS: list[dict[str, Any]] = [
@@ -257,7 +258,7 @@ def test_a_sampler_that_repeats_itself_gets_a_density_near_by(
     proposal = propose(agent.config, agent.mirror, other.trial, other.position)
 
     assert len(asked) == sampling.TRIES
-    assert proposal.attributes == {sampling.MOVED: list(taken)}
+    assert proposal.attributes == {MOVED: list(taken)}
     assert proposal.density != taken
     for value, known, (low, high) in zip(
         proposal.density, taken, agent.config.search.bounds, strict=True
@@ -299,8 +300,10 @@ def test_where_nothing_has_an_effect_a_gaussian_process_gets_no_density_twice(
     trials = client.get_all_trials(client.get_study_id_from_name("tiny"))
     client.remove_session()
     client.engine.dispose()
-    moved = [trial for trial in trials if sampling.MOVED in trial.system_attrs]
+    moved = [trial for trial in trials if MOVED in trial.system_attrs]
     assert 0 < len(moved) < len(trials)
+    counted = read_status(sqlite_storage, "tiny").proposals
+    assert counted == Proposals(made=17, moved=len(moved))
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from wconv_sweep.cli.views.jobs import jobs_json, jobs_lines
 from wconv_sweep.cli.views.pilots import agents_line, pilots_json, pilots_table
 from wconv_sweep.evidence.confirmation import noise_of_baseline
 from wconv_sweep.evidence.failures import Failure
-from wconv_sweep.evidence.findings import confirmation_json, pruning_json
+from wconv_sweep.evidence.findings import confirmation_json, moved_text, pruning_json
 from wconv_sweep.evidence.overview import StudyOverview
 from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.slurm.jobs import SlurmView
@@ -66,6 +66,9 @@ def status_view(
         parts.append(_best_line(status, result))
     if status.confirmation is not None:
         parts.append(Text(confirmation_line(status.confirmation)))
+    moved = moved_text(status)
+    if moved is not None:
+        parts.append(Text(moved))
     pruning = pruning_json(status)
     if pruning is not None:
         parts.append(
@@ -129,6 +132,7 @@ def status_json(status: StudyOverview, jobs: SlurmView | None = None) -> dict[st
         "plain": _row_json(result.plain) if result and result.plain else None,
         "difference": result.difference if result else None,
         "confirmation": confirmation,
+        "proposals": asdict(status.proposals),
         "pruning": pruning_json(status),
         "failures": [
             {

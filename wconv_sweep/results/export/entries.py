@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 import yaml
@@ -115,6 +116,7 @@ def _entry(status: StudyStatus, result: StudyResult) -> dict[str, Any]:
         "seeds": len(selected.runs) if selected else 1,
         "confirmation": confirmation_json(confirmation, bootstrap=True) if confirmation else None,
         "surrogate": surrogate_json(status),
+        "proposals": asdict(status.proposals),
         "pruning": pruning_json(status),
         "trials": {str(state): number for state, number in status.counts.items() if number},
         "provenance": {

@@ -167,6 +167,8 @@ def _costs(status: StudyStatus) -> Iterator[tuple[str, str]]:
     yield "GPU-hours used", f"{usage.spent_h:.2f}"
     yield "cap", "none" if usage.cap_h is None else f"{usage.cap_h:g} GPU-hours"
     yield "time of all attempts", f"{status.spent_s / 60:.1f} min"
+    if status.proposals.moved:
+        yield "proposals moved", f"{status.proposals.moved} of {status.proposals.made}"
     pruning = pruning_json(status)
     if pruning is not None:
         yield (

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from wconv_sweep.amounts import title
-from wconv_sweep.evidence.findings import pruning_json
+from wconv_sweep.evidence.findings import moved_text, pruning_json
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.score_rows import cell, score_rows
 from wconv_sweep.results.export.entries import CLAIM
@@ -86,6 +86,9 @@ def _remarks(each: Comparison) -> Iterator[str]:
 
 def _confirmed(each: Comparison) -> Iterator[str]:
     """State how much better the selected density is, and the source of the difference."""
+    moved = moved_text(each.status)
+    if moved is not None:
+        yield f"{moved}."
     pruning = pruning_json(each.status)
     if pruning is not None:
         yield f"Pruning saved {pruning['saved']} of {pruning['epochs_without']} epochs."

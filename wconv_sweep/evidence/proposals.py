@@ -1,0 +1,44 @@
+"""Counts the densities that a sampler proposed, and those that were moved because they were taken.
+
+Optuna's tables are named here rather than imported: `status` loads no Optuna.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, column, func, select, table
+
+from wconv_sweep.storage.tables import MOVED, SLOTS, Stage
+from wconv_sweep.study.config import StudyConfig
+
+_ATTRIBUTES = table("trial_system_attributes", column("trial_id"), column("key"))
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """The proposals of a study's sampler so far."""
+
+    made: int
+    """Densities, however many seeds each is trained with; the points of a grid are none."""
+    moved: int
+    """Those that another trial had already, up to the precision that the sampler needs."""
+
+
+def proposals_of(connection: Connection, config: StudyConfig) -> Proposals:
+    """Count the proposals of a study's sampler."""
+    if config.grid_points():
+        return Proposals(made=0, moved=0)
+    proposed = (
+        SLOTS.c.study == config.study,
+        SLOTS.c.stage == Stage.SEARCH,
+        SLOTS.c.label.is_(None),  # a warm start gives densities with a label
+        SLOTS.c.replicate == 0,  # further seeds repeat its density
+        SLOTS.c.density.is_not(None),
+    )
+    made = select(func.count()).select_from(SLOTS).where(*proposed)
+    moved = made.join(_ATTRIBUTES, _ATTRIBUTES.c.trial_id == SLOTS.c.trial_id).where(
+        _ATTRIBUTES.c.key == MOVED
+    )
+    return Proposals(
+        made=connection.scalar(made) or 0,
+        moved=connection.scalar(moved) or 0,
+    )
