@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 # A smoke run trains it with these.
-SMOKE: dict[str, object] = {"width": 0.25}
+SMOKE: dict[str, object] = {"width": 0.1}
 
 # Shape letters: B batch, C channels, H height, W width.
 

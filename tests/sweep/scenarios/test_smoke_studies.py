@@ -19,14 +19,21 @@ CONFIRMED = ("resnet56_3x3",)
 of the quickstart is confirmed at full scale, where README is followed."""
 
 
+STUDIES = [name for name in shipped("wconv_studies") if name != "efficientnet_b0_5x5"]
+"""Those with a network of their own: the one left out trains that of `efficientnet_b0_3x3`."""
+
+
 def _smoke(sweep: Sweep, study: str, ranks: int) -> dict[str, Any]:
     """Run a study as `STUDY_smoke` in float64, in which other sums differ in the last places."""
     changes = ["dtype=float64", f"ranks={ranks}"]
     # Plain convolution, the density of the paper and a proposal.
     changes += [] if study in CONFIRMED else ["confirm=null", "trials=3"]
+    if study.startswith("efficientnet"):
+        # Plain convolution and a proposal, two steps each: 81 small convolutions take their time.
+        changes += ["epochs=1", "trials=2"]
     data = load_study(study).data
     if data.name == "cifar100":
-        changes += ["batch_size=64"]  # four steps an epoch
+        changes += ["batch_size=100"]  # two steps an epoch
     if study.startswith("gac_snn"):
         changes += ["model.options.width=2"]  # its convolutions are slow in float64
     if "crop_px" in data.options:
@@ -52,14 +59,14 @@ def _metrics(folder: Path, study: str) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("study", shipped("wconv_studies"))
+@pytest.mark.parametrize("study", STUDIES)
 def test_a_shipped_study_has_equal_metrics_on_one_and_two_ranks(study: str, sweep: Sweep) -> None:
     for ranks in (1, 2):
         _smoke(sweep, study, ranks)
 
     one, two = (_metrics(sweep.folder / f"{ranks} ranks", study) for ranks in (1, 2))
 
-    assert len(one) >= 3
+    assert len(one) >= 2
     for alone, together in zip(one, two, strict=True):
         assert together.keys() == alone.keys()
         assert together.pop("density") == alone.pop("density")
