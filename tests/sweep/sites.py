@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from wconv_sweep.slurm.site import Association, NodeKind, Partition, Qos, Site
+from wconv_sweep.slurm.accounts import Association, Qos
+from wconv_sweep.slurm.site import NodeKind, Partition, Site
 
 FOUR_GPUS = NodeKind(nodes=3, cpus=32, mem_mb=512_000, gpus=4, gpu_kind="a100")
 

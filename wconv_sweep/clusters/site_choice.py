@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.slurm.site import Association, NodeKind, Partition, Qos, Site
+from wconv_sweep.slurm.accounts import Association, Qos
+from wconv_sweep.slurm.site import NodeKind, Partition, Site
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ import yaml
 
 from wconv_sweep.clusters.profile import PACKAGE, check_profile
 from wconv_sweep.clusters.site_choice import Choice, choose
-from wconv_sweep.slurm.site import Association, Partition, Qos, Site, ask_site
+from wconv_sweep.slurm.accounts import Association, Qos
+from wconv_sweep.slurm.site import Partition, Site, ask_site
 from wconv_sweep.study.resources import schema_comment
 from wconv_sweep.yaml_files import Document
 
@@ -34,7 +35,7 @@ def make_profile(
             cannot stand in a profile.
     """
     site = ask_site()
-    for warning in site.warnings:
+    for warning in (*site.warnings, *_relative(site.qos)):
         say(warning)
     name = name or site.cluster
     text = profile_text(site, choose(site, partition), name, datetime.date.today())
@@ -215,6 +216,15 @@ def _preempted(qos: Sequence[Qos]) -> Iterator[str]:
                 grace_s = mine[name].grace_s
                 when = f"{grace_s} s after a signal" if grace_s else "at once"
                 yield f"Jobs of {name} are preempted by those of {other.name} {when}."
+
+
+def _relative(qos: Sequence[Qos]) -> Iterator[str]:
+    for found in qos:
+        if found.relative:
+            yield (
+                f"QOS {found.name}: its limits of GPUs and nodes are left out, because they are "
+                "percentages (Flags=Relative)"
+            )
 
 
 def _least(limits: Iterable[int | None]) -> int | None:

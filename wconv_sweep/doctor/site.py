@@ -11,9 +11,10 @@ from wconv_sweep.clusters.site_facts import Limits
 from wconv_sweep.doctor.checks import Check, right, skipped, warning, wrong
 from wconv_sweep.errors import SlurmError
 from wconv_sweep.launching.slurm.asking import ask_for_pilots, fitting_nodes
+from wconv_sweep.slurm.accounts import Association
 from wconv_sweep.slurm.batch import BatchJob
 from wconv_sweep.slurm.commands import ask_slurm
-from wconv_sweep.slurm.site import Association, Partition, Site, ask_site
+from wconv_sweep.slurm.site import Partition, Site, ask_site
 from wconv_sweep.study.config import TrialShape
 
 SITE_LIMIT_S = 180.0

@@ -6,17 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from wconv_sweep.errors import SlurmError
+from wconv_sweep.slurm.accounts import Association, Qos, all_qos, associations_of
 from wconv_sweep.slurm.commands import ask_slurm, unexpected
-from wconv_sweep.slurm.values import (
-    GPU,
-    gpus_per_node,
-    minutes,
-    names,
-    number,
-    pairs,
-    resource,
-    seconds,
-)
+from wconv_sweep.slurm.values import gpus_per_node, minutes, names, number, pairs
 from wconv_sweep.user_name import user_name
 
 Row = TypeVar("Row")
@@ -26,16 +18,6 @@ _PARTITIONS = ("scontrol", "--oneliner", "show", "partition")
 _NODES = ("scontrol", "--oneliner", "show", "node")
 # Parts of the state of a node, as in IDLE+DRAIN or DOWN+NOT_RESPONDING.
 _AWAY = ("DOWN", "DRAIN", "FAIL", "NOT_RESPONDING", "UNKNOWN")
-
-_ASSOCIATION_COLUMNS = (
-    *("account", "partition", "qos", "defaultqos"),
-    *("maxsubmit", "maxjobs", "maxwall", "maxtres"),
-)
-_QOS_COLUMNS = (
-    *("name", "preempt", "gracetime", "maxsubmitpu", "maxsubmitpa", "maxjobspu"),
-    *("maxwall", "maxtres", "maxtrespu", "mintres"),
-)
-_SACCTMGR = ("sacctmgr", "--noheader", "--parsable2", "show")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,50 +59,6 @@ class Partition:
     @property
     def gpu_nodes(self) -> int:
         return sum(kind.nodes for kind in self.kinds if kind.gpus)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Association:
-    """Rights of a user on one account, perhaps in one partition only."""
-
-    account: str
-    default: bool
-    """Jobs that name no account are charged to it."""
-    partition: str
-    """Empty: in every partition."""
-    qos: tuple[str, ...]
-    default_qos: str
-    max_submit_jobs: int | None
-    """Jobs that may wait and run at the same time, elements of arrays each by itself."""
-    max_jobs: int | None
-    """Jobs that may run at the same time."""
-    max_wall_min: int | None
-    max_gpus: int | None
-    """Of a job."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Qos:
-    """Limits of a quality of service; None: no limit."""
-
-    name: str
-    preempts: tuple[str, ...]
-    """Jobs of these QOS are preempted by its own."""
-    grace_s: int
-    """Time between the signal and the end of a preempted job of this QOS, seconds."""
-    max_submit_per_user: int | None
-    """Jobs that may wait and run at the same time, elements of arrays each by itself."""
-    max_submit_per_account: int | None
-    max_jobs_per_user: int | None
-    """Jobs that may run at the same time."""
-    max_wall_min: int | None
-    min_nodes: int | None
-    max_nodes: int | None
-    """Of a job."""
-    max_gpus: int | None
-    """Of a job."""
-    max_nodes_per_user: int | None
-    max_gpus_per_user: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,10 +109,10 @@ def ask_site() -> Site:
     qos: tuple[Qos, ...] = ()
     warnings = []
     try:
-        associations = tuple(_associations(user, cluster))
+        associations = tuple(associations_of(user, cluster))
         wanted = {name for association in associations for name in association.qos}
         wanted |= {partition.qos for partition in partitions}
-        qos = tuple(found for found in _all_qos() if found.name in wanted)
+        qos = tuple(found for found in all_qos() if found.name in wanted)
     except SlurmError as error:
         warnings.append(f"accounts, QOS and their limits are unknown: {error}")
     return Site(
@@ -247,49 +185,6 @@ def _read(
                 yield parse(pairs(line))
             except (KeyError, ValueError) as error:
                 raise unexpected(command, line) from error
-
-
-def _associations(user: str, cluster: str) -> Iterator[Association]:
-    # A notice of the site may stand around it.
-    default = ask_slurm((*_SACCTMGR, "user", user, "format=defaultaccount")).splitlines()
-    for row in _rows("associations", _ASSOCIATION_COLUMNS, f"user={user}", f"cluster={cluster}"):
-        yield Association(
-            account=row["account"],
-            default=row["account"] in default,
-            partition=row["partition"],
-            qos=names(row["qos"]),
-            default_qos=row["defaultqos"],
-            max_submit_jobs=number(row["maxsubmit"]),
-            max_jobs=number(row["maxjobs"]),
-            max_wall_min=minutes(row["maxwall"]),
-            max_gpus=resource(row["maxtres"], GPU),
-        )
-
-
-def _all_qos() -> Iterator[Qos]:
-    for row in _rows("qos", _QOS_COLUMNS):
-        yield Qos(
-            name=row["name"],
-            preempts=names(row["preempt"]),
-            grace_s=seconds(row["gracetime"]) or 0,
-            max_submit_per_user=number(row["maxsubmitpu"]),
-            max_submit_per_account=number(row["maxsubmitpa"]),
-            max_jobs_per_user=number(row["maxjobspu"]),
-            max_wall_min=minutes(row["maxwall"]),
-            min_nodes=resource(row["mintres"], "node"),
-            max_nodes=resource(row["maxtres"], "node"),
-            max_gpus=resource(row["maxtres"], GPU),
-            max_nodes_per_user=resource(row["maxtrespu"], "node"),
-            max_gpus_per_user=resource(row["maxtrespu"], GPU),
-        )
-
-
-def _rows(what: str, columns: Sequence[str], *filters: str) -> Iterator[dict[str, str]]:
-    shown = f"format={','.join(columns)}"
-    for line in ask_slurm((*_SACCTMGR, what, *filters, shown)).splitlines():
-        values = line.split("|")
-        if len(values) == len(columns):  # else a notice of the site, or a blank line
-            yield dict(zip(columns, values, strict=True))
 
 
 def _unless_all(text: str) -> tuple[str, ...]:
