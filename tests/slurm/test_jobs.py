@@ -10,15 +10,9 @@ from tests.slurm.box import SlurmBox
 from tests.slurm.processes import wait_until
 from tests.slurm.test_batch import wrap
 from wconv_sweep.cli.views.jobs import jobs_json, jobs_lines
-from wconv_sweep.slurm.jobs import (
-    JobState,
-    SlurmView,
-    cancel,
-    job_name,
-    jobs_of,
-    runs_in,
-    views_of,
-)
+from wconv_sweep.slurm.clusters import HERE
+from wconv_sweep.slurm.job import JobState
+from wconv_sweep.slurm.jobs import SlurmView, cancel, job_name, jobs_of, runs_in, views_of
 
 
 class Jobs:
@@ -98,7 +92,7 @@ def test_one_question_tells_the_jobs_of_several_studies_apart(box: SlurmBox) -> 
     second.await_states(JobState.COMPLETED)
 
     names = [job_name("tiny", each.uid) for each in (first, second, Jobs(box))]
-    views = views_of(names)
+    views = views_of(dict.fromkeys(names, HERE))
 
     assert [(len(views[name].alive), len(views[name].ended)) for name in names] == [
         (2, 0),
@@ -292,6 +286,7 @@ def test_ends_that_the_test_cluster_cannot_bring_about_are_read_from_accountings
         "11|5_[5-6,9%4]|PENDING|0:0|None assigned|Unknown|Unknown",
         "11|5_[20-24:2]|CANCELLED by 0|0:0|None assigned|None|2026-01-01T11:00:00",
         "12|5_6|COMPLETED|0:0|n1|2026-01-01T10:00:00|2026-01-01T11:00:00",
+        "15|5_8|REQUEUED|0:0|n1|2026-01-01T10:00:00|2026-01-01T11:00:00",
         "13|5_7|NODE_FAIL|1:0|n1|2026-01-01T10:00:00|2026-01-01T11:00:00",
         "13|5_7|CANCELLED by 0|0:0|None assigned|None|2026-01-01T11:00:05",
     ]
@@ -308,6 +303,7 @@ def test_ends_that_the_test_cluster_cannot_bring_about_are_read_from_accountings
         "5": JobState.UNKNOWN,
         "6": JobState.COMPLETED,
         "7": JobState.CANCELLED,
+        "8": JobState.CANCELLED,
         "9": JobState.UNKNOWN,
         "20": JobState.CANCELLED,
         "22": JobState.CANCELLED,

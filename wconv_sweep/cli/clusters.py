@@ -8,6 +8,7 @@ import typer
 
 from wconv_sweep.cli.help_sections import CommandWithArguments
 from wconv_sweep.cli.options import Json, complete_clusters
+from wconv_sweep.cli.slurm_cluster import SlurmCluster, cluster_of
 from wconv_sweep.errors import ConfigurationError
 
 clusters = typer.Typer(
@@ -92,6 +93,7 @@ def init_command(
             help="Partition with GPUs (default: the one with the most GPU nodes).",
         ),
     ] = None,
+    slurm_cluster: SlurmCluster = None,
     output: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="New file, ending in .yaml (default: stdout)."),
@@ -104,10 +106,16 @@ def init_command(
     Example: wconv-sweep clusters init --output mine.yaml
     """
     from wconv_sweep.clusters.site_profile import make_profile
+    from wconv_sweep.slurm.clusters import not_followed
 
-    text = make_profile(
-        name, partition, say=lambda warning: print(f"warning: {warning}", file=sys.stderr)
-    )
+    def warn(warning: str) -> None:
+        print(f"warning: {warning}", file=sys.stderr)
+
+    chosen = cluster_of(slurm_cluster)
+    advice = not_followed(chosen)
+    if advice:
+        warn(f"{advice}. Choose one with --slurm-cluster.")
+    text = make_profile(name, partition, warn, slurm_cluster=chosen)
     if output is None:
         print(text, end="")
         return

@@ -10,6 +10,7 @@ import typer
 from wconv_sweep.cli.help_sections import CommandWithArguments
 from wconv_sweep.cli.options import DEFAULT_RUNS, Json, Runs, StorageUrl
 from wconv_sweep.cli.pilot_options import takes_server_options
+from wconv_sweep.cli.slurm_cluster import SlurmCluster, cluster_of
 from wconv_sweep.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def start_command(
         ),
     ] = False,
     request: "JobRequest",
+    slurm_cluster: SlurmCluster = None,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
     """Start a PostgreSQL server in a folder of yours.
@@ -102,7 +104,7 @@ def start_command(
     place = _place(folder, runs)
     owner = owner_for(place, user, making=True)
     if job:
-        _start_job(place, request, runs, once=once)
+        _start_job(place, request, cluster_of(slurm_cluster), runs, once=once)
         return
     facts = run_as(owner, lambda: asdict(start(place, host, port, force=force, say=_note)))
     started = Started(**facts)
@@ -224,7 +226,9 @@ def upgrade_command(
         print(f"upgraded the tables from version {before} to {after}")
 
 
-def _start_job(place: Path, request: "JobRequest", runs: Path, *, once: bool) -> None:
+def _start_job(
+    place: Path, request: "JobRequest", cluster: str | None, runs: Path, *, once: bool
+) -> None:
     from wconv_sweep.published import publish
     from wconv_sweep.server.run_as import owner_for, run_as
     from wconv_sweep.server.server_status import ServerStatus, status
@@ -234,6 +238,7 @@ def _start_job(place: Path, request: "JobRequest", runs: Path, *, once: bool) ->
         options=request.options(),
         walltime_min=request.walltime_min or _JOB_WALLTIME_MIN,
         once=once,
+        cluster=cluster,
     )
     there = job_of(place)
     number = there.job if there else submit_server(place, wanted)

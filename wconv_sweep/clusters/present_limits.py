@@ -3,7 +3,8 @@
 from wconv_sweep.clusters.profile import SlurmProfile
 from wconv_sweep.clusters.site_facts import Limits, PartitionsSpec, QosSpec
 from wconv_sweep.clusters.site_profile import limits_of_partition, limits_of_qos
-from wconv_sweep.slurm.site import Association, Partition, Site
+from wconv_sweep.slurm.accounts import Association
+from wconv_sweep.slurm.site import Partition, Site
 
 
 def association_of(

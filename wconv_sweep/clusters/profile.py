@@ -25,6 +25,7 @@ from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.slurm.sbatch_options import SbatchName, SbatchValue
 from wconv_sweep.slurm.words import (
     AccountSuffix,
+    ClusterName,
     Constraint,
     ModuleName,
     SetupCommand,
@@ -106,6 +107,9 @@ class SlurmProfile(_Profile):
     gpus_used_per_node: Annotated[int, Field(ge=0)] | None = None
     """GPUs that a job uses on each of its nodes; null: all of them. With `whole_nodes` it holds,
     and pays for, all of them in any case."""
+    slurm_cluster: ClusterName | None = None
+    """SLURM's own name of the cluster, where several share a login node (`sbatch --clusters`);
+    null: that of the machine. It is one of those that `sacctmgr show clusters` lists."""
     account: SlurmName | None = None
     """Account to charge; null: from `--account` or WCONV_SWEEP_ACCOUNT."""
     account_required: bool = False

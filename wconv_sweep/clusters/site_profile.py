@@ -20,7 +20,11 @@ _LONGEST_MIN = 24 * 60
 
 
 def make_profile(
-    name: str | None = None, partition: str | None = None, say: Callable[[str], None] = print
+    name: str | None = None,
+    partition: str | None = None,
+    say: Callable[[str], None] = print,
+    *,
+    slurm_cluster: str | None = None,
 ) -> str:
     """Query this site and return the YAML of its profile.
 
@@ -28,22 +32,32 @@ def make_profile(
         name: of the cluster in the profile; None takes SLURM's name for it.
         partition: with GPUs; None takes the largest one.
         say: called with each fact that could not be found out.
+        slurm_cluster: the one to ask, by SLURM's name; None: that of this machine.
 
     Raises:
         SlurmError: there is no SLURM here, or it does not answer.
         ConfigurationError: the site has no such partition, or none with GPUs; or a name of it
             cannot stand in a profile.
     """
-    site = ask_site()
+    site = ask_site(slurm_cluster)
     for warning in (*site.warnings, *_relative(site.qos)):
         say(warning)
     name = name or site.cluster
-    text = profile_text(site, choose(site, partition), name, datetime.date.today())
+    text = profile_text(
+        site, choose(site, partition), name, datetime.date.today(), slurm_cluster=slurm_cluster
+    )
     check_profile(Document(name, yaml.safe_load(text), {}))
     return text
 
 
-def profile_text(site: Site, choice: Choice, name: str, date: datetime.date) -> str:
+def profile_text(
+    site: Site,
+    choice: Choice,
+    name: str,
+    date: datetime.date,
+    *,
+    slurm_cluster: str | None = None,
+) -> str:
     """Return the YAML of a profile, with a comment above each fact and the sources at the end.
 
     Args:
@@ -51,8 +65,15 @@ def profile_text(site: Site, choice: Choice, name: str, date: datetime.date) -> 
         choice: partition, account and QOS.
         name: of the cluster in the profile.
         date: on which the site was asked.
+        slurm_cluster: the name that it was asked by, if it was.
     """
-    entries = [*_wishes(site, choice), *_limits(site, choice), *_nodes(choice), *_machinery(site)]
+    entries = [
+        *_asked(slurm_cluster),
+        *_wishes(site, choice),
+        *_limits(site, choice),
+        *_nodes(choice),
+        *_machinery(site),
+    ]
     sources = [
         {
             "facts": [
@@ -85,6 +106,14 @@ class _Entry:
     comment: str
     command: str = ""
     """The command that reported it; empty for a choice."""
+
+
+def _asked(slurm_cluster: str | None) -> Iterator[_Entry]:
+    if slurm_cluster is not None:
+        yield _Entry(
+            values={"slurm_cluster": slurm_cluster},
+            comment="Another cluster than that of the login node, or named to be sure.",
+        )
 
 
 def _wishes(site: Site, choice: Choice) -> Iterator[_Entry]:

@@ -25,7 +25,8 @@ from wconv_sweep.launching.slurm.options import batch_job
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slurm.batch import BatchJob, submit
 from wconv_sweep.slurm.commands import slurm_environment
-from wconv_sweep.slurm.jobs import JobState, alive_jobs, cancel
+from wconv_sweep.slurm.job import JobState
+from wconv_sweep.slurm.jobs import alive_jobs, cancel
 from wconv_sweep.slurm.reasons import in_words
 
 FOLDER = "_doctor"
@@ -155,20 +156,26 @@ def _submitted(
     number = submit(job, None)
     test.say(f"Test job {number} was submitted; waiting for it (Ctrl-C cancels it).")
     try:
-        return _awaited(name, number, folder, report, test.wait_s)
+        return _awaited(job, number, folder, report, test.wait_s)
     finally:
         with contextlib.suppress(SlurmError):
-            cancel([each for each in alive_jobs(name) if each.state is not JobState.COMPLETING])
+            cancel(
+                [
+                    each
+                    for each in alive_jobs(name, (job.cluster,))
+                    if each.state is not JobState.COMPLETING
+                ]
+            )
 
 
-def _awaited(name: str, number: str, folder: RunFolder, report: Path, wait_s: float) -> Check:
+def _awaited(job: BatchJob, number: str, folder: RunFolder, report: Path, wait_s: float) -> Check:
     begun = time.monotonic()
     running = gone = None
     while not report.exists():
         time.sleep(POLL_S)
         now = time.monotonic()
         try:
-            jobs = alive_jobs(name)
+            jobs = alive_jobs(job.name, (job.cluster,))
         except SlurmError:
             jobs = ()
             if now - begun < wait_s:

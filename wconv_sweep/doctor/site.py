@@ -43,14 +43,14 @@ def site_checks(
     answers = True
     for command in _COMMANDS:
         try:
-            ask_slurm(command, _ASK_S)
+            ask_slurm(command, _ASK_S, cluster=profile.slurm_cluster)
         except SlurmError as error:
             answers = False
             yield wrong(f"{command[0]}: does not answer", str(error))
         else:
             yield right(f"{command[0]}: answers")
     try:
-        ask_slurm(_ACCOUNTING, _ASK_S)
+        ask_slurm(_ACCOUNTING, _ASK_S, cluster=profile.slurm_cluster)
     except SlurmError as error:
         yield warning("sacct: does not answer", f"The ends of jobs will be unknown. {error}")
     else:
@@ -59,7 +59,7 @@ def site_checks(
     if not answers:
         yield skipped("account, partition, QOS and limits", "SLURM does not answer")
         return
-    site = ask_site()
+    site = ask_site(profile.slurm_cluster)
     yield right(f"site: cluster {site.cluster}, SLURM {site.version}")
     said: set[Check] = set()
     for name in shape.partitions or (None,):

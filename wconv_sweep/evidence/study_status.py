@@ -9,7 +9,7 @@ from wconv_sweep.evidence.accounting import trial_gpu_hours
 from wconv_sweep.evidence.overview import StudyOverview, overview_of
 from wconv_sweep.evidence.results import TrialRow, trial_row_of
 from wconv_sweep.slurm.jobs import SlurmView, job_name, views_of
-from wconv_sweep.slurm.orders import has_been_in_slurm
+from wconv_sweep.slurm.orders import clusters_of
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import SLOTS
 
@@ -42,12 +42,9 @@ def read_status(storage: Storage, study: str) -> StudyStatus:
 def study_jobs(studies: Sequence[StudyOverview]) -> list[SlurmView | None]:
     """Return the pilots of each study in SLURM; None if it never had any there.
 
-    One squeue and one sacct for all of them together.
+    One squeue and one sacct for all of them together, on each of their clusters.
     """
-    names = [
-        job_name(each.study, each.uid) if has_been_in_slurm(each.folder) else None
-        for each in studies
-    ]
-    asked = [name for name in names if name is not None]
-    views = views_of(asked) if asked else {}
-    return [views[name] if name else None for name in names]
+    names = [job_name(each.study, each.uid) for each in studies]
+    clusters = {name: clusters_of(each.folder) for name, each in zip(names, studies, strict=True)}
+    views = views_of({name: its for name, its in clusters.items() if its})
+    return [views.get(name) for name in names]

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from wconv_sweep.errors import SlurmError
 from wconv_sweep.evidence.overview import read_overview
 from wconv_sweep.slots import definitions, studies
-from wconv_sweep.slurm.jobs import ALIVE, JobState, SlurmView, cancel, jobs_of
-from wconv_sweep.slurm.orders import has_been_in_slurm
+from wconv_sweep.slurm.job import ALIVE, JobState
+from wconv_sweep.slurm.jobs import SlurmView, cancel, jobs_of
+from wconv_sweep.slurm.orders import clusters_of
 from wconv_sweep.storage.open_storage import Storage
 
 
@@ -59,14 +60,16 @@ def stop(storage: Storage, study: str, *, now: bool = False) -> Stopped:
     place = definitions.study_place(storage, study)
     studies.stop(storage, study)
     ended = read_overview(storage, study).complete
-    if not has_been_in_slurm(place.folder):
+    clusters = clusters_of(place.folder)
+    if not clusters:
         return Stopped(study, None, cancelled=False, ended=ended)
-    view = jobs_of(study, place.uid, history=False)
+    view = jobs_of(study, place.uid, clusters, history=False)
     if now:
+        cancel(view.alive)
         if not view.known:
+            which = "not all of its jobs are" if view.alive else "its jobs are not"
             raise SlurmError(
-                f"study {study} is stopped, but its jobs are not cancelled: "
+                f"study {study} is stopped, but {which} cancelled: "
                 f"{'; '.join(view.warnings)}. Cancel them with scancel."
             )
-        cancel(view.alive)
     return Stopped(study, view, cancelled=now, ended=ended)

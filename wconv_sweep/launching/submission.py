@@ -8,18 +8,19 @@ from wconv_sweep.clusters.billing import Cost, cost_of, projected_cost
 from wconv_sweep.clusters.lint import Findings, folder_advice, lint, nodes_of_trial
 from wconv_sweep.clusters.pilot_request import PilotRequest, PilotShape, resolve_request
 from wconv_sweep.clusters.profile import ClusterProfile, LocalProfile, SlurmProfile
-from wconv_sweep.errors import ConfigurationError, SlurmError
+from wconv_sweep.errors import ConfigurationError, SlurmAway, SlurmError
 from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.launching.local_pilots import order_path, start_local
 from wconv_sweep.launching.preview import Preview
 from wconv_sweep.launching.slurm.asking import ask_for_pilots
 from wconv_sweep.launching.slurm.options import trials_at_once
-from wconv_sweep.launching.slurm.pilots import next_batch, reap, start_slurm
+from wconv_sweep.launching.slurm.pilots import clusters_with, next_batch, start_slurm
 from wconv_sweep.pilots.command import pilot_command
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.definitions import StudyPlace
 from wconv_sweep.slurm.batch import batch_script
-from wconv_sweep.slurm.jobs import alive_jobs, job_name, jobs_of
+from wconv_sweep.slurm.clusters import not_followed
+from wconv_sweep.slurm.jobs import alive_jobs, job_name
 from wconv_sweep.slurm.refusals import too_many
 from wconv_sweep.slurm.sbatch_options import shown_option
 from wconv_sweep.storage.open_storage import Storage
@@ -167,8 +168,11 @@ class SlurmLauncher:
 
     def findings(self, config: StudyConfig, folder: RunFolder) -> Findings:
         found = lint(self.profile, self.shape, config.trial)
-        advice = folder_advice(self.profile, folder.path)
-        return replace(found, warnings=(*found.warnings, advice)) if advice else found
+        elsewhere = not_followed(self.profile.slurm_cluster)
+        if elsewhere:
+            elsewhere += ". Set slurm_cluster in the profile to choose one."
+        advice = [each for each in (folder_advice(self.profile, folder.path), elsewhere) if each]
+        return replace(found, warnings=(*found.warnings, *advice))
 
     @property
     def on_gpus(self) -> bool:
@@ -195,21 +199,27 @@ class SlurmLauncher:
         )
 
     def ask(self, study: str, uid: str | None, folder: RunFolder) -> str | None:
-        alive = alive_jobs(job_name(study, uid)) if uid else ()
+        job = next_batch(self.profile, self.shape, study, uid or "", folder)
+        refused = waits = None
+        try:
+            waits = ask_for_pilots(self.profile, self.shape, job)
+        except SlurmAway:
+            raise
+        except SlurmError as error:
+            refused = error
+        if refused is None and waits is None:
+            return None  # what is in the queue already, `start` counts
+        clusters = clusters_with(self.profile, folder)
+        alive = alive_jobs(job_name(study, uid), clusters) if uid else ()
         if len(alive) >= self.shape.pilots:
             return None
-        job = next_batch(self.profile, self.shape, study, uid or "", folder)
-        try:
-            return ask_for_pilots(self.profile, self.shape, job)
-        except SlurmError as error:
-            # The existing ones are what the site allows; the others come later.
-            if not (alive and too_many(error)):
-                raise
-            return None
+        # The existing ones are what the site allows; the others come later.
+        if refused is not None and not (alive and too_many(refused)):
+            raise refused
+        return waits
 
     def start(self, storage: Storage, status: StudyStatus, place: StudyPlace) -> Pilots:
         config = status.config
-        reap(storage, config, jobs_of(config.study, place.uid, history=False))
         useful = math.ceil(
             (status.budget - status.ended) / trials_at_once(self.shape, config.trial)
         )

@@ -20,6 +20,8 @@ class PilotOrder(Spec):
     run_folder: Path = Field(strict=False)
     launcher: Literal["local", "slurm"] = "local"
     """The kind of pilot: a process of this machine, or a job."""
+    slurm_cluster: str | None = None
+    """SLURM's name of the pilot's cluster, where the profile names one."""
     pilot: Annotated[int, Field(ge=0)]
     """Number of the pilot within the study, from 0; of a job array, of its element 0."""
     nodes: Annotated[int, Field(ge=1)] = 1

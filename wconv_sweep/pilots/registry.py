@@ -104,7 +104,7 @@ def _replaced_by(place: PilotPlace) -> ColumnElement[bool]:
     if place.job is None:
         return here
     earlier = and_(
-        PILOTS.c.job.startswith(f"{place.job}.", autoescape=True),
+        PILOTS.c.job.startswith(place.any_incarnation(place.job), autoescape=True),
         PILOTS.c.job != place.incarnation,
     )
     return or_(earlier, and_(here, PILOTS.c.job == place.incarnation))

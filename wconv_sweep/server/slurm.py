@@ -14,17 +14,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from wconv_jobs.files.atomic import replace_file
 from wconv_sweep.errors import StorageError
 from wconv_sweep.server.folder import ServerFolder
 from wconv_sweep.server.server_status import ServerStatus
 from wconv_sweep.server.setup import programs_for
 from wconv_sweep.slurm.batch import BatchJob, submit
-from wconv_sweep.slurm.jobs import JobState, SlurmJob, alive_jobs, cancel
+from wconv_sweep.slurm.job import JobState, SlurmJob
+from wconv_sweep.slurm.jobs import alive_jobs, cancel
 from wconv_sweep.slurm.reasons import in_words
 
 GRACE_S = 120
 """Time before the end of the job at which the server is asked to stop, seconds."""
 CPUS = 2
+_CLUSTER = "slurm_cluster"
+"""File beside the logs of the jobs."""
 _QUEUE_LOOK_S = 10.0
 _LOOK_S = 1.0
 
@@ -39,6 +43,8 @@ class ServerRequest:
     """Time limit of each job, minutes."""
     once: bool = False
     """Whether no other job goes on with the server when the time of the first one is up."""
+    cluster: str | None = None
+    """SLURM's name of the one that gets them; None: that of the machine that asks."""
 
 
 def jobs_of(path: Path) -> list[SlurmJob]:
@@ -48,7 +54,8 @@ def jobs_of(path: Path) -> list[SlurmJob]:
         SlurmError: SLURM does not answer properly.
     """
     waiting = (JobState.PENDING, JobState.HELD)
-    return sorted(alive_jobs(_name(path)), key=lambda job: (job.state in waiting, int(job.array)))
+    alive = alive_jobs(_name(path), (_cluster_of(path),))
+    return sorted(alive, key=lambda job: (job.state in waiting, int(job.array)))
 
 
 def job_of(path: Path) -> SlurmJob | None:
@@ -83,6 +90,10 @@ def submit_server(path: Path, request: ServerRequest, *, after: str | None = Non
     programs_for(ServerFolder(path))
     logs = logs_of(path)
     logs.mkdir(exist_ok=True)
+    # The one that goes on is submitted on a node of the cluster itself.
+    cluster = None if after else request.cluster
+    if not after:
+        replace_file(logs / _CLUSTER, f"{cluster or ''}\n")
     module = "wconv_sweep.server.job"
     words = [sys.executable, "-u", "-m", module, str(path), json.dumps(asdict(request))]
     # `singleton`: none of the same name runs, whoever has submitted it.
@@ -95,6 +106,7 @@ def submit_server(path: Path, request: ServerRequest, *, after: str | None = Non
         options={"no-requeue": True, "dependency": dependency, **request.options},
         walltime_min=request.walltime_min,
         grace_s=GRACE_S,
+        cluster=cluster,
         cpus=CPUS,
     )
     return submit(job, None)
@@ -151,6 +163,14 @@ def stop_server(path: Path) -> bool:
         cancelled |= {job.array for job in new}
         time.sleep(_LOOK_S)
     return bool(cancelled)
+
+
+def _cluster_of(path: Path) -> str | None:
+    """Return SLURM's name of the cluster that got the last job; None: that of this machine."""
+    try:
+        return (logs_of(path) / _CLUSTER).read_text("utf-8").strip() or None
+    except OSError:
+        return None
 
 
 def _name(path: Path) -> str:

@@ -41,6 +41,8 @@ class BatchJob:
     walltime_min: int
     grace_s: int
     """Time from USR2 to the end."""
+    cluster: str | None = None
+    """SLURM's name of the cluster that gets it; None: that of this machine."""
     nodes: int = 1
     cpus: int = 0
     """Cores of each agent; 0: the site's default."""
@@ -94,9 +96,10 @@ def submit(job: BatchJob, count: int | None) -> str:
 class _CommandExecutor(SlurmExecutor):
     """Submits a command rather than pickled functions."""
 
-    def __init__(self, folder: Path, command: str) -> None:
+    def __init__(self, folder: Path, command: str, cluster: str | None) -> None:
         super().__init__(folder)
         self._command = command
+        self._cluster = cluster
 
     def script(self) -> str:
         """Return the batch script."""
@@ -128,7 +131,7 @@ class _CommandExecutor(SlurmExecutor):
             return found[1]
         # A short job may have ended already.
         look = ("squeue", "--me", "--noheader", "--states=all", "--format=%F %o")
-        for line in ask_slurm(look).splitlines():
+        for line in ask_slurm(look, cluster=self._cluster).splitlines():
             number, _, script = line.strip().partition(" ")
             if script.endswith(self._submitted.name):
                 return number
@@ -158,7 +161,10 @@ def _executor(job: BatchJob, count: int | None) -> _CommandExecutor:
                 f"--{name} {str(text)!r}: holds a line break or the like, which no option of "
                 "sbatch may. Remove it."
             )
-    executor = _CommandExecutor(job.folder, job.command)
+    options = dict(job.options)
+    if job.cluster is not None:
+        options["clusters"] = job.cluster
+    executor = _CommandExecutor(job.folder, job.command, job.cluster)
     executor.update_parameters(
         job_name=job.name,
         time=job.walltime_min,
@@ -172,7 +178,7 @@ def _executor(job: BatchJob, count: int | None) -> _CommandExecutor:
         # The agents of a pilot end one by one, and none of them may end the others. They get what
         # the script sets, also at a site whose jobs start with --export=NONE, which srun follows.
         srun_args=["--wait=0", "--kill-on-bad-exit=0", "--mpi=none", "--export=ALL"],
-        additional_parameters=dict(job.options),
+        additional_parameters=options,
     )
     if count is not None:
         executor.update_parameters(array_parallelism=count)

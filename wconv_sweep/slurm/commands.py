@@ -1,10 +1,12 @@
 """Runs SLURM's own commands: without a shell, with a time limit, with the same arguments.
 
 `SBATCH_QOS`, `SQUEUE_FORMAT`, `SLURM_CLUSTERS` and their like change what these commands do, and
-inside a job the variables of that job would act as options: none of them is passed on.
+inside a job the variables of that job would act as options: none of them is passed on. Some of the
+commands would follow SLURM_CLUSTERS, and sacct and sacctmgr not; `cluster` holds for all.
 """
 
 import os
+import re
 import shlex
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +23,8 @@ _OF_SLURM = (
     *("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "SQUEUE_", "SACCT_", "SCANCEL_"),
     *("SCONTROL_", "SINFO_", "SPRIO_"),
 )
+CHOSEN_BY_VARIABLE = "SLURM_CLUSTERS"
+"""Of the user's shell, often set by a module; a profile has `slurm_cluster` instead."""
 # Of a job that launches another one: submitit's, MPI's and torch's.
 _OF_A_JOB = (
     *("SUBMITIT_", "PMI_", "PMIX_", "PMI2_", "OMPI_", "TORCHELASTIC_", "MASTER_ADDR"),
@@ -34,13 +38,19 @@ _NO_ANSWER = (
     *("Unable to contact slurm", "Socket timed out", "Connection refused", "Connection timed out"),
     *("Could not establish a configuration source", "Zero Bytes were transmitted"),
     *("Slurm temporarily unable", "slurm_persist_conn_open", "Unable to establish controller"),
-    *("Transport endpoint", "Slurm backup controller in standby"),
-    *("Problem talking to the database", "Resource temporarily unavailable"),
+    *("Transport endpoint", "Slurm backup controller in standby", "can't be reached now"),
+    *("Problem talking to the database", "problem talking to the database"),
+    "Resource temporarily unavailable",
 )
+_NO_SUCH_CLUSTER = "known by database"
 
 
 def ask_slurm(
-    command: Sequence[str], timeout_s: float = TIMEOUT_S, *, text: str | None = None
+    command: Sequence[str],
+    timeout_s: float = TIMEOUT_S,
+    *,
+    text: str | None = None,
+    cluster: str | None = None,
 ) -> str:
     """Run a command and return its output.
 
@@ -48,11 +58,14 @@ def ask_slurm(
         command: the program and its arguments.
         timeout_s: it is killed after this time, seconds.
         text: for its standard input, which is empty if left out.
+        cluster: SLURM's name of the one to ask; None: that of this machine. Not for sacctmgr.
 
     Raises:
         SlurmAway: a daemon did not answer.
         SlurmError: the command is not installed or failed; with its own message.
     """
+    if cluster is not None:
+        command = (command[0], f"--clusters={cluster}", *command[1:])
     shown = shlex.join(command)
     try:
         result = subprocess.run(
@@ -84,9 +97,29 @@ def refusal(shown: str, status: int, said: str) -> SlurmError:
     """Return the error for a failed command, with its message."""
     words = " / ".join(line.strip() for line in said.splitlines() if line.strip())
     text = f"{shown} failed with exit status {status}: {words}"
+    if _NO_SUCH_CLUSTER in words:
+        return SlurmError(
+            f"{text.rstrip('.')}. Change slurm_cluster in the profile, or --slurm-cluster, to one "
+            "that `sacctmgr show clusters` lists."
+        )
     if any(part in words for part in _NO_ANSWER):
         return SlurmAway(f"{text.rstrip('.')}. SLURM does not answer; try again once it does.")
     return SlurmError(text)
+
+
+def local_cluster() -> str:
+    """Return SLURM's name of the cluster of this machine.
+
+    Raises:
+        SlurmAway: the controller does not answer.
+        SlurmError: this is no SLURM cluster.
+    """
+    command = ("scontrol", "show", "config")
+    text = ask_slurm(command)
+    found = re.search(r"^ClusterName\s*=\s*(\S+)", text, re.MULTILINE)
+    if found is None:
+        raise unexpected(command, text)
+    return found[1].lower()
 
 
 def unexpected(command: Sequence[str], text: str) -> SlurmError:

@@ -44,9 +44,8 @@ _OWN: dict[str, tuple[str, ...]] = {
     "Leave it out: jobs are found again by their names": ("job-name",),
     "Leave it out: jobs find their files from any folder": ("chdir",),
     "Leave it out, and launch once the other job has ended": ("dependency",),
-    "Leave it out: jobs are submitted to one cluster, as the user that you are": (
-        *("cluster", "clusters", "gid", "uid"),
-    ),
+    "Use slurm_cluster in the profile": ("cluster", "clusters"),
+    "Leave it out: jobs are submitted as the user that you are": ("gid", "uid"),
     "Leave it out: it is about the call of sbatch, not about the job": (
         *("help", "parsable", "quiet", "test-only", "usage", "verbose", "version", "wait"),
         *("wrap",),

@@ -89,14 +89,17 @@ class Site:
         )
 
 
-def ask_site() -> Site:
+def ask_site(name: str | None = None) -> Site:
     """Ask the site that this machine belongs to.
+
+    Args:
+        name: SLURM's name of one of its clusters; None: that of this machine.
 
     Raises:
         SlurmError: the controller does not answer, or this is not a SLURM cluster. Accounting that
             does not answer, or does not exist, is a warning.
     """
-    text = ask_slurm(_CONFIG)
+    text = ask_slurm(_CONFIG, cluster=name)
     config = pairs(text, "\n")
     try:
         cluster, version = config["ClusterName"], config["SLURM_VERSION"]
@@ -104,7 +107,7 @@ def ask_site() -> Site:
     except (KeyError, ValueError) as error:
         raise unexpected(_CONFIG, text) from error
     user = user_name()
-    partitions = tuple(_partitions())
+    partitions = tuple(_partitions(name))
     associations: tuple[Association, ...] = ()
     qos: tuple[Qos, ...] = ()
     warnings = []
@@ -128,8 +131,8 @@ def ask_site() -> Site:
     )
 
 
-def _partitions() -> Iterator[Partition]:
-    kinds = _kinds()
+def _partitions(cluster: str | None) -> Iterator[Partition]:
+    kinds = _kinds(cluster)
 
     def partition(row: dict[str, str]) -> Partition:
         return Partition(
@@ -144,10 +147,10 @@ def _partitions() -> Iterator[Partition]:
             qos="" if row["QoS"] == "N/A" else row["QoS"],
         )
 
-    return _read(_PARTITIONS, "PartitionName=", partition)
+    return _read(cluster, _PARTITIONS, "PartitionName=", partition)
 
 
-def _kinds() -> dict[str, list[NodeKind]]:
+def _kinds(cluster: str | None) -> dict[str, list[NodeKind]]:
     """Return the nodes of each partition."""
 
     def node(row: dict[str, str]) -> tuple[tuple[str, ...], NodeKind, bool]:
@@ -161,7 +164,7 @@ def _kinds() -> dict[str, list[NodeKind]]:
 
     count: Counter[tuple[str, NodeKind]] = Counter()
     away: Counter[tuple[str, NodeKind]] = Counter()
-    for partitions, kind, is_away in _read(_NODES, "NodeName=", node):
+    for partitions, kind, is_away in _read(cluster, _NODES, "NodeName=", node):
         count.update((partition, kind) for partition in partitions)
         away.update((partition, kind) for partition in partitions if is_away)
     kinds: dict[str, list[NodeKind]] = {}
@@ -172,14 +175,17 @@ def _kinds() -> dict[str, list[NodeKind]]:
 
 
 def _read(
-    command: Sequence[str], start: str, parse: Callable[[dict[str, str]], Row]
+    cluster: str | None,
+    command: Sequence[str],
+    start: str,
+    parse: Callable[[dict[str, str]], Row],
 ) -> Iterator[Row]:
     """Parse the rows of scontrol, and pass over notices of the site.
 
     Raises:
         SlurmError: a row lacks something, or has it in another form.
     """
-    for line in ask_slurm(command).splitlines():
+    for line in ask_slurm(command, cluster=cluster).splitlines():
         if line.startswith(start):
             try:
                 yield parse(pairs(line))

@@ -10,8 +10,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.text_patterns import Matches
 
+ALL_CLUSTERS = "all"
+"""What SLURM takes for every cluster at once."""
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,99}"
 _NAMES = f"{_NAME}(?:,{_NAME}){{0,49}}"
 _SUFFIX = r"[A-Za-z0-9_.@+-]{1,50}"
@@ -35,6 +38,24 @@ def is_slurm_name(text: str) -> bool:
 def are_slurm_names(text: str) -> bool:
     """Return whether a text can be the name of a partition, or several with commas between."""
     return re.fullmatch(_NAMES, text) is not None
+
+
+def checked_cluster(origin: str, name: str) -> str:
+    """Return the name of one cluster, in lower case, as SLURM keeps them.
+
+    Args:
+        origin: the option or key that it comes from.
+        name: as the user writes it.
+
+    Raises:
+        ConfigurationError: it is not a name, or stands for several.
+    """
+    if not is_slurm_name(name) or name.lower() == ALL_CLUSTERS:
+        raise ConfigurationError(
+            f"{origin} {name}: is not the name of one cluster. Use one that `sacctmgr show "
+            "clusters` lists."
+        )
+    return name.lower()
 
 
 def setup_line(command: str) -> str:
@@ -87,6 +108,12 @@ def _setup(command: str) -> str:
     return command
 
 
+def _cluster(name: str) -> str:
+    if name.lower() == ALL_CLUSTERS:
+        raise ValueError("stands for every cluster at once; name one of them")
+    return name.lower()
+
+
 SlurmName = Annotated[
     str, Matches(_NAME, "may contain only letters, digits and _ . @ + -, at most 100")
 ]
@@ -99,6 +126,8 @@ SlurmNames = Annotated[
     ),
 ]
 """Of one partition or several."""
+ClusterName = Annotated[SlurmName, AfterValidator(_cluster)]
+"""Of one cluster, in lower case, as SLURM keeps them."""
 AccountSuffix = Annotated[
     str, Matches(_SUFFIX, "may contain only letters, digits and _ . @ + -, at most 50")
 ]

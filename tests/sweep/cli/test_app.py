@@ -16,7 +16,8 @@ from tests.sweep.tiny import StudyFile, Sweep, run
 from wconv_sweep.cli.options import next_command
 from wconv_sweep.launching.stopping import Stopped
 from wconv_sweep.slots import studies
-from wconv_sweep.slurm.jobs import JobState, SlurmJob, SlurmView
+from wconv_sweep.slurm.job import JobState, SlurmJob
+from wconv_sweep.slurm.jobs import SlurmView
 from wconv_sweep.storage.open_storage import Storage
 
 

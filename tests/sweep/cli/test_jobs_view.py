@@ -4,7 +4,8 @@ import json
 from dataclasses import replace
 
 from wconv_sweep.cli.views.jobs import jobs_json, jobs_lines
-from wconv_sweep.slurm.jobs import JobState, SlurmJob, SlurmView
+from wconv_sweep.slurm.job import JobState, SlurmJob
+from wconv_sweep.slurm.jobs import SlurmView
 
 WAITS = SlurmJob("7", "7", "0", JobState.PENDING, "Priority", "", "2026-11-30T18:00:00", "")
 LATER = replace(WAITS, index="1", start="2026-12-01T06:00:00")

@@ -6,7 +6,7 @@ import pytest
 
 from wconv_sweep.cli.views.server import ServerJobs, print_server, server_json
 from wconv_sweep.server.server_status import ServerStatus
-from wconv_sweep.slurm.jobs import JobState, SlurmJob
+from wconv_sweep.slurm.job import JobState, SlurmJob
 
 RUNS = ServerStatus(
     running=True,

@@ -13,7 +13,7 @@ from wconv_sweep.launching.slurm.never_starting import never_starting
 from wconv_sweep.launching.slurm.pilots import SlurmPilots
 from wconv_sweep.launching.slurm.submission import Submission
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slurm.jobs import JobState, SlurmJob
+from wconv_sweep.slurm.job import JobState, SlurmJob
 from wconv_sweep.slurm.site import Site
 
 ACCOUNT = replace(association("mine"), default=True)

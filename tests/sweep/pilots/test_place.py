@@ -1,5 +1,7 @@
 """An agent knows whose slots it may hand back: those of dead agents, and of no others."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select
 
@@ -49,6 +51,19 @@ def test_a_job_of_its_own_is_known_by_its_number() -> None:
     place = place_of(slurm_order(), {"SLURM_JOB_ID": "99", "SLURMD_NODENAME": "n1"})
 
     assert (place.pilot, place.prefix) == (10, "slurm-99/0/n1/")
+
+
+def test_a_job_of_a_named_cluster_is_not_taken_for_one_of_its_number_elsewhere() -> None:
+    far_order = slurm_order().model_copy(update={"slurm_cluster": "far"})
+    far, near = (
+        place_of(each, ELEMENT | {"SLURM_RESTART_COUNT": "2"})
+        for each in (far_order, slurm_order())
+    )
+
+    assert (far.prefix, far.incarnation) == ("slurm-far:1234_3/2/n2/", "far:1234_3.2")
+    assert far.is_dead("slurm-far:1234_3/1/n9/77-ab/cd")
+    assert not far.is_dead("slurm-1234_3/1/n9/77-ab/cd")
+    assert not near.is_dead("slurm-far:1234_3/1/n9/77-ab/cd")
 
 
 def test_on_this_machine_slurms_variables_mean_nothing() -> None:
@@ -107,12 +122,14 @@ def test_what_an_earlier_start_of_the_job_held_is_handed_back_at_once(slots: Slo
 def test_an_old_copy_of_a_job_hears_that_the_job_has_started_again(storage: Storage) -> None:
     old = PilotRecord(storage, "tiny", in_job(restart=0), gpus_total=4)
     other = PilotRecord(storage, "tiny", in_job(restart=0, job="1234_30", host="n9"), gpus_total=4)
+    elsewhere = replace(in_job(restart=0), cluster="far")
+    far = PilotRecord(storage, "tiny", elsewhere, gpus_total=4)
     before = old.seen()
 
     new = PilotRecord(storage, "tiny", in_job(restart=1, host="n2"), gpus_total=4)
 
     assert before
-    assert [record.seen() for record in (old, other, new)] == [False, True, True]
+    assert [record.seen() for record in (old, other, far, new)] == [False, True, True, True]
 
 
 @pytest.mark.usefixtures("slots")

@@ -67,3 +67,14 @@ def test_a_release_that_knows_no_such_flag_has_numbers(slurm: RecordedSlurm) -> 
     (qos,) = ask_site().qos
 
     assert (qos.max_gpus, qos.max_gpus_per_user, qos.max_nodes_per_user) == (25, 50, 50)
+
+
+def test_every_fact_is_asked_of_the_cluster_that_is_named(slurm: RecordedSlurm) -> None:
+    slurm.says("sacctmgr", "show qos")
+
+    ask_site("leonardo")
+
+    assert all(" --clusters=leonardo " in f"{call} " for call in slurm.calls("scontrol"))
+    # sacctmgr has no such option. Without the filter it tells the account of another cluster.
+    of_user = [call for call in slurm.calls("sacctmgr") if "show qos" not in call]
+    assert [" cluster=leonardo " in call for call in of_user] == [True, True]

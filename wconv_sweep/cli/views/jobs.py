@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from wconv_sweep.slurm.jobs import JobState, SlurmJob, SlurmView
+from wconv_sweep.slurm.job import JobState, SlurmJob
+from wconv_sweep.slurm.jobs import SlurmView
 
 _WAIT = (JobState.PENDING, JobState.HELD, JobState.REQUEUED, JobState.SUSPENDED)
 
@@ -67,7 +68,7 @@ def _meanings(jobs: Sequence[SlurmJob]) -> list[str]:
 def _job(job: SlurmJob) -> dict[str, Any]:
     plain = asdict(job)
     return (
-        {"job": job.name}
+        {"job": job.name, "slurm_cluster": job.cluster}
         | {key: str(plain[key]) for key in ("state", "reason", "nodes", "start", "end")}
         | {"meaning": job.meaning, "never_starts": job.never_starts}
     )

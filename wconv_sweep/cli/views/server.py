@@ -8,7 +8,7 @@ from typing import Any
 from wconv_sweep.errors import SlurmError
 from wconv_sweep.server.server_status import ServerStatus
 from wconv_sweep.server.slurm import jobs_of, logs_of
-from wconv_sweep.slurm.jobs import JobState, SlurmJob
+from wconv_sweep.slurm.job import JobState, SlurmJob
 from wconv_sweep.slurm.reasons import in_words
 
 

@@ -72,7 +72,7 @@ def _waits_for_nodes(profile: SlurmProfile, shape: PilotShape) -> str | None:
     start it once they are back.
     """
     try:
-        site = ask_site()
+        site = ask_site(profile.slurm_cluster)
     except SlurmError:
         return None
     for name in shape.partitions or (None,):

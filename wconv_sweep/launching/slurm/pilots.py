@@ -1,6 +1,7 @@
 """The pilots of a study in SLURM's queue: submits, polls, reaps and cancels them."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wconv_sweep.clusters.pilot_request import PilotShape
@@ -9,13 +10,17 @@ from wconv_sweep.errors import SlurmError
 from wconv_sweep.launching.code_snapshot import freeze, frozen_code
 from wconv_sweep.launching.slurm.options import batch_job, pilot_order
 from wconv_sweep.launching.slurm.submission import Submission, top_up
-from wconv_sweep.launching.slurm.submit_limits import submit_limits
+from wconv_sweep.launching.slurm.submit_limits import SubmitLimits, submit_limits
+from wconv_sweep.pilots.place import owner_in_job
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.definitions import StudyPlace
 from wconv_sweep.slots.table import SlotTable
 from wconv_sweep.slurm.batch import BatchJob
-from wconv_sweep.slurm.jobs import SlurmView, alive_jobs, job_name
-from wconv_sweep.slurm.orders import next_order
+from wconv_sweep.slurm.clusters import HERE, Clusters, to_ask
+from wconv_sweep.slurm.job import SlurmJob
+from wconv_sweep.slurm.jobs import alive_among, alive_jobs, job_name
+from wconv_sweep.slurm.orders import clusters_of, next_order
+from wconv_sweep.slurm.queue import my_queue
 from wconv_sweep.slurm.reasons import in_words
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.study.config import StudyConfig
@@ -32,6 +37,8 @@ class SlurmPilots:
     """Of their jobs."""
     folder: RunFolder
     submission: Submission
+    clusters: Clusters = HERE
+    """Those that may have some."""
     goes_on: bool = True
     """Whether the study runs on without the command that follows it."""
     _looked_s: float = float("-inf")
@@ -46,7 +53,7 @@ class SlurmPilots:
         """Return whether no pilot is queued or running; asks SLURM only now and then."""
         if time.monotonic() - self._looked_s >= LOOK_S:
             try:
-                self._ended = not alive_jobs(self.name)
+                self._ended = not alive_jobs(self.name, self.clusters)
             except SlurmError:
                 # Their state is known again once the controller is back.
                 self._ended = False
@@ -101,6 +108,9 @@ def start_slurm(
 ) -> SlurmPilots:
     """Submit missing pilots of a study, so that `wanted` are queued or running.
 
+    squeue is called once for each cluster, and answers how many there are, which of the study's
+    slots nobody works on any more, and how much room the site's limits leave.
+
     Args:
         profile: of the site.
         shape: of each pilot.
@@ -113,30 +123,51 @@ def start_slurm(
         SlurmError: the site takes none, or does not answer.
     """
     freeze(place.folder)
+    name = job_name(config.study, place.uid)
     job = next_batch(profile, shape, config.study, place.uid, place.folder)
     order = pilot_order(profile, shape, config.study, config.trial, storage.name, place.folder)
-    submission = top_up(
-        storage, place.folder, wanted, order, job, limits=lambda: submit_limits(profile, shape)
-    )
-    return SlurmPilots(job.name, place.folder, submission)
+    clusters = clusters_with(profile, place.folder)
+    # One command at a time counts and submits; all login nodes share the storage.
+    with storage.alone():
+        queues = {cluster: my_queue(cluster) for cluster in to_ask(clusters)}
+        alive = [job for queue in queues.values() for job in alive_among(queue, name)]
+        reap(storage, config, alive)
+
+        def limits() -> SubmitLimits:
+            # Of a cluster that has a name and is that of this machine, the name was asked.
+            queue = queues.get(profile.slurm_cluster)
+            mine = my_queue(profile.slurm_cluster) if queue is None else queue
+            return submit_limits(profile, shape, mine)
+
+        submission = top_up(place.folder, wanted, order, job, alive, limits)
+    return SlurmPilots(name, place.folder, submission, clusters)
+
+
+def clusters_with(profile: SlurmProfile, folder: RunFolder) -> Clusters:
+    """Return the clusters that a study may have pilots on: earlier ones, and the profile's."""
+    return clusters_of(folder) | {profile.slurm_cluster}
 
 
 def next_batch(
     profile: SlurmProfile, shape: PilotShape, study: str, uid: str, folder: RunFolder
 ) -> BatchJob:
     """Return the next batch job of a study, before anything is written."""
-    order, _ = next_order(folder, shape.pilots)
+    order, _ = next_order(folder, shape.pilots, profile.slurm_cluster)
     return batch_job(profile, shape, job_name(study, uid), folder, frozen_code(folder), order)
 
 
-def reap(storage: Storage, config: StudyConfig, view: SlurmView) -> int:
+def reap(storage: Storage, config: StudyConfig, alive: Sequence[SlurmJob]) -> int:
     """Hand back the slots of jobs that are gone from the queue; return how many.
 
-    Nothing is handed back while it is unknown which jobs live; the leases expire anyway.
+    Args:
+        storage: holds the study.
+        config: of the study.
+        alive: its jobs on all of its clusters.
     """
-    if not view.known:
-        return 0
-    living = tuple(f"slurm-{job.name}/" for job in view.alive)
+    # An agent whose order names no cluster may be that of any job of its number.
+    living = tuple(
+        owner_in_job(job.name, cluster) for job in alive for cluster in {job.cluster, None}
+    )
     slots = SlotTable(storage, config, lease_s=1.0, gpus_per_trial=0, provenance={})
     return slots.interrupt_all_of(
         "slurm-", "its job has ended", but=lambda owner: owner.startswith(living)

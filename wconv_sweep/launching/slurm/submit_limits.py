@@ -3,18 +3,17 @@
 A site counts every element of an array, queued ones and the user's other jobs included.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from wconv_sweep.clusters.pilot_request import PilotShape
 from wconv_sweep.clusters.present_limits import association_of
 from wconv_sweep.clusters.profile import SlurmProfile
 from wconv_sweep.errors import SlurmError
 from wconv_sweep.launching.slurm.never_starting import never_starting
-from wconv_sweep.slurm.commands import ask_slurm
+from wconv_sweep.slurm.queue import QueuedJob
 from wconv_sweep.slurm.site import Site, ask_site
-
-_MINE = ("squeue", "--me", "--array", "--noheader", "--format=%q|%a|%P")
 
 
 @dataclass(frozen=True)
@@ -29,15 +28,18 @@ class SubmitLimits:
     """Why the site would take them and could never start them, each with what to do."""
 
 
-def submit_limits(profile: SlurmProfile, shape: PilotShape) -> SubmitLimits:
+def submit_limits(
+    profile: SlurmProfile, shape: PilotShape, queue: Sequence[QueuedJob]
+) -> SubmitLimits:
     """Ask the site; without an answer, the profile counts.
 
     Args:
         profile: of the site.
         shape: of the pilots.
+        queue: the user's jobs on its cluster.
     """
     try:
-        site = ask_site()
+        site = ask_site(profile.slurm_cluster)
     except SlurmError:
         site = None
     array = profile.max_array_size
@@ -47,33 +49,33 @@ def submit_limits(profile: SlurmProfile, shape: PilotShape) -> SubmitLimits:
     limits = list(_limits(profile, shape, site))
     if not limits:
         return SubmitLimits(array, None, never_start)
-    mine = [line.split("|") for line in ask_slurm(_MINE).splitlines()]
+    mine = [each for each in queue if each.job.alive]
     rooms = [
-        limit - sum(not name or jobs[column].lower() == name.lower() for jobs in mine)
-        for limit, column, name in limits
+        limit - sum(not name or getattr(each, kind).lower() == name.lower() for each in mine)
+        for limit, kind, name in limits
     ]
     return SubmitLimits(array, max(0, min(rooms)), never_start)
 
 
 def _limits(
     profile: SlurmProfile, shape: PilotShape, site: Site | None
-) -> Iterator[tuple[int, int, str]]:
-    """Yield each limit, with the column of squeue and the name of the jobs that it counts."""
+) -> Iterator[tuple[int, Literal["account", "qos", "partition"], str]]:
+    """Yield each limit, with the kind and the name of what the jobs that it counts are of."""
     association = None
     if site is not None:
         association = association_of(site, shape.account, site.partition(shape.partition))
     if association is not None and association.max_submit_jobs is not None:
-        yield association.max_submit_jobs, 1, association.account
+        yield association.max_submit_jobs, "account", association.account
     qos = shape.qos or (association.default_qos if association else "") or profile.qos.unnamed
     for kind in site.qos if site else ():
         if kind.name == qos and kind.max_submit_per_user is not None:
-            yield kind.max_submit_per_user, 0, qos
+            yield kind.max_submit_per_user, "qos", qos
     if qos in profile.qos.known:
         limit = profile.qos.known[qos].max_submit_jobs
         if limit is not None:
-            yield limit, 0, qos
+            yield limit, "qos", qos
     # Of several partitions, only the site knows which of them takes the next job.
     if shape.partition in profile.partition.known:
         limit = profile.partition.known[shape.partition].max_submit_jobs
         if limit is not None:
-            yield limit, 2, shape.partition
+            yield limit, "partition", shape.partition

@@ -1,0 +1,36 @@
+"""The clusters of SLURM that a study has pilots on, where several share a login node.
+
+Each is asked by itself, by its name, or as that of this machine without one. The number of a job
+is unique on its cluster only.
+"""
+
+import os
+from collections.abc import Collection, Mapping
+
+from wconv_sweep.slurm.commands import CHOSEN_BY_VARIABLE, local_cluster
+
+Clusters = Collection[str | None]
+"""Names of clusters; None: that of this machine."""
+HERE: Clusters = (None,)
+
+
+def to_ask(clusters: Clusters) -> list[str | None]:
+    """Return the clusters, each once: that of this machine may also be there by its name.
+
+    Raises:
+        SlurmAway: the controller of this machine does not answer, and is needed to tell.
+    """
+    names = sorted(name for name in clusters if name is not None)
+    if None not in clusters or (names and local_cluster() in names):
+        return [*names]
+    return [None, *names]
+
+
+def not_followed(chosen: str | None, environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return that a variable of the user's names another cluster than is chosen, if it does."""
+    name = environment.get(CHOSEN_BY_VARIABLE, "").strip()
+    if not name or name.lower() == chosen:
+        return None
+    return f"{CHOSEN_BY_VARIABLE} is {name}, which is not followed: jobs go to " + (
+        f"cluster {chosen}" if chosen else "the cluster of this machine"
+    )
