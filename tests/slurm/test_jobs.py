@@ -12,7 +12,15 @@ from tests.slurm.test_batch import wrap
 from wconv_sweep.cli.views.jobs import jobs_json, jobs_lines
 from wconv_sweep.slurm.clusters import HERE
 from wconv_sweep.slurm.job import JobState
-from wconv_sweep.slurm.jobs import SlurmView, cancel, job_name, jobs_of, runs_in, views_of
+from wconv_sweep.slurm.jobs import (
+    SlurmView,
+    alive_jobs,
+    cancel,
+    job_name,
+    jobs_of,
+    runs_in,
+    views_of,
+)
 
 
 class Jobs:
@@ -99,6 +107,12 @@ def test_one_question_tells_the_jobs_of_several_studies_apart(box: SlurmBox) -> 
         (0, 1),
         (0, 0),
     ]
+    # The same with the name of the cluster, and of both ways together.
+    named = views_of(dict.fromkeys(names, (box.site.cluster, None)))
+    assert [len(named[name].alive) + len(named[name].ended) for name in names] == [2, 1, 0]
+    assert {job.cluster for job in named[names[0]].alive} == {box.site.cluster}
+    cancel(named[names[0]].alive)
+    assert alive_jobs(names[0]) == ()
 
 
 @pytest.mark.slow

@@ -73,3 +73,4 @@ def test_variables_that_change_what_slurm_prints_change_nothing(
         monkeypatch.setenv(name, text)
 
     assert ask_site() == expected
+    assert ask_site(box.site.cluster) == expected
