@@ -14,7 +14,6 @@ from tests.slurm import database, machine
 from tests.slurm.keeper import kept
 from tests.slurm.processes import Daemon, JobProcess, job_processes, kill, wait_until
 from tests.slurm.site import (
-    MARK,
     Site,
     accounting_commands,
     late_accounting_commands,
@@ -120,20 +119,22 @@ class SlurmBox:
 
     def start(self, daemon: str) -> None:
         """Start a daemon, again with what it remembers, and wait until it answers."""
-        site, environment, host = self.site, dict(self.environment), ""
+        site, host = self.site, ""
         if daemon in site.all_nodes:
             program, options = "slurmd", ["-D", "-N", daemon, "-f", str(site.slurm_conf)]
-            environment[MARK] = daemon
             host = daemon if site.named_hosts else ""
         elif daemon == "munged":
             program, options = "munged", self._munge_options()
+        elif daemon == "slurmctld":
+            # Killed before it has saved its state once, SLURM 26.05 would not start without -i.
+            program, options = daemon, ["-D", "-i"]
         else:
             program, options = daemon, ["-D"]
         command = [machine.find(program) or program, *options]
         if daemon == "mariadbd":
             command = database.command(site)
         log = site.folder / "log" / f"{daemon}.out"
-        self._daemons[daemon] = Daemon(command, environment, log, host)
+        self._daemons[daemon] = Daemon(command, self.environment, log, host)
         self._await(daemon)
 
     def start_all(self) -> None:
@@ -161,7 +162,7 @@ class SlurmBox:
 
     def job_processes(self, node: str | None = None) -> list[JobProcess]:
         """Return what jobs have left running, SLURM's own step daemons included."""
-        found = job_processes(self.site.slurm_conf)
+        found = job_processes(self.site)
         return [process for process in found if node is None or process.node == node]
 
     def reset(self) -> None:

@@ -18,16 +18,19 @@ _FAST_AND_SMALL = (
     "--performance-schema=OFF",
     "--key-buffer-size=1M",
     "--aria-pagecache-buffer-size=1M",
+    # slurmdbd cannot do with it; older servers do not have it, and newer ones have it on.
+    "--loose-innodb-snapshot-isolation=OFF",
 )
 
 
 def make(site: Site) -> None:
     """Make the folder of the database, in half a second; mariadb-install-db takes two."""
     _data(site).mkdir()
-    tables = (_scripts() / "mysql_system_tables.sql").read_text("utf-8")
+    # MariaDB 11 has renamed it from mysql_system_tables.sql.
+    (tables,) = _scripts().glob("m*_system_tables.sql")
     made = subprocess.run(
         [*_server(site), "--bootstrap", "--max-allowed-packet=8M"],
-        input=f"create database mysql;\nuse mysql;\n{tables}\ncreate database slurm_acct_db;\n",
+        input=f"create database mysql;\nuse mysql;\n{tables.read_text('utf-8')}\ncreate database slurm_acct_db;\n",
         text=True,
         check=False,
         capture_output=True,

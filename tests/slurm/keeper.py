@@ -35,7 +35,7 @@ def main(folder: Path, base_port: int) -> None:
     """Wait for the end of the tests, and remove what is left of a cluster."""
     sys.stdin.read()
     site = Site(folder=folder, base_port=base_port, named_hosts=False)
-    while processes := job_processes(site.slurm_conf):
+    while processes := job_processes(site):
         kill(processes)
     machine.forget_names(base_port)
     while folder.exists():

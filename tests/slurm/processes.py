@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.slurm.site import MARK
+from tests.slurm.site import Site
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 0.25
 
@@ -67,16 +67,19 @@ class JobProcess:
     @property
     def is_step(self) -> bool:
         """It is SLURM's own and looks after a job step."""
-        return self.name.startswith("slurmstepd")
+        return _is_step(self.name)
 
 
-def job_processes(slurm_conf: Path) -> list[JobProcess]:
+def job_processes(site: Site) -> list[JobProcess]:
     """Return every process of the jobs of a cluster, on all its nodes.
 
     They are SLURM's step daemons, the processes with a job's variables, and what descends from
-    both; the ones that left their session and their parent are found by their variables.
+    both; the ones that left their session and their parent are found by their variables. A step
+    daemon is found by the log that it has open: since SLURM 24.11 at the latest, its variables
+    are overwritten by what ps shows of it.
     """
-    ours = f"SLURM_CONF={slurm_conf}"
+    ours = f"SLURM_CONF={site.slurm_conf}"
+    logs = {str(site.slurmd_log(node)): node for node in site.all_nodes}
     seen = {pid: found for pid in _pids() if (found := _look_at(pid)) is not None}
     nodes: dict[int, str] = {}
 
@@ -86,7 +89,8 @@ def job_processes(slurm_conf: Path) -> list[JobProcess]:
             nodes[pid] = ""
             found = seen.get(pid)
             if found is not None:
-                nodes[pid] = found.node(ours) or node_of(found.parent)
+                own = _node_by_log(pid, logs) if found.is_step else found.node(ours)
+                nodes[pid] = own or node_of(found.parent)
         return nodes[pid]
 
     return [
@@ -141,16 +145,29 @@ class _Seen:
     environment: frozenset[str]
     command: str
 
+    @property
+    def is_step(self) -> bool:
+        return _is_step(self.name)
+
     def node(self, ours: str) -> str:
         if ours not in self.environment:
             return ""
-        if self.name.startswith("slurmstepd"):
-            return self._variable(MARK)
         return self._variable("SLURM_JOB_ID") and self._variable("SLURMD_NODENAME")
 
     def _variable(self, name: str) -> str:
         found = (text for text in self.environment if text.startswith(f"{name}="))
         return next(found, "").partition("=")[2]
+
+
+def _is_step(name: str) -> bool:
+    return name.startswith("slurmstepd")
+
+
+def _node_by_log(pid: int, logs: Mapping[str, str]) -> str:
+    with suppress(OSError):  # ended meanwhile
+        opened = (os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir())
+        return next((logs[path] for path in opened if path in logs), "")
+    return ""
 
 
 def _send(pids: Iterable[int], how: signal.Signals) -> None:

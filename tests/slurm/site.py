@@ -9,8 +9,6 @@ NETWORK = "127.0.77"
 """Every daemon talks over addresses of this loopback network; see tests/slurm/machine.py."""
 CONTROLLER = f"{NETWORK}.250"
 _FIRST_NODE_PORT = 10
-MARK = "WCONV_TEST_BOX_NODE"
-"""Variable of a node's slurmd and of what it starts: the name of the node."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +53,10 @@ class Site:
     @property
     def slurm_conf(self) -> Path:
         return self.folder / "etc" / "slurm.conf"
+
+    def slurmd_log(self, node: str) -> Path:
+        """Return the log of a node's slurmd, which its step daemons write to, too."""
+        return self.folder / "log" / f"slurmd-{node}.log"
 
     @property
     def munge_socket(self) -> Path:
@@ -143,7 +145,7 @@ SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/run/slurmctld.pid
 SlurmdPidFile={folder}/run/slurmd-%n.pid
 SlurmctldLogFile={folder}/log/slurmctld.log
-SlurmdLogFile={folder}/log/slurmd-%n.log
+SlurmdLogFile={site.slurmd_log("%n")}
 SlurmctldDebug=verbose
 SlurmdDebug=verbose
 

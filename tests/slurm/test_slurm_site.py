@@ -13,7 +13,7 @@ def test_the_site_tells_its_partitions_and_limits(box: SlurmBox) -> None:
     site = ask_site()
 
     assert (site.cluster, site.max_array_size, site.max_job_count) == ("testbox", 1001, 5000)
-    assert site.version.startswith("22.05")
+    assert site.version == box.run("scontrol", "--version").split()[-1]
     with_gpus = NodeKind(nodes=2, cpus=32, mem_mb=128_000, gpus=4, gpu_kind="")
     without = NodeKind(nodes=1, cpus=32, mem_mb=128_000, gpus=0, gpu_kind="")
     assert {found.name: found.kinds for found in site.partitions} == {
