@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wconv_sweep.log import event
+from wconv_sweep.slurm.values import pairs
 
 logger = logging.getLogger(__name__)
 
@@ -60,14 +61,7 @@ def job_times(
 def job_facts(job: str) -> dict[str, str]:
     """Return SLURM's facts about a job, times in seconds since 1970; empty without an answer."""
     line = _ask("scontrol", "show", "job", "--oneliner", job) or ""
-    facts: dict[str, str] = {}
-    for word in line.split():
-        key, equals, value = word.partition("=")
-        if equals:
-            # The user's own texts, the comment and the command line, come after SLURM's facts, and
-            # may look like them.
-            facts.setdefault(key, value)
-    return facts
+    return pairs(line)
 
 
 def requeue(job: str) -> bool:

@@ -54,8 +54,8 @@ def number(text: str) -> int | None:
 def pairs(text: str, separator: str | None = None) -> dict[str, str]:
     """Return the `key=value` pairs of a line.
 
-    Of a repeated name the first pair counts: free text, such as the reason why a node is down,
-    comes after SLURM's own names.
+    Of a repeated name the first pair counts: free text, such as the reason why a node is down, or
+    a job's comment and its command line in SLURM 26.05, comes after SLURM's own names.
     """
     parts = (part.partition("=") for part in reversed(text.split(separator)))
     return {name.strip(): value.strip() for name, equals, value in parts if equals}
