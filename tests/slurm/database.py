@@ -27,10 +27,11 @@ def make(site: Site) -> None:
     """Make the folder of the database, in half a second; mariadb-install-db takes two."""
     _data(site).mkdir()
     # MariaDB 11 has renamed it from mysql_system_tables.sql.
-    (tables,) = _scripts().glob("m*_system_tables.sql")
+    (script,) = _scripts().glob("m*_system_tables.sql")
+    tables = script.read_text("utf-8")
     made = subprocess.run(
         [*_server(site), "--bootstrap", "--max-allowed-packet=8M"],
-        input=f"create database mysql;\nuse mysql;\n{tables.read_text('utf-8')}\ncreate database slurm_acct_db;\n",
+        input=f"create database mysql;\nuse mysql;\n{tables}\ncreate database slurm_acct_db;\n",
         text=True,
         check=False,
         capture_output=True,
