@@ -76,7 +76,7 @@ def submit_server(path: Path, request: ServerRequest, *, after: str | None = Non
     """Submit a job of a server. It starts when no other job of the server runs.
 
     Args:
-        path: the folder, made already and owned by the user that the server runs as.
+        path: the folder; where its user is another one than this process, made already.
         request: of the job.
         after: number of the job that has to end first, with all of its processes.
 
@@ -89,7 +89,7 @@ def submit_server(path: Path, request: ServerRequest, *, after: str | None = Non
     """
     programs_for(ServerFolder(path))
     logs = logs_of(path)
-    logs.mkdir(exist_ok=True)
+    logs.mkdir(parents=True, exist_ok=True)
     # The one that goes on is submitted on a node of the cluster itself.
     cluster = None if after else request.cluster
     if not after:
