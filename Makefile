@@ -16,7 +16,8 @@ test test-fast test-lowest: export OMP_NUM_THREADS := 1
 test test-fast test-lowest: export MALLOC_MMAP_MAX_ := 0
 test test-fast test-lowest: export MALLOC_TRIM_THRESHOLD_ := 2147483647
 
-.PHONY: quickstart test test-fast test-lowest lint slurm docs bench screenshots clean browser
+.PHONY: quickstart test test-fast test-lowest lint slurm slurm-versions slurm-recordings docs bench
+.PHONY: screenshots clean browser
 
 quickstart: .venv/.for-run
 	$(BIN)/wconv-sweep launch --cluster local --study quickstart
@@ -94,6 +95,16 @@ slurm:
 	@for program in slurmctld slurmd slurmdbd munged mariadbd ip; do \
 	  PATH="$$PATH:/usr/sbin:/sbin" command -v $$program > /dev/null || missing=yes; done; \
 	if [ "$$missing" ]; then ( $(call system,$(SLURM)) ) || echo "Tests on a SLURM cluster: skipped"; fi
+
+# All tests on SLURM with each of three versions of it, installed from Debian's packages into roots
+# of their own: takes root, 3 GB and an hour, and is no part of CI. What the quick tests know of a
+# version is recorded in the same roots.
+SLURM_ROOTS := /var/tmp/wconv-slurm-roots
+slurm-versions: VERB := test
+slurm-recordings: VERB := record
+slurm-versions slurm-recordings: .venv/.for-tests slurm
+	@command -v debootstrap > /dev/null || { $(call system,debootstrap); }
+	$(BIN)/python -m tests.slurm.versions $(SLURM_ROOTS) $(VERB)
 
 # The tests that look at pages take Chromium; without it they are skipped and say so.
 browser:
