@@ -125,7 +125,10 @@ def run_tests(folder: Path, release: str) -> dict[str, Counter[str]]:
         )
         # Its results tell more than its exit status.
         subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        return counted((Path(scratch) / _RESULTS).read_text("utf-8"))
+        results = Path(scratch) / _RESULTS
+        if not results.exists():
+            raise SystemExit(f"{log.name} says why no test was run")
+        return counted(results.read_text("utf-8"))
 
 
 def record(folder: Path, release: str) -> None:
@@ -234,7 +237,12 @@ def _inside(
 def main(folder: Path, verb: str) -> int:
     """Make the roots that are missing, and test or record in each."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = {release: version(make_root(folder, release)) for release in RELEASES}
+    names = {}
+    for release in RELEASES:
+        try:
+            names[release] = version(make_root(folder, release))
+        except subprocess.CalledProcessError as error:
+            raise SystemExit(f"{folder}/{release}.log says why this failed: {error}") from error
     if verb == "record":
         for release in names:
             record(folder, release)
