@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from wconv_sweep.server.programs import SERVER_PROGRAMS, find_programs
-from wconv_sweep.server.slurm import submit_server
+from wconv_sweep.server.slurm import ServerRequest, submit_server
 
 
 @pytest.mark.skipif(not find_programs(SERVER_PROGRAMS), reason="no PostgreSQL")
@@ -19,4 +19,6 @@ def test_the_first_command_of_a_user_may_be_the_one_that_starts_the_database(
     sbatch.chmod(0o755)
     monkeypatch.setenv("PATH", f"{sbatch.parent}:{os.environ['PATH']}")
 
-    assert submit_server(tmp_path / "wconv_runs" / "postgres", {}, walltime_min=60) == "7"
+    request = ServerRequest(options={}, walltime_min=60)
+
+    assert submit_server(tmp_path / "wconv_runs" / "postgres", request) == "7"
