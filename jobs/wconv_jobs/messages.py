@@ -75,6 +75,13 @@ class Report(Message):
     """Metrics of the validation set, and `train_loss`."""
     epoch_s: float
     """Wall time of the epoch, validation included, seconds."""
+    steady: bool = False
+    """Whether its attempt had trained an epoch before: then the time holds neither what a process
+    does once nor an interruption. False in the checkpoints of earlier versions."""
+
+
+STEADY_EPOCHS = "steady_epochs"
+"""Key in the provenance of a complete trial: the number of epochs that its time is measured by."""
 
 
 class Finished(Message):
@@ -84,7 +91,8 @@ class Finished(Message):
     ending: Literal["complete", "pruned", "stopped"]
     epoch: int
     metrics: dict[str, float]
-    """Of a complete trial: see `wconv_jobs.training.loop.TrainingResult`; and its `epoch_s`."""
+    """Of a complete trial: see `wconv_jobs.training.loop.TrainingResult`; and its `epoch_s`,
+    see `wconv_jobs.training.epoch_time`."""
     provenance: dict[str, str]
     """Versions and hardware that produced the result."""
 

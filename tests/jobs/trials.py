@@ -93,8 +93,8 @@ def same_state(one: object, other: object) -> bool:
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         return one.dtype == other.dtype and torch.equal(one, other)
     if isinstance(one, dict) and isinstance(other, dict):
-        keys = one.keys() - {"epoch_s"}
-        return keys == other.keys() - {"epoch_s"} and all(
+        keys = one.keys() - {"epoch_s", "steady"}
+        return keys == other.keys() - {"epoch_s", "steady"} and all(
             same_state(one[key], other[key]) for key in keys
         )
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):

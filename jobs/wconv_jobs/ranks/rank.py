@@ -12,12 +12,13 @@ import torch
 
 from wconv_jobs import own_code
 from wconv_jobs.errors import JobError, TrainingDiverged
-from wconv_jobs.messages import Broken, Finished, Left
+from wconv_jobs.messages import STEADY_EPOCHS, Broken, Finished, Left
 from wconv_jobs.ranks.agent_link import AgentLink
 from wconv_jobs.ranks.node_order import NodeOrder
 from wconv_jobs.ranks.out_of_memory import memory_failure
 from wconv_jobs.ranks.printed import print_lines_at_once
 from wconv_jobs.ranks.process_group import world_of_ranks
+from wconv_jobs.training.epoch_time import epoch_s, steady_epochs
 from wconv_jobs.training.loop import TrainingResult, train
 from wconv_jobs.training.world import World
 from wconv_kernels import DensityError, SiteError
@@ -58,7 +59,7 @@ def main(address: Path, order_json: bytes) -> None:
                         ending=result.ending,
                         epoch=len(result.reports),
                         metrics=_metrics(result),
-                        provenance=_provenance(world),
+                        provenance=_provenance(world) | _timed(result),
                     )
                 )
     except Exception as error:
@@ -90,8 +91,15 @@ def _driver() -> str:
 
 
 def _metrics(result: TrainingResult) -> dict[str, float]:
-    timed = {"epoch_s": result.epoch_s} if result.ending == "complete" else {}
+    timed = {"epoch_s": epoch_s(result.reports)} if result.ending == "complete" else {}
     return result.metrics | timed
+
+
+def _timed(result: TrainingResult) -> dict[str, str]:
+    """Return the number of epochs that the time of a complete trial is measured by."""
+    if result.ending != "complete":
+        return {}
+    return {STEADY_EPOCHS: str(steady_epochs(result.reports))}
 
 
 def _provenance(world: World) -> dict[str, str]:

@@ -28,7 +28,8 @@ def density_engine(
         where: the layers that the density scales.
 
     Returns:
-        What is to be attached to the optimizer; None where it sees plain convolution.
+        What is to be attached to the optimizer; None where it sees plain convolution, as with a
+        density of ones.
 
     Raises:
         JobError: a coefficient is 0, which has no gradient-only half: its weights would keep
@@ -37,9 +38,11 @@ def density_engine(
     """
     if ablation != "gradient":
         engine = _engine(model, density, where)
-        if ablation == "none":
+        if ablation == "none" and any(value != 1 for value in density):
             return engine
-        engine.detach()  # leaves V = W * Phi in plain convolutions
+        # Leaves V = W * Phi in plain convolutions. By ones that is W bitwise, so the baseline
+        # trains as the stock network does, also in its time.
+        engine.detach()
         return None
     if 0.0 in density:
         raise JobError(

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -49,11 +48,6 @@ class TrainingResult:
     `test_<metric>`, `input_<metric>` of the unprocessed test input, `lr` after the last epoch,
     `best_epoch`, `stopped_epoch` and `test_samples`, the number of samples of the test set."""
 
-    @property
-    def epoch_s(self) -> float:
-        """Median wall time of an epoch, validation included, seconds."""
-        return statistics.median(report.epoch_s for report in self.reports)
-
 
 def train(
     spec: TrialSpec,
@@ -90,6 +84,7 @@ def train(
     """
     run = _Run(spec, world, demanded)
     progress = checkpoint.load(spec, run.state)
+    first = len(progress.reports)
     position = len(progress.reports) * (run.steps + 1) + progress.step
     if world.from_rank_0(position) != position:
         # Each rank reads the file by itself; one that was replaced in between would go unnoticed.
@@ -102,7 +97,7 @@ def train(
         if not run.train_epoch(progress):
             return _ended_early(Verdict.STOP, progress.reports)
         try:
-            finished = run.validated(progress)
+            finished = run.validated(progress, steady=len(progress.reports) > first)
         except EvaluationDropped:
             run.save(progress)
             return _ended_early(Verdict.STOP, progress.reports)
@@ -187,8 +182,12 @@ class _Run:
         self.world.equalize_buffers(self.model)
         return action is not Action.STOP
 
-    def validated(self, progress: Progress) -> Report:
+    def validated(self, progress: Progress, *, steady: bool) -> Report:
         """Return the report of the epoch that has been trained.
+
+        Args:
+            progress: at the end of its steps.
+            steady: see `Report`.
 
         Raises:
             EvaluationDropped: on rank 0, see `Agreement.drop_evaluation`.
@@ -200,7 +199,7 @@ class _Run:
         metrics |= evaluate(self.model, self.task, "validation", self.world, on_batch=drop)
         _check_finite(metrics, self.task.metrics, epoch)
         epoch_s = progress.elapsed_s + time.monotonic() - started
-        return Report(epoch=epoch + 1, metrics=metrics, epoch_s=epoch_s)
+        return Report(epoch=epoch + 1, metrics=metrics, epoch_s=epoch_s, steady=steady)
 
     def keep_best(self, reports: list[Report]) -> None:
         """Keep the weights if the last epoch is the best."""

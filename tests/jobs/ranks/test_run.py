@@ -25,7 +25,7 @@ from tests.jobs.trials import (
     saved,
     wait_until,
 )
-from wconv_jobs.messages import Broken, Demand, Finished, Report, Verdict
+from wconv_jobs.messages import STEADY_EPOCHS, Broken, Demand, Finished, Report, Verdict
 from wconv_jobs.ranks import out_of_memory, rank
 from wconv_jobs.ranks.placement import Placement
 from wconv_jobs.ranks.run import RanksAborted, run_ranks
@@ -105,11 +105,14 @@ def test_two_ranks_train_and_score_like_one_and_print_nothing(
 
 
 def test_the_result_says_where_it_was_computed(tmp_path: Path) -> None:
-    result = _finished(_run(classification(tmp_path / "trial", epochs=1), Recorder(), ranks=1))
+    result = _finished(_run(classification(tmp_path / "trial", epochs=3), Recorder(), ranks=1))
 
     assert result.provenance["torch"] == torch.__version__
     assert result.provenance["ranks"] == "1"
-    assert result.provenance.keys() == {"torch", "cuda", "driver", "device", "ranks", "host"}
+    assert result.provenance[STEADY_EPOCHS] == "2"
+    assert result.provenance.keys() == {
+        *("torch", "cuda", "driver", "device", "ranks", "host", STEADY_EPOCHS),
+    }
 
 
 def test_two_ranks_that_are_stopped_and_resumed_end_bitwise_like_two_that_are_not(

@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.jobs.trials import Recorder, denoising
+from tests.jobs.trials import Recorder, denoising, same_state, saved
 from wconv_jobs.errors import JobError
 from wconv_jobs.messages import Verdict
 from wconv_jobs.spec import Ablation, SitesSpec, TrialSpec
+from wconv_jobs.training import loop
 from wconv_jobs.training.ablation import density_engine
 from wconv_jobs.training.loop import train
+from wconv_kernels import DensityEngine
 
 PHI = torch.tensor([[0.25, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 0.25]])
 """Of the density 0.5."""
@@ -55,6 +57,32 @@ def test_both_together_are_the_weighted_convolution() -> None:
 
     assert torch.equal(before, 2 * PHI)
     assert torch.equal(after, 2 * PHI - 0.125 * PHI**2)
+
+
+def test_plain_convolution_is_the_stock_network_also_in_what_a_step_takes() -> None:
+    conv = nn.Conv2d(1, 1, 3, bias=False)
+    before = conv.weight.detach().clone()
+
+    assert density_engine(conv, (1.0,), "none", SitesSpec()) is None
+
+    assert torch.equal(conv.weight, before)
+    assert not conv.weight._backward_hooks
+
+
+def test_a_plain_trial_of_a_version_that_multiplied_by_ones_goes_on_to_the_same_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = train(denoising(tmp_path / "whole", density=(1.0,)), Recorder())
+
+    spec = denoising(tmp_path / "parts", density=(1.0,))
+    with monkeypatch.context() as earlier:
+        earlier.setattr(loop, "density_engine", lambda model, ones, *_: DensityEngine(model, ones))
+        train(spec, Recorder({1: Verdict.STOP}))
+    assert "density_engine" in saved(tmp_path / "parts")["optimizer"]
+    resumed = train(spec, Recorder())
+
+    assert resumed.metrics == expected.metrics
+    assert same_state(saved(tmp_path / "parts"), saved(tmp_path / "whole"))
 
 
 @pytest.mark.parametrize("ablation", ["none", "initial weights", "gradient"])
