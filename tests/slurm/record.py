@@ -17,7 +17,8 @@ from tests.slurm.processes import wait_until
 from tests.sweep.slurm.replay import RECORDED, write_programs
 from wconv_sweep.errors import SlurmAway
 from wconv_sweep.pilots.slurm_pilot import job_facts
-from wconv_sweep.slurm.jobs import JobState, SlurmView, job_name, jobs_of
+from wconv_sweep.slurm.job import JobState
+from wconv_sweep.slurm.jobs import SlurmView, job_name, jobs_of
 from wconv_sweep.slurm.site import ask_site
 
 UID = "0123456789abcdef"

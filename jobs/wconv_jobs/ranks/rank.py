@@ -114,5 +114,6 @@ def _provenance(world: World) -> dict[str, str]:
         "driver": _driver() if world.device.type == "cuda" else "none",
         "device": device,
         "ranks": str(world.size),
+        "threads": str(torch.get_num_threads()),
         "host": platform.node(),
     }

@@ -108,10 +108,10 @@ def test_the_result_says_where_it_was_computed(tmp_path: Path) -> None:
     result = _finished(_run(classification(tmp_path / "trial", epochs=3), Recorder(), ranks=1))
 
     assert result.provenance["torch"] == torch.__version__
-    assert result.provenance["ranks"] == "1"
+    assert (result.provenance["ranks"], result.provenance["threads"]) == ("1", "1")
     assert result.provenance[STEADY_EPOCHS] == "2"
     assert result.provenance.keys() == {
-        *("torch", "cuda", "driver", "device", "ranks", "host", STEADY_EPOCHS),
+        *("torch", "cuda", "driver", "device", "ranks", "threads", "host", STEADY_EPOCHS),
     }
 
 

@@ -8,7 +8,8 @@ from tests.slurm.record import ENDS, UID, states
 from tests.sweep.slurm.replay import VERSIONS, replay
 from wconv_sweep.errors import SlurmAway
 from wconv_sweep.pilots.slurm_pilot import job_facts
-from wconv_sweep.slurm.jobs import JobState, jobs_of
+from wconv_sweep.slurm.job import JobState
+from wconv_sweep.slurm.jobs import jobs_of
 from wconv_sweep.slurm.site import NodeKind, ask_site
 
 pytestmark = pytest.mark.parametrize("version", VERSIONS)

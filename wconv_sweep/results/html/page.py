@@ -39,7 +39,7 @@ def html_report(storage: Storage, study: str | None) -> str:
         )
     statuses = [read_status(storage, name) for name in names]
     statuses.sort(key=lambda status: status.result is None)  # studies with a result come first
-    comparisons = compare(statuses)
+    comparisons = compare(storage, statuses)
     content: dict[str, Any] = {
         "sections": [study_section(storage, status) for status in statuses],
         "pictures": {status.study: pictures_of(storage, status) for status in statuses},

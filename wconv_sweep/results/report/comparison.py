@@ -7,14 +7,18 @@ from typing import Literal
 from wconv_jobs import catalog
 from wconv_sweep.amounts import unit
 from wconv_sweep.errors import StudyError
+from wconv_sweep.evidence.conditions import read_conditions
 from wconv_sweep.evidence.confirmation import Confirmation
+from wconv_sweep.evidence.epoch_times import EPOCH_S, EpochTimes, epoch_times
 from wconv_sweep.evidence.results import StudyResult, TrialRow
+from wconv_sweep.evidence.statistics import Summary
 from wconv_sweep.evidence.study_status import StudyStatus, read_status
 from wconv_sweep.results.export.entries import selected_result
-from wconv_sweep.results.report.paper import PUBLISHED, Published, overhead_percent, published
+from wconv_sweep.results.report.paper import PUBLISHED, Published, published
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.study_lookup import study_names
-from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.storage.tables import SEARCHING, SlotState
+from wconv_sweep.study.config import PLAIN, StudyConfig
 
 Variant = Literal["standard", "weighted"]
 VARIANTS: tuple[Variant, Variant] = ("standard", "weighted")
@@ -39,13 +43,17 @@ class Measurement:
     """Number of the paper's table; empty if the study is in none."""
     variant: Variant
     metric: str
-    """Name in a trial's metrics. Computed here: `overhead`, the extra time of an epoch with
-    the weighted network; `epoch_time`, the paper's time in its unknown unit; and `density_1`,
+    """Name in a trial's metrics. Computed here: `epoch_s_sd` and `epoch_s_runs`, spread and number
+    of the runs of `epoch_s`; `overhead`, the extra time of an epoch with the weighted network,
+    with its interval of 95 %, `overhead_low` and `overhead_high`, and the `overhead_pairs` of runs
+    that it is from; `epoch_time`, the paper's time in its unknown unit; and `density_1`,
     `density_2`, ..., outermost first."""
     unit: str
     """Empty where there is none; `unknown` for the paper's times."""
     value: float | None
     published: float | None
+    verdict: str = ""
+    """Of an `overhead`: slower, faster, none or not known."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,8 @@ class Comparison:
     published: Published | None
     """None if the paper has no such row, and for a smoke run or unverified data, which repeat
     none."""
+    times: EpochTimes
+    """Of an epoch of the standard network and of the weighted one."""
 
     @property
     def config(self) -> StudyConfig:
@@ -83,6 +93,10 @@ class Comparison:
         """The results of fresh seeds; None before both networks have completed one."""
         return _confirmation(self.status)
 
+    def seconds(self, variant: Variant) -> Summary | None:
+        """Return the time of an epoch over the runs of a variant, seconds; None without one."""
+        return self.times.standard if variant == "standard" else self.times.weighted
+
     @property
     def plain_is_best(self) -> bool:
         """Whether no density tried beat the standard network on the validation set."""
@@ -98,7 +112,7 @@ class Comparison:
     def value(self, variant: Variant, metric: str) -> float | None:
         """Return a metric of a variant's trial, or its mean over the seeds of the confirmation.
 
-        None when there is none.
+        None when there is none. The time of an epoch is in `times`.
         """
         if self.confirmation is not None:
             standard = variant == "standard"
@@ -116,48 +130,43 @@ class Comparison:
         value: float | None = asdict(scores).get(_PUBLISHED_AS[metric])
         return value
 
-    @property
-    def same_device(self) -> bool:
-        """Whether both trials ran on devices of the same name, so that times can be compared."""
-        plain = self.result.plain
-        return plain is not None and (
-            plain.provenance.get("device") == self.result.best.provenance.get("device")
-        )
-
-    @property
-    def overhead_percent(self) -> float | None:
-        """Extra time of an epoch with the weighted network, in percent.
-
-        None when a time is missing, when the devices differ, or when the best is plain.
-        """
-        standard, weighted = (self.value(variant, "epoch_s") for variant in VARIANTS)
-        if not standard or weighted is None or self.plain_is_best or not self.same_device:
-            return None
-        return overhead_percent(standard, weighted)
-
     def measurements(self) -> Iterator[Measurement]:
         """Yield every number of the study, also those that the tables leave out."""
         scores, times = self._tables()
         for variant in VARIANTS:
-            trial = self.trial(variant)
             for metric in self._metrics(variant):
                 yield Measurement(
-                    times if metric == "epoch_s" else scores,
+                    scores,
                     variant,
                     metric,
-                    _unit(metric),
+                    unit(metric),
                     self.value(variant, metric),
                     self.published_value(variant, metric),
                 )
-            yield from self._densities(variant, trial, scores)
-        if self.published is not None:
-            for variant in VARIANTS:
-                paper = self.published.times
-                time = paper.standard if variant == "standard" else paper.weighted
+            yield from self._densities(variant, self.trial(variant), scores)
+            yield from self._seconds(variant, times)
+        theirs = self.published.times if self.published else None
+        if theirs is not None:
+            for variant, time in zip(VARIANTS, (theirs.standard, theirs.weighted), strict=True):
                 yield Measurement(times, variant, "epoch_time", "unknown", None, time)
-        theirs = self.published.times.overhead_percent if self.published else None
-        if theirs is not None or self.overhead_percent is not None:
-            yield Measurement(times, "weighted", "overhead", "%", self.overhead_percent, theirs)
+        if theirs is not None or (self.times.standard and self.times.weighted):
+            yield from self._overhead(times, theirs.overhead_percent if theirs else None)
+
+    def _seconds(self, variant: Variant, table: str) -> Iterator[Measurement]:
+        found = self.seconds(variant)
+        if found is not None:
+            yield Measurement(table, variant, EPOCH_S, "s", found.mean, None)
+            yield Measurement(table, variant, f"{EPOCH_S}_sd", "s", found.sd, None)
+            yield Measurement(table, variant, f"{EPOCH_S}_runs", "", found.seeds, None)
+
+    def _overhead(self, table: str, theirs: float | None) -> Iterator[Measurement]:
+        times = self.times
+        low, high = times.interval_percent or (None, None)
+        value = times.overhead_percent
+        yield Measurement(table, "weighted", "overhead", "%", value, theirs, times.verdict)
+        yield Measurement(table, "weighted", "overhead_low", "%", low, None)
+        yield Measurement(table, "weighted", "overhead_high", "%", high, None)
+        yield Measurement(table, "weighted", "overhead_pairs", "", times.pairs, None)
 
     def _metrics(self, variant: Variant) -> list[str]:
         """Return the metrics that the variant's trial has or the paper gives."""
@@ -165,7 +174,7 @@ class Comparison:
         published = {
             metric for metric in _PUBLISHED_AS if self.published_value(variant, metric) is not None
         }
-        return sorted(published | set(trial.metrics if trial else ()))
+        return sorted(published | set(trial.metrics if trial else ()) - {EPOCH_S})
 
     def _densities(
         self, variant: Variant, trial: TrialRow | None, table: str
@@ -199,7 +208,7 @@ def report(storage: Storage, study: str | None) -> list[Comparison]:
         StudyError: there is no such study, or nothing has completed yet.
     """
     names = [study] if study else study_names(storage)
-    compared = compare([read_status(storage, name) for name in names])
+    compared = compare(storage, [read_status(storage, name) for name in names])
     if not compared:
         what = f"study {study}" if study else storage.name
         raise StudyError(
@@ -209,14 +218,34 @@ def report(storage: Storage, study: str | None) -> list[Comparison]:
     return compared
 
 
-def compare(statuses: Sequence[StudyStatus]) -> list[Comparison]:
+def compare(storage: Storage, statuses: Sequence[StudyStatus]) -> list[Comparison]:
     """Return those of some studies that have a completed trial, in the order of a report."""
     compared = [
-        Comparison(status, result, _published(status.config))
+        Comparison(status, result, _published(status.config), _times(storage, status, result))
         for status in statuses
         if (result := _result(status)) is not None
     ]
     return sorted(compared, key=_place)
+
+
+def _times(storage: Storage, status: StudyStatus, result: StudyResult) -> EpochTimes:
+    standard, weighted = _timed(status, result)
+    positions = [row.position for row in (*standard, *weighted)]
+    return epoch_times(standard, weighted, read_conditions(storage, status.study, positions))
+
+
+def _timed(status: StudyStatus, result: StudyResult) -> tuple[list[TrialRow], list[TrialRow]]:
+    """Return the runs whose times are compared: of plain convolution and of the best density."""
+    confirmation = _confirmation(status)
+    if confirmation is not None and confirmation.selected is not None:
+        return list(confirmation.plain.runs.values()), list(confirmation.selected.runs.values())
+    searched = [
+        row for row in status.trials if row.state is SlotState.COMPLETE and row.stage in SEARCHING
+    ]
+    standard = [row for row in searched if row.label == PLAIN]
+    return standard, [
+        row for row in searched if row.density == result.best.density and row not in standard
+    ]
 
 
 def _confirmation(status: StudyStatus) -> Confirmation | None:
@@ -244,7 +273,3 @@ def _published(config: StudyConfig) -> Published | None:
 def is_unverified(config: StudyConfig) -> bool:
     """Return whether nobody has looked if the data are those that were published."""
     return config.data.options.get("verify") is False
-
-
-def _unit(metric: str) -> str:
-    return "s" if metric == "epoch_s" else unit(metric)

@@ -24,6 +24,7 @@ _CSV_COLUMNS = (
     "unit",
     "value",
     "published",
+    "verdict",
 )
 
 
@@ -75,6 +76,7 @@ def _csv(comparisons: Sequence[Comparison]) -> str:
                     number.unit,
                     number.value,
                     number.published,
+                    number.verdict,
                 ]
             )
     return text.getvalue()

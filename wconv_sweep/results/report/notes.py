@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from wconv_sweep.amounts import title
+from wconv_sweep.evidence.epoch_times import FEWEST_PAIRS
 from wconv_sweep.evidence.findings import moved_text, pruning_json
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.score_rows import cell, score_rows
@@ -16,6 +17,21 @@ from wconv_sweep.storage.tables import SlotState
 
 INPUT_MARGIN_DB = 0.2
 """A denoiser whose PSNR is this close to that of its input has learned to return it."""
+
+_TIMES = (
+    "Time per epoch: training plus validation; of a run the median over its epochs, without the "
+    "first of each attempt; mean, sd and overhead over runs. Overhead: by pairs of runs on the "
+    "same host and device, with as many ranks and threads and as many other trials beside them; "
+    f"none where its interval includes zero, not known by fewer than {FEWEST_PAIRS} pairs."
+)
+_CONDITIONS = {
+    "host": "host",
+    "device": "device",
+    "torch": "version of torch",
+    "ranks": "number of ranks",
+    "threads": "threads per rank",
+    "side_by_side": "number of trials side by side",
+}
 
 
 def notes(comparisons: Sequence[Comparison]) -> list[str]:
@@ -42,10 +58,8 @@ def notes(comparisons: Sequence[Comparison]) -> list[str]:
             "UIQ: the index of the whole image as one window, which is most probably the paper's; "
             "windows of 8x8 give lower values, which the csv format has as test_uiq."
         )
-    if any(each.value(variant, "epoch_s") for each in comparisons for variant in VARIANTS):
-        general.append(
-            "Time per epoch: the median over the epochs of a trial, training plus validation."
-        )
+    if any(each.seconds(variant) for each in comparisons for variant in VARIANTS):
+        general.append(_TIMES)
     return general + [f"{each.config.study}: {' '.join(_remarks(each))}" for each in comparisons]
 
 
@@ -74,8 +88,7 @@ def _remarks(each: Comparison) -> Iterator[str]:
     yield from _collapse(each)
     yield from _of_both(each, _ending)
     yield from _of_both(each, _place)
-    if each.result.plain is not None and not each.same_device:
-        yield "The devices differ, so no overhead is given."
+    yield from _overhead(each)
     for name, options in (("Network", config.model.options), ("Data", config.data.options)):
         # Folders depend on the machine.
         shown = {key: value for key, value in options.items() if not key.endswith("folder")}
@@ -171,6 +184,34 @@ def _place(trial: TrialRow) -> str:
     parts = [f"measured on {device}"] if device else []
     parts += [f"torch {torch}"] if torch else []
     return ", ".join(parts)
+
+
+def _overhead(each: Comparison) -> Iterator[str]:
+    """State what weighting costs, or why that is not known."""
+    times = each.times
+    if not times.standard or not times.weighted:
+        return
+    pairs = f"{times.pairs} {'pair' if times.pairs == 1 else 'pairs'} of runs"
+    if times.interval_percent is not None and times.overhead_percent is not None:
+        low, high = times.interval_percent
+        found = "none" if times.verdict == "none" else f"{times.overhead_percent:+.1f} %"
+        yield (
+            f"Overhead of the weighted network: {found}, by {pairs}, 95 % interval {low:+.1f} % "
+            f"to {high:+.1f} %."
+        )
+        return
+    if times.pairs < FEWEST_PAIRS:
+        why = f"{pairs} under equal conditions, and it takes {FEWEST_PAIRS}"
+    else:
+        why = f"all {pairs} differ by the same"
+    yield f"Overhead of the weighted network: not known ({why})."
+    if times.unlike:
+        yield f"The runs differ in {', '.join(_CONDITIONS[name] for name in times.unlike)}."
+    if times.unknown:
+        yield (
+            f"In no pair: {times.unknown} of the runs, which changed hosts, or have no time of "
+            "whole epochs after the first of an attempt, as of an earlier version."
+        )
 
 
 def _keys(values: dict[str, Any], prefix: str = "") -> str:

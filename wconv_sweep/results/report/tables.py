@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from wconv_sweep.evidence.statistics import Summary
 from wconv_sweep.results.report.comparison import VARIANTS, Comparison, Variant
 from wconv_sweep.results.text_tables import Column, Table
 
@@ -98,7 +99,7 @@ def _tables_of(
         titles = (f"Other studies: {kind}", f"Other studies: {kind}, time per epoch")
     fields = [*names, _VARIANT, *_score_fields(scores, theirs=theirs), _STUDY, _RECIPE]
     yield _table(titles[0], fields, chosen, VARIANTS)
-    if theirs or any(each.value(variant, "epoch_s") for each in chosen for variant in VARIANTS):
+    if theirs or any(each.seconds(variant) for each in chosen for variant in VARIANTS):
         fields = [*names, *_time_fields(theirs=theirs), _STUDY, _RECIPE]
         yield _table(titles[1], fields, chosen, VARIANTS[:1])
 
@@ -140,16 +141,36 @@ def _theirs(score: Score) -> Callable[[Comparison, Variant], str]:
 
 def _time_fields(*, theirs: bool) -> Iterator[_Field]:
     for variant in VARIANTS:
-        yield _Field(f"{variant}, s", _seconds_of(variant))
-    yield _Field("overhead, %", lambda each, _: _percent(each.overhead_percent))
+        yield _Field(f"{variant}, s", _of_times(variant, lambda found: _rounded(found.mean, 3)))
+        yield _Field("sd", _of_times(variant, lambda found: _rounded(found.sd, 2)))
+        yield _Field("runs", _of_times(variant, lambda found: str(found.seeds)))
+    yield _Field("overhead, %", lambda each, _: _overhead(each))
+    yield _Field("95 % interval", lambda each, _: _overhead_interval(each))
     if theirs:
         for variant in VARIANTS:
             yield _Field(f"paper: {variant}", _published_time(variant))
         yield _Field("paper: overhead, %", _published_overhead)
 
 
-def _seconds_of(variant: Variant) -> Callable[[Comparison, Variant], str]:
-    return lambda each, _: _seconds(each.value(variant, "epoch_s"))
+def _of_times(
+    variant: Variant, text: Callable[[Summary], str]
+) -> Callable[[Comparison, Variant], str]:
+    def of(each: Comparison, _: Variant) -> str:
+        found = each.seconds(variant)
+        return text(found) if found else ""
+
+    return of
+
+
+def _overhead(each: Comparison) -> str:
+    """Return the overhead where the interval leaves out zero, in words where it does not."""
+    verdict = each.times.verdict
+    return verdict if verdict in ("none", "not known") else _percent(each.times.overhead_percent)
+
+
+def _overhead_interval(each: Comparison) -> str:
+    bounds = each.times.interval_percent
+    return f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds else ""
 
 
 def _published_time(variant: Variant) -> Callable[[Comparison, Variant], str]:
@@ -186,8 +207,8 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
 
 
-def _seconds(value: float | None) -> str:
-    """Return a time with three significant digits, and no more after the point than that."""
+def _rounded(value: float | None, digits: int) -> str:
+    """Return a time with its first digits, and no more after the point than they need."""
     if not value:
-        return ""
-    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"
+        return "" if value is None else "0"
+    return f"{value:.{max(0, digits - 1 - math.floor(math.log10(value)))}f}"

@@ -196,7 +196,7 @@ def test_a_report_compares_with_the_search_until_both_networks_have_a_fresh_seed
     status = after(sqlite_storage, {("density", 2)})
 
     assert status.result is not None
-    (compared,) = compare([status])
+    (compared,) = compare(sqlite_storage, [status])
     first, *_ = notes([compared])
 
     assert compared.confirmation is None

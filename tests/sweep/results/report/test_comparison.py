@@ -172,9 +172,9 @@ def test_classification_stands_beside_tables_3_and_4(studies: Studies, storage: 
     )
     assert found["Table 4. Classification, CIFAR-100: time per epoch"] == dedent(
         """\
-        | architecture | standard, s | weighted, s | overhead, % | paper: standard | paper: weighted | paper: overhead, % | study     | recipe |
-        | ------------ | ----------: | ----------: | ----------: | --------------: | --------------: | -----------------: | --------- | ------ |
-        | VGG          |        4.00 |        4.10 |         2.5 |             378 |             414 |                9.5 | vgg16_3x3 | tuned  |"""  # noqa: E501  # the table as it is printed
+        | architecture | standard, s |  sd | runs | weighted, s |  sd | runs | overhead, % | 95 % interval | paper: standard | paper: weighted | paper: overhead, % | study     | recipe |
+        | ------------ | ----------: | --: | ---: | ----------: | --: | ---: | ----------: | ------------: | --------------: | --------------: | -----------------: | --------- | ------ |
+        | VGG          |        4.00 |     |    1 |        4.10 |     |    1 |   not known |               |             378 |             414 |                9.5 | vgg16_3x3 | tuned  |"""  # noqa: E501  # the table as it is printed
     )
 
 
@@ -201,9 +201,9 @@ def test_denoising_stands_beside_tables_5_and_6(studies: Studies, storage: Stora
     )
     assert block(storage, "Table 6. Denoising, DIV2K: time per epoch") == dedent(
         """\
-        | architecture | kernel | standard, s | weighted, s | overhead, % | paper: standard | paper: weighted | paper: overhead, % | study     | recipe |
-        | ------------ | ------ | ----------: | ----------: | ----------: | --------------: | --------------: | -----------------: | --------- | ------ |
-        | DnCNN        | 5x5    |         123 |         126 |         2.0 |            9.48 |            9.76 |                3.0 | dncnn_5x5 | own    |"""  # noqa: E501  # the table as it is printed
+        | architecture | kernel | standard, s |  sd | runs | weighted, s |  sd | runs | overhead, % | 95 % interval | paper: standard | paper: weighted | paper: overhead, % | study     | recipe |
+        | ------------ | ------ | ----------: | --: | ---: | ----------: | --: | ---: | ----------: | ------------: | --------------: | --------------: | -----------------: | --------- | ------ |
+        | DnCNN        | 5x5    |         123 |     |    1 |         126 |     |    1 |   not known |               |            9.48 |            9.76 |                3.0 | dncnn_5x5 | own    |"""  # noqa: E501  # the table as it is printed
     )
 
 
@@ -336,7 +336,7 @@ def test_a_study_whose_best_is_plain_says_so_and_has_no_overhead(
 
     assert "both rows show the standard network" in note_on(storage, "dncnn_3x3")
     assert [row[5] for row in scores.rows] == ["31.00", "31.00"]
-    assert times.rows[0][2:5] == ("2.00", "2.00", "")
+    assert times.rows[0][2:10] == ("2.00", "", "1", "", "", "", "not known", "")
 
 
 def test_a_study_without_its_baseline_has_a_blank_standard_row(
@@ -354,27 +354,43 @@ def test_a_study_without_its_baseline_has_a_blank_standard_row(
         *("dncnn_3x3", "own"),
     )
     assert weighted[5] == "31.00"
-    assert times.rows[0][2:5] == ("", "", "")
+    assert times.rows[0][2:10] == ("",) * 6 + ("not known", "")
     assert note_on(storage, "dncnn_3x3").startswith(
         "dncnn_3x3: 1 of 2 trials complete, 1 failed. The standard network has not completed."
     )
 
 
 def test_times_of_different_devices_are_not_compared(studies: Studies, storage: Storage) -> None:
+    on_cpu = {"device": "cpu", "torch": "2.13.0", "host": "node1", "steady_epochs": "4"}
     studies.add(
         "dncnn_3x3",
         ((1.0,), {"test_psnr_db": 30.0, "epoch_s": 2.0}),
         ((0.75,), {"test_psnr_db": 31.0, "epoch_s": 3.0}),
-        provenance=[{"device": "cpu", "torch": "2.13.0"}, {"device": "H100", "torch": "2.13.0"}],
+        provenance=[on_cpu, on_cpu | {"device": "H100"}],
     )
 
     (comparison,) = report(storage, None)
     note = note_on(storage, "dncnn_3x3")
 
-    assert comparison.overhead_percent is None
+    assert comparison.times.overhead_percent is None
     assert (
         "Standard: measured on cpu, torch 2.13.0. Weighted: measured on H100, torch 2.13.0. "
-        "The devices differ, so no overhead is given." in note
+        "Overhead of the weighted network: not known (0 pairs of runs under equal conditions, and "
+        "it takes 3). The runs differ in device." in note
+    )
+
+
+def test_times_that_an_earlier_version_measured_give_no_overhead(
+    studies: Studies, storage: Storage
+) -> None:
+    """It trained plain convolution with a density of ones, and timed the start-up, too."""
+    add_vgg(studies)
+
+    note = note_on(storage, "vgg16_3x3")
+
+    assert "Overhead of the weighted network: not known (0 pairs of runs" in note
+    assert (
+        "In no pair: 2 of the runs, which changed hosts, or have no time of whole epochs" in note
     )
 
 
@@ -477,17 +493,18 @@ def test_csv_has_every_metric_in_full_precision_with_the_published_value(
     rows = csv_rows(storage)
 
     assert rows[0] == {
-        "table": "6",
+        "table": "5",
         "study": "dncnn_5x5",
         "recipe": "paper",
         "architecture": "dncnn",
         "kernel_size": "5",
         "variant": "standard",
         "density": "1.0 1.0",
-        "metric": "epoch_s",
-        "unit": "s",
-        "value": "2.0",
+        "metric": "psnr_db",
+        "unit": "dB",
+        "value": "30.123456789",
         "published": "",
+        "verdict": "",
     }
     found = {
         (row["variant"], row["metric"]): tuple(
@@ -515,7 +532,17 @@ def test_csv_has_every_metric_in_full_precision_with_the_published_value(
         ("weighted", "density_2"): ("5", "", "0.9", "0.9"),
         ("standard", "epoch_time"): ("6", "unknown", "", "9.48"),
         ("weighted", "epoch_time"): ("6", "unknown", "", "9.76"),
-        ("weighted", "overhead"): ("6", "%", "25.0", repr(100 * (9.76 / 9.48 - 1))),
+        ("standard", "epoch_s_sd"): ("6", "s", "", ""),
+        ("standard", "epoch_s_runs"): ("6", "", "1", ""),
+        ("weighted", "epoch_s_sd"): ("6", "s", "", ""),
+        ("weighted", "epoch_s_runs"): ("6", "", "1", ""),
+        ("weighted", "overhead"): ("6", "%", "", repr(100 * (9.76 / 9.48 - 1))),
+        ("weighted", "overhead_low"): ("6", "%", "", ""),
+        ("weighted", "overhead_high"): ("6", "%", "", ""),
+        ("weighted", "overhead_pairs"): ("6", "", "0", ""),
+    }
+    assert {row["metric"]: row["verdict"] for row in rows if row["verdict"]} == {
+        "overhead": "not known"
     }
 
 
