@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Float, Row, cast, func, select
+from sqlalchemy import ColumnElement, Float, Row, cast, func, select
 
 from wconv_jobs.messages import STEADY_EPOCHS
 from wconv_sweep.storage.open_storage import Storage
@@ -13,6 +13,13 @@ from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, SlotState
 
 _ENDED_AT = cast(func.coalesce(ATTEMPTS.c.ended_at, SLOTS.c.lease_until), Float)
 """Of an attempt that still runs, when it would count as dead."""
+
+_COLUMNS: tuple[ColumnElement[Any], ...] = (
+    *(SLOTS.c.position, ATTEMPTS.c.id, ATTEMPTS.c.started_at),
+    ATTEMPTS.c.provenance.label("origin"),
+    SLOTS.c.provenance.label("result"),
+    _ENDED_AT.label("ended_at"),
+)
 
 
 @dataclass(frozen=True)
@@ -37,16 +44,7 @@ def read_conditions(
     Left out are those with attempts on several hosts, and those whose time is not that of whole
     epochs after the first of an attempt, as of earlier versions.
     """
-    attempts = (
-        select(
-            *(SLOTS.c.slot, SLOTS.c.position, ATTEMPTS.c.id, ATTEMPTS.c.started_at),
-            ATTEMPTS.c.provenance.label("origin"),
-            SLOTS.c.provenance.label("result"),
-            _ENDED_AT.label("ended_at"),
-        )
-        .select_from(ATTEMPTS.join(SLOTS))
-        .order_by(ATTEMPTS.c.id)
-    )
+    attempts = select(*_COLUMNS).select_from(ATTEMPTS.join(SLOTS)).order_by(ATTEMPTS.c.id)
     own = (
         SLOTS.c.study == study,
         SLOTS.c.state == SlotState.COMPLETE,

@@ -281,7 +281,7 @@ def test_the_overhead_and_its_interval_are_those_of_every_other_format(
 
     assert row[3:-2] == ["10.0", "0", "5", "10.3", "0.16", "5", "3.0", "+1.0 to +5.1"]
     markdown, tex = render(compared, "md"), render(compared, "tex")
-    assert re.search(r"\| +3\.0 \| \+1\.0 to \+5\.1 \|", markdown)
+    assert re.search(r"\| +3\.0 \| +\+1\.0 to \+5\.1 \|", markdown)
     assert "& 3.0 & +1.0 to +5.1 &" in tex
     assert sentence in page
     assert sentence in markdown
