@@ -122,7 +122,9 @@ def start_command(
 def status_command(
     folder: Folder = None, runs: Runs = DEFAULT_RUNS, as_json: Json = False
 ) -> None:
-    """Show whether the server runs, and where; of a job, also which one goes on after it.
+    """Show whether the server runs, and where.
+
+    Of a job, also which one goes on after it.
 
     Exit status 1 if it does not run.
 
