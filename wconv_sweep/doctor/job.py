@@ -1,15 +1,11 @@
 """The test job: submitted like a pilot, it checks on a node what a pilot needs there."""
 
 import contextlib
-import os
 import secrets
-import shlex
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import URL
@@ -19,24 +15,16 @@ from wconv_sweep.clusters.profile import LocalProfile, SlurmProfile
 from wconv_sweep.doctor.checks import Check, Mark, right, warning, wrong
 from wconv_sweep.doctor.database import clock_ahead_s, clock_check
 from wconv_sweep.doctor.node_probe import MODULE, NodeProbe, NodeReport
-from wconv_sweep.errors import SlurmError, StorageError
-from wconv_sweep.launching.code_snapshot import freeze, frozen_code, path_with
+from wconv_sweep.errors import StorageError
+from wconv_sweep.launching.code_snapshot import freeze, frozen_code
+from wconv_sweep.launching.node_job import NodeJob, NodeJobEnd, run_on_node
 from wconv_sweep.launching.slurm.options import batch_job
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slurm.batch import BatchJob, submit
-from wconv_sweep.slurm.commands import slurm_environment
-from wconv_sweep.slurm.job import JobState
-from wconv_sweep.slurm.jobs import alive_jobs, cancel
-from wconv_sweep.slurm.reasons import in_words
+from wconv_sweep.slurm.batch import BatchJob
 
 FOLDER = "_doctor"
 """Name in the folder of all runs; no study can have this name."""
 WALLTIME_MIN = 6
-RUN_S = 60.0 * WALLTIME_MIN
-"""Time for the program, including the import of torch from a slow file system."""
-POLL_S = 2.0
-_LATE_S = 15.0
-"""Time after the end of the job until files of the node show here."""
 
 
 @dataclass(frozen=True)
@@ -107,108 +95,33 @@ def _checks(test: TestJob, folder: RunFolder) -> Iterator[Check]:
     path = folder.path / "probe.json"
     path.write_text(probe.model_dump_json(), "utf-8")
     probe.greeting.write_text(folder.path.name, "utf-8")
-    command = [sys.executable, "-u", "-m", MODULE, str(path)]
     started_s = time.time()
-    if isinstance(test.profile, SlurmProfile) and test.shape is not None:
-        ran = _submitted(test, test.profile, test.shape, folder, command, probe.report)
-    else:
-        ran = _started(folder, command)
-    yield ran
-    if ran.mark is Mark.RIGHT:
+    ended = run_on_node(
+        NodeJob(
+            word="test",
+            name=f"wconv-doctor-{folder.path.name}",
+            module=MODULE,
+            profile=test.profile,
+            shape=test.shape,
+            folder=folder,
+            order=path,
+            report=probe.report,
+            run_min=WALLTIME_MIN,
+            wait_s=test.wait_s,
+            say=test.say,
+        )
+    )
+    yield _check(ended)
+    if ended.has_report:
         report = NodeReport.model_validate_json(probe.report.read_text("utf-8"))
         yield from _seen_from_here(report, folder, url, started_s)
         yield from report.checks
 
 
-def _started(folder: RunFolder, command: list[str]) -> Check:
-    log = folder.pilots / "job_log.err"
-    # Pilots get no URL of the storage from the environment either.
-    environment = slurm_environment() | {
-        "PYTHONSAFEPATH": "1",
-        "PYTHONPATH": path_with(frozen_code(folder), os.environ.get("PYTHONPATH")),
-    }
-    with log.open("wb") as file:
-        try:
-            ended = subprocess.run(
-                command, env=environment, stdout=file, stderr=file, timeout=RUN_S, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return wrong(f"test process: not done after {RUN_S:g} s", f"Its log: {log}")
-    if ended.returncode:
-        return wrong(f"test process: ended with status {ended.returncode}", _log(folder))
-    return right("test process: ran as a pilot of this machine does")
-
-
-def _submitted(
-    test: TestJob,
-    profile: SlurmProfile,
-    shape: PilotShape,
-    folder: RunFolder,
-    command: list[str],
-    report: Path,
-) -> Check:
-    name = f"wconv-doctor-{folder.path.name}"
-    short = replace(shape, nodes=1, pilots=1, walltime_min=min(WALLTIME_MIN, shape.walltime_min))
-    planned = batch_job(
-        profile, short, name, folder, frozen_code(folder), folder.path / "probe.json"
-    )
-    job = replace(planned, command=shlex.join(command), grace_s=10)
-    number = submit(job, None)
-    test.say(f"Test job {number} was submitted; waiting for it (Ctrl-C cancels it).")
-    try:
-        return _awaited(job, number, folder, report, test.wait_s)
-    finally:
-        with contextlib.suppress(SlurmError):
-            cancel(
-                [
-                    each
-                    for each in alive_jobs(name, (job.cluster,))
-                    if each.state is not JobState.COMPLETING
-                ]
-            )
-
-
-def _awaited(job: BatchJob, number: str, folder: RunFolder, report: Path, wait_s: float) -> Check:
-    begun = time.monotonic()
-    running = gone = None
-    while not report.exists():
-        time.sleep(POLL_S)
-        now = time.monotonic()
-        try:
-            jobs = alive_jobs(job.name, (job.cluster,))
-        except SlurmError:
-            jobs = ()
-            if now - begun < wait_s:
-                continue
-        if not jobs:
-            gone = gone or now
-            if now - gone > _LATE_S:
-                return wrong(f"test job {number}: ended without a report", _log(folder))
-        elif jobs[0].state in (JobState.RUNNING, JobState.COMPLETING):
-            running = running or now
-            if now - running > RUN_S:
-                return wrong(f"test job {number}: not done after {RUN_S:g} s", _log(folder))
-        elif now - begun > wait_s:
-            why = in_words(jobs[0].reason)
-            return warning(
-                f"test job {number}: has not started after {wait_s / 60:g} min ({why})",
-                "It was cancelled and says nothing about nodes. Allow more time with --wait, or a "
-                "--qos or --partition with a shorter queue.",
-            )
-    return right(f"test job {number}: ran as pilots do")
-
-
-def _log(folder: RunFolder) -> str:
-    """Return the last output of the job and the path of the rest."""
-    logs = sorted(folder.pilots.glob("*log.err"))
-    if not logs:
-        return (
-            f"It has written nothing to {folder.pilots}: the node may not see this folder, so "
-            "choose one that nodes share with --runs."
-        )
-    lines = "".join(log.read_text("utf-8", "replace") for log in logs).strip().splitlines()
-    said = lines[-1] if lines else "it printed nothing"
-    return f"Its last output: {said}. Its log: {logs[-1]}"
+def _check(ended: NodeJobEnd) -> Check:
+    if ended.has_report:
+        return right(ended.what)
+    return (warning if ended.never_started else wrong)(ended.what, ended.remedy)
 
 
 def _seen_from_here(
