@@ -70,7 +70,7 @@ class Report(Message):
 
     kind: Literal["report"] = "report"
     epoch: int
-    """Number of epochs finished, from 1."""
+    """Number of epochs finished, from 1; 0 before a measurement of the speed begins."""
     metrics: dict[str, float]
     """Metrics of the validation set, and `train_loss`."""
     epoch_s: float
@@ -92,7 +92,8 @@ class Finished(Message):
     epoch: int
     metrics: dict[str, float]
     """Of a complete trial: see `wconv_jobs.training.loop.TrainingResult`; and its `epoch_s`,
-    see `wconv_jobs.training.epoch_time`."""
+    see `wconv_jobs.training.epoch_time`. Of a measurement: see `wconv_jobs.training.speed.Speed`.
+    """
     provenance: dict[str, str]
     """Versions and hardware that produced the result."""
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from wconv_sweep.cli import calibrate as cli_calibrate
 from wconv_sweep.cli import clusters as cli_clusters
 from wconv_sweep.cli import db as cli_db
 from wconv_sweep.cli import doctor as cli_doctor
@@ -122,6 +123,7 @@ def retry_command(
 
 
 app.command("simulate")(cli_simulate.simulate_command)
+app.command("calibrate", cls=CommandWithPanels)(cli_calibrate.calibrate_command)
 
 
 app.command("export")(cli_export.export_command)

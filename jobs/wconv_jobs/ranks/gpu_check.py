@@ -34,13 +34,18 @@ class GpuGroup:
     """Why they failed; empty on success."""
 
 
+def gpu_count() -> int:
+    """Return how many GPUs torch sees."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def gpu_group(within_s: float) -> GpuGroup:
     """Let one process for each GPU of this node join a group and sum their numbers.
 
     Args:
         within_s: they are ended after this time, seconds.
     """
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    count = gpu_count()
     gpus = tuple(torch.cuda.get_device_name(number) for number in range(count))
     ranks = count or _CPU_RANKS
     # One GPU makes a group, too, which a lone rank of a trial does not.

@@ -6,7 +6,7 @@ Importing this module does not import torch.
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from wconv_jobs.spec import TrialSpec
 from wconv_jobs.spec_base import Spec
@@ -29,3 +29,5 @@ class NodeOrder(Spec):
     """And port; 0 for a single rank, which looks for no other."""
     log_folder: Path = Field(strict=False)
     """Folder for the output of each rank of this node."""
+    measured_s: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    """Only measure the speed, for so long, see `wconv_jobs.training.speed`; null: train."""

@@ -6,13 +6,14 @@ import re
 import signal
 import sys
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from wconv_jobs import own_code
 from wconv_jobs.errors import JobError, TrainingDiverged
-from wconv_jobs.messages import STEADY_EPOCHS, Broken, Finished, Left
+from wconv_jobs.messages import STEADY_EPOCHS, Broken, Finished, Left, Report
 from wconv_jobs.ranks.agent_link import AgentLink
 from wconv_jobs.ranks.node_order import NodeOrder
 from wconv_jobs.ranks.out_of_memory import memory_failure
@@ -20,6 +21,7 @@ from wconv_jobs.ranks.printed import print_lines_at_once
 from wconv_jobs.ranks.process_group import world_of_ranks
 from wconv_jobs.training.epoch_time import epoch_s, steady_epochs
 from wconv_jobs.training.loop import TrainingResult, train
+from wconv_jobs.training.speed import measure
 from wconv_jobs.training.world import World
 from wconv_kernels import DensityError, SiteError
 
@@ -50,18 +52,8 @@ def main(address: Path, order_json: bytes) -> None:
         torch.set_num_threads(order.trial.threads_per_rank)
         own_code.add_folder(order.trial.code_folder)
         with world_of_ranks(order) as world:
-            result = train(order.trial, link.report, world, link.checkpoint_is_demanded)
-            if world.rank > 0:
-                link.send(Left(rank=rank))
-            else:
-                link.send(
-                    Finished(
-                        ending=result.ending,
-                        epoch=len(result.reports),
-                        metrics=_metrics(result),
-                        provenance=_provenance(world) | _timed(result),
-                    )
-                )
+            ended = _trained(order, link, world)
+            link.send(ended if world.rank == 0 else Left(rank=rank))
     except Exception as error:
         traceback.print_exc()
         sys.stdout.flush()  # the process ends without its usual clean-up
@@ -78,6 +70,27 @@ def describe(error: Exception, rank: int) -> Broken:
         return without_memory
     final = isinstance(error, TrainingDiverged | JobError | DensityError | SiteError)
     return Broken.of(error, rank, final=final)
+
+
+def _trained(order: NodeOrder, link: AgentLink, world: World) -> Finished:
+    """Train the trial, or measure its speed."""
+    if order.measured_s is not None:
+        speed = measure(order.trial, order.measured_s, lambda: _wait(link), world)
+        return Finished(
+            ending="complete", epoch=0, metrics=asdict(speed), provenance=_provenance(world)
+        )
+    result = train(order.trial, link.report, world, link.checkpoint_is_demanded)
+    return Finished(
+        ending=result.ending,
+        epoch=len(result.reports),
+        metrics=_metrics(result),
+        provenance=_provenance(world) | _timed(result),
+    )
+
+
+def _wait(link: AgentLink) -> None:
+    """Wait until the agent has heard of all trials that are measured side by side."""
+    link.report(Report(epoch=0, metrics={}, epoch_s=0.0))
 
 
 def _driver() -> str:

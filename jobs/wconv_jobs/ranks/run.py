@@ -33,6 +33,7 @@ def run_ranks(
     log_folder: Path,
     on_report: Callable[[Report], Verdict],
     on_tick: Callable[[], Demand],
+    measured_s: float | None = None,
 ) -> Finished | Broken:
     """Train one trial on fresh processes, on this node and others, and return how it ended.
 
@@ -48,6 +49,8 @@ def run_ranks(
         log_folder: gets what each rank prints; on a file system that the nodes share.
         on_report: answers a report of rank 0.
         on_tick: called at least every `TICK_S`; says what the agent wants.
+        measured_s: only measure the speed, for so long, seconds; then there is one report, of
+            epoch 0, whose answer lets the time begin. See `wconv_jobs.training.speed`.
 
     Raises:
         RanksAborted: `on_tick` returned `Demand.ABORT`.
@@ -55,7 +58,7 @@ def run_ranks(
     """
     log_folder.mkdir(parents=True, exist_ok=True)
     with rendezvous(placement.ranks) as port, RankServer() as server, ExitStack() as parts:
-        here, *elsewhere = _orders(spec, placement, log_folder, port)
+        here, *elsewhere = _orders(spec, placement, log_folder, port, measured_s)
         nodes = [
             parts.enter_context(RemoteNode(node, order, server.wake))
             for node, order in zip(placement.other_nodes, elsewhere, strict=True)
@@ -95,7 +98,9 @@ def run_ranks(
                     node.hang_up()
 
 
-def _orders(spec: TrialSpec, placement: Placement, log_folder: Path, port: int) -> list[NodeOrder]:
+def _orders(
+    spec: TrialSpec, placement: Placement, log_folder: Path, port: int, measured_s: float | None
+) -> list[NodeOrder]:
     """Return every node's part of the ranks, this node's first."""
     several = bool(placement.other_nodes)
     address = placement.address or platform.node() if several else LOOPBACK
@@ -110,6 +115,7 @@ def _orders(spec: TrialSpec, placement: Placement, log_folder: Path, port: int) 
             address=address,
             port=port,
             log_folder=log_folder / f"node_{number}" if number else log_folder,
+            measured_s=measured_s,
         )
         for number in range(len(devices))
     ]

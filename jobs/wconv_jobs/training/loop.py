@@ -82,7 +82,7 @@ def train(
         JobError: data or model cannot be used; the message says why.
         CheckpointError: the checkpoint cannot be used.
     """
-    run = _Run(spec, world, demanded)
+    run = Run(spec, world, demanded)
     progress = checkpoint.load(spec, run.state)
     first = len(progress.reports)
     position = len(progress.reports) * (run.steps + 1) + progress.step
@@ -118,7 +118,7 @@ def losses(reports: Sequence[Report]) -> list[float]:
     return [report.metrics[LOSS] for report in reports]
 
 
-class _Run:
+class Run:
     """The objects of one training run, built so that two trials differ only in the density."""
 
     def __init__(self, spec: TrialSpec, world: World, demanded: Callable[[], bool]) -> None:
@@ -143,7 +143,7 @@ class _Run:
             optimizer, steps_per_epoch=self.steps, epochs=recipe.epochs
         )
         self.state = checkpoint.TrainingState(self.model, optimizer, scheduler)
-        self._agreement = Agreement(
+        self.agreement = Agreement(
             world,
             demanded,
             deadline_s=spec.deadline_s,
@@ -171,9 +171,9 @@ class _Run:
         loss_sum = torch.tensor(self._loss_sum(progress), dtype=torch.float64, device=device)
         action = Action.GO
         while progress.step < self.steps and action is not Action.STOP:
-            loss_sum += self._step(len(progress.reports), progress.step)
+            loss_sum += self.train_step(len(progress.reports), progress.step)
             progress.step += 1
-            action = self._agreement.after_step()
+            action = self.agreement.after_step()
             if action is not Action.GO or progress.step == self.steps:
                 sums = self.world.gather(loss_sum)
                 progress.note(progress.step, sums, time.monotonic() - started, device.type)
@@ -195,7 +195,7 @@ class _Run:
         started, epoch = time.monotonic(), len(progress.reports)
         train_loss = sum(progress.loss_sums) / (self.steps * len(progress.loss_sums))
         metrics = {"train_loss": train_loss, "lr": self.lr}
-        drop = self._agreement.drop_evaluation
+        drop = self.agreement.drop_evaluation
         metrics |= evaluate(self.model, self.task, "validation", self.world, on_batch=drop)
         _check_finite(metrics, self.task.metrics, epoch)
         epoch_s = progress.elapsed_s + time.monotonic() - started
@@ -211,7 +211,7 @@ class _Run:
         """Write the checkpoint, on rank 0."""
         if self.world.rank == 0:
             checkpoint.save(self.spec, self.state, progress)
-            self._agreement.saved()
+            self.agreement.saved()
 
     @property
     def lr(self) -> float:
@@ -225,7 +225,7 @@ class _Run:
         if self.state.best:
             self.model.load_state_dict(self.state.best)
         confusion = None if task.classes is None else ConfusionMatrix(task.classes)
-        drop = self._agreement.drop_evaluation
+        drop = self.agreement.drop_evaluation
         test = evaluate(self.model, task, "test", world, recipe.test_metrics, confusion, drop)
         if confusion is not None:
             matrix_KK = confusion.matrix(world.sum(confusion.state()))
@@ -249,11 +249,11 @@ class _Run:
         verdict = Verdict.CONTINUE
         if self.world.rank == 0:
             verdict = report(reports[-1])
-            if verdict is Verdict.CONTINUE and self._agreement.stop_is_wanted:
+            if verdict is Verdict.CONTINUE and self.agreement.stop_is_wanted:
                 verdict = Verdict.STOP
         return _VERDICTS[self.world.from_rank_0(_VERDICTS.index(verdict))]
 
-    def _step(self, epoch: int, step: int) -> Tensor:
+    def train_step(self, epoch: int, step: int) -> Tensor:
         """Take a step of the optimizer and return this rank's loss before it."""
         recipe = self.spec.recipe
         inputs, targets = self.task.train_batch(epoch, self.world.share(recipe.batch_size, step))

@@ -45,6 +45,7 @@ def train(
     log_folder: Path,
     on_report: Callable[[Report], Verdict],
     on_tick: Callable[[], Demand],
+    measured_s: float | None = None,
 ) -> Finished:
     """Do what `run_ranks` does, to the storage: see there."""
     folder = spec.checkpoint_folder

@@ -1,0 +1,211 @@
+"""What `calibrate` has measured of a study, kept in the folder of all runs, and what follows."""
+
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from wconv_jobs.files.atomic import replace_file
+from wconv_jobs.spec import MemoryFormat, default_memory_format
+from wconv_jobs.spec_base import Spec
+from wconv_sweep.study.config import StudyConfig
+
+FOLDER = "_calibration"
+"""Name in the folder of all runs; no study can have this name."""
+
+Amp = Literal["none", "bfloat16"]
+
+_COST_NOTHING = frozenset(
+    {
+        *("preset", "init", "label_smoothing", "lr_schedule", "epochs", "early_stopping"),
+        *("test_metrics", "memory_format", "amp"),
+    }
+)
+"""Keys of a recipe that change no step, or that each shape has for itself."""
+
+
+class Shape(Spec):
+    """How a trial sits on the hardware, and how many do so side by side."""
+
+    ranks: Annotated[int, Field(ge=1)]
+    memory_format: MemoryFormat
+    amp: Amp
+    lanes: Annotated[int, Field(ge=1)]
+    """Trials side by side on the node."""
+
+
+class Round(Spec):
+    """One measurement of a shape: means over its lanes."""
+
+    steps_per_s: Annotated[float, Field(gt=0)]
+    """Of one trial."""
+    validation_s: Annotated[float, Field(ge=0)]
+    """After each epoch."""
+    start_s: Annotated[float, Field(ge=0)]
+    """From the start of the processes to the first steps."""
+
+
+class MeasuredShape(Spec):
+    """The measurements of a shape: the n-th ones of all shapes were made next to each other."""
+
+    shape: Shape
+    rounds: Annotated[list[Round], Field(min_length=1)]
+    rank_memory_bytes: Annotated[float, Field(ge=0)]
+
+
+class LeftOut(Spec):
+    """Shapes that were not measured."""
+
+    ranks: int
+    memory_format: MemoryFormat | None = None
+    """Null: all."""
+    amp: Amp | None = None
+    """Null: all."""
+    reason: str
+
+
+class Calibration(Spec):
+    """What was measured on a node."""
+
+    host: str
+    device: str
+    """Name of the GPU, or `cpu (x86_64)`."""
+    torch: str
+    gpus: int
+    """0: training was on CPUs."""
+    cores: int
+    steps_per_epoch: Annotated[int, Field(ge=1)]
+    measured: Annotated[list[MeasuredShape], Field(min_length=1)]
+    left_out: list[LeftOut]
+
+
+class CalibrationRecord(Spec):
+    """A file in `FOLDER`."""
+
+    study: str
+    cluster: str
+    measured_at: str
+    """Date and time in UTC, ISO 8601."""
+    costs: dict[str, Any]
+    """What the cost of a step follows from, besides its shape."""
+    calibration: Calibration
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibratedTrial:
+    """The expected cost of one trial of a study, trained to its last epoch, without its test."""
+
+    hours: float
+    """GPU-hours, a GPU for each rank; core-hours where ranks have none."""
+    on_gpus: bool
+    device: str
+    cluster: str
+    measured_at: str
+
+
+def write_record(
+    runs: Path, config: StudyConfig, cluster: str, measured: Calibration, measured_at: str
+) -> Path:
+    """Keep what was measured in the folder of all runs, in place of what was before.
+
+    Args:
+        runs: the folder.
+        config: of the study.
+        cluster: name of the profile.
+        measured: on one of its nodes.
+        measured_at: date and time in UTC, ISO 8601.
+
+    Returns:
+        The file.
+    """
+    record = CalibrationRecord(
+        study=config.study,
+        cluster=cluster,
+        measured_at=measured_at,
+        costs=_costs(config),
+        calibration=measured,
+    )
+    path = runs / FOLDER / f"{config.study}.{cluster}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, record.model_dump_json(indent=2) + "\n")
+    return path
+
+
+def calibrated_trials(runs: Path, config: StudyConfig) -> list[CalibratedTrial]:
+    """Return what a trial of a study costs by what `calibrate` has measured, the latest first.
+
+    There is one for each cluster on which its shape was measured, with the network, data and steps
+    that it has now. Records that cannot be read are passed over.
+
+    Args:
+        runs: folder of all runs, which need not exist.
+        config: of the study.
+    """
+    found = []
+    for path in (runs / FOLDER).glob(f"{config.study}.*.json"):
+        try:
+            record = CalibrationRecord.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError):
+            continue
+        fits = record.study == config.study and record.costs == _costs(config)
+        trial = _trial_of(record, config) if fits else None
+        found += [trial] if trial else []
+    return sorted(found, key=lambda trial: trial.measured_at, reverse=True)
+
+
+def shape_of(config: StudyConfig, lanes: int) -> Shape:
+    """Return the shape of a study's trials as its file has them."""
+    recipe = config.recipe
+    memory_format = recipe.memory_format or default_memory_format(config.model, recipe)
+    return Shape(
+        ranks=config.trial.ranks, memory_format=memory_format, amp=recipe.amp, lanes=lanes
+    )
+
+
+def trial_s(measured: Round, steps_per_epoch: int, epochs: int) -> float:
+    """Return the time of a trial, to its last epoch and without its test, seconds."""
+    epoch_s = steps_per_epoch / measured.steps_per_s + measured.validation_s
+    return measured.start_s + epochs * epoch_s
+
+
+def _trial_of(record: CalibrationRecord, config: StudyConfig) -> CalibratedTrial | None:
+    found, epochs = record.calibration, config.recipe.epochs
+    fitting = [
+        each for each in found.measured if each.shape == shape_of(config, lanes=each.shape.lanes)
+    ]
+    if not fitting:
+        return None
+    # As pilots train them: as many side by side as there is room for.
+    fullest = max(fitting, key=lambda each: each.shape.lanes)
+    time_s = statistics.median(
+        trial_s(each, found.steps_per_epoch, epochs) for each in fullest.rounds
+    )
+    threads = 1 if found.gpus else config.trial.threads_per_rank
+    return CalibratedTrial(
+        hours=time_s / 3600 * config.trial.ranks * threads,
+        on_gpus=found.gpus > 0,
+        device=found.device,
+        cluster=record.cluster,
+        measured_at=record.measured_at,
+    )
+
+
+def _costs(config: StudyConfig) -> dict[str, Any]:
+    plain = config.plain()
+    recipe = {name: key for name, key in plain["recipe"].items() if name not in _COST_NOTHING}
+    recipe["optimizer"] = plain["recipe"]["optimizer"]["name"]
+    options = {
+        name: value
+        for name, value in plain["data"]["options"].items()
+        if name not in ("folder", "cache_folder")
+    }
+    return {
+        "kernel_size": config.kernel_size,
+        "model": plain["model"],
+        "sites": plain.get("sites"),
+        "data": {"name": config.data.name, "options": options},
+        "recipe": recipe,
+        "threads_per_rank": config.trial.threads_per_rank,
+    }
