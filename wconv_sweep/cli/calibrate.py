@@ -1,18 +1,23 @@
 """The command that measures a study's trials on the user's own hardware: `calibrate`."""
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wconv_sweep.cli.help_sections import PILOTS, STUDY
-from wconv_sweep.cli.options import DEFAULT_RUNS, Cluster, Json, Runs, Settings, Study, minutes_of
-from wconv_sweep.cli.pilot_options import Account, Partition, Qos
+from wconv_sweep.cli.options import DEFAULT_RUNS, Cluster, Json, Runs, Settings, Study
+from wconv_sweep.cli.pilot_options import takes_measurement_options
+
+if TYPE_CHECKING:
+    from wconv_sweep.clusters.pilot_request import PilotRequest
 
 
+@takes_measurement_options
 def calibrate_command(
     study: Study,
     cluster: Cluster,
+    *,
     ranks: Annotated[
         list[int] | None,
         typer.Option(
@@ -49,15 +54,6 @@ def calibrate_command(
             help="Shrink the study and take synthetic data, to try the command out.",
         ),
     ] = False,
-    time: Annotated[
-        str | None,
-        typer.Option(
-            "--time",
-            metavar="TIME",
-            rich_help_panel=PILOTS,
-            help="Time limit as in SLURM (default: 30 minutes); what does not fit is left out.",
-        ),
-    ] = None,
     wait_min: Annotated[
         float,
         typer.Option(
@@ -68,9 +64,7 @@ def calibrate_command(
             help="On a SLURM cluster: time after which a queued job is canceled.",
         ),
     ] = 60,
-    qos: Qos = None,
-    account: Account = None,
-    partition: Partition = None,
+    request: "PilotRequest",
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
@@ -85,19 +79,12 @@ def calibrate_command(
     from wconv_sweep.calibration.calibrate import Wanted, calibrate
     from wconv_sweep.cli import console
     from wconv_sweep.cli.views import calibration as calibration_view
-    from wconv_sweep.clusters.pilot_request import PilotRequest
     from wconv_sweep.clusters.profile import load_profile
     from wconv_sweep.launching.plan import SMOKE_DATA
     from wconv_sweep.study.files import load_study, locate_data
 
     smoke_folder = runs / SMOKE_DATA if smoke else None
     config = load_study(study, settings=settings or (), smoke_folder=smoke_folder)
-    request = PilotRequest(
-        walltime_min=None if time is None else minutes_of("--time", time),
-        qos=qos,
-        account=account,
-        partition=partition,
-    )
     wanted = Wanted(ranks=ranks or (), seconds=seconds, rounds=rounds, wait_s=60 * wait_min)
     found = calibrate(
         locate_data(config),

@@ -151,7 +151,7 @@ def launch_command(
     for warning in plan.warnings:
         print(f"wconv-sweep: warning: {warning}", file=sys.stderr)
     if dry_run:
-        changes, expected = changes_since(plan), cost_ahead(plan)
+        changes, expected = changes_since(plan), cost_ahead(plan, runs)
         if as_json:
             console.print_json(plan_view.plan_json(plan, changes, expected))
         else:

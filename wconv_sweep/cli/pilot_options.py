@@ -105,12 +105,33 @@ _SERVER: dict[str, Any] = {
     ],
 }
 
+_MEASUREMENT: dict[str, Any] = {
+    name: option for name, option in _PILOTS.items() if name not in ("pilots", "nodes")
+} | {
+    "time": Annotated[
+        str | None,
+        typer.Option(
+            "--time",
+            metavar="TIME",
+            rich_help_panel=PILOTS,
+            help="Time limit as in SLURM (default: 30 minutes); rounds that do not fit are left "
+            "out.",
+        ),
+    ],
+}
+
 Command = Callable[..., None]
 
 
 def takes_pilot_options(command: Command) -> Command:
     """Give a command the options for pilots in place of its parameter `request`."""
     return _with_options(command, _PILOTS, _pilot_request)
+
+
+def takes_measurement_options(command: Command) -> Command:
+    """Give a command the options for one short job in place of its parameter `request`."""
+    request_of = functools.partial(_pilot_request, pilots=None, nodes=None)
+    return _with_options(command, _MEASUREMENT, request_of)
 
 
 def takes_server_options(command: Command) -> Command:

@@ -77,7 +77,8 @@ def show_command(
     config = load_study(study, settings=settings or ())
     facts, expected, problem = study_facts(config), None, None
     try:
-        expected = read_expected_cost(locate_where_known(config), choose_url(storage, runs))
+        url = choose_url(storage, runs)
+        expected = read_expected_cost(locate_where_known(config), url, runs=runs)
     except StorageError as error:
         # The study is shown in any case.
         problem = str(error)

@@ -10,20 +10,13 @@ from pydantic import Field, ValidationError
 from wconv_jobs.files.atomic import replace_file
 from wconv_jobs.spec import MemoryFormat, default_memory_format
 from wconv_jobs.spec_base import Spec
+from wconv_sweep.evidence.trial_cost import costs_the_same
 from wconv_sweep.study.config import StudyConfig
 
 FOLDER = "_calibration"
 """Name in the folder of all runs; no study can have this name."""
 
 Amp = Literal["none", "bfloat16"]
-
-_COST_NOTHING = frozenset(
-    {
-        *("preset", "init", "label_smoothing", "lr_schedule", "epochs", "early_stopping"),
-        *("test_metrics", "memory_format", "amp"),
-    }
-)
-"""Keys of a recipe that change no step, or that each shape has for itself."""
 
 
 class Shape(Spec):
@@ -88,8 +81,8 @@ class CalibrationRecord(Spec):
     cluster: str
     measured_at: str
     """Date and time in UTC, ISO 8601."""
-    costs: dict[str, Any]
-    """What the cost of a step follows from, besides its shape."""
+    definition: dict[str, Any]
+    """That of the study, as far as the cost of a step follows from it, without its shape."""
     calibration: Calibration
 
 
@@ -98,7 +91,10 @@ class CalibratedTrial:
     """The expected cost of one trial of a study, trained to its last epoch, without its test."""
 
     hours: float
-    """GPU-hours, a GPU for each rank; core-hours where ranks have none."""
+    """GPU-hours, a GPU for each rank; core-hours where ranks have none. The median of the
+    measurements."""
+    lowest_h: float
+    highest_h: float
     on_gpus: bool
     device: str
     cluster: str
@@ -124,7 +120,7 @@ def write_record(
         study=config.study,
         cluster=cluster,
         measured_at=measured_at,
-        costs=_costs(config),
+        definition=_shapeless(config).plain(),
         calibration=measured,
     )
     path = runs / FOLDER / f"{config.study}.{cluster}.json"
@@ -149,7 +145,7 @@ def calibrated_trials(runs: Path, config: StudyConfig) -> list[CalibratedTrial]:
             record = CalibrationRecord.model_validate_json(path.read_bytes())
         except (OSError, ValidationError):
             continue
-        fits = record.study == config.study and record.costs == _costs(config)
+        fits = costs_the_same(record.definition, _shapeless(config))
         trial = _trial_of(record, config) if fits else None
         found += [trial] if trial else []
     return sorted(found, key=lambda trial: trial.measured_at, reverse=True)
@@ -179,12 +175,12 @@ def _trial_of(record: CalibrationRecord, config: StudyConfig) -> CalibratedTrial
         return None
     # As pilots train them: as many side by side as there is room for.
     fullest = max(fitting, key=lambda each: each.shape.lanes)
-    time_s = statistics.median(
-        trial_s(each, found.steps_per_epoch, epochs) for each in fullest.rounds
-    )
-    threads = 1 if found.gpus else config.trial.threads_per_rank
+    held = config.trial.ranks * (1 if found.gpus else config.trial.threads_per_rank)
+    hours = [held * trial_s(each, found.steps_per_epoch, epochs) / 3600 for each in fullest.rounds]
     return CalibratedTrial(
-        hours=time_s / 3600 * config.trial.ranks * threads,
+        hours=statistics.median(hours),
+        lowest_h=min(hours),
+        highest_h=max(hours),
         on_gpus=found.gpus > 0,
         device=found.device,
         cluster=record.cluster,
@@ -192,20 +188,16 @@ def _trial_of(record: CalibrationRecord, config: StudyConfig) -> CalibratedTrial
     )
 
 
-def _costs(config: StudyConfig) -> dict[str, Any]:
-    plain = config.plain()
-    recipe = {name: key for name, key in plain["recipe"].items() if name not in _COST_NOTHING}
-    recipe["optimizer"] = plain["recipe"]["optimizer"]["name"]
-    options = {
-        name: value
-        for name, value in plain["data"]["options"].items()
-        if name not in ("folder", "cache_folder")
-    }
-    return {
-        "kernel_size": config.kernel_size,
-        "model": plain["model"],
-        "sites": plain.get("sites"),
-        "data": {"name": config.data.name, "options": options},
-        "recipe": recipe,
-        "threads_per_rank": config.trial.threads_per_rank,
-    }
+def _shapeless(config: StudyConfig) -> StudyConfig:
+    """Return a study whose steps cost the same, in a shape and for a time that are always one."""
+    recipe = config.recipe.model_copy(
+        update={
+            "memory_format": "contiguous",
+            "amp": "none",
+            "epochs": 1,
+            "early_stopping": None,
+            "test_metrics": [],
+        }
+    )
+    trial = config.trial.model_copy(update={"ranks": 1})
+    return config.model_copy(update={"recipe": recipe, "trial": trial})

@@ -5,9 +5,11 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import URL, Connection, func, select
 
+from wconv_sweep.evidence.calibration_record import CalibratedTrial, calibrated_trials
 from wconv_sweep.evidence.trial_cost import (
     MeasuredTrial,
     costs_the_same,
@@ -51,6 +53,8 @@ class ExpectedCost:
     """Kind of GPU or CPU that they ran on; None: none of them has completed."""
     others: int
     """Trials on other kinds, which are left out."""
+    calibrated: CalibratedTrial | None = None
+    """What `wconv-sweep calibrate` has found, where no trial was measured."""
 
     @property
     def hours(self) -> float:
@@ -68,28 +72,40 @@ class ExpectedCost:
 
 
 def read_expected_cost(
-    config: StudyConfig, url: URL, *, ablation_trials: int = 0, on_gpus: bool | None = None
+    config: StudyConfig,
+    url: URL,
+    *,
+    runs: Path | None = None,
+    ablation_trials: int = 0,
+    on_gpus: bool | None = None,
+    cluster: str | None = None,
 ) -> ExpectedCost | None:
     """Return the expected cost of a study, launched or not; None: nothing was measured.
 
     Args:
         config: of the study.
         url: of the storage; it need not exist.
+        runs: folder of all runs, whose calibrations count where no trial has run; None: none do.
         ablation_trials: to add unless the study has them.
         on_gpus: whether its ranks will have GPUs; None: as those that were measured.
+        cluster: the profile by its own name; None: calibrations of all of them count.
 
     Raises:
         StorageError: the storage cannot be used.
     """
-    if not has_storage(url):
-        return None
-    with contextlib.closing(open_storage(url)) as storage, storage.read() as connection:
-        trials = [
-            trial
-            for trial in measured_trials(connection, storage, config)
-            if on_gpus in (None, trial.on_gpus)
-        ]
-        return expected_cost(trials, trials_left(connection, config, ablation_trials))
+    trials: list[MeasuredTrial] = []
+    left = _planned(config, ablation_trials)
+    if has_storage(url):
+        with contextlib.closing(open_storage(url)) as storage, storage.read() as connection:
+            trials = measured_trials(connection, storage, config)
+            left = trials_left(connection, config, ablation_trials)
+    known = expected_cost([trial for trial in trials if on_gpus in (None, trial.on_gpus)], left)
+    calibrated = (
+        trial
+        for trial in (calibrated_trials(runs, config) if runs else ())
+        if on_gpus in (None, trial.on_gpus) and cluster in (None, trial.cluster)
+    )
+    return known or next((_calibrated(trial, left) for trial in calibrated), None)
 
 
 def trials_left(
@@ -101,22 +117,17 @@ def trials_left(
     """
     stored = connection.scalar(select(STUDIES.c.config).where(STUDIES.c.study == config.study))
     if stored is None or not costs_the_same(stored, config):
-        left = {
-            stage: float(count)
-            for stage, count in Counter(slot.stage for slot in plan_slots(config)).items()
-        }
-        slots = Counter[str]()
-    else:
-        left = epochs_left(connection, config.study, config.recipe.epochs)
-        rows = connection.execute(
-            select(SLOTS.c.stage, func.count().label("slots"))
-            .where(SLOTS.c.study == config.study)
-            .group_by(SLOTS.c.stage)
-        )
-        slots = Counter({row.stage: row.slots for row in rows})
-        added = config.budget.trials - (slots.total() - slots[Stage.ABLATION])
-        if added > 0:
-            left[Stage.SEARCH] = left.get(Stage.SEARCH, 0.0) + added
+        return _planned(config, ablation_trials)
+    left = epochs_left(connection, config.study, config.recipe.epochs)
+    rows = connection.execute(
+        select(SLOTS.c.stage, func.count().label("slots"))
+        .where(SLOTS.c.study == config.study)
+        .group_by(SLOTS.c.stage)
+    )
+    slots = Counter({row.stage: row.slots for row in rows})
+    added = config.budget.trials - (slots.total() - slots[Stage.ABLATION])
+    if added > 0:
+        left[Stage.SEARCH] = left.get(Stage.SEARCH, 0.0) + added
     if ablation_trials and not slots[Stage.ABLATION]:
         left[Stage.ABLATION] = float(ablation_trials)
     return left
@@ -155,6 +166,36 @@ def expected_cost(
         studies=tuple(sorted({trial.study for trial in chosen})),
         device=device,
         others=len(ended) - len(chosen),
+    )
+
+
+def _planned(config: StudyConfig, ablation_trials: int) -> dict[Stage, float]:
+    """Return the trials of a study that has not begun, by stage."""
+    slots = Counter(slot.stage for slot in plan_slots(config))
+    ablation = {Stage.ABLATION: float(ablation_trials)} if ablation_trials else {}
+    return {stage: float(count) for stage, count in slots.items()} | ablation
+
+
+def _calibrated(trial: CalibratedTrial, left: Mapping[Stage, float]) -> ExpectedCost:
+    """Return what trials that are left cost, each of them trained to its last epoch."""
+    return ExpectedCost(
+        unit="GPU-hours" if trial.on_gpus else "core-hours",
+        stages=tuple(
+            StageCost(
+                stage=stage,
+                left=left[stage],
+                trial_h=trial.hours,
+                lowest_h=trial.lowest_h,
+                highest_h=trial.highest_h,
+            )
+            for stage in Stage
+            if left.get(stage)
+        ),
+        measured=0,
+        studies=(),
+        device=trial.device,
+        others=0,
+        calibrated=trial,
     )
 
 

@@ -174,8 +174,12 @@ def changes_since(plan: Plan) -> list[str]:
     return differences(recorded or {}, now)
 
 
-def cost_ahead(plan: Plan) -> ExpectedCost | None:
+def cost_ahead(plan: Plan, runs: Path) -> ExpectedCost | None:
     """Return what is expected to be left to pay for the study; None: nothing was measured.
+
+    Args:
+        plan: of the launch.
+        runs: folder of all runs.
 
     Raises:
         StorageError: the storage exists and cannot be used.
@@ -183,8 +187,10 @@ def cost_ahead(plan: Plan) -> ExpectedCost | None:
     return read_expected_cost(
         plan.config,
         plan.storage_url,
+        runs=runs,
         ablation_trials=plan.ablation_trials,
         on_gpus=plan.launcher.on_gpus,
+        cluster=plan.profile.cluster,
     )
 
 

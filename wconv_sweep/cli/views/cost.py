@@ -39,7 +39,11 @@ def unknown_text(study: Sequence[str], cluster: str, *, on_gpus: bool) -> str:
         how = f"`{command}` measures it, and a launch with a larger cap goes on from there"
     else:
         how = f"`{shlex.join(words)}` measures it with its first epoch"
-    return f"not known, as no such trial has run with this storage; {how}"
+    calibrate = shlex.join(["wconv-sweep", "calibrate", "--cluster", cluster, *study])
+    return (
+        f"not known, as no such trial has run with this storage; `{calibrate}` times some steps; "
+        f"{how}"
+    )
 
 
 def billed_text(cost: Cost) -> str:
@@ -66,6 +70,12 @@ def _stage(cost: StageCost) -> str:
 
 
 def _measured(expected: ExpectedCost) -> str:
+    found = expected.calibrated
+    if found is not None:
+        return (
+            f"from steps that `wconv-sweep calibrate` has timed on {found.device}, cluster "
+            f"{found.cluster}, {found.measured_at[:10]}; tests come on top"
+        )
     studies = ", ".join(expected.studies[:3])
     more = f" and {len(expected.studies) - 3} more" if len(expected.studies) > 3 else ""
     where = f" on {expected.device}" if expected.device else ", which have not ended"

@@ -1,0 +1,70 @@
+"""Every shape that a node can run is measured, and the others are left out with the reason."""
+
+from typing import Any
+
+import pytest
+
+from tests.sweep.tiny import TINY
+from wconv_sweep.calibration.shapes import Machine, shapes
+from wconv_sweep.evidence.calibration_record import LeftOut
+from wconv_sweep.study.config import StudyConfig
+
+
+def config(**recipe: Any) -> StudyConfig:
+    return StudyConfig.model_validate(TINY | {"recipe": TINY["recipe"] | recipe})
+
+
+def machine(*, gpus: int = 0, cores: int = 8, memory_mb: int = 1 << 20) -> Machine:
+    return Machine(gpus=gpus, cores=cores, memory_mb=memory_mb)
+
+
+def test_on_cores_a_trial_is_measured_alone_and_with_all_that_there_are_cores_for() -> None:
+    found, left_out = shapes(config(dtype="float32"), machine(cores=5))
+
+    assert left_out == []
+    assert sorted({(shape.ranks, shape.lanes) for shape in found}) == [
+        *[(1, 1), (1, 5)],
+        *[(2, 1), (2, 2)],
+        (4, 1),
+    ]
+    assert {(shape.memory_format, shape.amp) for shape in found} == {
+        *[("contiguous", "none"), ("contiguous", "bfloat16")],
+        *[("channels_last", "none"), ("channels_last", "bfloat16")],
+    }
+    assert len(found) == len(set(found)) == 5 * 4
+
+
+def test_memory_bounds_the_trials_at_once() -> None:
+    found, _ = shapes(config(), machine(cores=8, memory_mb=3000), [1])
+
+    assert {shape.lanes for shape in found} == {1, 2}
+
+
+def test_each_rank_has_a_gpu_of_its_own_and_all_gpus_are_used() -> None:
+    found, left_out = shapes(config(dtype="float32"), machine(gpus=4, cores=1), [1, 2, 4, 8])
+
+    assert {(shape.ranks, shape.lanes) for shape in found} == {(1, 4), (2, 2), (4, 1)}
+    assert left_out == [LeftOut(ranks=8, reason="takes 8 GPUs of 4")]
+
+
+@pytest.mark.parametrize(
+    ("ranks", "cores", "reason"),
+    [
+        (8, 4, "takes 8 cores of 4"),
+        (3, 4, "recipe.batch_size 8 cannot be shared evenly"),
+    ],
+)
+def test_what_cores_or_the_batch_do_not_allow_is_left_out(
+    ranks: int, cores: int, reason: str
+) -> None:
+    assert shapes(config(), machine(cores=cores), [ranks]) == (
+        [],
+        [LeftOut(ranks=ranks, reason=reason)],
+    )
+
+
+def test_float64_is_measured_without_autocast() -> None:
+    found, (left_out,) = shapes(config(), machine(cores=1), [1])
+
+    assert {shape.amp for shape in found} == {"none"}
+    assert (left_out.amp, left_out.reason) == ("bfloat16", "autocast needs recipe.dtype: float32")
