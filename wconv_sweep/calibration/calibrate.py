@@ -81,10 +81,12 @@ def calibrate(
         say: called with a line on what is being waited for.
 
     Raises:
-        ConfigurationError: the data are not ready, or the request makes no sense there.
+        ConfigurationError: the data are not ready, no number of ranks can share the batch, or the
+            request makes no sense there.
         SlurmError: the site does not take the job.
         SweepFailed: nothing was measured.
     """
+    _check_ranks(config, wanted.ranks)
     launcher = launcher_of(profile, request)
     # Not the number of ranks that the study has: others are tried, and these may be too many.
     alone = config.model_copy(update={"trial": TrialShape()})
@@ -142,6 +144,16 @@ def calibrate(
         record=write_record(runs, config, profile.cluster, found, now),
         pilots=pilots,
     )
+
+
+def _check_ranks(config: StudyConfig, ranks: Sequence[int]) -> None:
+    """Refuse at once what no machine can run."""
+    batch_size = config.recipe.batch_size
+    if ranks and all(batch_size % number for number in ranks):
+        raise ConfigurationError(
+            f"--ranks {' --ranks '.join(map(str, ranks))}: cannot share recipe.batch_size "
+            f"{batch_size} evenly. Choose divisors of it."
+        )
 
 
 def _found(ended: NodeJobEnd, order: CalibrationOrder) -> Calibration:

@@ -34,36 +34,57 @@ class Rounds:
     """The trials of each shape, by round."""
     left_out: list[LeftOut]
 
+    def leave_out(self, shape: Shape, reason: str) -> None:
+        """Forget what was measured of a shape, and say why."""
+        del self.measured[shape]
+        self.left_out.append(
+            LeftOut(
+                ranks=shape.ranks,
+                memory_format=shape.memory_format,
+                amp=shape.amp,
+                reason=f"{shape.lanes} at once: {reason}" if shape.lanes > 1 else reason,
+            )
+        )
+
 
 def measure_rounds(
     wanted: Sequence[Shape], measure: Measure, *, rounds: int, limit_s: float
 ) -> Rounds:
     """Measure each shape once in each round.
 
+    One measurement is thrown away before: processes start more slowly while torch is loaded, and
+    data come from the disk.
+
     Args:
         wanted: the shapes. One that breaks is left out from then on.
         measure: returns the trials of a shape, or how one of them broke.
         rounds: number of rounds.
-        limit_s: time after which no other round is begun, if it would take as long as the last.
+        limit_s: no other round is begun that would end later, if it took as long as the last; in
+            the first one, what would begin later is left out, but for one shape.
     """
     begun_s = time.monotonic()
-    measured: dict[Shape, list[list[OneTrial]]] = {shape: [] for shape in wanted}
-    left_out: list[LeftOut] = []
+    found = Rounds({shape: [] for shape in wanted}, [])
     drawn = random.Random(0)
+    for shape in wanted[:1]:
+        _say("warm-up", shape)
+        measure(shape)
     for number in range(rounds):
         round_s = time.monotonic()
-        for shape in drawn.sample(list(measured), len(measured)):
-            print(f"round {number + 1} of {rounds}: {shape}", file=sys.stderr, flush=True)
-            found = measure(shape)
-            if isinstance(found, Broken):
-                del measured[shape]
-                left_out.append(_broken(shape, found))
+        for shape in drawn.sample(list(found.measured), len(found.measured)):
+            late = number == 0 and time.monotonic() - begun_s > limit_s
+            if late and any(found.measured.values()):
+                found.leave_out(shape, "no time was left for it; see --time and --ranks")
+                continue
+            _say(f"round {number + 1} of {rounds}", shape)
+            trials = measure(shape)
+            if isinstance(trials, Broken):
+                found.leave_out(shape, _first_line(trials))
             else:
-                measured[shape].append(found)
+                found.measured[shape].append(trials)
         now_s = time.monotonic()
         if now_s - begun_s + (now_s - round_s) > limit_s:
             break
-    return Rounds(measured, left_out)
+    return found
 
 
 def calibrate_node(order: CalibrationOrder) -> CalibrationAnswer:
@@ -119,14 +140,12 @@ def _none(reasons: str) -> str:
     return f"no shape of a trial could be measured ({reasons}). Correct the study, or use --ranks."
 
 
-def _broken(shape: Shape, broken: Broken) -> LeftOut:
-    lines = broken.reason.strip().splitlines() or [broken.error]
-    return LeftOut(
-        ranks=shape.ranks,
-        memory_format=shape.memory_format,
-        amp=shape.amp,
-        reason=f"{shape.lanes} at once: {lines[0]}" if shape.lanes > 1 else lines[0],
-    )
+def _say(what: str, shape: Shape) -> None:
+    print(f"{what}: {shape}", file=sys.stderr, flush=True)
+
+
+def _first_line(broken: Broken) -> str:
+    return (broken.reason.strip().splitlines() or [broken.error])[0]
 
 
 def _round(trials: Sequence[OneTrial]) -> Round:

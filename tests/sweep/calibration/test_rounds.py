@@ -1,5 +1,7 @@
 """All shapes take turns, and one that breaks is left out while the others go on."""
 
+import pytest
+
 from tests.sweep.calibration.found import FORMATS
 from wconv_jobs.messages import Broken
 from wconv_jobs.training.speed import Speed
@@ -28,8 +30,9 @@ def test_each_shape_is_measured_once_in_each_round_in_changing_order() -> None:
 
     found = measure_rounds(SHAPES, measure, rounds=3, limit_s=1000)
 
-    turns = [asked[start : start + 4] for start in (0, 4, 8)]
-    assert len(asked) == 12
+    # The first measurement is slower than the others, and thrown away.
+    turns = [asked[start : start + 4] for start in (1, 5, 9)]
+    assert len(asked) == 13
     assert all(set(turn) == set(SHAPES) for turn in turns)
     assert len({tuple(turn) for turn in turns}) > 1
     assert found.measured == {shape: [[TRIAL, TRIAL]] * 3 for shape in SHAPES}
@@ -57,7 +60,26 @@ def test_a_shape_that_breaks_is_left_out_with_the_reason_and_not_tried_again() -
     ]
 
 
-def test_no_round_is_begun_that_would_pass_the_time_limit_but_the_first() -> None:
+def test_no_round_is_begun_that_would_pass_the_time_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+
+    def rounds_within(limit_s: float) -> set[int]:
+        found = measure_rounds(SHAPES, lambda _: [TRIAL], rounds=9, limit_s=limit_s)
+        assert found.left_out == []
+        return {len(each) for each in found.measured.values()}
+
+    # The clock is read once before the rounds, and in them at the start and at the end: of the
+    # first one, before each shape as well. So it takes 5 s from second 1 on, and the others 1 s.
+    assert rounds_within(10.5) == {1}
+    assert rounds_within(11.5) == {4}
+
+
+def test_what_the_time_limit_leaves_no_room_for_is_left_out_but_for_one_shape() -> None:
     found = measure_rounds(SHAPES, lambda _: [TRIAL], rounds=3, limit_s=0)
 
-    assert [len(each) for each in found.measured.values()] == [1] * 4
+    assert len(found.measured) == 1
+    assert len(found.left_out) == 3
+    assert all("no time was left" in each.reason for each in found.left_out)
