@@ -105,10 +105,10 @@ def _lines(found: Calibrated) -> Iterator[str]:
         yield "The study's own shape was not measured; see above why."
     yield f"As it is, {_cost(found, base)}."
     own = base.shape.amp
-    yield from _advice(found, comparison.best(own), "At equal results up to rounding")
     other: Amp = "none" if own == "bfloat16" else "bfloat16"
-    best = comparison.best(other)
-    if best is not None and best.ratio.lowest > 1:
+    best, equal = comparison.best(other), comparison.best(own)
+    yield from _advice(found, equal, "At equal results up to rounding")
+    if best and equal and best.ratio.lowest > 1 and best.ratio.median > equal.ratio.median:
         what = "With" if other == "bfloat16" else "Without"
         yield from _advice(found, best, f"{what} bfloat16 autocast, which changes results")
     yield f"Kept for `studies show` and `launch --dry-run`: {found.record}"
