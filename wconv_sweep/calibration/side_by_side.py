@@ -10,10 +10,11 @@ from wconv_jobs.messages import Broken, Demand, Report, Verdict
 from wconv_jobs.ranks.fork_server import start_fork_server
 from wconv_jobs.ranks.placement import Placement
 from wconv_jobs.ranks.run import RanksAborted, run_ranks
-from wconv_jobs.spec import TrialSpec
+from wconv_jobs.spec import Density, TrialSpec
 from wconv_jobs.training.speed import Speed
 from wconv_sweep.calibration.order import CalibrationOrder
 from wconv_sweep.evidence.calibration_record import Shape
+from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.trial_spec import trial_spec
 
 
@@ -93,5 +94,10 @@ def _spec(order: CalibrationOrder, shape: Shape, folder: Path) -> TrialSpec:
     config = order.config
     recipe = {"memory_format": shape.memory_format, "amp": shape.amp}
     changed = config.model_copy(update={"recipe": config.recipe.model_copy(update=recipe)})
-    middle = tuple((low + high) / 2 for low, high in config.search.bounds)
-    return trial_spec(changed, middle, 0, folder)
+    return trial_spec(changed, weighting(config), 0, folder)
+
+
+def weighting(config: StudyConfig) -> Density:
+    """Return a density that is none of plain convolution, whose steps are those of other code."""
+    low, high = zip(*config.search.bounds, strict=True)
+    return high if all(value == 1 for value in low) else low
