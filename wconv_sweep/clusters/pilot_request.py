@@ -23,6 +23,11 @@ class JobRequest:
     sbatch: Mapping[str, str | int] = field(default_factory=dict)
     """Further options of sbatch by name; an empty value takes away what the profile has."""
 
+    @property
+    def _free(self) -> tuple[str, ...]:
+        """Options that only a profile sets, and jobs without one leave to the user."""
+        return ("mem", "mem-per-cpu")
+
     def check(self, account_variable: str | None = None) -> None:
         """Check that each value may stand in a batch script.
 
@@ -38,7 +43,7 @@ class JobRequest:
             "--qos": self.qos,
             "--partition": self.partition,
         }
-        problems = [*_name_problems(named), *option_problems(self.sbatch)]
+        problems = [*_name_problems(named), *option_problems(self.sbatch, self._free)]
         if problems:
             raise ConfigurationError(problems)
 
@@ -52,6 +57,10 @@ class JobRequest:
 @dataclass(frozen=True, kw_only=True)
 class PilotRequest(JobRequest):
     """The options of the command line for pilots."""
+
+    @property
+    def _free(self) -> tuple[str, ...]:
+        return ()
 
     pilots: int | None = None
     nodes: int | None = None

@@ -10,10 +10,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from wconv_jobs.spec import default_memory_format
 from wconv_sweep.evidence.accounting import slot_hours
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import SLOTS, STUDIES, SlotState, Stage
-from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.config import StudyConfig, config_of
 
 _CHEAP = ("preset", "init", "label_smoothing", "lr_schedule")
 """Keys of a recipe that change no step's cost; with early stopping they change how many there are.
@@ -74,7 +75,7 @@ def costs_the_same(stored: Mapping[str, Any], config: StudyConfig) -> bool:
 def _steps(plain: Mapping[str, Any], *, folders: bool) -> dict[str, Any]:
     """Return the part of a definition that its trials' cost follows from."""
     keys = ("code", "kernel_size", "model", "sites", "trial")
-    recipe = dict(plain["recipe"])
+    recipe = {**plain["recipe"], "memory_format": _memory_format(plain)}
     if recipe.get("early_stopping") is None:
         recipe = {key: value for key, value in recipe.items() if key not in _CHEAP}
         recipe["optimizer"] = plain["recipe"]["optimizer"]["name"]
@@ -84,6 +85,11 @@ def _steps(plain: Mapping[str, Any], *, folders: bool) -> dict[str, Any]:
     }
     data = {"name": plain["data"]["name"], "options": options}
     return {key: plain.get(key) for key in keys} | {"recipe": recipe, "data": data}
+
+
+def _memory_format(plain: Mapping[str, Any]) -> str:
+    config = config_of(plain)
+    return config.recipe.memory_format or default_memory_format(config.model, config.recipe)
 
 
 def _measured(row: Row[Any], config: StudyConfig) -> MeasuredTrial:

@@ -65,8 +65,19 @@ def free_memory_mb(root: Path = Path("/")) -> int:
         except OSError:
             continue
         if limit != "max":
-            free_mb = min(free_mb, max(0, int(limit) - int(used)) // 2**20)
+            free = int(limit) - int(used) + _reclaimable(group)
+            free_mb = min(free_mb, max(0, free) // 2**20)
     return free_mb
+
+
+def _reclaimable(group: Path) -> int:
+    """Return the bytes of files that a group keeps in memory until something else needs it."""
+    try:
+        facts = (group / "memory.stat").read_text("utf-8")
+    except OSError:
+        return 0
+    found = re.search(r"^inactive_file (\d+)$", facts, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def _groups(root: Path) -> list[Path]:

@@ -124,7 +124,9 @@ def plan_launch(
         if has_storage(storage_url):
             storage = open_storage(storage_url)
             try:
-                if studies.check_same(storage, config):
+                begun = studies.check_same(storage, config)
+                if begun is not None:
+                    config = begun
                     place = definitions.study_place(storage, config.study)
                     folder, uid = place.folder, place.uid
             finally:

@@ -27,6 +27,9 @@ SETTLED_S = 600.0
 """A server that ends by itself earlier than this would do so in each following job, seconds."""
 
 
+_OLDER = {"options": {}, "walltime_min": 1, "once": True}
+
+
 def serve(path: Path, request: ServerRequest) -> None:
     """Run the server of a folder until this process is asked to end, or the server has ended.
 
@@ -70,6 +73,8 @@ def _say(line: str) -> None:
 
 if __name__ == "__main__":
     try:
-        serve(Path(sys.argv[1]), ServerRequest(**json.loads(sys.argv[2])))
+        # A job that an older version has submitted names no request: none goes on after it.
+        asked = json.loads(sys.argv[2]) if len(sys.argv) > 2 else _OLDER
+        serve(Path(sys.argv[1]), ServerRequest(**asked))
     except WconvSweepError as error:
         sys.exit(f"wconv-sweep: {error}")

@@ -31,6 +31,7 @@ _CLUSTER = "slurm_cluster"
 """File beside the logs of the jobs."""
 _QUEUE_LOOK_S = 10.0
 _LOOK_S = 1.0
+_WAITING = (JobState.PENDING, JobState.HELD)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +54,8 @@ def jobs_of(path: Path) -> list[SlurmJob]:
     Raises:
         SlurmError: SLURM does not answer properly.
     """
-    waiting = (JobState.PENDING, JobState.HELD)
     alive = alive_jobs(_name(path), (_cluster_of(path),))
-    return sorted(alive, key=lambda job: (job.state in waiting, int(job.array)))
+    return sorted(alive, key=lambda job: (job.state in _WAITING, int(job.array)))
 
 
 def job_of(path: Path) -> SlurmJob | None:
@@ -65,6 +65,18 @@ def job_of(path: Path) -> SlurmJob | None:
         SlurmError: SLURM does not answer properly.
     """
     return next(iter(jobs_of(path)), None)
+
+
+def waiting_after(path: Path, job: str) -> str | None:
+    """Return the job of a server that waits on this cluster beside the running one, if any.
+
+    Raises:
+        SlurmError: SLURM does not answer properly.
+    """
+    alive = alive_jobs(_name(path))
+    return next(
+        (each.array for each in alive if each.array != job and each.state in _WAITING), None
+    )
 
 
 def logs_of(path: Path) -> Path:
@@ -137,7 +149,7 @@ def wait_for(
                     f"{path}: the job of the server has ended, and the server does not run. Its "
                     f"log is in {logs_of(path)}."
                 )
-            why = f" ({in_words(job.reason)})" if job.meaning else ""
+            why = "" if job.reason in ("", "None") else f" ({in_words(job.reason)})"
             now = f"job {job.job} is {job.state}{why}"
             if now != reason:
                 say(f"{now}; Ctrl-C leaves it in the queue")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wconv_sweep.errors import SlurmError, WconvSweepError
-from wconv_sweep.server.slurm import ServerRequest, submit_server
+from wconv_sweep.server.slurm import ServerRequest, submit_server, waiting_after
 from wconv_sweep.slurm.commands import ask_slurm
 
 AGAIN_S = 600.0
@@ -46,7 +46,10 @@ class Successor:
             self._tell("--once")
             return
         try:
-            self._number = submit_server(self._path, self._request, after=self._job)
+            # One whose number got lost on its way here may be waiting already.
+            self._number = waiting_after(self._path, self._job) or submit_server(
+                self._path, self._request, after=self._job
+            )
         except (WconvSweepError, OSError) as error:
             self._tell(str(error))
         else:

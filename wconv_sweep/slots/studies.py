@@ -86,17 +86,18 @@ def create_or_extend(
     return True
 
 
-def check_same(storage: Storage, config: StudyConfig) -> bool:
-    """Return whether the study exists.
+def check_same(storage: Storage, config: StudyConfig) -> StudyConfig | None:
+    """Return the definition with which a study goes on; None if it does not exist.
 
     Raises:
         StudyError: it does, with another definition.
     """
     with storage.read() as connection:
         existing = _existing(connection, config.study)
-    if existing is not None:
-        _refuse_differences(storage, config, existing)
-    return existing is not None
+    if existing is None:
+        return None
+    _refuse_differences(storage, config, existing)
+    return _as_begun(config, existing)
 
 
 def stop(storage: Storage, study: str) -> None:

@@ -4,9 +4,11 @@ Each is asked by itself, by its name, or as that of this machine without one. Th
 is unique on its cluster only.
 """
 
+import contextlib
 import os
 from collections.abc import Collection, Mapping
 
+from wconv_sweep.errors import SlurmError
 from wconv_sweep.slurm.commands import CHOSEN_BY_VARIABLE, local_cluster
 
 Clusters = Collection[str | None]
@@ -15,14 +17,14 @@ HERE: Clusters = (None,)
 
 
 def to_ask(clusters: Clusters) -> list[str | None]:
-    """Return the clusters, each once: that of this machine may also be there by its name.
-
-    Raises:
-        SlurmAway: the controller of this machine does not answer, and is needed to tell.
-    """
+    """Return the clusters, each once: that of this machine may also be there by its name."""
     names = sorted(name for name in clusters if name is not None)
-    if None not in clusters or (names and local_cluster() in names):
+    if None not in clusters:
         return [*names]
+    # Where it does not say its name, it will not answer the question either.
+    with contextlib.suppress(SlurmError):
+        if names and local_cluster() in names:
+            return [*names]
     return [None, *names]
 
 

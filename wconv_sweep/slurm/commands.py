@@ -100,7 +100,8 @@ def refusal(shown: str, status: int, said: str) -> SlurmError:
     if _NO_SUCH_CLUSTER in words:
         return SlurmError(
             f"{text.rstrip('.')}. Change slurm_cluster in the profile, or --slurm-cluster, to one "
-            "that `sacctmgr show clusters` lists."
+            "that `sacctmgr show clusters` lists. If a cluster with pilots of a study is gone, "
+            "remove pilots/slurm_*_NAME.json, with its name, from the study's run folder."
         )
     if any(part in words for part in _NO_ANSWER):
         return SlurmAway(f"{text.rstrip('.')}. SLURM does not answer; try again once it does.")

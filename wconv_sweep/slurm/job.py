@@ -77,6 +77,16 @@ class SlurmJob:
         return f"{self.array}_{self.index}" if self.index else self.array
 
     @property
+    def option(self) -> str:
+        """What a command of SLURM needs before its other words to reach this job."""
+        return f"--clusters={self.cluster} " if self.cluster else ""
+
+    @property
+    def where(self) -> str:
+        """What belongs behind advice to call commands of SLURM for this job."""
+        return f" (SLURM's commands with --clusters={self.cluster})" if self.cluster else ""
+
+    @property
     def meaning(self) -> str | None:
         """The reason in words; None where SLURM has none, or one that nobody knows."""
         return explain(self.reason) if self.state in _WAITS or not self.alive else None

@@ -79,11 +79,8 @@ def views_of(
     views = {name: SlurmView() for name in clusters}
     asked: dict[str | None, list[str]] = {}
     for name, its in clusters.items():
-        try:
-            for cluster in to_ask(its):
-                asked.setdefault(cluster, []).append(name)
-        except SlurmError as error:
-            views[name] = _unknown(error)
+        for cluster in to_ask(its):
+            asked.setdefault(cluster, []).append(name)
     for cluster, names in asked.items():
         found = _views_on(cluster, names, history=history, since_s=since_s)
         for name, view in found.items():

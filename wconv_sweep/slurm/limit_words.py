@@ -127,6 +127,8 @@ class LimitWord:
     @property
     def _used_up(self) -> bool:
         """Whether it adds up what jobs have used, those that have ended included."""
+        if self.counts_jobs:
+            return False
         return self.kind == "Grp" and (self.hours == "Minutes" or self.what == "WALL")
 
     def _beyond(self, owner: str) -> str:

@@ -62,6 +62,7 @@ _QUEUED = {
     "STAGE_OUT": JobState.COMPLETING,
     "REQUEUED": JobState.REQUEUED,
     "REQUEUE_FED": JobState.REQUEUED,
+    "EXPEDITING": JobState.REQUEUED,  # 26.05
     "REQUEUE_HOLD": JobState.HELD,
     "SPECIAL_EXIT": JobState.HELD,
     "RESV_DEL_HOLD": JobState.HELD,

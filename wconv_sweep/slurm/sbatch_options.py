@@ -6,7 +6,7 @@ the program is refused like the option itself.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator
@@ -68,16 +68,18 @@ def shown_option(name: str, value: object) -> str:
     return name if value is True else f"{name}={value}"
 
 
-def option_problems(options: Mapping[str, str | int]) -> Sequence[str]:
+def option_problems(options: Mapping[str, str | int], free: Collection[str] = ()) -> Sequence[str]:
     """Return what is wrong with options of the command line, one line for each of them.
 
     Args:
         options: by name. An empty value takes away what the profile has.
+        free: those that the program leaves to the user for jobs of this kind.
     """
     problems = []
     for name, value in options.items():
         try:
-            _check_name(name, _OWN)
+            if name not in free:
+                _check_name(name, _OWN)
             if value != "":
                 _checked_value(value)
         except ValueError as error:

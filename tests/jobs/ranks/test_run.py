@@ -79,28 +79,36 @@ def _logs(folder: Path) -> str:
 # All together ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("norm", ["batch", "none"])
+@pytest.mark.parametrize(
+    ("norm", "dtype", "tolerance"),
+    # As shipped networks train: images and weights pixel by pixel, which float64 does not have.
+    [("batch", "float64", 1e-10), ("none", "float32", 1e-4)],
+)
 def test_two_ranks_train_and_score_like_one_and_print_nothing(
-    tmp_path: Path, norm: Literal["batch", "none"]
+    tmp_path: Path,
+    norm: Literal["batch", "none"],
+    dtype: Literal["float32", "float64"],
+    tolerance: float,
 ) -> None:
     one, two = Recorder(), Recorder()
-    alone = train(denoising(tmp_path / "one", norm=norm), one)
+    alone = train(denoising(tmp_path / "one", norm=norm, dtype=dtype), one)
 
-    together = _finished(_run(denoising(tmp_path / "two", norm=norm), two))
+    together = _finished(_run(denoising(tmp_path / "two", norm=norm, dtype=dtype), two))
 
     # The one picture of the validation set is scored by rank 0, none by rank 1.
     assert together.ending == "complete"
     assert together.epoch == 3
     assert two.epochs == [1, 2, 3]
     for metrics, expected in zip(two.metrics, one.metrics, strict=True):
-        assert metrics == pytest.approx(expected, rel=1e-10, abs=0)
+        assert metrics == pytest.approx(expected, rel=tolerance, abs=0)
     assert together.metrics["epoch_s"] > 0
-    assert _untimed(together) == pytest.approx(alone.metrics, rel=1e-10, abs=0)
+    assert _untimed(together) == pytest.approx(alone.metrics, rel=tolerance, abs=0)
     raw, expected_raw = (
         saved(tmp_path / name)["optimizer"]["density_engine"]["weights"] for name in ("two", "one")
     )
     for name, weight in raw.items():
-        torch.testing.assert_close(weight, expected_raw[name], rtol=1e-10, atol=1e-12)
+        expected_weight = expected_raw[name]
+        torch.testing.assert_close(weight, expected_weight, rtol=tolerance, atol=tolerance / 100)
     assert _logs(tmp_path) == ""
 
 

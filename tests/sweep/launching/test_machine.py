@@ -62,7 +62,9 @@ def test_a_container_may_have_less_than_it_sees(machine: Path) -> None:
     above = machine / "sys/fs/cgroup/box"
     (above / "cpu.max").write_text("250000 100000\n")
     (above / "memory.max").write_text(f"{3 * 2**30}\n")
-    (above / "memory.current").write_text(f"{2**30}\n")
+    (above / "memory.current").write_text(f"{2 * 2**30}\n")
+    # A gigabyte of files that were read is given back when it is needed.
+    (above / "memory.stat").write_text(f"anon {2**30}\ninactive_file {2**30}\n")
 
     assert usable_cores(machine) == 2
     assert free_memory_mb(machine) == 2048

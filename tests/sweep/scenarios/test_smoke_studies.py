@@ -66,7 +66,7 @@ def test_a_shipped_study_has_equal_metrics_on_one_and_two_ranks(study: str, swee
 
     one, two = (_metrics(sweep.folder / f"{ranks} ranks", study) for ranks in (1, 2))
 
-    assert len(one) >= 2
+    assert len(one) >= (2 if study.startswith("efficientnet") else 3)
     for alone, together in zip(one, two, strict=True):
         assert together.keys() == alone.keys()
         assert together.pop("density") == alone.pop("density")

@@ -17,6 +17,7 @@ from wconv_jobs import catalog
 from wconv_jobs.errors import JobError
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.study_status import read_status
+from wconv_sweep.evidence.trial_cost import costs_the_same
 from wconv_sweep.launching import plan as planning
 from wconv_sweep.launching import start as launching
 from wconv_sweep.launching import submission
@@ -35,6 +36,7 @@ from wconv_sweep.slots.table import Lease, NoSlot, SlotTable
 from wconv_sweep.storage.open_storage import Storage, choose_url, open_storage
 from wconv_sweep.storage.tables import ATTEMPTS, STUDIES, StudyState
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.files import load_study
 
 ORIGIN = {
     "wconv_sweep": "0.1.0",
@@ -330,3 +332,23 @@ def test_a_real_pilot_of_another_program_trains_nothing_and_the_study_says_why(
     assert "refused to train: the program was" in sweep.run("status", "--study", "tiny")
     refused = sweep.run("resume", "--study", "tiny", status=2)
     assert "study tiny was started with something else: the program was" in refused
+
+
+def test_a_study_that_is_older_than_the_order_of_tensors_is_launched_again_without_a_change(
+    sqlite_storage: Storage, study_file: StudyFile
+) -> None:
+    storage, path = sqlite_storage, str(study_file())
+    config = load_study(path)
+    recipe = config.recipe.model_copy(update={"memory_format": "contiguous"})
+    begun = config.model_copy(update={"recipe": recipe})
+    folder = RunFolder.of(storage.folder, "tiny")
+    studies.create_or_extend(storage, begun, folder, "local", provenance=provenance_of(begun))
+
+    plan = planning.plan_launch(path, "local", storage.url, storage.folder)
+
+    assert plan.config == begun
+    assert planning.changes_since(plan) == []
+    with storage.read() as connection:
+        stored = connection.scalar(select(STUDIES.c.config))
+    assert stored is not None
+    assert costs_the_same(stored, config) == costs_the_same(stored, begun) is True

@@ -77,6 +77,23 @@ def test_a_cluster_that_is_away_hides_no_jobs_of_another(slurm: RecordedSlurm) -
     assert "it is unknown which jobs are running: squeue --clusters=other" in known.warnings[0]
 
 
+def test_a_cluster_of_this_machine_that_is_away_hides_no_jobs_of_another(
+    slurm: RecordedSlurm,
+) -> None:
+    slurm.says("scontrol", "show config", errors=UNREACHABLE, status=1)
+    slurm.says("squeue", "--clusters=other", output=ROWS_HERE)
+    slurm.says("squeue", errors=UNREACHABLE, status=1)
+    slurm.says("sacct")
+    slurm.says("scancel")
+
+    known = view(None, "other")
+    cancel(known.alive)
+
+    assert [job.cluster for job in known.alive] == ["other", "other"]
+    assert not known.known
+    assert slurm.calls("scancel") == ["scancel --clusters=other 60604745"]
+
+
 @pytest.mark.parametrize(("said", "away"), [(UNREACHABLE, True), (UNKNOWN, False)])
 def test_a_cluster_without_a_controller_is_away_and_one_without_a_name_a_mistake(
     slurm: RecordedSlurm, said: str, away: bool

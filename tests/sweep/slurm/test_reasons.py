@@ -19,6 +19,11 @@ def test_every_word_of_both_versions_has_a_sentence() -> None:
     assert [word for word in WORDS if explain(word) is None] == []
 
 
+def test_a_word_of_a_limit_that_no_version_has_yet_is_explained() -> None:
+    for word in ("AssocGrpJobMinutes", "QOSGrpSubmitJobRunMinutes", "QOSMaxJobMinutesPerUser"):
+        assert "jobs of" in str(explain(word)), word
+
+
 def test_a_sentence_stands_in_a_line_and_others_may_follow_it() -> None:
     for word in WORDS:
         sentence = str(explain(word))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.sweep.profiles import profile
+from wconv_sweep.clusters.pilot_request import JobRequest, PilotRequest
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.slurm.batch import BatchJob, batch_script
 from wconv_sweep.slurm.sbatch_options import option_problems, parse_option, shown_option
@@ -53,6 +54,14 @@ def test_an_option_of_the_program_is_refused_with_what_to_do_instead(name: str) 
 
     assert problem.startswith(f"--sbatch {name}: is set by wconv-sweep. ")
     assert problem.removeprefix("--sbatch ").rstrip(".") in refused(name)
+
+
+def test_a_job_without_a_profile_leaves_its_memory_to_the_user() -> None:
+    JobRequest(sbatch={"mem": "4G"}).check()
+
+    for request in (PilotRequest(sbatch={"mem": "4G"}), JobRequest(sbatch={"mem-per-gpu": "4G"})):
+        with pytest.raises(ConfigurationError, match=r"is set by wconv-sweep"):
+            request.check()
 
 
 @pytest.mark.parametrize("name", _OF_A_KEY)

@@ -59,7 +59,7 @@ def _meanings(jobs: Sequence[SlurmJob]) -> list[str]:
     lines = []
     for alike in meant.values():
         starts = min((job.expected_start for job in alike if job.expected_start), default="")
-        said = [alike[0].meaning] if alike[0].meaning else []
+        said = [f"{alike[0].meaning}{alike[0].where}"] if alike[0].meaning else []
         said += [f"SLURM expects the first to start at {starts}"] if starts else []
         lines += [f"  {alike[0].reason}: {'; '.join(said)}"] if said else []
     return lines

@@ -83,6 +83,6 @@ def _jobs_text(jobs: ServerJobs) -> str:
     then = (
         f"job {others[0].job} goes on after it"
         if others
-        else f"no job goes on after it, the log in {jobs.logs} says why"
+        else f"no job goes on after it; see the log in {jobs.logs}"
     )
     return f"{first.job}, until {first.end}; {then}"

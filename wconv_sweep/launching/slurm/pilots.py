@@ -69,16 +69,17 @@ class SlurmPilots:
         ]
         held = self.submission.held
         if held:
+            first = held[0]
             notes.append(
-                f"{len(held)} of the queued ones are held, e.g. {held[0]}, and do not start "
-                f"by themselves: `scontrol release {held[0]}` if you held them; otherwise "
-                "ask the site."
+                f"{len(held)} of the queued ones are held, e.g. {first.name}, and do not start "
+                f"by themselves: `scontrol {first.option}release {first.name}` if you held them; "
+                "otherwise ask the site."
             )
         stuck = self.submission.never_start
         if stuck:
             notes.append(
                 f"{len(stuck)} of the queued ones will never start, e.g. {stuck[0].name}: "
-                f"{in_words(stuck[0].reason)}."
+                f"{in_words(stuck[0].reason)}{stuck[0].where}."
             )
         if self.submission.submitted and self.submission.beyond_limits:
             notes.append(

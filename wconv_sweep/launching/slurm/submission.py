@@ -28,7 +28,7 @@ class Submission:
     wanted: int
     held_back: str = ""
     """SLURM's reason why there are fewer than wanted."""
-    held: tuple[str, ...] = ()
+    held: tuple[SlurmJob, ...] = ()
     """Earlier ones that do not start until somebody releases them."""
     never_start: tuple[SlurmJob, ...] = ()
     """Earlier ones that can never start."""
@@ -87,7 +87,7 @@ def top_up(
             break
         submitted += made
         room = None if room is None else max(0, room - made)
-    held = tuple(each.name for each in there if each.state is JobState.HELD)
+    held = tuple(each for each in there if each.state is JobState.HELD)
     never_start = tuple(each for each in there if each.never_starts)
     return Submission(before, submitted, wanted, held_back, held, never_start, allowed.never_start)
 
