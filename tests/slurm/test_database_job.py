@@ -111,6 +111,11 @@ def test_a_study_goes_on_when_the_job_of_its_database_has_ended_and_moved(
     complete = sweep.status()["slots"]["complete"]
     sweep.run("db", "stop")
     after_stop = jobs(box)
+    # The same data on another node, started by hand.
+    box.run("scontrol", "update", f"node={successor.node}", "state=drain", "reason=test")
+    by_hand = start(sweep)
+    kept = sweep.status()["slots"]["complete"]
+    box.run("scontrol", "update", f"node={successor.node}", "state=resume")
 
     assert f"It runs on {server.node}" in first
     assert f"PostgreSQL is job {server.raw_id}." in again
@@ -121,7 +126,8 @@ def test_a_study_goes_on_when_the_job_of_its_database_has_ended_and_moved(
     assert successor.node != server.node
     assert f"job {next_one.raw_id} goes on after it" in shown
     assert after_stop == []
-    assert complete == 4
+    assert (complete, kept) == (4, 4)
+    assert f"It runs on {server.node}" in by_hand
     # The pilot itself has seen the database go and come back.
     log = "".join(path.read_text() for path in sweep.pilots.glob("*.err"))
     assert log.count("pilot started") == 1
