@@ -10,14 +10,14 @@ from wconv_sweep.slurm.job import JobState, SlurmJob
 
 RUNS = ServerStatus(
     running=True,
-    folder="/work/postgres",
+    folder="/home/me/postgres",
     url="postgresql://wconv@n1:21475/wconv",
     host="n1",
     address="n1",
     port=21475,
 )
-STOPPED = ServerStatus(running=False, folder="/work/postgres", reason="it was stopped")
-LOGS = Path("/work/postgres_job")
+STOPPED = ServerStatus(running=False, folder="/home/me/postgres", reason="it was stopped")
+LOGS = Path("/home/me/postgres_job")
 FIRST = SlurmJob("71", "71", "", JobState.RUNNING, "None", "n1", "", "2026-11-30T18:00:00")
 NEXT = SlurmJob("72", "72", "", JobState.PENDING, "Dependency", "", "", "")
 
@@ -29,8 +29,8 @@ NEXT = SlurmJob("72", "72", "", JobState.PENDING, "Dependency", "", "", "")
         (
             RUNS,
             (FIRST,),
-            "71, until 2026-11-30T18:00:00; no job goes on after it, the log in "
-            "/work/postgres_job says why",
+            "71, until 2026-11-30T18:00:00; no job goes on after it; see the log in "
+            "/home/me/postgres_job",
         ),
         (
             STOPPED,
@@ -38,7 +38,7 @@ NEXT = SlurmJob("72", "72", "", JobState.PENDING, "Dependency", "", "", "")
             "72 is pending (Dependency: it waits for another job: it starts by itself once that "
             "has ended)",
         ),
-        (STOPPED, (), "none; its log is in /work/postgres_job"),
+        (STOPPED, (), "none; its log is in /home/me/postgres_job"),
     ],
 )
 def test_the_jobs_of_a_server_are_a_line(
