@@ -1,7 +1,5 @@
 """The order in memory of a network's weights and of the images that it gets; the values stay."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -18,14 +16,11 @@ def arrange(model: nn.Module, memory_format: MemoryFormat) -> None:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
-def arranger(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Return a function that lays out images (B, C, H, W) as the network has its weights.
+def arranged(images: Tensor, memory_format: MemoryFormat) -> Tensor:
+    """Return images (B, C, H, W) laid out like the weights; samples of other shapes as they are.
 
     A network computes in the order of its input: weights alone do not decide.
     """
-    weights = [parameter for parameter in model.parameters() if parameter.ndim == 4]
-    if all(weight.is_contiguous() for weight in weights):
-        return lambda images: images
-    return lambda images: (
-        images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
-    )
+    if memory_format == "channels_last" and images.ndim == 4:
+        return images.contiguous(memory_format=torch.channels_last)
+    return images

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from wconv_jobs.memory_format import arrange, arranger
+from wconv_jobs.memory_format import arrange, arranged
 from wconv_jobs.models import build_model
 from wconv_jobs.spec import MemoryFormat
 from wconv_sweep.study.files import load_study
@@ -37,7 +37,7 @@ def main() -> None:
             torch.manual_seed(0)
             model = build_model(config.model.name, **config.model.options)
             arrange(model, memory_format)
-            images_BCHW = arranger(model)(torch.rand(shape))
+            images_BCHW = arranged(torch.rand(shape), memory_format)
             networks.append(
                 (model, config.recipe.optimizer.build(model.parameters()), images_BCHW)
             )

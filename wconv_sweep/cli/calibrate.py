@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wconv_sweep.cli.help_sections import PILOTS, STUDY
+from wconv_sweep.cli.help_sections import STUDY
 from wconv_sweep.cli.options import DEFAULT_RUNS, Cluster, Json, Runs, Settings, Study
-from wconv_sweep.cli.pilot_options import takes_measurement_options
+from wconv_sweep.cli.pilot_options import Wait, takes_measurement_options
 
 if TYPE_CHECKING:
     from wconv_sweep.clusters.pilot_request import PilotRequest
@@ -54,16 +54,7 @@ def calibrate_command(
             help="Shrink the study and take synthetic data, to try the command out.",
         ),
     ] = False,
-    wait_min: Annotated[
-        float,
-        typer.Option(
-            "--wait",
-            min=0,
-            metavar="MINUTES",
-            rich_help_panel=PILOTS,
-            help="On a SLURM cluster: time after which a queued job is canceled.",
-        ),
-    ] = 60,
+    wait_min: Wait = 60,
     request: "PilotRequest",
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,

@@ -7,7 +7,7 @@ import typer
 
 from wconv_sweep.cli.help_sections import PILOTS, STUDY
 from wconv_sweep.cli.options import DEFAULT_RUNS, Cluster, Json, Runs, StorageUrl, complete_studies
-from wconv_sweep.cli.pilot_options import takes_pilot_options
+from wconv_sweep.cli.pilot_options import Wait, takes_pilot_options
 
 if TYPE_CHECKING:
     from wconv_sweep.clusters.pilot_request import PilotRequest
@@ -34,16 +34,7 @@ def doctor_command(
             help="Also check from a compute node, with a one-minute test job.",
         ),
     ] = False,
-    wait_min: Annotated[
-        float,
-        typer.Option(
-            "--wait",
-            min=0,
-            metavar="MINUTES",
-            rich_help_panel=PILOTS,
-            help="Time after which a queued test job is canceled.",
-        ),
-    ] = 15,
+    wait_min: Wait = 15,
     request: "PilotRequest",
     storage: StorageUrl = None,
     runs: Runs = DEFAULT_RUNS,

@@ -1,6 +1,6 @@
 """The options for jobs, shared by all commands that submit or check them.
 
-`takes` gives them to a command, which gets one object with all of them.
+Decorators give them to a command, which gets one object with all of them.
 """
 
 import functools
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 
 SLURM = "On a SLURM cluster"
 _WITH_JOB = "With --job"
+
+Wait = Annotated[
+    float,
+    typer.Option(
+        "--wait",
+        min=0,
+        metavar="MINUTES",
+        rich_help_panel=PILOTS,
+        help=f"{SLURM}: time after which a queued job is canceled.",
+    ),
+]
 
 _PILOTS: dict[str, Any] = {
     "pilots": Annotated[

@@ -8,15 +8,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wconv_jobs.artifacts.before_after import BeforeAfter
-from wconv_jobs.memory_format import arranger
+from wconv_jobs.memory_format import arranged
 from wconv_jobs.metrics import build_metric
+from wconv_jobs.spec import MemoryFormat
 from wconv_jobs.tasks.task import Task
 
 # Shape letters: B batch, C channels, H height, W width.
 
 
 def restored(
-    model: nn.Module, task: Task, images: int, on_batch: Callable[[], None] = lambda: None
+    model: nn.Module,
+    task: Task,
+    images: int,
+    on_batch: Callable[[], None] = lambda: None,
+    memory_format: MemoryFormat = "contiguous",
 ) -> list[BeforeAfter]:
     """Return the first test images before and after the network.
 
@@ -28,11 +33,12 @@ def restored(
         task: the data.
         images: how many at most.
         on_batch: called before each batch of images; what it raises ends the work.
+        memory_format: order of the model's weights and of the images that it gets.
     """
     if not task.input_is_estimate:
         return []
     names = list(task.names("test"))[:images]
-    dtype, arranged = next(model.parameters()).dtype, arranger(model)
+    dtype = next(model.parameters()).dtype
     found: list[BeforeAfter] = []
     model.eval()
     with torch.no_grad():  # as in an evaluation
@@ -40,7 +46,7 @@ def restored(
             on_batch()
             if targets_BCHW.ndim != 4 or targets_BCHW.shape[1] not in (1, 3):
                 return []
-            outputs_BCHW = model(arranged(inputs_BCHW.to(dtype)))
+            outputs_BCHW = model(arranged(inputs_BCHW.to(dtype), memory_format))
             for each in zip(inputs_BCHW, outputs_BCHW, targets_BCHW, strict=True):
                 # A user's data may give more images than requested, and name them by number.
                 if len(found) == len(names):

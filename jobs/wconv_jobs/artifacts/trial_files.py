@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from wconv_jobs.artifacts.test_images import restored
 from wconv_jobs.files.atomic import replace_file
-from wconv_jobs.spec import CONFUSION_FILE, TEST_IMAGE_FILE
+from wconv_jobs.spec import CONFUSION_FILE, TEST_IMAGE_FILE, MemoryFormat
 from wconv_jobs.tasks.task import Task
 
 IMAGES = 2
@@ -29,7 +29,13 @@ def write_confusion(matrix_KK: Tensor, folder: Path) -> None:
         replace_file(folder / CONFUSION_FILE, "\n".join(lines) + "\n")
 
 
-def write_images(model: nn.Module, task: Task, folder: Path, on_batch: Callable[[], None]) -> None:
+def write_images(
+    model: nn.Module,
+    task: Task,
+    folder: Path,
+    on_batch: Callable[[], None],
+    memory_format: MemoryFormat = "contiguous",
+) -> None:
     """Write the first test images before and after the network, see `TEST_IMAGE_FILE`.
 
     If they cannot be read or written, a line of the log says so: the trial itself is complete.
@@ -39,9 +45,11 @@ def write_images(model: nn.Module, task: Task, folder: Path, on_batch: Callable[
         task: the data; nothing is written of tasks that restore no images.
         folder: of the trial.
         on_batch: called before each batch of images; what it raises ends the work.
+        memory_format: order of the network's weights and of the images that it gets.
     """
     with _dispensable("test images before and after the network", folder):
-        for number, each in enumerate(restored(model, task, IMAGES, on_batch), start=1):
+        found = restored(model, task, IMAGES, on_batch, memory_format)
+        for number, each in enumerate(found, start=1):
             replace_file(folder / TEST_IMAGE_FILE.format(number), each.middle(IMAGE_PX).png())
 
 

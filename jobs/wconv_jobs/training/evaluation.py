@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from wconv_jobs.memory_format import arranger
+from wconv_jobs.memory_format import arranged
 from wconv_jobs.metrics import ConfusionMatrix, build_metric
+from wconv_jobs.spec import MemoryFormat
 from wconv_jobs.tasks.task import Part, Task
 from wconv_jobs.training.world import World
 
@@ -26,6 +27,7 @@ def evaluate(
     further: Sequence[str] = (),
     confusion: ConfusionMatrix | None = None,
     on_batch: Callable[[], None] = _go_on,
+    memory_format: MemoryFormat = "contiguous",
 ) -> dict[str, float]:
     """Return the loss and the task's metrics of `model` on `part`, the same on every rank.
 
@@ -37,13 +39,14 @@ def evaluate(
         further: metrics beside those of the task.
         confusion: takes in what this rank sees.
         on_batch: called before each batch; what it raises ends the evaluation.
+        memory_format: order of the model's weights and of the images that it gets.
     """
     dtype = next(model.parameters()).dtype
     model.eval()
-    names, arranged = [*task.metrics, *further], arranger(model)
+    names = [*task.metrics, *further]
 
     def network(inputs: Tensor) -> Tensor:
-        outputs: Tensor = model(arranged(inputs.to(dtype)))
+        outputs: Tensor = model(arranged(inputs.to(dtype), memory_format))
         return outputs
 
     return _score(network, task, part, world, names, on_batch, confusion)

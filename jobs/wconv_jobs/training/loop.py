@@ -14,7 +14,7 @@ from wconv_jobs.artifacts.trial_files import write_confusion, write_images
 from wconv_jobs.catalog import metric_facts
 from wconv_jobs.data import load_task
 from wconv_jobs.errors import CheckpointError, JobError, TrainingDiverged
-from wconv_jobs.memory_format import arranger
+from wconv_jobs.memory_format import arranged
 from wconv_jobs.messages import Report, Verdict
 from wconv_jobs.metrics import ConfusionMatrix
 from wconv_jobs.seeding import derive_seed
@@ -129,7 +129,6 @@ class Run:
         self.steps = self._steps_per_epoch()
         tried = tried_network(spec, self.seed, self.task, world)
         self.model = tried.model
-        self._arranged = arranger(self.model)
         if world.size > 1:
             check_exchange(self.model)
         engine = density_engine(self.model, spec.density, spec.ablation, spec.sites)
@@ -196,7 +195,11 @@ class Run:
         train_loss = sum(progress.loss_sums) / (self.steps * len(progress.loss_sums))
         metrics = {"train_loss": train_loss, "lr": self.lr}
         drop = self.agreement.drop_evaluation
-        metrics |= evaluate(self.model, self.task, "validation", self.world, on_batch=drop)
+        metrics |= evaluate(
+            *(self.model, self.task, "validation", self.world),
+            on_batch=drop,
+            memory_format=self.spec.memory_format,
+        )
         _check_finite(metrics, self.task.metrics, epoch)
         epoch_s = progress.elapsed_s + time.monotonic() - started
         return Report(epoch=epoch + 1, metrics=metrics, epoch_s=epoch_s, steady=steady)
@@ -221,12 +224,15 @@ class Run:
     def test(self, reports: list[Report]) -> dict[str, float]:
         """Return the metrics of a complete run, see `TrainingResult`."""
         recipe, task, world = self.spec.recipe, self.task, self.world
+        order = self.spec.memory_format
         best = best_epoch(losses(reports), recipe.early_stopping)
         if self.state.best:
             self.model.load_state_dict(self.state.best)
         confusion = None if task.classes is None else ConfusionMatrix(task.classes)
         drop = self.agreement.drop_evaluation
-        test = evaluate(self.model, task, "test", world, recipe.test_metrics, confusion, drop)
+        test = evaluate(
+            self.model, task, "test", world, recipe.test_metrics, confusion, drop, order
+        )
         if confusion is not None:
             matrix_KK = confusion.matrix(world.sum(confusion.state()))
             if world.rank == 0:
@@ -236,7 +242,7 @@ class Run:
             unprocessed = evaluate_input(task, "test", world, recipe.test_metrics, drop)
             metrics |= _prefixed("input", unprocessed)
         if world.rank == 0:
-            write_images(self.model, task, self.spec.checkpoint_folder, drop)
+            write_images(self.model, task, self.spec.checkpoint_folder, drop, order)
         return metrics | {
             "lr": reports[-1].metrics["lr"],
             "best_epoch": best,
@@ -257,9 +263,9 @@ class Run:
         """Take a step of the optimizer and return this rank's loss before it."""
         recipe = self.spec.recipe
         inputs, targets = self.task.train_batch(epoch, self.world.share(recipe.batch_size, step))
-        inputs = self._arranged(inputs.to(DTYPES[recipe.dtype]))
+        inputs = arranged(inputs.to(DTYPES[recipe.dtype]), self.spec.memory_format)
         if targets.is_floating_point():
-            targets = self._arranged(targets.to(DTYPES[recipe.dtype]))
+            targets = arranged(targets.to(DTYPES[recipe.dtype]), self.spec.memory_format)
         amp = recipe.amp == "bfloat16"
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=amp):
             outputs = self.module(inputs)

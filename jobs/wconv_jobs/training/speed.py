@@ -102,7 +102,8 @@ def _validation_s(run: Run) -> float:
         # One item of so many: those that are left out lie between.
         part = _Apart(0, max(1, items // wanted), world.device)
         started_s = time.monotonic()
-        evaluate(run.model, run.task, "validation", part)
+        order = run.spec.memory_format
+        evaluate(run.model, run.task, "validation", part, memory_format=order)
         _finish_queued(world)
         taken_s = time.monotonic() - started_s
         seen = len(range(0, items, part.size))

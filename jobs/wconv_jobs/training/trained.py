@@ -50,7 +50,8 @@ def test_metrics(spec: TrialSpec, model: nn.Module) -> dict[str, float]:
         JobError: the data cannot be used.
     """
     further = spec.recipe.test_metrics
-    found = evaluate(model, _task(spec), "test", LONE_PROCESS, further)
+    order = spec.memory_format
+    found = evaluate(model, _task(spec), "test", LONE_PROCESS, further, memory_format=order)
     return {f"test_{name}": value for name, value in found.items()}
 
 
@@ -61,7 +62,7 @@ def test_images(spec: TrialSpec, model: nn.Module, images: int) -> list[BeforeAf
     Raises:
         JobError: the data cannot be used.
     """
-    return restored(model, _task(spec), images)
+    return restored(model, _task(spec), images, memory_format=spec.memory_format)
 
 
 def _task(spec: TrialSpec) -> Task:

@@ -147,7 +147,7 @@ def evaluates_for_ever(address: Path, order_json: bytes) -> None:
     """Evaluates batch after batch on rank 0, for which rank 1 waits."""
     folder = NodeOrder.model_validate_json(order_json).trial.checkpoint_folder
 
-    def endless(*arguments: Any, on_batch: Callable[[], None]) -> dict[str, float]:
+    def endless(*arguments: Any, on_batch: Callable[[], None], **_: Any) -> dict[str, float]:
         world = arguments[3]
         if world.rank == 0:
             folder.mkdir(exist_ok=True)

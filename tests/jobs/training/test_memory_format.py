@@ -5,27 +5,50 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tests.jobs.trials import Recorder, denoising, same_state, saved
-from wconv_jobs.memory_format import arrange, arranger
+from wconv_jobs.data import load_task
+from wconv_jobs.memory_format import arrange, arranged
 from wconv_jobs.spec import ModelSpec
-from wconv_jobs.training.loop import train
+from wconv_jobs.training.evaluation import evaluate
+from wconv_jobs.training.loop import LONE_PROCESS, train
 
 
 def test_images_come_in_the_order_of_the_weights() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1), nn.Flatten(), nn.Linear(16, 2))
     images_BCHW, signals_BCL = torch.rand(2, 3, 5, 5), torch.rand(2, 3, 5)
 
-    assert arranger(model)(images_BCHW) is images_BCHW
+    assert arranged(images_BCHW, "contiguous") is images_BCHW
     arrange(model, "channels_last")
-    arranged_BCHW = arranger(model)(images_BCHW)
+    arranged_BCHW = arranged(images_BCHW, "channels_last")
 
     assert arranged_BCHW.stride() == (75, 1, 15, 3)
     assert torch.equal(arranged_BCHW, images_BCHW)
-    assert arranger(model)(signals_BCL) is signals_BCL
+    assert arranged(signals_BCL, "channels_last") is signals_BCL
     # The network keeps the order from layer to layer: that is what saves time.
     assert model[0](arranged_BCHW).is_contiguous(memory_format=torch.channels_last)
+
+
+class Viewed(nn.Module):
+    """A user's network that its builder has arranged, and that looks at its input by `view`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch declares no such overload
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return images like those that it gets."""
+        restored_BCHW: Tensor = self.conv(x_BCHW.view(len(x_BCHW), -1).view(x_BCHW.shape))
+        return restored_BCHW
+
+
+def test_the_images_of_a_contiguous_trial_stay_so_whatever_its_network_does(
+    tmp_path: Path,
+) -> None:
+    task = load_task(denoising(tmp_path).data, seed=0)
+
+    assert evaluate(Viewed(), task, "validation", LONE_PROCESS)["loss"] > 0
 
 
 def test_networks_of_volumes_have_no_such_choice() -> None:
