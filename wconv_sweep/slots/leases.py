@@ -92,11 +92,21 @@ def renew(connection: Connection, storage: Storage, lease: Lease, lease_s: float
 def study_row(connection: Connection, study: str, *, lock: bool = False) -> Row[Any]:
     """Return the row of a study that exists; locked to the end of the transaction if wanted.
 
-    Its key is not locked: PostgreSQL checks that again for each slot that a transaction changes
-    twice, so the end of a trial would wait for every new lease.
+    A transaction that touches more than its own slot locks the study, and does it first: whoever
+    waits for this lock holds no other, so no two transactions wait for each other.
     """
-    query = select(STUDIES).where(STUDIES.c.study == study)
-    return connection.execute(query.with_for_update(key_share=True) if lock else query).one()
+    wanted = _locked if lock else select(STUDIES)
+    return connection.execute(wanted.where(STUDIES.c.study == study)).one()
+
+
+def lock_study(connection: Connection, study: str) -> bool:
+    """Lock a study as `study_row` does; return False if it does not exist."""
+    return connection.execute(_locked.where(STUDIES.c.study == study)).one_or_none() is not None
+
+
+# The key is not locked: PostgreSQL checks that again for each slot that a transaction changes
+# twice, so the end of a trial would wait for every new lease.
+_locked = select(STUDIES).with_for_update(key_share=True)
 
 
 def reopen(connection: Connection, storage: Storage, slot: int, attempt: int, reason: str) -> None:

@@ -56,34 +56,25 @@ def create_or_extend(
     """
     check_same(storage, config)
     storage.retrying(lambda: _create_in_optuna(storage, config), patience_s=PATIENCE_S)
-    with storage.write() as connection:
-        # Locks Optuna's row: of two launches at once, the second sees what the first has written.
-        optuna_study_id, trials = trial_rows.study_id_and_trials(connection, config.study)
-        existing = _existing(connection, config.study)
-        if existing is not None:
+
+    def extend() -> bool:
+        """Return False if the study does not exist."""
+        with storage.write() as connection:
+            if not leases.lock_study(connection, config.study):
+                return False
+            existing = _existing(connection, config.study)
+            assert existing is not None
             _refuse_differences(storage, config, existing)
             _record_provenance(connection, config.study, provenance, accept_changes)
             _extend(connection, config, existing, cluster)
-            return False
-        _refuse_foreign(config.study, trials)
-        connection.execute(
-            insert(STUDIES).values(
-                study=config.study,
-                optuna_study_id=optuna_study_id,
-                config=config.plain(),
-                version=version("wconv-sweep"),
-                run_folder=storage.stored_path(folder.path),
-                uid=uuid.uuid4().hex,
-                cluster=cluster,
-                state=StudyState.ACTIVE,
-                breaker_from=0,
-                created_at=storage.now(),
-                provenance=None if provenance is None else dict(provenance),
-            )
-        )
-        for position, planned in enumerate(plan_slots(config, given)):
-            connection.execute(insert(SLOTS).values(planned.row(config.study, position)))
-    return True
+            return True
+
+    # A study that exists is locked before Optuna's row of it, as every agent does. So a launch
+    # that holds Optuna's row, and finds that another made the study meanwhile, begins anew.
+    if extend():
+        return False
+    created = _create(storage, config, folder, cluster, given, provenance)
+    return created or not extend()
 
 
 def check_same(storage: Storage, config: StudyConfig) -> StudyConfig | None:
@@ -132,6 +123,41 @@ def reopen(storage: Storage, study: str) -> None:
             .values(state=StudyState.ACTIVE, breaker_from=newest or 0)
         )
         connection.execute(update(STUDIES).where(STUDIES.c.study == study).values(reason=None))
+
+
+def _create(
+    storage: Storage,
+    config: StudyConfig,
+    folder: RunFolder,
+    cluster: str,
+    given: Sequence[GivenDensity],
+    provenance: Provenance | None,
+) -> bool:
+    """Create a study of ours with its slots; return False if another launch just has."""
+    with storage.write() as connection:
+        # Locks Optuna's row: of two launches at once, the second sees what the first has written.
+        optuna_study_id, trials = trial_rows.study_id_and_trials(connection, config.study)
+        if _existing(connection, config.study) is not None:
+            return False
+        _refuse_foreign(config.study, trials)
+        connection.execute(
+            insert(STUDIES).values(
+                study=config.study,
+                optuna_study_id=optuna_study_id,
+                config=config.plain(),
+                version=version("wconv-sweep"),
+                run_folder=storage.stored_path(folder.path),
+                uid=uuid.uuid4().hex,
+                cluster=cluster,
+                state=StudyState.ACTIVE,
+                breaker_from=0,
+                created_at=storage.now(),
+                provenance=None if provenance is None else dict(provenance),
+            )
+        )
+        for position, planned in enumerate(plan_slots(config, given)):
+            connection.execute(insert(SLOTS).values(planned.row(config.study, position)))
+    return True
 
 
 def _existing(connection: Connection, study: str) -> StudyConfig | None:

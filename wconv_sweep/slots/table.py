@@ -132,6 +132,8 @@ class SlotTable:
             The slot's density: that of the first call.
         """
         with self._storage.write() as connection:
+            if self._config.search.seeds > 1:
+                study_row(connection, self._study, lock=True)
             first = connection.execute(
                 update(SLOTS)
                 .where(is_of(lease), SLOTS.c.density.is_(None))
@@ -244,6 +246,7 @@ class SlotTable:
             but: returns whether an owner with this prefix is alive.
         """
         with self._storage.write() as connection:
+            study_row(connection, self._study, lock=True)
             rows = connection.execute(
                 select(SLOTS.c.slot, SLOTS.c.attempt, SLOTS.c.owner)
                 .where(
