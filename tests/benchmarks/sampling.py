@@ -35,6 +35,7 @@ from wconv_sweep.storage.optuna_client import optuna_client
 from wconv_sweep.storage.tables import SLOTS, SlotState
 from wconv_sweep.storage.together import execute_together
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.point import Point
 from wconv_sweep.study.search_space import distributions_of
 
 SAMPLERS = ("random", "qmc", "tpe", "gp")
@@ -81,7 +82,7 @@ def fill(storage: Storage, config: StudyConfig, trials: int, epochs: int) -> Non
                     state=SlotState.COMPLETE,
                     trial_id=trial_id,
                     trial=number,
-                    density=f"[{density[0]!r}, {density[1]!r}]",
+                    point=Point(density),
                     epoch=epochs,
                     value=value,
                 )
@@ -113,7 +114,7 @@ def leases(storage: Storage, config: StudyConfig) -> Iterator[Lease]:
 def ours(storage: Storage, config: StudyConfig) -> Callable[[Lease], tuple[float, ...]]:
     """Return a new agent's way to ask."""
     mirror = TrialMirror(storage, config)
-    return lambda lease: propose(config, mirror, lease.trial, lease.position).density
+    return lambda lease: propose(config, mirror, lease.trial, lease.position).point.density
 
 
 def plain(client: RDBStorage, config: StudyConfig) -> Callable[[Lease], tuple[float, ...]]:
@@ -160,7 +161,7 @@ def timed(
         started = time.perf_counter()
         density = ask(lease)
         took_s.append(time.perf_counter() - started)
-        slots.set_density(lease, density, distributions_of(config))
+        slots.set_point(lease, Point(density))
     return took_s[0], statistics.median(took_s[1:])
 
 

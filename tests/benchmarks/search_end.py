@@ -22,6 +22,7 @@ from wconv_sweep.simulation.replay import Response, Trained, rows_of, shares, tr
 from wconv_sweep.simulation.surfaces import SHAPES, surface
 from wconv_sweep.slots.search_end import is_due
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.point import Point
 
 TRIALS, MINIMUM, IN_A_ROW = 60, 20, 5
 
@@ -76,7 +77,7 @@ def regret(config: StudyConfig, response: Response, trained: Sequence[Trained]) 
     """Return how far the density that these trials name is from the best one."""
     model = surrogate_of(rows_of(config, trained), config)
     assert model is not None
-    return -response(shares(config, model.best_point()))
+    return -response(shares(config, Point(model.best_point())))
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ from wconv_sweep.storage import trial_rows
 from wconv_sweep.storage.open_storage import Storage, create_storage, open_storage
 from wconv_sweep.storage.tables import SLOTS, SlotState
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.point import Point
 from wconv_sweep.study.search_space import distributions_of
 
 EPOCHS = 10
@@ -70,7 +71,7 @@ def ours(url: URL, config: StudyConfig, worker: int) -> Life:
         lease = slots.lease(f"node/pilot-{worker}/1")
         assert isinstance(lease, Lease), lease
         proposal = propose(config, mirror, lease.trial, lease.position)
-        slots.set_density(lease, proposal.density, distributions_of(config))
+        slots.set_point(lease, proposal.point)
         took("lease and ask", begun)
         for epoch in range(1, EPOCHS + 1):
             begun = time.perf_counter()
@@ -226,10 +227,10 @@ def fill(storage: Storage, config: StudyConfig, trials: int) -> None:
                 value=1 / EPOCHS,
                 trial=bindparam("place"),
                 trial_id=bindparam("key"),
-                density=bindparam("point"),
+                point=bindparam("trained"),
             ),
             [
-                {"place": number, "key": trial_id, "point": json.dumps(density)}
+                {"place": number, "key": trial_id, "trained": json.dumps(Point(density).plain())}
                 for number, (trial_id, density) in enumerate(zip(ids, densities, strict=True))
             ],
         )

@@ -12,7 +12,6 @@ from wconv_sweep.slots import studies
 from wconv_sweep.slots.table import Lease, SlotTable
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.study.config import StudyConfig
-from wconv_sweep.study.search_space import distributions_of
 
 Curve = Callable[[tuple[float, ...], int], float]
 
@@ -78,13 +77,11 @@ class Searcher:
 
     def density_of(self, lease: Lease) -> tuple[float, ...]:
         """Return the density of a lease, proposed where it has none."""
-        if lease.density is not None:
-            return lease.density
+        if lease.point is not None:
+            return lease.point.density
         proposal = propose(self.config, self.mirror, lease.trial, lease.position)
-        self.slots.set_density(
-            lease, proposal.density, distributions_of(self.config), proposal.attributes
-        )
-        return proposal.density
+        self.slots.set_point(lease, proposal.point, proposal.attributes)
+        return proposal.point.density
 
     def report(self, lease: Lease, epoch: int, value: float) -> bool:
         """Record an epoch that is not recorded yet, and return whether the trial is pruned."""
@@ -107,7 +104,7 @@ class Searcher:
     def work(self, curve: Curve = parabola) -> list[tuple[float, ...]]:
         """Train until nothing is left, and return the densities that were proposed."""
         trained = [(lease, self.train(lease, curve)) for lease in self.leases()]
-        return [density for lease, density in trained if lease.density is None]
+        return [density for lease, density in trained if lease.point is None]
 
 
 def launched(storage: Storage, config: StudyConfig) -> Searcher:

@@ -10,11 +10,12 @@ from wconv_jobs.messages import Broken, Demand, Report, Verdict
 from wconv_jobs.ranks.fork_server import start_fork_server
 from wconv_jobs.ranks.placement import Placement
 from wconv_jobs.ranks.run import RanksAborted, run_ranks
-from wconv_jobs.spec import Density, TrialSpec
+from wconv_jobs.spec import TrialSpec
 from wconv_jobs.training.speed import Speed
 from wconv_sweep.calibration.order import CalibrationOrder
 from wconv_sweep.evidence.calibration_record import Shape
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.point import Point
 from wconv_sweep.study.trial_spec import trial_spec
 
 
@@ -97,7 +98,7 @@ def _spec(order: CalibrationOrder, shape: Shape, folder: Path) -> TrialSpec:
     return trial_spec(changed, weighting(config), 0, folder)
 
 
-def weighting(config: StudyConfig) -> Density:
-    """Return a density that is none of plain convolution, whose steps are those of other code."""
+def weighting(config: StudyConfig) -> Point:
+    """Return a point that is none of plain convolution, whose steps are those of other code."""
     low, high = zip(*config.search.bounds, strict=True)
-    return high if all(value == 1 for value in low) else low
+    return Point(high if all(value == 1 for value in low) else low)

@@ -22,6 +22,7 @@ from wconv_sweep.evidence.statistics import (
 from wconv_sweep.storage.slot_plan import ABLATIONS
 from wconv_sweep.storage.tables import SEARCHING, SlotState, Stage
 from wconv_sweep.study.config import PLAIN, StudyConfig
+from wconv_sweep.study.point import Point
 
 if TYPE_CHECKING:
     from wconv_sweep.evidence.surrogate import Surrogate
@@ -34,14 +35,19 @@ SAME = 0.01
 
 @dataclass(frozen=True)
 class Arm:
-    """One density of the confirmation, or of the ablation, with its runs."""
+    """One point of the confirmation, or of the ablation, with its runs."""
 
     label: str
-    density: Density
+    point: Point
     runs: Mapping[int, TrialRow]
     """Completed trials by seed index."""
     failed: int
     """Number of failed trials; shown, because a density may diverge."""
+
+    @property
+    def density(self) -> Density:
+        """The density of its point."""
+        return self.point.density
 
     def values(self, metric: str) -> dict[int, float]:
         """Return a metric by seed index; a run that has none is left out."""
@@ -147,12 +153,12 @@ class Confirmation:
 def confirmation_of(trials: Sequence[TrialRow], config: StudyConfig) -> Confirmation | None:
     """Return the confirmation of a study; None before it has opened."""
     rows = [row for row in trials if row.stage == Stage.CONFIRM]
-    begun = [row for row in rows if row.label is not None and row.density is not None]
+    begun = [row for row in rows if row.label is not None and row.point is not None]
     if not begun:
         return None
     labels = list(dict.fromkeys(row.label for row in begun if row.label != PLAIN))
     open_ = (SlotState.CLOSED, SlotState.OPEN, SlotState.LEASED)
-    ablation = [row for row in trials if row.stage == Stage.ABLATION and row.density is not None]
+    ablation = [row for row in trials if row.stage == Stage.ABLATION and row.point is not None]
     return Confirmation(
         config,
         plain=_arm(PLAIN, begun),
@@ -173,25 +179,26 @@ def surrogate_of(trials: Sequence[TrialRow], config: StudyConfig) -> "Surrogate 
     pairs = searched(trials)
     if not pairs:
         return None
-    densities, values = zip(*pairs, strict=True)
+    densities = [point.density for point, _ in pairs]
+    values = [value for _, value in pairs]
     seed = derive_seed(config.seed, "surrogate")
     return fit(densities, values, config.search.bounds, config.direction, seed)
 
 
-def searched(trials: Sequence[TrialRow]) -> list[tuple[Density, float]]:
-    """Return the densities of completed trials with their objective."""
+def searched(trials: Sequence[TrialRow]) -> list[tuple[Point, float]]:
+    """Return the points of completed trials with their objective."""
     return [
-        (row.density, row.value)
+        (row.point, row.value)
         for row in trials
         if row.stage in SEARCHING
         and row.state is SlotState.COMPLETE
         and row.value is not None
-        and row.density is not None
+        and row.point is not None
     ]
 
 
-def choose_candidates(trials: Sequence[TrialRow], config: StudyConfig) -> dict[str, Density]:
-    """Return the densities to confirm, by label, without duplicates.
+def choose_candidates(trials: Sequence[TrialRow], config: StudyConfig) -> dict[str, Point]:
+    """Return the points to confirm, by label, without duplicates.
 
     The best expected by all trials, the best observed, then the reference densities; none is plain
     convolution, with which they are compared.
@@ -200,14 +207,15 @@ def choose_candidates(trials: Sequence[TrialRow], config: StudyConfig) -> dict[s
     surrogate = surrogate_of(trials, config)
     if surrogate is None:
         return {}
-    wanted = {EXPECTED: surrogate.best_point(), OBSERVED: _best_observed(trials, config)}
-    wanted |= {name: point for name, point in config.references().items() if name != PLAIN}
-    chosen: dict[str, Density] = {}
-    known = [config.references()[PLAIN]]
-    for label, density in list(wanted.items())[: config.confirm.candidates]:
-        if not any(_same(density, other, config) for other in known):
-            chosen[label] = density
-            known.append(density)
+    references = {name: Point(density) for name, density in config.references().items()}
+    plain = references.pop(PLAIN)
+    best = {EXPECTED: Point(surrogate.best_point()), OBSERVED: _best_observed(trials, config)}
+    chosen: dict[str, Point] = {}
+    known = [plain]
+    for label, point in list((best | references).items())[: config.confirm.candidates]:
+        if not any(_same(point, other, config) for other in known):
+            chosen[label] = point
+            known.append(point)
     return chosen
 
 
@@ -225,20 +233,22 @@ def _arm(label: str, rows: Sequence[TrialRow]) -> Arm:
     own = [row for row in rows if row.label == label]
     runs = {row.replicate: row for row in own if row.state is SlotState.COMPLETE}
     failed = sum(row.state is SlotState.FAILED for row in own)
-    return Arm(label, (own[0].density or ()) if own else (), runs, failed)
+    return Arm(label, (own[0].point if own else None) or Point(()), runs, failed)
 
 
-def _best_observed(trials: Sequence[TrialRow], config: StudyConfig) -> Density:
-    """Return the density with the best mean over its seeds."""
-    values: dict[Density, list[float]] = {}
-    for density, value in searched(trials):
-        values.setdefault(density, []).append(value)
+def _best_observed(trials: Sequence[TrialRow], config: StudyConfig) -> Point:
+    """Return the point with the best mean over its seeds."""
+    values: dict[Point, list[float]] = {}
+    for point, value in searched(trials):
+        values.setdefault(point, []).append(value)
     sign = 1 if config.direction == "maximize" else -1
-    return max(values, key=lambda density: sign * summarize(values[density]).mean)
+    return max(values, key=lambda point: sign * summarize(values[point]).mean)
 
 
-def _same(density: Density, other: Density, config: StudyConfig) -> bool:
+def _same(point: Point, other: Point, config: StudyConfig) -> bool:
     return all(
         abs(value - known) < SAME * (high - low)
-        for value, known, (low, high) in zip(density, other, config.search.bounds, strict=True)
+        for value, known, (low, high) in zip(
+            point.density, other.density, config.search.bounds, strict=True
+        )
     )

@@ -32,7 +32,7 @@ def proposals_of(connection: Connection, config: StudyConfig) -> Proposals:
         SLOTS.c.stage == Stage.SEARCH,
         SLOTS.c.label.is_(None),  # a warm start gives densities with a label
         SLOTS.c.replicate == 0,  # further seeds repeat its density
-        SLOTS.c.density.is_not(None),
+        SLOTS.c.point.is_not(None),
     )
     made = select(func.count()).select_from(SLOTS).where(*proposed)
     moved = made.join(_ATTRIBUTES, _ATTRIBUTES.c.trial_id == SLOTS.c.trial_id).where(

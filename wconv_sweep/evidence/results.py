@@ -9,6 +9,7 @@ from sqlalchemy import Row
 from wconv_jobs.spec import Density
 from wconv_sweep.storage.tables import SEARCHING, SlotState
 from wconv_sweep.study.config import PLAIN
+from wconv_sweep.study.point import Point
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class TrialRow:
     stage: str
     label: str | None
     state: SlotState
-    density: Density | None
+    point: Point | None
+    """What it trains; None until it is known."""
     trial: int | None
     attempt: int
     epoch: int
@@ -34,6 +36,11 @@ class TrialRow:
     """Of all its attempts."""
     replicate: int = 0
     """Seeds are derived from it."""
+
+    @property
+    def density(self) -> Density | None:
+        """The density of its point."""
+        return None if self.point is None else self.point.density
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ def trial_row_of(slot: Row[Any], gpu_hours: float = 0.0) -> TrialRow:
         stage=slot.stage,
         label=slot.label,
         state=SlotState(slot.state),
-        density=slot.density,
+        point=slot.point,
         trial=slot.trial,
         attempt=slot.attempt,
         epoch=slot.epoch,

@@ -21,7 +21,7 @@ from wconv_sweep.slots.stages import check_ablation
 from wconv_sweep.slots.warm_start import warm_densities
 from wconv_sweep.storage.open_storage import has_storage, open_storage
 from wconv_sweep.storage.shared_storage import check_shared, local_disk_advice
-from wconv_sweep.storage.slot_plan import ABLATIONS, GivenDensity
+from wconv_sweep.storage.slot_plan import ABLATIONS, GivenPoint
 from wconv_sweep.storage.study_lookup import study_names
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.data_files import check_data
@@ -56,7 +56,7 @@ class Plan:
     """Whether the study is shrunk and trains on synthetic data."""
     ablate: bool
     """Whether the trials of an ablation are added."""
-    given: Sequence[GivenDensity]
+    given: Sequence[GivenPoint]
     """Densities that a new study starts its search with, from those of `search.warm_start`."""
     problems: tuple[str, ...]
     """Why it cannot be launched."""
@@ -132,7 +132,7 @@ def plan_launch(
             finally:
                 storage.close()
         folder.check_free(uid)
-    given: Sequence[GivenDensity] = []
+    given: Sequence[GivenPoint] = []
     with _noted(problems, instead=dry_run):
         # A launched study has them in its slots, even if their sources are gone.
         given = warm_densities(storage_url, config) if uid is None else []

@@ -6,7 +6,7 @@ import logging
 from wconv_jobs.errors import CheckpointError
 from wconv_jobs.messages import Broken, Finished
 from wconv_jobs.ranks.placement import NodeCommand, Placement
-from wconv_jobs.spec import CHECKPOINT_FILE, Density, TrialSpec
+from wconv_jobs.spec import CHECKPOINT_FILE, TrialSpec
 from wconv_sweep.errors import StorageAway
 from wconv_sweep.log import event
 from wconv_sweep.pilots.agent_parts import AgentParts
@@ -17,7 +17,7 @@ from wconv_sweep.pilots.supervision import Following
 from wconv_sweep.search.sampling import propose
 from wconv_sweep.slots.table import Lease, LeaseLost
 from wconv_sweep.storage.slot_plan import ablation_of
-from wconv_sweep.study.search_space import distributions_of
+from wconv_sweep.study.point import Point
 from wconv_sweep.study.trial_spec import trial_spec
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Lane:
         from wconv_jobs.ranks.run import RanksAborted, run_ranks
 
         parts = self._parts
-        density = lease.density or parts.storage.retrying(
+        point = lease.point or parts.storage.retrying(
             lambda: self._propose(lease), patience_s=parts.end.patience_s, wait=parts.end.wait
         )
         logs = parts.folder.attempt_logs(lease.trial, lease.attempt)
@@ -78,7 +78,8 @@ class Lane:
                 "trial started",
                 trial=lease.trial,
                 attempt=lease.attempt,
-                density=density,
+                density=point.density,
+                **dict(point.settings),
                 logs=logs,
             )
         )
@@ -86,7 +87,7 @@ class Lane:
         stopped = Finished(ending="stopped", epoch=lease.epoch, metrics={}, provenance={})
         try:
             result = run_ranks(
-                self._spec(lease, density),
+                self._spec(lease, point),
                 placement=self._placement(),
                 log_folder=logs,
                 on_report=following.on_report,
@@ -104,13 +105,11 @@ class Lane:
             parts.end.begin()
         return result
 
-    def _propose(self, lease: Lease) -> Density:
+    def _propose(self, lease: Lease) -> Point:
         parts = self._parts
         with parts.mirror_turn:
             proposal = propose(parts.config, parts.mirror, lease.trial, lease.position)
-        return parts.slots.set_density(
-            lease, proposal.density, distributions_of(parts.config), proposal.attributes
-        )
+        return parts.slots.set_point(lease, proposal.point, proposal.attributes)
 
     def _placement(self) -> Placement:
         place, devices = self._parts.place, self._share.devices
@@ -122,10 +121,10 @@ class Lane:
             address=place.host if others else "",
         )
 
-    def _spec(self, lease: Lease, density: Density) -> TrialSpec:
+    def _spec(self, lease: Lease, point: Point) -> TrialSpec:
         return trial_spec(
             self._parts.config,
-            density,
+            point,
             lease.replicate,
             self._parts.folder.trial(lease.trial),
             ablation=ablation_of(lease.stage, lease.label),

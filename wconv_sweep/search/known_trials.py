@@ -18,9 +18,9 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from wconv_jobs.spec import Density
 from wconv_sweep.study.config import StudyConfig
-from wconv_sweep.study.search_space import distributions_of
+from wconv_sweep.study.point import Point
+from wconv_sweep.study.search_space import distributions_of, params_of, point_at
 
 
 class _Collecting(InMemoryStorage):
@@ -54,7 +54,7 @@ class KnownTrials:
     def tell(
         self,
         number: int,
-        density: Density | None = None,
+        point: Point | None = None,
         state: TrialState = TrialState.RUNNING,
         value: float | None = None,
         epochs: Mapping[int, float] | None = None,
@@ -64,7 +64,7 @@ class KnownTrials:
 
         Args:
             number: of the trial.
-            density: outermost coefficient first; None: not proposed yet.
+            point: that it trains; None: not proposed yet.
             state: RUNNING, or how it ended.
             value: the objective of a trial that ended and did not fail.
             epochs: the objective after each epoch.
@@ -75,11 +75,11 @@ class KnownTrials:
         key, known = self._ids[number], self._trial(number)
         if known.state.is_finished():
             return
-        if density is not None and not known.params:
-            self.densities.add(density)
-            coefficients = zip(distributions_of(self._config).items(), density, strict=True)
-            for (name, distribution), coefficient in coefficients:
-                self._optuna.set_trial_param(key, name, coefficient, distribution)
+        if point is not None and not known.params:
+            self.points.add(point)
+            distributions = distributions_of(self._config)
+            for name, param in params_of(self._config, point).items():
+                self._optuna.set_trial_param(key, name, param, distributions[name])
         for epoch in (epochs or {}).keys() - known.intermediate_values.keys():
             self._optuna.set_trial_intermediate_value(key, epoch, (epochs or {})[epoch])
         for name in (attributes or {}).keys() - known.system_attrs.keys():
@@ -102,34 +102,32 @@ class KnownTrials:
         return number in self._ids and self._trial(number).state.is_finished()
 
     def undecided_before(self, number: int) -> int:
-        """Return the number of running trials before this one without a density."""
+        """Return the number of running trials before this one without a point."""
         return sum(
             not trial.params and not trial.state.is_finished()
             for trial in (self._trial(each) for each in self._ids if each < number)
         )
 
-    def outcomes(self) -> dict[Density, float | None]:
-        """Return the mean value of each density.
+    def outcomes(self) -> dict[Point, float | None]:
+        """Return the mean value of each point.
 
         None: it is being trained. NaN: no training of it was completed, or its value is not
         defined.
         """
-        values: dict[Density, list[float]] = defaultdict(list)
-        running: set[Density] = set()
+        values: dict[Point, list[float]] = defaultdict(list)
+        running: set[Point] = set()
         for trial in self._optuna.get_all_trials(self._study_id, deepcopy=False):
             if not trial.params:
                 continue
-            density = tuple(trial.params[name] for name in distributions_of(self._config))
-            found = values[density]
+            point = point_at(self._config, trial.params)
+            found = values[point]
             if trial.state is TrialState.COMPLETE and trial.values is not None:
                 found += [value for value in trial.values if math.isfinite(value)]
             elif not trial.state.is_finished():
-                running.add(density)
+                running.add(point)
         return {
-            density: statistics.fmean(found)
-            if found
-            else (None if density in running else math.nan)
-            for density, found in values.items()
+            point: statistics.fmean(found) if found else (None if point in running else math.nan)
+            for point, found in values.items()
         }
 
     def study(
@@ -147,7 +145,7 @@ class KnownTrials:
         Args:
             sampler: that is asked.
             pruner: that is asked.
-            inside: leave out densities outside of the bounds, as reference densities may be.
+            inside: leave out points outside of the bounds, as reference densities may be.
         """
         self._optuna.written = {}
         return optuna.load_study(
@@ -166,7 +164,7 @@ class KnownTrials:
         """Forget all trials."""
         self._optuna, self._study_id = _new_storage(self._config)
         self._ids: dict[int, int] = {}
-        self.densities: set[Density] = set()
+        self.points: set[Point] = set()
         """Those of all trials, running or ended."""
         self.completed = 0
         """Number of completed trials."""
@@ -185,7 +183,7 @@ class KnownTrials:
         return found
 
     def _is_inside(self, trial: FrozenTrial) -> bool:
-        # One that has no density yet has none outside.
+        # One that has no point yet has none outside.
         pairs = zip(self._config.search.bounds, trial.params.values(), strict=False)
         return all(low <= value <= high for (low, high), value in pairs)
 

@@ -1,4 +1,4 @@
-"""Densities are proposed by Optuna's samplers, by seeds that depend on the slot alone."""
+"""Points are proposed by Optuna's samplers, by seeds that depend on the slot alone."""
 
 import itertools
 import random
@@ -9,11 +9,11 @@ from typing import Any
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
 
 from wconv_jobs.seeding import derive_seed
-from wconv_jobs.spec import Density
 from wconv_sweep.search import direct_l
 from wconv_sweep.search.known_trials import KnownTrials
 from wconv_sweep.storage.tables import MOVED
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.point import Point
 from wconv_sweep.study.sampler_by_path import make_sampler
 from wconv_sweep.study.search_config import (
     CmaesSpec,
@@ -23,16 +23,16 @@ from wconv_sweep.study.search_config import (
     QmcSpec,
     TpeSpec,
 )
-from wconv_sweep.study.search_space import distributions_of
+from wconv_sweep.study.search_space import distributions_of, point_at
 
 GP_TRIALS = 300
 """Completed trials up to which `gp` fits a Gaussian process, whose cost grows with their cube."""
 TRIES = 5
-"""Number of seeds to try before a repeated density is moved."""
+"""Number of seeds to try before a repeated point is moved."""
 SAME = 1e-3
-"""Densities closer than this share of the bounds, in every coefficient, are one to `gp`."""
+"""Points closer than this share of the bounds, in every coefficient, are one to `gp`."""
 NEAR = 0.02
-"""How far a repeated density is moved, as a share of the bounds, in each coefficient: at most so
+"""How far a repeated point is moved, as a share of the bounds, in each coefficient: at most so
 far, and further where there is no room."""
 
 
@@ -40,7 +40,7 @@ far, and further where there is no room."""
 class Proposal:
     """The proposal of a sampler."""
 
-    density: Density
+    point: Point
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """System attributes of the Optuna trial that later proposals, of any agent, build on."""
 
@@ -49,15 +49,15 @@ def propose(config: StudyConfig, mirror: KnownTrials, trial: int, position: int)
     """Return the proposal of the study's sampler for a running trial.
 
     The sampler's seed depends on the study and the slot's place in it: a study worked on by one
-    pilot proposes the same densities each time it is run, whatever else the storage holds.
-    A density equal to that of another trial would give its very numbers again, so other seeds are
-    tried, and a density near it in the end. A Gaussian process names the same corner under every
+    pilot proposes the same points each time it is run, whatever else the storage holds.
+    A point equal to that of another trial would give its very numbers again, so other seeds are
+    tried, and a point near it in the end. A Gaussian process names the same corner under every
     seed, because it wants a second value there: it gets one from close by.
 
     Args:
         config: the study's definition.
         mirror: the trials of the study.
-        trial: number of the trial, which has no density yet.
+        trial: number of the trial, which has no point yet.
         position: place of the slot in its study.
     """
     chosen = config.search.sampler
@@ -65,55 +65,56 @@ def propose(config: StudyConfig, mirror: KnownTrials, trial: int, position: int)
         return Proposal(_sobol_point(config, chosen, position))
     mirror.refresh()
     if isinstance(chosen, DirectLSpec):
-        point = _direct_l_point(config, mirror, trial)
-        if point is not None:
-            return Proposal(point)
+        center = _direct_l_point(config, mirror, trial)
+        if center is not None:
+            return Proposal(center)
     tries, apart = (1, SAME) if isinstance(chosen, GpSpec) else (TRIES, 0.0)
     for attempt in range(tries):
-        # The first seed takes no attempt, so that the densities of earlier versions stay.
+        # The first seed takes no attempt, so that the points of earlier versions stay.
         parts = (position, attempt) if attempt else (position,)
         seed = derive_seed(config.seed, "sampler", *parts) % 2**32
-        density = _ask(config, mirror, trial, _sampler(config, mirror, seed))
-        if not _is_taken(config, mirror, density, apart):
-            # Attributes of other samplers only repeat the density.
-            return Proposal(density, mirror.written if chosen.takes_notes else {})
+        point = _ask(config, mirror, trial, _sampler(config, mirror, seed))
+        if not _is_taken(config, mirror, point, apart):
+            # Attributes of other samplers only repeat the point.
+            return Proposal(point, mirror.written if chosen.takes_notes else {})
     seed = derive_seed(config.seed, "sampler", position, TRIES) % 2**32
-    moved = _moved(config, mirror, density, apart, seed)
+    moved = _moved(config, mirror, point, apart, seed)
     notes = mirror.written if chosen.takes_notes else {}
-    return Proposal(moved, {**notes, MOVED: list(density)})
+    return Proposal(moved, {**notes, MOVED: list(point.density)})
 
 
-def _is_taken(config: StudyConfig, mirror: KnownTrials, density: Density, share: float) -> bool:
-    """Return whether another trial has a density, up to a share of the bounds."""
+def _is_taken(config: StudyConfig, mirror: KnownTrials, point: Point, share: float) -> bool:
+    """Return whether another trial has a point, up to a share of the bounds."""
     if not share:
-        return density in mirror.densities
+        return point in mirror.points
     widths = [high - low for low, high in config.search.bounds]
     return any(
         all(
             abs(value - other) < share * width
-            for value, other, width in zip(density, known, widths, strict=True)
+            for value, other, width in zip(point.density, known.density, widths, strict=True)
         )
-        for known in mirror.densities
+        for known in mirror.points
     )
 
 
 def _moved(
-    config: StudyConfig, mirror: KnownTrials, density: Density, apart: float, seed: int
-) -> Density:
-    """Return a density near one that is taken, within the bounds, and apart from all others."""
+    config: StudyConfig, mirror: KnownTrials, point: Point, apart: float, seed: int
+) -> Point:
+    """Return a point near one that is taken, within the bounds, and apart from all others."""
     drawn = random.Random(seed)
     for tried in itertools.count():
         reach = NEAR * (1 + tried / 20)
-        moved = tuple(
+        density = tuple(
             min(max(value + drawn.uniform(-reach, reach) * (high - low), low), high)
-            for value, (low, high) in zip(density, config.search.bounds, strict=True)
+            for value, (low, high) in zip(point.density, config.search.bounds, strict=True)
         )
+        moved = Point(density, point.settings)
         if not _is_taken(config, mirror, moved, apart):
             break
     return moved
 
 
-def _ask(config: StudyConfig, mirror: KnownTrials, number: int, sampler: BaseSampler) -> Density:
+def _ask(config: StudyConfig, mirror: KnownTrials, number: int, sampler: BaseSampler) -> Point:
     # Optuna's Gaussian process starts from the best trial and cuts to the bounds only at the end:
     # one outside would draw each proposal to the same place on the edge.
     study = mirror.study(sampler, inside=isinstance(sampler, GPSampler))
@@ -121,14 +122,10 @@ def _ask(config: StudyConfig, mirror: KnownTrials, number: int, sampler: BaseSam
     sampler.before_trial(study, trial)
     space = sampler.infer_relative_search_space(study, trial)
     params = sampler.sample_relative(study, trial, space)
-    return tuple(
-        float(
-            params[name]
-            if name in params
-            else sampler.sample_independent(study, trial, name, distribution)
-        )
-        for name, distribution in distributions_of(config).items()
-    )
+    for name, distribution in distributions_of(config).items():
+        if name not in params:
+            params[name] = sampler.sample_independent(study, trial, name, distribution)
+    return point_at(config, params)
 
 
 def _sampler(config: StudyConfig, mirror: KnownTrials, seed: int) -> BaseSampler:
@@ -151,7 +148,7 @@ def _sampler(config: StudyConfig, mirror: KnownTrials, seed: int) -> BaseSampler
     return RandomSampler(seed=seed)
 
 
-def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> Density:
+def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> Point:
     """Return the point of the sequence that belongs to a slot, regardless of worker and time."""
     # Imported here: it takes half a second, and no other sampler needs it.
     from scipy.stats import qmc
@@ -163,34 +160,39 @@ def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> Density
     number = (position - len(config.references()) * seeds) // seeds
     if number:
         sequence.fast_forward(number)
-    (point,) = sequence.random(1)
-    return tuple(
-        float(low + (high - low) * share) for (low, high), share in zip(bounds, point, strict=True)
+    (shares,) = sequence.random(1)
+    return Point(
+        tuple(
+            float(low + (high - low) * share)
+            for (low, high), share in zip(bounds, shares, strict=True)
+        )
     )
 
 
-def _direct_l_point(config: StudyConfig, mirror: KnownTrials, trial: int) -> Density | None:
+def _direct_l_point(config: StudyConfig, mirror: KnownTrials, trial: int) -> Point | None:
     """Return the center that a trial evaluates; None once the division is at its finest.
 
-    Trials that were started before this one and have no density yet will take the centers before:
+    Trials that were started before this one and have no point yet will take the centers before:
     agents that ask at the same time get one each.
     """
     sign = -1.0 if config.direction == "maximize" else 1.0
     known = {
-        density: direct_l.Known(None if value is None else sign * value)
-        for density, value in mirror.outcomes().items()
+        point: direct_l.Known(None if value is None else sign * value)
+        for point, value in mirror.outcomes().items()
     }
 
-    def density_of(point: direct_l.Point) -> Density:
+    def point_of(center: direct_l.Point) -> Point:
         # Rounded, so that a center with the digits of a reference density is found to be it.
-        return tuple(
-            round(low + (high - low) * share, 12)
-            for (low, high), share in zip(config.search.bounds, point, strict=True)
+        return Point(
+            tuple(
+                round(low + (high - low) * share, 12)
+                for (low, high), share in zip(config.search.bounds, center, strict=True)
+            )
         )
 
     wanted = direct_l.wanted_points(
-        len(config.search.bounds), lambda point: known.get(density_of(point))
+        len(config.search.bounds), lambda center: known.get(point_of(center))
     )
     ahead = mirror.undecided_before(trial)
-    point = next(itertools.islice(wanted, ahead, None), None)
-    return None if point is None else density_of(point)
+    center = next(itertools.islice(wanted, ahead, None), None)
+    return None if center is None else point_of(center)

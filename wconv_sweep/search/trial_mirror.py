@@ -25,7 +25,7 @@ _STATES = {
     SlotState.COMPLETE: TrialState.COMPLETE,
     SlotState.PRUNED: TrialState.PRUNED,
     SlotState.FAILED: TrialState.FAIL,
-    SlotState.SKIPPED: TrialState.FAIL,  # cut short before it had a density
+    SlotState.SKIPPED: TrialState.FAIL,  # cut short before it had a point
 }
 
 
@@ -53,7 +53,7 @@ class TrialMirror(KnownTrials):
                     SLOTS.c.trial,
                     SLOTS.c.trial_id,
                     SLOTS.c.state,
-                    SLOTS.c.density,
+                    SLOTS.c.point,
                     SLOTS.c.value,
                 )
                 .where(*chosen)
@@ -69,7 +69,7 @@ class TrialMirror(KnownTrials):
         for row in rows:
             self.tell(
                 row.trial,
-                row.density,
+                row.point,
                 _STATES[SlotState(row.state)],
                 row.value,
                 epochs[row.trial_id],

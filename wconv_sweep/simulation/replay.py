@@ -18,7 +18,6 @@ from optuna.trial import TrialState
 from threadpoolctl import threadpool_limits
 
 from wconv_jobs.seeding import derive_seed
-from wconv_jobs.spec import Density
 from wconv_sweep.evidence.confirmation import choose_candidates, surrogate_of
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.statistics import paired_difference
@@ -28,6 +27,7 @@ from wconv_sweep.simulation.surfaces import SHAPES, surface
 from wconv_sweep.storage.slot_plan import PlannedSlot, plan_slots
 from wconv_sweep.storage.tables import SEARCHING, SlotState, Stage
 from wconv_sweep.study.config import PLAIN, StudyConfig
+from wconv_sweep.study.point import Point
 
 DURATION_SD = 0.1
 """Relative spread of the time of a trial."""
@@ -44,7 +44,7 @@ NAMED_BY: tuple[NamedBy, ...] = get_args(NamedBy)
 class Trained:
     """A synthetic trial."""
 
-    density: Density
+    point: Point
     value: float
     """What was observed."""
     truth: float
@@ -202,15 +202,15 @@ def train_on(
             trained = begun[ended]
             known.tell(ended, state=TrialState.COMPLETE, value=_in(config, trained.value))
         known.tell(number)
-        density, notes = planned[number].density, dict[str, Any]()
-        if density is None and planned[number].replicate:
-            density = begun[-1].density
-        elif density is None:
+        point, notes = planned[number].point, dict[str, Any]()
+        if point is None and planned[number].replicate:
+            point = begun[-1].point
+        elif point is None:
             proposal = propose(config, known, number, number)
-            density, notes = proposal.density, dict(proposal.attributes)
-        known.tell(number, density, attributes=notes)
-        truth = response(shares(config, density))
-        begun.append(Trained(density, truth + float(noise[number]), truth))
+            point, notes = proposal.point, dict(proposal.attributes)
+        known.tell(number, point, attributes=notes)
+        truth = response(shares(config, point))
+        begun.append(Trained(point, truth + float(noise[number]), truth))
         heapq.heappush(running, (now + float(durations[number]), number))
     return begun
 
@@ -222,11 +222,11 @@ def _searching(config: StudyConfig, trials: int) -> list[PlannedSlot]:
     return [slot for slot in plan_slots(searching) if slot.stage in SEARCHING][:trials]
 
 
-def shares(config: StudyConfig, density: Sequence[float]) -> list[float]:
-    """Return a density in the unit cube; what lies outside of the bounds lies outside of it."""
+def shares(config: StudyConfig, point: Point) -> list[float]:
+    """Return a point in the unit cube; what lies outside of the bounds lies outside of it."""
     return [
         (value - low) / (high - low)
-        for (low, high), value in zip(config.search.bounds, density, strict=True)
+        for (low, high), value in zip(config.search.bounds, point.density, strict=True)
     ]
 
 
@@ -262,9 +262,9 @@ def _by_model(
     """Return regret and bias of the surrogate's maximum, whose predicted value is its mean."""
     model = surrogate_of(rows_of(config, searched), config)
     assert model is not None
-    point = model.best_point()
-    (promised,), _ = model.mean_sd([point])
-    truth = response(shares(config, point))
+    density = model.best_point()
+    (promised,), _ = model.mean_sd([density])
+    truth = response(shares(config, Point(density)))
     return -truth, _in(config, float(promised)) - truth
 
 
@@ -277,7 +277,7 @@ def _by_confirmation(
     """
     assert config.confirm is not None
     candidates = list(choose_candidates(rows_of(config, searched), config).values())
-    plain = config.references()[PLAIN]
+    plain = Point(config.references()[PLAIN])
     truths = [response(shares(config, each)) for each in [plain, *candidates]]
     random = np.random.default_rng(seed)
     runs = [dict(enumerate(truth + random.normal(size=config.confirm.seeds))) for truth in truths]
@@ -300,7 +300,7 @@ def rows_of(config: StudyConfig, searched: Sequence[Trained]) -> list[TrialRow]:
             position=number,
             stage=Stage.SEARCH,
             label=None,
-            density=each.density,
+            point=each.point,
             state=SlotState.COMPLETE,
             trial=number,
             attempt=1,

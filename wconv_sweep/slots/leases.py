@@ -5,9 +5,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Update, and_, case, func, select, update
 
-from wconv_jobs.spec import Density
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, STUDIES, AttemptOutcome, SlotState, Stage
+from wconv_sweep.study.point import Point
 
 
 class LeaseLost(Exception):
@@ -27,7 +27,7 @@ class Lease:
     trial: int
     stage: Stage
     label: str | None
-    density: Density | None
+    point: Point | None
     """None for a search slot that has not been sampled yet."""
     replicate: int
     epoch: int
@@ -45,7 +45,7 @@ def lease_of(row: Row[Any]) -> Lease:
         trial=row.trial,
         stage=Stage(row.stage),
         label=row.label,
-        density=row.density,
+        point=row.point,
         replicate=row.replicate,
         epoch=row.epoch,
     )

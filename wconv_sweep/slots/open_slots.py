@@ -21,7 +21,7 @@ from wconv_sweep.storage.tables import (
     StudyState,
 )
 from wconv_sweep.study.config import StudyConfig
-from wconv_sweep.study.search_space import distributions_of
+from wconv_sweep.study.search_space import distributions_of, params_of
 
 
 class NoSlot(enum.Enum):
@@ -126,10 +126,9 @@ class OpenSlots:
             } | named
             study_id = study.optuna_study_id
             trial_id, trial = trial_rows.create_trial(connection, study_id, attributes)
-            if row.density is not None:
-                distributions = distributions_of(self._config)
-                params = dict(zip(distributions, row.density, strict=True))
-                trial_rows.set_params(connection, trial_id, params, distributions)
+            if row.point is not None:
+                params = params_of(self._config, row.point)
+                trial_rows.set_params(connection, trial_id, params, distributions_of(self._config))
         now = self._storage.now()
         leased = connection.execute(
             update(SLOTS)

@@ -82,7 +82,7 @@ def retry(storage: Storage, study: str, trials: Sequence[int] | None) -> list[Re
         Retried(
             trial=slot.trial,
             label=slot.label,
-            density=slot.density,
+            density=slot.point and slot.point.density,
             epoch=slot.epoch,
             reason=slot.reason,
         )

@@ -28,7 +28,7 @@ class SearchEnd:
         self._asked_at = 0
 
     def end_if_due(self) -> None:
-        """End the slots that have no proposed density yet, if the rule says so.
+        """End the slots that have no proposed point yet, if the rule says so.
 
         Running and interrupted trials are trained to their end.
         """
@@ -46,7 +46,7 @@ class SearchEnd:
             SLOTS.c.study == self._config.study,
             SLOTS.c.stage == Stage.SEARCH,
             SLOTS.c.state.in_((SlotState.OPEN, SlotState.CLOSED)),
-            SLOTS.c.density.is_(None),
+            SLOTS.c.point.is_(None),
         )
         reason = (
             f"the search ended: for {self._rule.in_a_row} trials, no density could be better "

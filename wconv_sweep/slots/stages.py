@@ -10,7 +10,6 @@ from itertools import product
 
 from sqlalchemy import Connection, Row, func, select, update
 
-from wconv_jobs.spec import Density
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.confirmation import choose_candidates, confirmation_of
 from wconv_sweep.evidence.results import TrialRow
@@ -20,6 +19,7 @@ from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.slot_plan import first_fresh_replicate, plan_ablation
 from wconv_sweep.storage.tables import SLOTS, SlotState, Stage
 from wconv_sweep.study.config import PLAIN, StudyConfig
+from wconv_sweep.study.point import Point
 from wconv_sweep.study.search_config import ConfirmSpec
 
 ORDER = (Stage.REFERENCE, Stage.SEARCH, Stage.CONFIRM, Stage.ABLATION)
@@ -98,7 +98,7 @@ def _open_confirmation(
     connection: Connection,
     config: StudyConfig,
     slots: Sequence[Row[tuple[object, ...]]],
-    candidates: dict[str, Density],
+    candidates: dict[str, Point],
     trials: Sequence[TrialRow],
 ) -> None:
     if not candidates:
@@ -107,14 +107,14 @@ def _open_confirmation(
         completed = any(row.state is SlotState.COMPLETE for row in trials)
         _skip(connection, slots, plain if completed else nothing)
         return
-    arms = {PLAIN: config.references()[PLAIN]} | candidates
+    arms = {PLAIN: Point(config.references()[PLAIN])} | candidates
     # Where candidates are the same, the others get more seeds. Seed by seed, so that whatever ends
     # the study early leaves pairs.
     seeds = len(slots) // len(arms)
     first = first_fresh_replicate(config)
     runs = product(range(first, first + seeds), arms.items())
-    for slot, (replicate, (label, density)) in zip(slots, runs, strict=False):
-        _open(connection, slot, density, label=label, replicate=replicate)
+    for slot, (replicate, (label, point)) in zip(slots, runs, strict=False):
+        _open(connection, slot, point, label=label, replicate=replicate)
     _skip(connection, slots[seeds * len(arms) :], "candidates are equal: no seed left for all")
 
 
@@ -132,13 +132,13 @@ def _open_ablation(
         _skip(connection, slots, "a coefficient is 0, so its gradient alone has no effect")
     else:
         for slot in slots:
-            _open(connection, slot, selected.density)
+            _open(connection, slot, selected.point)
 
 
 def _open(
-    connection: Connection, slot: Row[tuple[object, ...]], density: Density, **values: object
+    connection: Connection, slot: Row[tuple[object, ...]], point: Point, **values: object
 ) -> None:
-    opened = {"state": SlotState.OPEN, "density": density} | values
+    opened = {"state": SlotState.OPEN, "point": point} | values
     connection.execute(update(SLOTS).where(SLOTS.c.slot == slot.slot).values(opened))
 
 

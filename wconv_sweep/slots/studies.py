@@ -17,7 +17,7 @@ from wconv_sweep.slots.provenance import Provenance, differences
 from wconv_sweep.storage import trial_rows
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.optuna_client import close_client, optuna_client
-from wconv_sweep.storage.slot_plan import GivenDensity, plan_search, plan_slots
+from wconv_sweep.storage.slot_plan import GivenPoint, plan_search, plan_slots
 from wconv_sweep.storage.tables import ATTEMPTS, SEARCHING, SLOTS, STUDIES, SlotState, StudyState
 from wconv_sweep.study.config import MAY_CHANGE, StudyConfig, config_of
 from wconv_sweep.study.note import study_note
@@ -32,7 +32,7 @@ def create_or_extend(
     folder: RunFolder,
     cluster: str,
     *,
-    given: Sequence[GivenDensity] = (),
+    given: Sequence[GivenPoint] = (),
     provenance: Provenance | None = None,
     accept_changes: bool = False,
 ) -> bool:
@@ -130,7 +130,7 @@ def _create(
     config: StudyConfig,
     folder: RunFolder,
     cluster: str,
-    given: Sequence[GivenDensity],
+    given: Sequence[GivenPoint],
     provenance: Provenance | None,
 ) -> bool:
     """Create a study of ours with its slots; return False if another launch just has."""

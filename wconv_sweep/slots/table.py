@@ -16,12 +16,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from sqlalchemy import Column, Connection, Label, Row, not_, or_, select, update
 
 from wconv_jobs.messages import Broken
-from wconv_jobs.spec import Density
 from wconv_sweep.evidence.accounting import slot_gpu_hours, usage_of
 from wconv_sweep.slots.breaker import DIVERGED, is_hopeless, maybe_break
 from wconv_sweep.slots.leases import (
@@ -55,6 +53,8 @@ from wconv_sweep.storage.tables import (
 )
 from wconv_sweep.storage.together import execute_together
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.point import Point
+from wconv_sweep.study.search_space import distributions_of, params_of
 
 __all__ = ["Lease", "LeaseLost", "NoSlot", "SlotTable"]
 
@@ -117,37 +117,33 @@ class SlotTable:
         """Return whether there is a slot that a worker might lease now, see `lease_many`."""
         return self._open_slots.has_open()
 
-    def set_density(
-        self,
-        lease: Lease,
-        density: Density,
-        distributions: Mapping[str, FloatDistribution],
-        attributes: Mapping[str, object] | None = None,
-    ) -> Density:
-        """Record the density that the sampler proposed for a slot without one, and its notes.
+    def set_point(
+        self, lease: Lease, point: Point, attributes: Mapping[str, object] | None = None
+    ) -> Point:
+        """Record the point that the sampler proposed for a slot without one, and its notes.
 
         The slots that repeat it with other seeds open.
 
         Returns:
-            The slot's density: that of the first call.
+            The slot's point: that of the first call.
         """
         with self._storage.write() as connection:
             if self._config.search.seeds > 1:
                 study_row(connection, self._study, lock=True)
             first = connection.execute(
                 update(SLOTS)
-                .where(is_of(lease), SLOTS.c.density.is_(None))
-                .values(density=density, lease_until=self._storage.now() + self._lease_s)
+                .where(is_of(lease), SLOTS.c.point.is_(None))
+                .values(point=point, lease_until=self._storage.now() + self._lease_s)
             )
             if not first.rowcount:
-                known: Density = renew(connection, self._storage, lease, self._lease_s).density
+                known: Point = renew(connection, self._storage, lease, self._lease_s).point
                 return known
             if self._config.search.seeds > 1:
-                self._open_replicates(connection, lease, density)
-            params = dict(zip(distributions, density, strict=True))
+                self._open_replicates(connection, lease, point)
+            params, distributions = params_of(self._config, point), distributions_of(self._config)
             trial_rows.set_params(connection, lease.trial_id, params, distributions)
             trial_rows.set_system_attributes(connection, lease.trial_id, attributes or {})
-            return density
+            return point
 
     def heartbeat(self, lease: Lease) -> StudyState:
         """Renew the lease and return the study's state."""
@@ -319,7 +315,7 @@ class SlotTable:
             )
             return SlotState.FAILED
 
-    def _open_replicates(self, connection: Connection, lease: Lease, density: Density) -> None:
+    def _open_replicates(self, connection: Connection, lease: Lease, point: Point) -> None:
         connection.execute(
             update(SLOTS)
             .where(
@@ -329,7 +325,7 @@ class SlotTable:
                 SLOTS.c.position > lease.position,
                 SLOTS.c.position < lease.position + self._config.search.seeds,
             )
-            .values(density=density, state=SlotState.OPEN)
+            .values(point=point, state=SlotState.OPEN)
         )
 
     def _begin_end(

@@ -20,9 +20,10 @@ from wconv_sweep.evidence.confirmation import surrogate_of
 from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.evidence.surrogate import Surrogate
 from wconv_sweep.storage.open_storage import Storage, has_storage, open_storage
-from wconv_sweep.storage.slot_plan import GivenDensity
+from wconv_sweep.storage.slot_plan import GivenPoint
 from wconv_sweep.storage.study_lookup import study_names
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.point import Point
 
 POINTS = 4
 """Densities taken from each source."""
@@ -38,7 +39,7 @@ class _Source:
     surrogate: Surrogate
 
 
-def warm_densities(url: URL, config: StudyConfig) -> list[GivenDensity]:
+def warm_densities(url: URL, config: StudyConfig) -> list[GivenPoint]:
     """Return the densities that a new study trains first; none without `search.warm_start`.
 
     Of each source: the maximum of its surrogate's mean, then those farthest from what is chosen
@@ -54,7 +55,7 @@ def warm_densities(url: URL, config: StudyConfig) -> list[GivenDensity]:
     """
     if not config.search.warm_start:
         return []
-    found: list[GivenDensity] = []
+    found: list[GivenPoint] = []
     known = set(config.references().values())
     for source in _sources(url, config):
         seed = derive_seed(config.seed, "warm start", source.study)
@@ -62,7 +63,7 @@ def warm_densities(url: URL, config: StudyConfig) -> list[GivenDensity]:
             density = _within(config, to_coefficients(point, len(config.search.bounds)))
             if density not in known:
                 known.add(density)
-                found.append(GivenDensity(f"from {source.study}"[:100], density))
+                found.append(GivenPoint(f"from {source.study}"[:100], Point(density)))
     return found
 
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
     column,
     func,
     inspect,
+    literal,
     select,
     table,
     update,
@@ -206,4 +207,14 @@ def _rename_stages(connection: Connection) -> None:
     connection.execute(update(slots).where(slots.c.stage == "fixed").values(stage="reference"))
 
 
-_STEPS: dict[int, Callable[["Operations"], None]] = {1: _to_2, 2: _to_3}
+def _to_4(operations: "Operations") -> None:
+    """Make of each density a point, which has room for other settings."""
+    operations.alter_column("wconv_slots", "density", new_column_name="point")
+    slots = table("wconv_slots", column("point", Text))
+    as_point = literal('{"density": ', Text) + slots.c.point + literal("}", Text)
+    operations.get_bind().execute(
+        update(slots).where(slots.c.point.is_not(None)).values(point=as_point)
+    )
+
+
+_STEPS: dict[int, Callable[["Operations"], None]] = {1: _to_2, 2: _to_3, 3: _to_4}

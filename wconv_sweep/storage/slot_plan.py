@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from wconv_jobs.spec import Ablation, Density
+from wconv_jobs.spec import Ablation
 from wconv_sweep.storage.tables import SlotState, Stage
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.point import Point
 
 ABLATIONS: tuple[Ablation, ...] = ("initial weights", "gradient")
 """Labels of an ablation's slots: the half of the density's effect that plain convolution gets.
@@ -19,7 +20,7 @@ class PlannedSlot:
     stage: Stage
     replicate: int
     label: str | None = None
-    density: Density | None = None
+    point: Point | None = None
     state: SlotState = SlotState.OPEN
 
     def row(self, study: str, position: int) -> dict[str, object]:
@@ -29,7 +30,7 @@ class PlannedSlot:
             "position": position,
             "stage": self.stage,
             "label": self.label,
-            "density": self.density,
+            "point": self.point,
             "replicate": self.replicate,
             "state": self.state,
             "attempt": 0,
@@ -39,44 +40,44 @@ class PlannedSlot:
 
 
 @dataclass(frozen=True)
-class GivenDensity:
-    """A density that the search trains before it proposes its own."""
+class GivenPoint:
+    """A point that the search trains before it proposes its own."""
 
     label: str
-    density: Density
+    point: Point
 
 
-def plan_slots(config: StudyConfig, given: Sequence[GivenDensity] = ()) -> Iterator[PlannedSlot]:
+def plan_slots(config: StudyConfig, given: Sequence[GivenPoint] = ()) -> Iterator[PlannedSlot]:
     """Yield the slots of a new study, `budget.trials` of them, in the order of leasing.
 
     Args:
         config: the study.
-        given: densities to start the search with, as many as its budget holds.
+        given: points to start the search with, as many as its budget holds.
     """
     replicates = range(config.search.seeds)
     for label, density in config.references().items():
         for replicate in replicates:
-            yield PlannedSlot(Stage.REFERENCE, replicate, label, density)
+            yield PlannedSlot(Stage.REFERENCE, replicate, label, Point(density))
     grid = config.grid_points()
     for density in grid:
         for replicate in replicates:
-            yield PlannedSlot(Stage.SEARCH, replicate, density=density)
+            yield PlannedSlot(Stage.SEARCH, replicate, point=Point(density))
     if not grid:
         begun = given[: config.search_trials // config.search.seeds]
         for each in begun:
             for replicate in replicates:
-                yield PlannedSlot(Stage.SEARCH, replicate, each.label, each.density)
+                yield PlannedSlot(Stage.SEARCH, replicate, each.label, each.point)
         spent = len(begun) * config.search.seeds
         yield from plan_search(config, config.search_trials - spent)
     if config.confirm is not None:
-        # Its densities and labels are written when it opens.
+        # Its points and labels are written when it opens.
         for number in range(config.confirm.trials):
             replicate = first_fresh_replicate(config) + number % config.confirm.seeds
             yield PlannedSlot(Stage.CONFIRM, replicate, state=SlotState.CLOSED)
 
 
 def plan_search(config: StudyConfig, trials: int) -> Iterator[PlannedSlot]:
-    """Yield slots of the search; the further seeds of a density open when it has been proposed."""
+    """Yield slots of the search; the further seeds of a point open when it has been proposed."""
     for number in range(trials):
         replicate = number % config.search.seeds
         state = SlotState.CLOSED if replicate else SlotState.OPEN

@@ -22,12 +22,12 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from wconv_jobs.spec import Density
+from wconv_sweep.study.point import Point, point_of
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 MOVED = "wconv:moved_from"
-"""System attribute of an Optuna trial whose density was moved: the one that was proposed."""
+"""System attribute of an Optuna trial whose point was moved: the density that was proposed."""
 
 METADATA = MetaData()
 
@@ -64,19 +64,19 @@ class JsonColumn(TypeDecorator[Any]):
         return None if value is None else json.loads(value)
 
 
-class DensityColumn(TypeDecorator[Density]):
-    """A density, stored as a JSON list of its coefficients; None is NULL."""
+class PointColumn(TypeDecorator[Point]):
+    """A point, stored as JSON, see `Point.plain`; None is NULL."""
 
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: Density | None, dialect: object) -> str | None:
+    def process_bind_param(self, value: Point | None, dialect: object) -> str | None:
         """Return the stored form."""
-        return None if value is None else json.dumps(value)
+        return None if value is None else json.dumps(value.plain())
 
-    def process_result_value(self, value: str | None, dialect: object) -> Density | None:
+    def process_result_value(self, value: str | None, dialect: object) -> Point | None:
         """Return what was stored."""
-        return None if value is None else tuple(json.loads(value))
+        return None if value is None else point_of(json.loads(value))
 
 
 class StudyState(enum.StrEnum):
@@ -95,7 +95,7 @@ class SlotState(enum.StrEnum):
     """The state of a slot."""
 
     CLOSED = "closed"
-    """Its density is unknown yet: it follows from trials that have not ended."""
+    """Its point is unknown yet: it follows from trials that have not ended."""
     OPEN = "open"
     LEASED = "leased"
     COMPLETE = "complete"
@@ -182,7 +182,7 @@ SLOTS = Table(
     Column("position", Integer, nullable=False),  # order of leasing, from 0
     Column("stage", String(10), nullable=False),
     Column("label", String(100)),  # of a reference density, a candidate or a part of an ablation
-    Column("density", DensityColumn),  # null until it is known
+    Column("point", PointColumn),  # null until it is known
     Column("replicate", Integer, nullable=False),  # seeds are derived from it
     Column("state", String(10), nullable=False),
     Column("attempt", Integer, nullable=False),  # the last one, from 1; 0: never leased

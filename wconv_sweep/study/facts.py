@@ -14,6 +14,7 @@ from wconv_sweep.study import resources
 from wconv_sweep.study.config import PLAIN, StudyConfig
 from wconv_sweep.study.files import load_study
 from wconv_sweep.study.own_modules import freeze_modules
+from wconv_sweep.study.point import Point
 from wconv_sweep.study.trial_spec import trial_spec
 
 TRIED_MACS = 1e9
@@ -62,7 +63,7 @@ def study_facts(config: StudyConfig) -> StudyFacts:
             key = "model"
             network = inspect_network(config.model, config.kernel_size, shape, config.sites)
             if network.macs <= TRIED_MACS and _is_own_and_at_hand(config):
-                try_network(trial_spec(config, ones, 0, Path()), config.trial.ranks)
+                try_network(trial_spec(config, Point(ones), 0, Path()), config.trial.ranks)
     except ValueError as error:  # JobError, SiteError
         raise ConfigurationError(f"study {config.study}: {key}: {error}") from error
     memory = memory_bytes(network, config.recipe, config.trial.ranks)

@@ -5,13 +5,14 @@ The digest of a checkpoint follows from it: `export` must ask for the trial that
 
 from pathlib import Path
 
-from wconv_jobs.spec import Ablation, Density, TrialSpec
-from wconv_sweep.study.config import StudyConfig
+from wconv_jobs.spec import Ablation, TrialSpec
+from wconv_sweep.study.config import StudyConfig, config_of
+from wconv_sweep.study.point import Point
 
 
 def trial_spec(
     config: StudyConfig,
-    density: Density,
+    point: Point,
     replicate: int,
     folder: Path,
     *,
@@ -19,22 +20,23 @@ def trial_spec(
     threads_per_rank: int | None = None,
     deadline_s: float | None = None,
 ) -> TrialSpec:
-    """Return the order to train a density.
+    """Return the order to train a point.
 
     Args:
         config: of the study.
-        density: coefficients, outermost first.
+        point: its density, and its values of other keys of the study.
         replicate: seed index.
         folder: of the trial, where its checkpoint lies.
         ablation: what plain convolution gets of the density's effect.
         threads_per_rank: CPU threads of each rank; None: those of the study.
         deadline_s: Unix time from which on it ends at a checkpoint; None has no limit.
     """
+    config = config_at(config, point)
     return TrialSpec(
         model=config.model,
         data=config.data,
         recipe=config.recipe,
-        density=density,
+        density=point.density,
         study_seed=config.seed,
         replicate=replicate,
         ablation=ablation,
@@ -44,3 +46,17 @@ def trial_spec(
         code_folder=config.code_folder,
         deadline_s=deadline_s,
     )
+
+
+def config_at(config: StudyConfig, point: Point) -> StudyConfig:
+    """Return the study with the values of a point in place of its own."""
+    if not point.settings:
+        return config
+    plain = config.plain()
+    for key, value in point.settings:
+        *sections, name = key.split(".")
+        section = plain
+        for each in sections:
+            section = section[each]
+        section[name] = value
+    return config_of(plain)

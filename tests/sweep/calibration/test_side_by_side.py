@@ -23,4 +23,4 @@ def test_the_density_is_none_of_plain_convolution(
         TINY | {"search": {"bounds": bounds, "sampler": {"name": "random"}}}
     )
 
-    assert weighting(config) == density
+    assert weighting(config).density == density

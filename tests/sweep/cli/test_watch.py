@@ -35,7 +35,7 @@ from wconv_sweep.slots.table import Lease, SlotTable
 from wconv_sweep.storage.open_storage import Storage, create_storage
 from wconv_sweep.storage.tables import StudyState
 from wconv_sweep.study.config import StudyConfig
-from wconv_sweep.study.search_space import distributions_of
+from wconv_sweep.study.point import Point
 
 pytestmark = pytest.mark.slow
 
@@ -56,8 +56,8 @@ class Study:
         """Train an epoch of the next trial."""
         lease = self._slots.lease("node/1")
         assert isinstance(lease, Lease)
-        if lease.density is None:
-            self._slots.set_density(lease, (0.75,), distributions_of(self._config))
+        if lease.point is None:
+            self._slots.set_point(lease, Point((0.75,)))
         self._slots.report(lease, 1, value, {"psnr_db": value})
         return lease
 

@@ -24,12 +24,12 @@ from wconv_sweep.pilots.place import PilotPlace
 from wconv_sweep.pilots.registry import PilotRecord
 from wconv_sweep.results.html.page import html_report
 from wconv_sweep.run_folder import RunFolder
-from wconv_sweep.slots import definitions, studies
+from wconv_sweep.slots import studies
 from wconv_sweep.slots.table import Lease, NoSlot, SlotTable
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS, SlotState, StudyState
 from wconv_sweep.study.config import StudyConfig
-from wconv_sweep.study.search_space import distributions_of
+from wconv_sweep.study.point import Point
 
 HOUR_S = 3600.0
 LEASE_S = 60.0
@@ -65,9 +65,8 @@ def lasts(storage: Storage, lease: Lease, hours: float) -> None:
 def complete(slots: SlotTable, storage: Storage, hours: float) -> None:
     """Complete the next slot in so many hours."""
     lease = leased(slots)
-    if lease.density is None:
-        config = definitions.load_config(storage, "tiny")
-        slots.set_density(lease, (0.5 + lease.position / 10,), distributions_of(config))
+    if lease.point is None:
+        slots.set_point(lease, Point((0.5 + lease.position / 10,)))
     for epoch in range(lease.epoch + 1, 11):
         slots.report(lease, epoch, 28.0, {})
     slots.complete(lease, {}, {})

@@ -9,6 +9,7 @@ from wconv_sweep.evidence.conditions import Conditions
 from wconv_sweep.evidence.epoch_times import EpochTimes, epoch_times
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.storage.tables import SlotState
+from wconv_sweep.study.point import Point
 
 HERE = Conditions("node1", "H200", "2.13.0", "1", "1", side_by_side=2)
 THERE = Conditions("node2", "H200", "2.13.0", "1", "1", side_by_side=2)
@@ -24,7 +25,7 @@ def runs(
             stage="confirm",
             label=None,
             state=SlotState.COMPLETE,
-            density=(1.0,),
+            point=Point((1.0,)),
             trial=first + number,
             attempt=1,
             epoch=5,

@@ -16,7 +16,7 @@ from wconv_sweep.results.report.comparison import report
 from wconv_sweep.results.report.notes import notes
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import MOVED
-from wconv_sweep.study.search_space import distributions_of
+from wconv_sweep.study.point import Point
 
 GP: dict[str, Any] = {"name": "gp"}
 GRID: dict[str, Any] = {"name": "grid", "points": [3]}
@@ -30,10 +30,10 @@ def searched(storage: Storage, sampler: dict[str, Any], seeds: int = 1) -> None:
     config = study_of(sampler, trials=trials, bounds=[[0.5, 1.5]], seeds=seeds)
     searcher, moves = launched(storage, config), iter(MOVES.items())
     for lease in searcher.leases():
-        if lease.density is None:
+        if lease.point is None:
             density, noted = next(moves)
-            searcher.slots.set_density(lease, (density,), distributions_of(config), noted)
-            lease = dataclasses.replace(lease, density=(density,))
+            point = searcher.slots.set_point(lease, Point((density,)), noted)
+            lease = dataclasses.replace(lease, point=point)
         searcher.train(lease, lambda density, _: 30.0 - abs(density[0] - 0.8))
 
 

@@ -26,7 +26,7 @@ from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.optuna_client import close_client, optuna_client
 from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS, SlotState
 from wconv_sweep.study.config import StudyConfig
-from wconv_sweep.study.search_space import distributions_of
+from wconv_sweep.study.point import Point
 
 Train = Callable[[float], None]
 
@@ -44,8 +44,8 @@ def train(slots: SlotTable, tiny_config: StudyConfig) -> Train:
     def complete(value: float) -> None:
         lease = slots.lease("node/pilot-0/1")
         assert isinstance(lease, Lease)
-        if lease.density is None:
-            slots.set_density(lease, (0.75,), distributions_of(tiny_config))
+        if lease.point is None:
+            slots.set_point(lease, Point((0.75,)))
         slots.report(lease, 1, value - 0.5, {"psnr_db": value - 0.5})
         slots.report(lease, 2, value, {"psnr_db": value})
         slots.complete(lease, {"test_psnr_db": value - 1}, {"torch": "2"})
@@ -68,7 +68,7 @@ def row(value: float | None, position: int, label: str | None = None) -> TrialRo
         stage="search",
         label=label,
         state=SlotState.COMPLETE,
-        density=(0.5,),
+        point=Point((0.5,)),
         trial=position,
         attempt=1,
         epoch=2,

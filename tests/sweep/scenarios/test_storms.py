@@ -217,7 +217,7 @@ def assert_exact(storm: Storm) -> None:
     assert sorted(slot.trial for slot in slots) == list(range(BUDGET))
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * BUDGET
     by_number = {trial.number: trial for trial in trials}
-    densities = {slot.trial: slot.density for slot in slots}
+    densities = {slot.trial: slot.point.density for slot in slots}
     for number, trial in by_number.items():
         curve = {step: parabola(densities[number], step) for step in range(1, EPOCHS + 1)}
         assert tuple(trial.params.values()) == densities[number]

@@ -25,6 +25,7 @@ from wconv_sweep.storage.open_storage import Storage, open_storage
 from wconv_sweep.storage.optuna_client import optuna_client
 from wconv_sweep.storage.tables import MOVED, SLOTS, SlotState, Stage
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.point import Point
 
 MODELS: list[dict[str, Any]] = [
     {"name": "tpe", "startup_trials": 3},
@@ -79,7 +80,7 @@ def test_a_new_agent_proposes_what_the_one_before_would_have(
     agent = launched(storage, study_of(sampler, name="two", trials=trials))
     for lease in agent.leases():
         density = Searcher(storage, agent.config).train(lease)
-        changing += [density] if lease.density is None else []
+        changing += [density] if lease.point is None else []
 
     assert changing == undisturbed
 
@@ -156,7 +157,7 @@ def test_agents_that_ask_at_the_same_time_get_a_rectangle_each(sqlite_storage: S
 
     # None of them knows what the others are told.
     at_once = [
-        propose(config, agent.mirror, lease.trial, lease.position).density
+        propose(config, agent.mirror, lease.trial, lease.position).point.density
         for agent, lease in zip(agents, leases, strict=True)
     ]
     one_after_the_other = [
@@ -208,7 +209,7 @@ def test_a_slot_that_is_skipped_before_it_had_a_density_is_no_evidence(
 
     agent.mirror.refresh()
 
-    assert list(agent.mirror.outcomes()) == [(1.0, 1.0)]
+    assert list(agent.mirror.outcomes()) == [Point((1.0, 1.0))]
     assert agent.mirror.undecided_before(10) == 0
 
 
@@ -231,12 +232,12 @@ def test_the_density_of_another_trial_is_not_proposed_again(
     taken, other = agent.density_of(agent.lease()), agent.lease()
     asked: list[int] = []
 
-    def stubborn(*_: object) -> tuple[float, ...]:
+    def stubborn(*_: object) -> Point:
         asked.append(1)
-        return taken if len(asked) < 3 else (0.1, 0.7)
+        return Point(taken if len(asked) < 3 else (0.1, 0.7))
 
     monkeypatch.setattr(sampling, "_ask", stubborn)
-    density = propose(agent.config, agent.mirror, other.trial, other.position).density
+    density = propose(agent.config, agent.mirror, other.trial, other.position).point.density
 
     assert density == (0.1, 0.7)
     assert len(asked) == 3
@@ -250,18 +251,18 @@ def test_a_sampler_that_repeats_itself_gets_a_density_near_by(
     taken, other = agent.density_of(agent.lease()), agent.lease()
     asked: list[int] = []
 
-    def stubborn(*_: object) -> tuple[float, ...]:
+    def stubborn(*_: object) -> Point:
         asked.append(1)
-        return taken
+        return Point(taken)
 
     monkeypatch.setattr(sampling, "_ask", stubborn)
     proposal = propose(agent.config, agent.mirror, other.trial, other.position)
 
     assert len(asked) == sampling.TRIES
     assert proposal.attributes == {MOVED: list(taken)}
-    assert proposal.density != taken
+    assert proposal.point.density != taken
     for value, known, (low, high) in zip(
-        proposal.density, taken, agent.config.search.bounds, strict=True
+        proposal.point.density, taken, agent.config.search.bounds, strict=True
     ):
         assert low <= value <= high
         assert abs(value - known) <= sampling.NEAR * (high - low)

@@ -18,6 +18,7 @@ from wconv_sweep.simulation.replay import (
 )
 from wconv_sweep.simulation.surfaces import Surface
 from wconv_sweep.storage.open_storage import Storage
+from wconv_sweep.study.point import Point
 
 LINE = [[0.5, 1.5]]
 HILL = Surface("hill", (0.4,))
@@ -44,14 +45,14 @@ def test_one_simulated_worker_tries_the_densities_of_a_real_pilot(
 ) -> None:
     config = study_of(sampler, trials=20, epochs=1)
     simulated = train_on(config, Surface("bowl", (0.3, 0.6)), workers=1, trials=20, seed=5)
-    values = {each.density: each.value for each in simulated}
+    values = {each.point.density: each.value for each in simulated}
 
     # The pilot proposes by itself; only the values of its trainings are given.
     real = launched(sqlite_storage, config.model_copy(update={"seed": 5})).work(
         lambda density, _: values[density]
     )
 
-    assert real == [each.density for each in simulated[1:]]
+    assert real == [each.point.density for each in simulated[1:]]
 
 
 def test_what_is_under_way_is_not_known() -> None:
@@ -59,7 +60,7 @@ def test_what_is_under_way_is_not_known() -> None:
 
     def densities(workers: int, optimum: float) -> list[tuple[float, ...]]:
         response = Surface("bowl", (optimum,))
-        return [each.density for each in train_on(config, response, workers, 16, seed=1)]
+        return [each.point.density for each in train_on(config, response, workers, 16, seed=1)]
 
     # 16 workers begin all trials before the first has ended, and cannot know where the best is.
     assert densities(16, optimum=0.2) == densities(16, optimum=0.8)
@@ -82,8 +83,8 @@ def test_a_grid_is_tried_point_by_point_beside_the_reference_densities() -> None
 
     tried = train_on(config, flat, workers=1, trials=6, seed=0)
 
-    assert sorted(each.density[0] for each in tried) == [0.5, 0.6, 0.75, 1.0, 1.25, 1.5]
-    assert [each.density[0] for each in tried[:2]] == [1.0, 0.6]
+    assert sorted(each.point.density[0] for each in tried) == [0.5, 0.6, 0.75, 1.0, 1.25, 1.5]
+    assert [each.point.density[0] for each in tried[:2]] == [1.0, 0.6]
 
 
 def test_further_seeds_repeat_a_density_and_draw_another_seed() -> None:
@@ -92,8 +93,8 @@ def test_further_seeds_repeat_a_density_and_draw_another_seed() -> None:
     tried = train_on(config, HILL, workers=2, trials=20, seed=0)
 
     first, second = tried[::2], tried[1::2]
-    assert [each.density for each in first] == [each.density for each in second]
-    assert len({each.density for each in first}) == 10
+    assert [each.point.density for each in first] == [each.point.density for each in second]
+    assert len({each.point.density for each in first}) == 10
     assert all(a.value != b.value for a, b in zip(first, second, strict=True))
 
 
@@ -114,7 +115,7 @@ def test_a_confirmation_that_does_not_fit_is_left_out_and_a_grid_keeps_its_size(
 def test_shares_are_those_of_the_bounds() -> None:
     config = study_of({"name": "random"}, bounds=[[0.05, 1.05], [0.5, 1.5]])
 
-    assert shares(config, (0.3, 2.0)) == pytest.approx([0.25, 1.5])
+    assert shares(config, Point((0.3, 2.0))) == pytest.approx([0.25, 1.5])
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from wconv_sweep.slots.table import SlotTable
 from wconv_sweep.storage import trial_rows
 from wconv_sweep.storage.open_storage import Storage, create_storage, open_storage
 from wconv_sweep.study.config import StudyConfig
-from wconv_sweep.study.search_space import distributions_of
+from wconv_sweep.study.point import Point
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,7 @@ def test_whoever_waits_for_a_study_holds_no_other_lock(postgres: Server, tmp_pat
             "launch": lambda: studies.create_or_extend(other, LARGER, folder, "local"),
             "retry": lambda: retry(other, CONFIG.study, None),
             "lease": lambda: slots.lease("node/pilot-1/1"),
-            "propose": lambda: slots.set_density(mine, (0.75,), distributions_of(CONFIG)),
+            "propose": lambda: slots.set_point(mine, Point((0.75,))),
             "take over": lambda: slots.interrupt_all_of("node/pilot-1/", "its pilot died"),
             "break": lambda: slots.break_(mine, failure()),
             "ablation": lambda: add_ablation(other, CONFIG),

@@ -13,7 +13,7 @@ from wconv_sweep.slots.table import Lease, LeaseLost, NoSlot, SlotTable
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, SlotState
 from wconv_sweep.study.config import StudyConfig
-from wconv_sweep.study.search_space import distributions_of
+from wconv_sweep.study.point import Point
 
 OWNER = "node/pilot-0/1"
 
@@ -103,12 +103,11 @@ def test_a_repeated_density_is_that_of_the_first_call(
     search = slots.lease(OWNER)
     assert isinstance(search, Lease)
 
-    densities = [
-        slots.set_density(search, (value,), distributions_of(config), {"note": value})
-        for value in (0.75, 0.75, 0.5)
+    points = [
+        slots.set_point(search, Point((value,)), {"note": value}) for value in (0.75, 0.75, 0.5)
     ]
 
-    assert densities == [(0.75,)] * 3
+    assert points == [Point((0.75,))] * 3
     trial = optuna_trials(storage)[1]
     assert trial.params == {"density_1": 0.75}
     assert trial.system_attrs == {"note": 0.75}

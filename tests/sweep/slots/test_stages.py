@@ -203,7 +203,7 @@ def test_confirmation_never_feeds_the_sampler(sqlite_storage: Storage) -> None:
     searcher.mirror.refresh()
 
     assert searcher.mirror.completed == 5
-    assert len(searcher.mirror.densities) == 5
+    assert len(searcher.mirror.points) == 5
 
 
 def test_confirmation_is_never_pruned(sqlite_storage: Storage) -> None:

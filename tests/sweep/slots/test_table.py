@@ -29,7 +29,7 @@ from wconv_sweep.storage.open_storage import Storage, choose_url, create_storage
 from wconv_sweep.storage.optuna_client import optuna_client
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, SlotState, StudyState
 from wconv_sweep.study.config import StudyConfig
-from wconv_sweep.study.search_space import distributions_of
+from wconv_sweep.study.point import Point
 
 LEASE_S = 60.0
 
@@ -48,8 +48,8 @@ def leased(slots: SlotTable, owner: str = "node/pilot-0/1") -> Lease:
 
 def train(slots: SlotTable, config: StudyConfig, lease: Lease, value: float) -> None:
     """Do to a lease what an agent does for a trial of two epochs."""
-    if lease.density is None:
-        slots.set_density(lease, (0.75,), distributions_of(config))
+    if lease.point is None:
+        slots.set_point(lease, Point((0.75,)))
     for epoch in range(lease.epoch + 1, 3):
         slots.report(lease, epoch, value, {"psnr_db": value})
     slots.complete(lease, {"test_psnr_db": value}, {"host": "node"})
@@ -77,7 +77,7 @@ def optuna_trials(storage: Storage) -> list[optuna.trial.FrozenTrial]:
 def test_the_plain_baseline_is_the_first_slot(slots: SlotTable) -> None:
     lease = leased(slots)
 
-    assert (lease.label, lease.density, lease.trial, lease.attempt) == ("plain", (1.0,), 0, 1)
+    assert (lease.label, lease.point, lease.trial, lease.attempt) == ("plain", Point((1.0,)), 0, 1)
 
 
 def test_a_study_ends_with_exactly_its_budget(
@@ -172,7 +172,7 @@ def test_a_zombie_changes_nothing(
         lambda: slots.prune(zombie),
         lambda: slots.interrupt(zombie, "late"),
         lambda: slots.break_(zombie, failure()),
-        lambda: slots.set_density(zombie, (0.5,), distributions_of(tiny_config)),
+        lambda: slots.set_point(zombie, Point((0.5,))),
     ):
         with pytest.raises(LeaseLost):
             attempt()

@@ -16,9 +16,10 @@ from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import definitions, studies
 from wconv_sweep.slots.warm_start import POINTS, likely_points, to_coefficients, warm_densities
 from wconv_sweep.storage.open_storage import Storage
-from wconv_sweep.storage.slot_plan import GivenDensity
+from wconv_sweep.storage.slot_plan import GivenPoint
 from wconv_sweep.storage.tables import SLOTS, Stage
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.point import Point
 
 RANDOM = {"name": "random"}
 LINE = [[0.5, 1.5]]
@@ -45,11 +46,11 @@ def given_of(storage: Storage, study: str) -> list[tuple[str, list[float]]]:
     """Return label and density of the slots of the search that had one from the start."""
     with storage.read() as connection:
         rows = connection.execute(
-            select(SLOTS.c.label, SLOTS.c.density)
+            select(SLOTS.c.label, SLOTS.c.point)
             .where(SLOTS.c.study == study, SLOTS.c.stage == Stage.SEARCH)
             .order_by(SLOTS.c.position)
         ).all()
-    return [(row.label, list(row.density)) for row in rows if row.density]
+    return [(row.label, list(row.point.density)) for row in rows if row.point]
 
 
 @pytest.mark.parametrize(
@@ -78,9 +79,9 @@ def test_the_search_begins_with_what_the_source_makes_likely(sqlite_storage: Sto
     assert surrogate is not None
     assert given[0].label == "from source"
     # The outer coefficient of 1 is the upper bound, the inner one the source's best.
-    assert given[0].density == (1.0, round(surrogate.best_point()[0], 6))
-    assert given[0].density[1] == pytest.approx(0.8, abs=0.05)
-    assert all(outer == 1.0 for outer, _ in (each.density for each in given))
+    assert given[0].point.density == (1.0, round(surrogate.best_point()[0], 6))
+    assert given[0].point.density[1] == pytest.approx(0.8, abs=0.05)
+    assert all(outer == 1.0 for outer, _ in (each.point.density for each in given))
 
 
 def _trials_and_config(storage: Storage, study: str) -> tuple[Any, StudyConfig]:
@@ -124,19 +125,19 @@ def test_they_are_slots_of_the_search_and_the_sampler_goes_on_from_them(
     trained = [(lease, agent.train(lease)) for lease in agent.leases()]
 
     begun = [tuple(density) for _, density in given_of(sqlite_storage, "warm")[: len(given)]]
-    assert begun == [each.density for each in given]
+    assert begun == [each.point.density for each in given]
     assert len(trained) == 10
     assert [density for _, density in trained[1 : 1 + len(given)]] == begun
     assert len({density for _, density in trained}) == 10
     agent.mirror.refresh()
-    assert set(begun) < agent.mirror.densities
+    assert {Point(density) for density in begun} < agent.mirror.points
 
 
 def test_no_more_are_begun_than_the_budget_holds_and_each_on_every_seed(
     sqlite_storage: Storage,
 ) -> None:
     config = warm(trials=6, seeds=2)
-    given = [GivenDensity("from source", (1.0, 0.6 + 0.1 * number)) for number in range(4)]
+    given = [GivenPoint("from source", Point((1.0, 0.6 + 0.1 * number))) for number in range(4)]
     folder = RunFolder.of(sqlite_storage.folder, "warm")
 
     studies.create_or_extend(sqlite_storage, config, folder, "local", given=given)

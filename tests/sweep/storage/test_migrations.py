@@ -10,6 +10,8 @@ from optuna.storages._rdb import models
 from sqlalchemy import URL, MetaData, create_engine, func, inspect, select, update
 
 from tests.sweep.postgres import Server
+from tests.sweep.searching import Searcher
+from tests.sweep.slots.test_table import optuna_trials
 from tests.sweep.tiny import TINY
 from wconv_sweep.errors import StorageError
 from wconv_sweep.evidence.overview import read_overview
@@ -23,6 +25,7 @@ from wconv_sweep.storage.open_storage import create_storage, open_storage, upgra
 from wconv_sweep.storage.tables import METADATA, SCHEMA, SCHEMA_VERSION, SLOTS, STUDIES, SlotState
 from wconv_sweep.storage.url import choose_url
 from wconv_sweep.study.config import StudyConfig, config_of
+from wconv_sweep.study.point import Point
 
 # One dump of the tables of each version before, with a study.
 DUMPS = Path(__file__).parent
@@ -83,7 +86,7 @@ def test_an_older_storage_is_refused_with_the_command_that_upgrades_it(version_1
     for use in (open_storage, create_storage):
         with pytest.raises(StorageError) as caught:
             use(version_1)
-        assert "has tables of version 1, this program needs 3." in str(caught.value)
+        assert "has tables of version 1, this program needs 4." in str(caught.value)
         assert "run `wconv-sweep db upgrade`" in str(caught.value)
 
 
@@ -128,6 +131,8 @@ def test_an_upgraded_study_of_version_2_holds_in_the_new_columns_what_it_held(
         attempt["where"] = attempt.pop("place")
     for slot in before["wconv_slots"]:
         slot["stage"] = str(slot["stage"]).replace("fixed", "reference")
+        density = slot.pop("density")
+        slot["point"] = density and f'{{"density": {density}}}'
     for attribute in before["trial_user_attributes"]:
         attribute["value_json"] = str(attribute["value_json"]).replace("fixed", "reference")
         attribute["key"] = str(attribute["key"]).replace("replicate", "seed_index")
@@ -183,7 +188,7 @@ def test_an_upgraded_study_of_version_2_is_shown_and_goes_on(version_2: URL) -> 
     assert overview.usage.attempts_h > 0
     assert overview.pilots[0].gpu_hours > 0
     assert overview.provenance["data"] == {"photographs": "d1" * 32}
-    assert mirror.densities == {row.density for row in status.trials if row.density}
+    assert mirror.points == {row.point for row in status.trials if row.point}
 
 
 def test_a_study_with_the_keys_of_version_2_is_the_same_study_after_the_upgrade(
@@ -202,6 +207,34 @@ def test_a_study_with_the_keys_of_version_2_is_the_same_study_after_the_upgrade(
     assert json.loads(str(row["config"])) == config.plain()
     assert recorded["config_sha256"] == config.digest()
     assert not any("definition" in each for each in differences(recorded, program_of(config)))
+
+
+# On PostgreSQL the tables of a dump give no keys to new rows.
+@pytest.mark.parametrize("old_storage", ["sqlite"], indirect=True)
+def test_a_half_done_study_of_version_3_goes_on_to_its_end(old_storage: OldStorage) -> None:
+    url = old_storage(3)
+    with pytest.raises(StorageError, match="has tables of version 3, this program needs 4"):
+        create_storage(url)
+    upgrade_storage(url)
+
+    storage = open_storage(url)
+    searcher = Searcher(storage, load_config(storage, "tiny"))
+    before = read_status(storage, "tiny")
+    searcher.work()
+    after = read_status(storage, "tiny")
+    params = {trial.number: tuple(trial.params.values()) for trial in optuna_trials(storage)}
+    storage.close()
+    assert [row.point for row in before.trials[:3]] == [
+        Point((1.0, 1.0)),
+        Point((0.1, 0.9)),
+        Point((0.9960979609200857, 1.485729401689231)),
+    ]
+    assert [row.point for row in after.trials[:6]] == [row.point for row in before.trials[:6]]
+    assert after.complete
+    assert after.confirmation is not None
+    assert after.confirmation.selected is not None
+    # What Optuna's dashboard shows is what was trained.
+    assert params == {row.trial: row.density for row in after.trials}
 
 
 def test_a_smoke_run_of_version_2_is_known_as_one(version_2: URL) -> None:

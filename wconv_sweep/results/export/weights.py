@@ -47,9 +47,10 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
     assert result is not None
     best = result.best
     assert best.trial is not None
+    assert best.point is not None
     spec = trial_spec(
         load_frozen_config(storage, status.study),
-        best.density or (),
+        best.point,
         best.replicate,
         study_place(storage, status.study).folder.trial(best.trial),
     )

@@ -31,8 +31,8 @@ from wconv_sweep.storage.open_storage import Storage, choose_url, create_storage
 from wconv_sweep.storage.tables import SLOTS
 from wconv_sweep.storage.url import FILE_NAME
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.point import Point
 from wconv_sweep.study.problems import problems_of
-from wconv_sweep.study.search_space import distributions_of
 
 Metrics = Mapping[str, float]
 
@@ -82,8 +82,8 @@ class Studies:
         for position, (density, metrics) in enumerate(trials):
             lease = slots.lease("node/pilot-0/1")
             assert isinstance(lease, Lease)
-            if lease.density is None:
-                slots.set_density(lease, density, distributions_of(config))
+            if lease.point is None:
+                slots.set_point(lease, Point(density))
             validation = metrics.get(metric, metrics[f"test_{metric}"])
             slots.report(lease, 1, validation, {metric: validation})
             of_trial = provenance[position] if isinstance(provenance, list) else provenance

@@ -1,0 +1,29 @@
+"""A point: what a search proposes, and what a trial trains."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wconv_jobs.spec import Density
+
+Setting = bool | int | float | str
+"""Value of a key of a study file."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A density, and values of further keys of the study that are searched together with it."""
+
+    density: Density
+    settings: tuple[tuple[str, Setting], ...] = ()
+    """Keys as in `recipe.optimizer.lr`, each with its value; all others are those of the study."""
+
+    def plain(self) -> dict[str, Any]:
+        """Return the point as JSON holds it; the one place where a point is encoded."""
+        settings = {"settings": dict(self.settings)} if self.settings else {}
+        return {"density": list(self.density), **settings}
+
+
+def point_of(content: Mapping[str, Any]) -> Point:
+    """Return the point that `Point.plain` has encoded."""
+    return Point(tuple(content["density"]), tuple(content.get("settings", {}).items()))
