@@ -151,8 +151,9 @@ def _create(
                 provenance=None if provenance is None else dict(provenance),
             )
         )
-        for position, planned in enumerate(plan_slots(config, given)):
-            connection.execute(insert(SLOTS).values(planned.row(config.study, position)))
+        planned = enumerate(plan_slots(config, given))
+        rows = [slot.row(config.study, position) for position, slot in planned]
+        connection.execute(insert(SLOTS), rows)
     return True
 
 
@@ -239,8 +240,9 @@ def _extend(
             )
         searching = select(func.max(SLOTS.c.position)).where(mine, SLOTS.c.stage.in_(SEARCHING))
         last = connection.scalar(searching) or 0
-        for position, planned in enumerate(further, start=last + 1):
-            connection.execute(insert(SLOTS).values(planned.row(config.study, position)))
+        added = enumerate(further, start=last + 1)
+        rows = [slot.row(config.study, position) for position, slot in added]
+        connection.execute(insert(SLOTS), rows)
     connection.execute(
         update(STUDIES)
         .where(STUDIES.c.study == config.study)
