@@ -29,7 +29,7 @@ from wconv_sweep.search.sampling import GP_TRIALS, propose
 from wconv_sweep.search.trial_mirror import TrialMirror
 from wconv_sweep.slots import studies
 from wconv_sweep.slots.table import Lease, SlotTable
-from wconv_sweep.storage import trial_rows
+from wconv_sweep.storage import study_rows, trial_rows
 from wconv_sweep.storage.open_storage import Storage, create_storage
 from wconv_sweep.storage.optuna_client import optuna_client
 from wconv_sweep.storage.tables import SLOTS, SlotState
@@ -64,7 +64,7 @@ def fill(storage: Storage, config: StudyConfig, trials: int, epochs: int) -> Non
     random_ = random.Random(0)
     distributions = distributions_of(config)
     with storage.write() as connection:
-        study_id, _ = trial_rows.study_id_and_trials(connection, config.study)
+        study_id, _ = study_rows.study_id_and_trials(connection, config.study)
         for position in range(trials):
             density = (random_.uniform(0.05, 1.0), random_.uniform(0.5, 1.5))
             value = -((density[0] - 0.3) ** 2) - (density[1] - 0.9) ** 2 + random_.gauss(0, 0.1)

@@ -1,21 +1,24 @@
-"""Time from a launch to the first training step on an idle cluster, and what pilots waste.
+"""Time from a launch to the first training step, what pilots waste, and what many of them cost.
 
-    python -m tests.benchmarks.slurm_launch [--launches N]
+    python -m tests.benchmarks.slurm_launch [--launches N] [--rounds N]
 
 Starts the test cluster and a PostgreSQL server on this machine, launches a small study on one
 pilot with one GPU (there need not be any), and reads times off the agent's log and accounting.
 Everything on the way is real but the network: on a site, add the wait in the queue and the time
 that its file system takes to load torch. The share of the allocation that goes to training rises
 with the length of an epoch, which is about a tenth of a second here.
+
+Then it takes the times of commands for one pilot and for many that wait in the queue.
 """
 
 import argparse
 import datetime
+import os
 import re
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +27,13 @@ from tests.slurm import machine
 from tests.slurm.box import SlurmBox, slurm_box
 from tests.slurm.processes import wait_until
 from tests.slurm.studies import ClusterStudy
+from tests.slurm.sweeping import SlurmSweep
 from tests.sweep.postgres import OwnServer
 from tests.sweep.tiny import TINY
 
 TRIALS, EPOCHS = 4, 40
+PILOTS = (1, 240)
+PROGRAMS = ("sbatch", "scancel", "squeue", "scontrol", "sacct", "sacctmgr")
 _EVENT = re.compile(r"^(\S+ \S+) INFO \S+ \S+ (pilot started|trial started|epoch received)(.*)$")
 
 
@@ -59,11 +65,25 @@ class Launch:
         return (self.allocation_s - self.training_s) / TRIALS
 
 
+@dataclass(frozen=True)
+class Call:
+    """What one of our commands took."""
+
+    command: str
+    asked: int
+    """Commands of SLURM."""
+    slurm_s: float
+    """Time in which at least one of them ran, seconds."""
+    own_s: float
+    """The rest, seconds."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Launch a few times and print medians."""
     parser = argparse.ArgumentParser(description="From a launch to the first training step.")
     parser.add_argument("--launches", type=int, default=3, help="repetitions, about 40 s each")
-    launches = parser.parse_args(arguments).launches
+    parser.add_argument("--rounds", type=int, default=5, help="with many pilots, about 20 s each")
+    options = parser.parse_args(arguments)
     reason = machine.missing()
     if reason:
         print(f"skipped, no SLURM cluster here: {reason}")
@@ -71,10 +91,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     server = OwnServer()
     try:
         with slurm_box() as box:
-            found = [_measure(box, server) for _ in range(launches)]
+            found = [_measure(box, server) for _ in range(options.launches)]
+            calls = {
+                pilots: [_calls(box, server, pilots) for _ in range(options.rounds)]
+                for pilots in PILOTS
+            }
     finally:
         server.remove()
-    print(f"{launches} launches of {TRIALS} trials of {EPOCHS} epochs, medians\n")
+    if found:
+        _print_launches(found)
+    if options.rounds:
+        _print_calls(calls)
+
+
+def _print_launches(found: Sequence[Launch]) -> None:
+    print(f"{len(found)} launches of {TRIALS} trials of {EPOCHS} epochs, medians\n")
     rows = {
         "launch returns after": [launch.returned_s for launch in found],
         "job starts after": [launch.job_s for launch in found],
@@ -88,6 +119,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{name:40} {statistics.median(seconds):6.1f} s")
     share = statistics.median(launch.share for launch in found)
     print(f"{'share of the allocation spent training':40} {100 * share:6.1f} %")
+
+
+def _print_calls(calls: Mapping[int, Sequence[Sequence[Call]]]) -> None:
+    print(f"\n{'pilots, command':24} {'commands of SLURM':>18} {'SLURM':>8} {'ours':>8}")
+    for pilots, rounds in calls.items():
+        for same in zip(*rounds, strict=True):
+            slurm_s = statistics.median(call.slurm_s for call in same)
+            own_s = statistics.median(call.own_s for call in same)
+            name = f"{pilots}, {same[0].command}"
+            print(f"{name:24} {same[0].asked:18} {slurm_s:6.2f} s {own_s:6.2f} s")
 
 
 def _measure(box: SlurmBox, server: OwnServer) -> Launch:
@@ -123,6 +164,58 @@ def _measure(box: SlurmBox, server: OwnServer) -> Launch:
         )
     box.reset()
     return launch
+
+
+def _calls(box: SlurmBox, server: OwnServer, pilots: int) -> list[Call]:
+    """Launch pilots that wait for their nodes, launch again, look at them and stop them."""
+    box.submit("--nodes=2", "--exclusive", script="exec sleep 600")
+    wait_until(lambda: [job.state for job in box.queue()] == ["RUNNING"], "no node is free")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        sweep = stack.enter_context(closing(SlurmSweep(folder, box, server)))
+        sweep.profile(gpus_used_per_node=1, max_array_size=100)
+        sweep.study(budget={"trials": 400})
+        sweep.variables(PATH=_timed_programs(folder / "programs", folder / "times"))
+        launch = ("launch", "--cluster=box.yaml", "--study=tiny.yaml", f"--pilots={pilots}")
+        commands = {
+            "launch": launch,
+            "launch again": launch,
+            "status": ("status", "--study=tiny"),
+            "stop --now": ("stop", "--study=tiny", "--now"),
+        }
+        found = [
+            _call(sweep, folder / "times", name, arguments) for name, arguments in commands.items()
+        ]
+    box.reset()
+    return found
+
+
+def _call(sweep: SlurmSweep, times: Path, name: str, arguments: Sequence[str]) -> Call:
+    times.write_text("", "utf-8")
+    began = time.monotonic()
+    sweep.run(*arguments)
+    took_s = time.monotonic() - began
+    spans = [tuple(map(float, line.split())) for line in times.read_text("utf-8").splitlines()]
+    slurm_s = until = 0.0
+    for start, end in sorted(spans):
+        # Some run side by side.
+        slurm_s += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return Call(name, len(spans), slurm_s, took_s - slurm_s)
+
+
+def _timed_programs(folder: Path, times: Path) -> str:
+    """Return a PATH on which SLURM's programs note from when to when they run."""
+    folder.mkdir()
+    for program in PROGRAMS:
+        script = folder / program
+        script.write_text(
+            f'#!/bin/bash\nbegan=$EPOCHREALTIME\n{machine.find(program)} "$@"\nstatus=$?\n'
+            f'echo "$began $EPOCHREALTIME" >> {times}\nexit $status\n',
+            "utf-8",
+        )
+        script.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
 
 
 def _events(log: str) -> Iterator[tuple[float, str, str]]:

@@ -41,7 +41,7 @@ from wconv_sweep.errors import StorageAway
 from wconv_sweep.search.sampling import propose
 from wconv_sweep.search.trial_mirror import TrialMirror
 from wconv_sweep.slots.table import Lease, SlotTable
-from wconv_sweep.storage import trial_rows
+from wconv_sweep.storage import study_rows, trial_rows
 from wconv_sweep.storage.open_storage import Storage, create_storage, open_storage
 from wconv_sweep.storage.tables import SLOTS, SlotState
 from wconv_sweep.study.config import StudyConfig
@@ -173,7 +173,7 @@ def fill(storage: Storage, config: StudyConfig, trials: int) -> None:
     distributions = distributions_of(config)
     now = trial_rows._now()
     with storage.write() as connection:
-        study_id, _ = trial_rows.study_id_and_trials(connection, config.study)
+        study_id, _ = study_rows.study_id_and_trials(connection, config.study)
         rows = [
             {
                 "study_id": study_id,

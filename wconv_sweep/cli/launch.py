@@ -25,6 +25,7 @@ from wconv_sweep.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from wconv_sweep.clusters.pilot_request import PilotRequest
+    from wconv_sweep.launching.plan import Plan
     from wconv_sweep.launching.start import Launched
 
 # Commands import their use case themselves: --help must answer at once.
@@ -124,10 +125,8 @@ def launch_command(
 
     Example: wconv-sweep launch --cluster local --study quickstart
     """
-    from wconv_sweep.cli import console
-    from wconv_sweep.cli.views import plan as plan_view
     from wconv_sweep.clusters.profile import load_profile
-    from wconv_sweep.launching.plan import changes_since, cost_ahead, plan_launch
+    from wconv_sweep.launching.plan import plan_launch
     from wconv_sweep.launching.start import launch
     from wconv_sweep.pilots.notification import checked_command
     from wconv_sweep.storage.open_storage import choose_url
@@ -151,13 +150,7 @@ def launch_command(
     for warning in plan.warnings:
         print(f"wconv-sweep: warning: {warning}", file=sys.stderr)
     if dry_run:
-        changes, expected = changes_since(plan), cost_ahead(plan, runs)
-        if as_json:
-            console.print_json(plan_view.plan_json(plan, changes, expected))
-        else:
-            plan_view.print_plan(console.console(), plan, changes, expected)
-        if plan.problems:
-            raise ConfigurationError(plan.problems)
+        _show_plan(plan, runs, as_json=as_json)
         return
     launched = launch(plan, accept_changes=accept_changes, notify_with=notify_with)
     _show(launched, storage, runs, follow=follow, as_json=as_json)
@@ -223,6 +216,20 @@ def stop_command(
         print(f"Resume with: {next_command('resume', storage, runs, study)}")
 
 
+def _show_plan(plan: "Plan", runs: Path, *, as_json: bool) -> None:
+    from wconv_sweep.cli import console
+    from wconv_sweep.cli.views.plan import plan_json, print_plan
+    from wconv_sweep.launching.plan import changes_since, cost_ahead
+
+    changes, expected = changes_since(plan), cost_ahead(plan, runs)
+    if as_json:
+        console.print_json(plan_json(plan, changes, expected))
+    else:
+        print_plan(console.console(), plan, changes, expected)
+    if plan.problems:
+        raise ConfigurationError(plan.problems)
+
+
 def _show(
     launched: "Launched",
     storage: str | None,
@@ -234,11 +241,7 @@ def _show(
     from rich.console import Console
 
     from wconv_sweep.cli import console
-    from wconv_sweep.cli.progress import progress
-    from wconv_sweep.cli.views import status as status_view
     from wconv_sweep.evidence.study_status import read_status
-    from wconv_sweep.launching.follow_study import follow as follow_study
-    from wconv_sweep.launching.follow_study import stop_and_wait
 
     study, pilots = launched.study, launched.pilots
     out = Console(stderr=True, highlight=False) if as_json else console.console()
@@ -248,17 +251,24 @@ def _show(
     for line in [*waits, *pilots.notes()] if pilots else ():
         out.print(f"{study}: {line}", markup=False, soft_wrap=True)
     if not (not goes_on if follow is None else follow):
-        status = read_status(launched.storage, study)
         if as_json:
-            console.print_json(status_view.status_json(status))
+            from wconv_sweep.cli.views.status import status_json
+
+            console.print_json(status_json(read_status(launched.storage, study)))
             return
         if pilots is None:
-            what = "nothing left to do" if status.complete else "the GPU-hours are used up"
+            complete = read_status(launched.storage, study).complete
+            what = "nothing left to do" if complete else "the GPU-hours are used up"
             out.print(f"{study}: {what}.", markup=False, soft_wrap=True)
         out.print(f"Show progress: {commands[0]}", markup=False, soft_wrap=True)
         if goes_on:
             out.print(f"Stop it:       {commands[1]}", markup=False, soft_wrap=True)
         return
+    from wconv_sweep.cli.progress import progress
+    from wconv_sweep.cli.views.status import status_json
+    from wconv_sweep.launching.follow_study import follow as follow_study
+    from wconv_sweep.launching.follow_study import stop_and_wait
+
     resume = next_command("resume", storage, runs, study)
     with progress(out) as show:
         try:
@@ -275,7 +285,7 @@ def _show(
             out.print(f"Resume with: {resume}", markup=False, soft_wrap=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
-        console.print_json(status_view.status_json(status))
+        console.print_json(status_json(status))
     elif status.result is None or not status.complete:
         out.print(f"Stopped. Resume with: {resume}", markup=False, soft_wrap=True)
     else:

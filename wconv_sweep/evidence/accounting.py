@@ -33,8 +33,10 @@ class Usage:
     cap_h: float | None
     """`budget.gpu_hours`."""
     trial_h: float
-    """Expected for a whole trial, with its share of the GPUs that its pilot cannot use; 0 before
-    the first epoch."""
+    """Expected for a whole trial, with its share of the GPUs that no further trial could use; 0
+    before the first epoch."""
+    lanes: int
+    """Trials that all GPUs of a pilot would hold side by side."""
     held_h: float
     """Expected of the pilots at work in the time of a whole trial, however many of their lanes
     have one; 0 before the first epoch."""
@@ -100,6 +102,7 @@ UNLIMITED = Usage(
     attempts_h=0.0,
     cap_h=None,
     trial_h=0.0,
+    lanes=1,
     held_h=0.0,
     running=0,
     running_h=0.0,
@@ -156,6 +159,7 @@ def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> U
     else:
         trial_h = used.all / slots.epochs * epochs if slots.epochs else 0.0
     gpu_h = trial_h / used.per_trial if used.per_trial else 0.0
+    lanes = 1
     if used.per_trial:
         # GPUs without a lane cost as much as those in use.
         lanes = max(1, pilots.total // used.per_trial)
@@ -165,6 +169,7 @@ def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> U
         attempts_h=float(used.all),
         cap_h=config["budget"].get("gpu_hours"),
         trial_h=float(trial_h),
+        lanes=lanes,
         held_h=float(gpu_h) * pilots.held,
         running=int(slots.running),
         running_h=float(trial_h) * (slots.running * epochs - slots.run) / epochs,

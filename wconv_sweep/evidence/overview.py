@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, func, or_, select
 from wconv_sweep.evidence.accounting import Usage, spent_seconds, usage_of
 from wconv_sweep.evidence.confirmation import Confirmation, confirmation_of
 from wconv_sweep.evidence.failures import Failure, failures_of
+from wconv_sweep.evidence.lanes_seen import lanes_seen
 from wconv_sweep.evidence.pilot_use import (
     Agents,
     PilotUse,
@@ -63,6 +64,8 @@ class StudyOverview:
     """The database's clock."""
     usage: Usage
     """GPU-hours of the whole study."""
+    lanes_seen: int | None
+    """Most trials that an agent had at a time; None: not known yet."""
     proposals: Proposals
     agents: Agents
     pilots: list[PilotUse]
@@ -151,6 +154,15 @@ class StudyOverview:
         )
 
     @property
+    def trial_h(self) -> float:
+        """GPU-hours that a site is expected to bill for a whole trial; 0 before the first epoch.
+
+        Pilots with fewer lanes than their GPUs would hold leave the others idle.
+        """
+        lanes = self.usage.lanes
+        return self.usage.trial_h * lanes / min(lanes, self.lanes_seen or lanes)
+
+    @property
     def counts_gpus(self) -> bool:
         """Whether the study uses GPUs or has a cap."""
         return self.usage.spent_h > 0 or self.usage.cap_h is not None
@@ -219,6 +231,7 @@ def overview_of(connection: Connection, storage: Storage, study: str) -> StudyOv
         spent_s=spent_seconds(connection, now, study),
         now_s=connection.scalar(select(now)) or 0.0,
         usage=usage_of(connection, now, study),
+        lanes_seen=lanes_seen(connection, study),
         proposals=proposals_of(connection, config),
         agents=count_agents(agents),
         pilots=pilots_of(agents),

@@ -18,7 +18,6 @@ from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import definitions, studies
 from wconv_sweep.slots.provenance import differences, program_of, provenance_of
 from wconv_sweep.slots.stages import check_ablation
-from wconv_sweep.slots.warm_start import warm_densities
 from wconv_sweep.storage.open_storage import has_storage, open_storage
 from wconv_sweep.storage.shared_storage import check_shared, local_disk_advice
 from wconv_sweep.storage.slot_plan import ABLATIONS, GivenPoint
@@ -133,9 +132,13 @@ def plan_launch(
                 storage.close()
         folder.check_free(uid)
     given: Sequence[GivenPoint] = []
-    with _noted(problems, instead=dry_run):
-        # A launched study has them in its slots, even if their sources are gone.
-        given = warm_densities(storage_url, config) if uid is None else []
+    # A launched study has them in its slots, even if their sources are gone.
+    if uid is None and config.search.warm_start:
+        # Imported here: it loads NumPy, which other launches do not need.
+        from wconv_sweep.slots.warm_start import warm_densities
+
+        with _noted(problems, instead=dry_run):
+            given = warm_densities(storage_url, config)
     advice = local_disk_advice(storage_url)
     return Plan(
         named=study_options(study, settings, smoke=smoke),

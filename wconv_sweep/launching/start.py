@@ -8,7 +8,7 @@ from sqlalchemy import URL
 from wconv_sweep.clusters.pilot_request import PilotRequest
 from wconv_sweep.clusters.profile import load_profile
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.evidence.study_status import read_status
+from wconv_sweep.evidence.study_status import StudyStatus, read_status
 from wconv_sweep.launching.last_request import last_request, or_else, save_request
 from wconv_sweep.launching.plan import NOTHING_ELSE, Plan
 from wconv_sweep.launching.submission import Launcher, Pilots, launcher_of
@@ -136,12 +136,13 @@ def _start(
     definitions.freeze_own_modules(storage, study)
     studies.reopen(storage, study)
 
-    def start() -> Pilots:
-        return launcher.start(storage, read_status(storage, study), place)
+    def start(status: StudyStatus) -> Pilots:
+        return launcher.start(storage, status, place)
 
     status = read_status(storage, study)
     nothing_left = status.complete or status.capped
     if nothing_left:
         # The responsible pilot may have been killed.
         notify(storage, study, place.folder)
-    return Launched(storage, study, None if nothing_left else start(), start)
+    pilots = None if nothing_left else start(status)
+    return Launched(storage, study, pilots, lambda: start(read_status(storage, study)))

@@ -73,4 +73,4 @@ def _measured(status: StudyStatus) -> Measured | None:
         return None
     model = surrogate_of(status.trials, status.config)
     assert model is not None
-    return Measured(model.noise_sd, status.usage.trial_h)
+    return Measured(model.noise_sd, status.trial_h)

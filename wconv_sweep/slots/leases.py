@@ -1,5 +1,6 @@
 """Slots and attempts row by row, inside a transaction of the slot table."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +108,41 @@ def lock_study(connection: Connection, study: str) -> bool:
 # The key is not locked: PostgreSQL checks that again for each slot that a transaction changes
 # twice, so the end of a trial would wait for every new lease.
 _locked = select(STUDIES).with_for_update(key_share=True)
+
+
+def interrupt_all_of(
+    storage: Storage,
+    study: str,
+    owner_prefix: str,
+    reason: str,
+    *,
+    but: Callable[[str], bool] = lambda owner: False,
+) -> int:
+    """Hand back the slots of dead workers whose owner starts with `owner_prefix`; return how many.
+
+    Args:
+        storage: holds the study.
+        study: its name.
+        owner_prefix: of the workers.
+        reason: why they are dead.
+        but: returns whether an owner with this prefix is alive.
+    """
+    with storage.write() as connection:
+        study_row(connection, study, lock=True)
+        rows = connection.execute(
+            select(SLOTS.c.slot, SLOTS.c.attempt, SLOTS.c.owner)
+            .where(
+                SLOTS.c.study == study,
+                SLOTS.c.state == SlotState.LEASED,
+                SLOTS.c.owner.startswith(owner_prefix, autoescape=True),
+            )
+            .order_by(SLOTS.c.slot)
+            .with_for_update()
+        ).all()
+        dead = [row for row in rows if not but(row.owner)]
+        for row in dead:
+            reopen(connection, storage, row.slot, row.attempt, reason)
+        return len(dead)
 
 
 def reopen(connection: Connection, storage: Storage, slot: int, attempt: int, reason: str) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select
 from wconv_sweep.amounts import amount, density_text, title
 from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.slots.leases import study_row
-from wconv_sweep.storage import trial_rows
+from wconv_sweep.storage import study_rows
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, StudyState
 
@@ -81,7 +81,7 @@ def take(storage: Storage, occasion: Occasion) -> bool:
         else:
             which = _newest_attempt(connection, occasion.study)
         key = _TAKEN.format(occasion.event)
-        return trial_rows.change_study_attribute(connection, row.optuna_study_id, key, which)
+        return study_rows.change_study_attribute(connection, row.optuna_study_id, key, which)
 
 
 def _newest_attempt(connection: Connection, study: str) -> int:

@@ -2,11 +2,9 @@
 
 import json
 import uuid
-import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
-import optuna
 from sqlalchemy import Connection, func, insert, select, update
 
 from wconv_sweep.errors import StudyError
@@ -14,16 +12,12 @@ from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import leases
 from wconv_sweep.slots.definitions import load_config
 from wconv_sweep.slots.provenance import Provenance, differences
-from wconv_sweep.storage import trial_rows
+from wconv_sweep.storage import study_rows
 from wconv_sweep.storage.open_storage import Storage
-from wconv_sweep.storage.optuna_client import close_client, optuna_client
 from wconv_sweep.storage.slot_plan import GivenPoint, plan_search, plan_slots
 from wconv_sweep.storage.tables import ATTEMPTS, SEARCHING, SLOTS, STUDIES, SlotState, StudyState
 from wconv_sweep.study.config import MAY_CHANGE, StudyConfig, config_of
 from wconv_sweep.study.note import study_note
-
-PATIENCE_S = 60.0
-"""Time to wait for a storage that is busy while Optuna's client writes to it."""
 
 
 def create_or_extend(
@@ -55,7 +49,6 @@ def create_or_extend(
             another program or other data.
     """
     check_same(storage, config)
-    storage.retrying(lambda: _create_in_optuna(storage, config), patience_s=PATIENCE_S)
 
     def extend() -> bool:
         """Return False if the study does not exist."""
@@ -135,11 +128,14 @@ def _create(
 ) -> bool:
     """Create a study of ours with its slots; return False if another launch just has."""
     with storage.write() as connection:
+        study_rows.create_study(connection, config.study, config.direction)
         # Locks Optuna's row: of two launches at once, the second sees what the first has written.
-        optuna_study_id, trials = trial_rows.study_id_and_trials(connection, config.study)
+        optuna_study_id, trials = study_rows.study_id_and_trials(connection, config.study)
         if _existing(connection, config.study) is not None:
             return False
         _refuse_foreign(config.study, trials)
+        metric, note = config.objective.metric, study_note(config)
+        study_rows.describe_study(connection, optuna_study_id, metric, note)
         connection.execute(
             insert(STUDIES).values(
                 study=config.study,
@@ -155,8 +151,9 @@ def _create(
                 provenance=None if provenance is None else dict(provenance),
             )
         )
-        for position, planned in enumerate(plan_slots(config, given)):
-            connection.execute(insert(SLOTS).values(planned.row(config.study, position)))
+        planned = enumerate(plan_slots(config, given))
+        rows = [slot.row(config.study, position) for position, slot in planned]
+        connection.execute(insert(SLOTS), rows)
     return True
 
 
@@ -243,8 +240,9 @@ def _extend(
             )
         searching = select(func.max(SLOTS.c.position)).where(mine, SLOTS.c.stage.in_(SEARCHING))
         last = connection.scalar(searching) or 0
-        for position, planned in enumerate(further, start=last + 1):
-            connection.execute(insert(SLOTS).values(planned.row(config.study, position)))
+        added = enumerate(further, start=last + 1)
+        rows = [slot.row(config.study, position) for position, slot in added]
+        connection.execute(insert(SLOTS), rows)
     connection.execute(
         update(STUDIES)
         .where(STUDIES.c.study == config.study)
@@ -264,32 +262,6 @@ def _as_begun(config: StudyConfig, existing: StudyConfig) -> StudyConfig:
     if recipe.memory_format is None:
         recipe = recipe.model_copy(update={"memory_format": existing.recipe.memory_format})
     return config.model_copy(update={"budget": budget, "recipe": recipe})
-
-
-def _create_in_optuna(storage: Storage, config: StudyConfig) -> None:
-    # Imported here: agents do not need it, and it is slow.
-    from optuna_dashboard import save_note
-
-    client = optuna_client(storage)
-    # Optuna reports on stderr that it created the study, or that it exists.
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        study = optuna.create_study(
-            study_name=config.study,
-            storage=client,
-            direction=config.direction,
-            load_if_exists=True,
-        )
-        if not study.metric_names:
-            with warnings.catch_warnings():
-                # Experimental, says Optuna; without it the dashboard calls the metric "Objective".
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                study.set_metric_names([config.objective.metric])
-            save_note(study, study_note(config))
-    finally:
-        optuna.logging.set_verbosity(verbosity)
-        close_client(client, storage)
 
 
 def _refuse_foreign(study: str, trials: int) -> None:

@@ -28,6 +28,7 @@ from wconv_sweep.slots.leases import (
     close_attempt,
     closing,
     has_ended,
+    interrupt_all_of,
     is_of,
     leaving,
     ran_out,
@@ -241,22 +242,7 @@ class SlotTable:
             reason: why they are dead.
             but: returns whether an owner with this prefix is alive.
         """
-        with self._storage.write() as connection:
-            study_row(connection, self._study, lock=True)
-            rows = connection.execute(
-                select(SLOTS.c.slot, SLOTS.c.attempt, SLOTS.c.owner)
-                .where(
-                    SLOTS.c.study == self._study,
-                    SLOTS.c.state == SlotState.LEASED,
-                    SLOTS.c.owner.startswith(owner_prefix, autoescape=True),
-                )
-                .order_by(SLOTS.c.slot)
-                .with_for_update()
-            ).all()
-            dead = [row for row in rows if not but(row.owner)]
-            for row in dead:
-                reopen(connection, self._storage, row.slot, row.attempt, reason)
-            return len(dead)
+        return interrupt_all_of(self._storage, self._study, owner_prefix, reason, but=but)
 
     def is_outdated(self, lease: Lease, epoch: int) -> bool:
         """Return whether the slot of a lost lease has ended, or got to an epoch."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from wconv_sweep.slurm.commands import ask_slurm
+from wconv_sweep.slurm.commands import ask_side_by_side, ask_slurm
 from wconv_sweep.slurm.values import GPU, minutes, names, number, resource, seconds
 
 _ASSOCIATION_COLUMNS = (
@@ -70,10 +70,16 @@ def associations_of(user: str, cluster: str) -> Iterator[Association]:
     Raises:
         SlurmError: accounting does not answer.
     """
-    # A notice of the site may stand around it. Without the filter it is that of this machine.
-    asked = (*_SACCTMGR, "user", user, f"cluster={cluster}", "format=defaultaccount")
-    default = ask_slurm(asked).splitlines()
-    for row in _rows("associations", _ASSOCIATION_COLUMNS, f"user={user}", f"cluster={cluster}"):
+    of_user = (f"user={user}", f"cluster={cluster}")
+    account, associations = ask_side_by_side(
+        (
+            # Without the filter it is that of this machine.
+            (*_SACCTMGR, "user", user, f"cluster={cluster}", "format=defaultaccount"),
+            _shown("associations", _ASSOCIATION_COLUMNS, *of_user),
+        )
+    )
+    default = account.splitlines()  # a notice of the site may stand around it
+    for row in _rows(associations, _ASSOCIATION_COLUMNS):
         yield Association(
             account=row["account"],
             default=row["account"] in default,
@@ -93,7 +99,7 @@ def all_qos() -> Iterator[Qos]:
     Raises:
         SlurmError: accounting does not answer.
     """
-    for row in _rows("qos", _QOS_COLUMNS):
+    for row in _rows(ask_slurm(_shown("qos", _QOS_COLUMNS)), _QOS_COLUMNS):
         # Since SLURM 23.11; not the numbers of jobs, nor times.
         relative = "Relative" in names(row["flags"])
         if relative:
@@ -115,9 +121,12 @@ def all_qos() -> Iterator[Qos]:
         )
 
 
-def _rows(what: str, columns: Sequence[str], *filters: str) -> Iterator[dict[str, str]]:
-    shown = f"format={','.join(columns)}"
-    for line in ask_slurm((*_SACCTMGR, what, *filters, shown)).splitlines():
+def _shown(what: str, columns: Sequence[str], *filters: str) -> tuple[str, ...]:
+    return (*_SACCTMGR, what, *filters, f"format={','.join(columns)}")
+
+
+def _rows(text: str, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+    for line in text.splitlines():
         values = line.split("|")
         if len(values) == len(columns):  # else a notice of the site, or a blank line
             yield dict(zip(columns, values, strict=True))

@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from wconv_sweep.errors import SlurmAway, SlurmError
@@ -91,6 +92,24 @@ def ask_slurm(
     if result.returncode:
         raise refusal(shown, result.returncode, result.stderr or result.stdout)
     return result.stdout
+
+
+def ask_side_by_side(
+    commands: Sequence[Sequence[str]], *, cluster: str | None = None
+) -> list[str]:
+    """Run commands at the same time, as each mostly waits for a daemon; return their outputs.
+
+    Args:
+        commands: see `ask_slurm`.
+        cluster: the same for all of them.
+
+    Raises:
+        SlurmAway: a daemon did not answer.
+        SlurmError: the first of the commands that failed, in their order.
+    """
+    with ThreadPoolExecutor(len(commands)) as threads:
+        asked = [threads.submit(ask_slurm, command, cluster=cluster) for command in commands]
+        return [answer.result() for answer in asked]
 
 
 def refusal(shown: str, status: int, said: str) -> SlurmError:

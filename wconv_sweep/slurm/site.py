@@ -1,13 +1,13 @@
 """Asks a running SLURM site for its partitions, its limits, and this user's accounts."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from wconv_sweep.errors import SlurmError
 from wconv_sweep.slurm.accounts import Association, Qos, all_qos, associations_of
-from wconv_sweep.slurm.commands import ask_slurm, unexpected
+from wconv_sweep.slurm.commands import ask_side_by_side, unexpected
 from wconv_sweep.slurm.values import gpus_per_node, minutes, names, number, pairs
 from wconv_sweep.user_name import user_name
 
@@ -99,7 +99,8 @@ def ask_site(name: str | None = None) -> Site:
         SlurmError: the controller does not answer, or this is not a SLURM cluster. Accounting that
             does not answer, or does not exist, is a warning.
     """
-    text = ask_slurm(_CONFIG, cluster=name)
+    asked = (_CONFIG, _PARTITIONS, _NODES)
+    text, of_partitions, of_nodes = ask_side_by_side(asked, cluster=name)
     config = pairs(text, "\n")
     try:
         cluster, version = config["ClusterName"], config["SLURM_VERSION"]
@@ -107,7 +108,7 @@ def ask_site(name: str | None = None) -> Site:
     except (KeyError, ValueError) as error:
         raise unexpected(_CONFIG, text) from error
     user = user_name()
-    partitions = tuple(_partitions(name))
+    partitions = tuple(_partitions(of_partitions, _kinds(of_nodes)))
     associations: tuple[Association, ...] = ()
     qos: tuple[Qos, ...] = ()
     warnings = []
@@ -131,9 +132,7 @@ def ask_site(name: str | None = None) -> Site:
     )
 
 
-def _partitions(cluster: str | None) -> Iterator[Partition]:
-    kinds = _kinds(cluster)
-
+def _partitions(text: str, kinds: Mapping[str, Sequence[NodeKind]]) -> Iterator[Partition]:
     def partition(row: dict[str, str]) -> Partition:
         return Partition(
             name=row["PartitionName"],
@@ -147,10 +146,10 @@ def _partitions(cluster: str | None) -> Iterator[Partition]:
             qos="" if row["QoS"] == "N/A" else row["QoS"],
         )
 
-    return _read(cluster, _PARTITIONS, "PartitionName=", partition)
+    return _read(text, _PARTITIONS, "PartitionName=", partition)
 
 
-def _kinds(cluster: str | None) -> dict[str, list[NodeKind]]:
+def _kinds(text: str) -> dict[str, list[NodeKind]]:
     """Return the nodes of each partition."""
 
     def node(row: dict[str, str]) -> tuple[tuple[str, ...], NodeKind, bool]:
@@ -164,7 +163,7 @@ def _kinds(cluster: str | None) -> dict[str, list[NodeKind]]:
 
     count: Counter[tuple[str, NodeKind]] = Counter()
     away: Counter[tuple[str, NodeKind]] = Counter()
-    for partitions, kind, is_away in _read(cluster, _NODES, "NodeName=", node):
+    for partitions, kind, is_away in _read(text, _NODES, "NodeName=", node):
         count.update((partition, kind) for partition in partitions)
         away.update((partition, kind) for partition in partitions if is_away)
     kinds: dict[str, list[NodeKind]] = {}
@@ -175,17 +174,14 @@ def _kinds(cluster: str | None) -> dict[str, list[NodeKind]]:
 
 
 def _read(
-    cluster: str | None,
-    command: Sequence[str],
-    start: str,
-    parse: Callable[[dict[str, str]], Row],
+    text: str, command: Sequence[str], start: str, parse: Callable[[dict[str, str]], Row]
 ) -> Iterator[Row]:
-    """Parse the rows of scontrol, and pass over notices of the site.
+    """Parse the rows that a command of scontrol has printed, and pass over notices of the site.
 
     Raises:
         SlurmError: a row lacks something, or has it in another form.
     """
-    for line in ask_slurm(command, cluster=cluster).splitlines():
+    for line in text.splitlines():
         if line.startswith(start):
             try:
                 yield parse(pairs(line))

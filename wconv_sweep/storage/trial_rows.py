@@ -19,7 +19,6 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, Insert, Select, Table, Update, func, select
 
 _STUDIES: Table = models.StudyModel.__table__
-_STUDY_ATTRIBUTES: Table = models.StudySystemAttributeModel.__table__
 _TRIALS: Table = models.TrialModel.__table__
 _PARAMS: Table = models.TrialParamModel.__table__
 _VALUES: Table = models.TrialValueModel.__table__
@@ -31,31 +30,6 @@ FAILED = "failed"
 """User attribute of a failed trial: the reason."""
 
 
-def study_id_and_trials(connection: Connection, study: str) -> tuple[int, int]:
-    """Return the key of an existing Optuna study, and the number of its trials.
-
-    The study is locked to the end of the transaction: of several at once, the second sees what the
-    first has written.
-    """
-    wanted = select(_STUDIES.c.study_id).where(_STUDIES.c.study_name == study).with_for_update()
-    study_id = connection.scalar(wanted)
-    assert study_id is not None
-    return int(study_id), _count_trials(connection, int(study_id))
-
-
-def change_study_attribute(connection: Connection, study_id: int, key: str, value: object) -> bool:
-    """Set a system attribute of a study that the caller has locked; False if it had that value."""
-    table, text = _STUDY_ATTRIBUTES, json.dumps(value)
-    mine = (table.c.study_id == study_id, table.c.key == key)
-    before = connection.scalar(select(table.c.value_json).where(*mine))
-    if before is None:
-        row = {"study_id": study_id, "key": key, "value_json": text}
-        connection.execute(table.insert().values(row))
-    elif before != text:
-        connection.execute(table.update().where(*mine).values(value_json=text))
-    return before != text
-
-
 def create_trial(
     connection: Connection, study_id: int, user_attributes: Mapping[str, object]
 ) -> tuple[int, int]:
@@ -64,7 +38,8 @@ def create_trial(
     connection.execute(
         select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == study_id).with_for_update()
     )
-    number = _count_trials(connection, study_id)
+    trials = select(func.count()).select_from(_TRIALS).where(_TRIALS.c.study_id == study_id)
+    number = connection.scalar(trials) or 0
     created = connection.execute(
         _TRIALS.insert().values(
             study_id=study_id, number=number, state=TrialState.RUNNING, datetime_start=_now()
@@ -210,11 +185,6 @@ def _attribute_rows(trial_id: int, attributes: Mapping[str, object]) -> list[dic
         {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
         for key, value in attributes.items()
     ]
-
-
-def _count_trials(connection: Connection, study_id: int) -> int:
-    trials = select(func.count()).select_from(_TRIALS).where(_TRIALS.c.study_id == study_id)
-    return connection.scalar(trials) or 0
 
 
 def _now() -> datetime:

@@ -10,15 +10,21 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+import yaml
 
+from tests.sweep.profiles import SITE
 from tests.sweep.searching import launched, study_of
+from tests.sweep.slurm.recorded import RecordedSlurm
+from tests.sweep.slurm.test_site import CONFIG, NODE, PARTITION
 from tests.sweep.tiny import StudyFile, Sweep, run
 from wconv_sweep.cli.options import next_command
 from wconv_sweep.launching.stopping import Stopped
+from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import studies
 from wconv_sweep.slurm.job import JobState, SlurmJob
 from wconv_sweep.slurm.jobs import SlurmView
-from wconv_sweep.storage.open_storage import Storage
+from wconv_sweep.storage.open_storage import Storage, choose_url, create_storage
+from wconv_sweep.study.files import load_study
 
 
 @pytest.mark.parametrize(
@@ -336,32 +342,52 @@ def test_the_version_is_that_of_the_package(
 def test_help_and_status_load_neither_torch_nor_optuna(
     sweep: Sweep, study_file: StudyFile, arguments: list[str]
 ) -> None:
-    from wconv_sweep.run_folder import RunFolder
-    from wconv_sweep.slots.studies import create_or_extend
-    from wconv_sweep.storage.open_storage import choose_url, create_storage
-    from wconv_sweep.study.files import load_study
-
     storage = create_storage(choose_url(None, sweep.folder / "wconv_runs", {}))
     folder = RunFolder.of(storage.folder, "tiny")
-    create_or_extend(storage, load_study(str(study_file())), folder, "local")
+    studies.create_or_extend(storage, load_study(str(study_file())), folder, "local")
     storage.close()
+
+    assert loaded(sweep.folder, *arguments, among={"torch", "optuna", "submitit"}) == []
+
+
+def test_a_launch_on_slurm_loads_neither_torch_nor_optuna_nor_numpy(
+    sweep: Sweep, study_file: StudyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its first one makes Optuna's tables.
+    create_storage(choose_url(None, sweep.folder / "wconv_runs", {})).close()
+    slurm = RecordedSlurm(tmp_path / "bin", monkeypatch)
+    slurm.says("scontrol", "show config", output=CONFIG)
+    slurm.says("scontrol", "show partition", output=PARTITION)
+    slurm.says("scontrol", "show node", output=NODE)
+    slurm.says("sacctmgr")
+    slurm.says("squeue")
+    slurm.says("sbatch", output="Submitted batch job 4711\n")
+    facts = SITE | {"account": "mine", "partition": {"default": "boost"}}
+    (sweep.folder / "site.yaml").write_text(yaml.safe_dump(facts), "utf-8")
+    arguments = ("launch", "--cluster", "site.yaml", "--study", str(study_file()))
+    slow = {"torch", "optuna", "optuna_dashboard", "alembic", "numpy", "scipy"}
+
+    assert loaded(sweep.folder, *arguments, among=slow) == []
+    assert slurm.calls("sbatch")[-1].endswith(".sh")
+
+
+def loaded(folder: Path, *arguments: str, among: set[str]) -> list[str]:
+    """Return those among some modules that a command has loaded when it ends."""
     code = (
         "import sys\n"
         "from wconv_sweep.cli.app import main\n"
         "try:\n    main()\n"
         "except SystemExit as end:\n    assert not end.code, end.code\n"
-        "print('LOADED', sorted({'torch', 'optuna', 'submitit'} & sys.modules.keys()))\n"
+        f"print(*sorted({among} & sys.modules.keys()))\n"
     )
-
     ended = subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        cwd=sweep.folder,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=True,
     )
-
-    assert ended.stdout.splitlines()[-1] == "LOADED []"
+    return ended.stdout.splitlines()[-1].split()
 
 
 def test_ctrl_c_while_the_program_is_being_loaded_prints_nothing(tmp_path: Path) -> None:

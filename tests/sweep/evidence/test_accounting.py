@@ -394,7 +394,8 @@ def test_trials_side_by_side_share_the_cost_of_their_pilot(
     # 4 are spent; four trials on four GPUs make it 8, and a fifth would make it 9.
     assert isinstance(leases, list)
     assert len(leases) == 4
-    assert read_status(storage, "tiny").usage.trial_h == pytest.approx(1.0, abs=0.01)
+    status = read_status(storage, "tiny")
+    assert status.usage.trial_h == status.trial_h == pytest.approx(1.0, abs=0.01)
 
 
 def test_gpus_that_no_lane_can_use_are_part_of_what_a_trial_costs(
@@ -405,7 +406,37 @@ def test_gpus_that_no_lane_can_use_are_part_of_what_a_trial_costs(
     pilot(storage, 8, 1.0)
 
     # Two lanes of three on eight GPUs: each trial costs four.
-    assert read_status(storage, "tiny").usage.trial_h == pytest.approx(4.0, abs=0.01)
+    assert read_status(storage, "tiny").trial_h == pytest.approx(4.0, abs=0.01)
+
+
+def test_idle_gpus_of_whole_nodes_are_part_of_what_a_trial_is_said_to_cost(
+    launch: Launch, storage: Storage
+) -> None:
+    """Profiles with `whole_nodes: true` and fewer GPUs than a node has: all of them are billed."""
+    slots = launch(gpus=1)
+    pilot(storage, 4, 2.0)
+    canary = leased(slots)
+    lasts(storage, canary, 1.0)
+    for epoch in range(1, 11):
+        slots.report(canary, epoch, 28.0, {})
+
+    # While an agent has its first trial, others may be about to join it.
+    assert read_status(storage, "tiny").trial_h == pytest.approx(1.0, abs=0.01)
+    slots.complete(canary, {}, {})
+    with storage.write() as connection:
+        earlier = {name: ATTEMPTS.c[name] - HOUR_S for name in ("started_at", "ended_at")}
+        connection.execute(update(ATTEMPTS).values(earlier))
+    complete(slots, storage, 1.0)
+    # None has: a trial of one GPU holds all four.
+    status = read_status(storage, "tiny")
+    assert status.trial_h == pytest.approx(4.0, abs=0.05)
+    assert "about 4.00 a trial" in terminal(status)
+    lanes = slots.lease_many("node/pilot-0/1", 2)
+    assert isinstance(lanes, list)
+    # Two agents at work at a time are no two lanes.
+    slots.lease_many("node/pilot-1/1", 2)
+
+    assert read_status(storage, "tiny").trial_h == pytest.approx(2.0, abs=0.05)
 
 
 def test_pilots_that_are_dead_are_not_expected_to_cost_more(

@@ -6,6 +6,7 @@ import pytest
 
 from tests.sweep.slurm.recorded import RecordedSlurm
 from wconv_sweep.clusters.site_profile import make_profile
+from wconv_sweep.slurm.clusters import not_followed
 from wconv_sweep.slurm.site import ask_site
 
 CONFIG = (
@@ -78,3 +79,16 @@ def test_every_fact_is_asked_of_the_cluster_that_is_named(slurm: RecordedSlurm) 
     # sacctmgr has no such option. Without the filter it tells the account of another cluster.
     of_user = [call for call in slurm.calls("sacctmgr") if "show qos" not in call]
     assert [" cluster=leonardo " in call for call in of_user] == [True, True]
+
+
+def test_a_variable_that_names_the_cluster_of_this_machine_is_no_warning(
+    slurm: RecordedSlurm,
+) -> None:
+    assert not_followed(None, {"SLURM_CLUSTERS": "Leonardo"}) is None
+    assert not_followed("leonardo", {"SLURM_CLUSTERS": "Leonardo"}) is None
+    assert not_followed(None, {"SLURM_CLUSTERS": "far"}) == (
+        "SLURM_CLUSTERS is far, which is not followed: jobs go to the cluster of this machine"
+    )
+    assert not_followed(None, {"SLURM_CLUSTERS": " "}) is None
+    # Asked for its name twice.
+    assert slurm.calls() == ["scontrol show config"] * 2

@@ -8,7 +8,7 @@ from optuna.distributions import FloatDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from wconv_sweep.storage import trial_rows
+from wconv_sweep.storage import study_rows, trial_rows
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.optuna_client import optuna_client
 from wconv_sweep.storage.together import execute_together
@@ -33,7 +33,7 @@ def by_optuna(client: RDBStorage, state: TrialState) -> FrozenTrial:
 def by_us(storage: Storage, client: RDBStorage, state: TrialState) -> FrozenTrial:
     study = optuna.create_study(study_name="ours", storage=client, direction="maximize")
     with storage.write() as connection:
-        study_id, count = trial_rows.study_id_and_trials(connection, "ours")
+        study_id, count = study_rows.study_id_and_trials(connection, "ours")
         assert count == 0
         trial_id, number = trial_rows.create_trial(connection, study_id, {"label": "paper"})
         assert number == 0

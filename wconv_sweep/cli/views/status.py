@@ -168,7 +168,7 @@ def _bar(status: StudyOverview) -> Table:
 def _gpu_hours(status: StudyOverview) -> str:
     usage = status.usage
     cap = "" if usage.cap_h is None else f" of {usage.cap_h:g}"
-    expected = f", about {usage.trial_h:.2f} a trial" if usage.trial_h else ""
+    expected = f", about {status.trial_h:.2f} a trial" if status.trial_h else ""
     capped = "; the next trial would pass the limit" if status.capped else ""
     return f"GPU-hours: {usage.spent_h:.2f}{cap}{expected}{capped}"
 
@@ -183,7 +183,7 @@ def _gpu_hours_json(status: StudyOverview) -> dict[str, Any]:
             "cap": usage.cap_h,
             "of_pilots": usage.pilots_h,
             "of_trials": usage.attempts_h,
-            "expected_per_trial": usage.trial_h,
+            "expected_per_trial": status.trial_h,
             "by_pilot": pilots_json(status.pilots),
         }
     }

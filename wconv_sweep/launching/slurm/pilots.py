@@ -14,7 +14,7 @@ from wconv_sweep.launching.slurm.submit_limits import SubmitLimits, submit_limit
 from wconv_sweep.pilots.place import owner_in_job
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.definitions import StudyPlace
-from wconv_sweep.slots.table import SlotTable
+from wconv_sweep.slots.leases import interrupt_all_of
 from wconv_sweep.slurm.batch import BatchJob
 from wconv_sweep.slurm.clusters import HERE, Clusters, to_ask
 from wconv_sweep.slurm.job import SlurmJob
@@ -169,7 +169,10 @@ def reap(storage: Storage, config: StudyConfig, alive: Sequence[SlurmJob]) -> in
     living = tuple(
         owner_in_job(job.name, cluster) for job in alive for cluster in {job.cluster, None}
     )
-    slots = SlotTable(storage, config, lease_s=1.0, gpus_per_trial=0, provenance={})
-    return slots.interrupt_all_of(
-        "slurm-", "its job has ended", but=lambda owner: owner.startswith(living)
+    return interrupt_all_of(
+        storage,
+        config.study,
+        "slurm-",
+        "its job has ended",
+        but=lambda owner: owner.startswith(living),
     )
