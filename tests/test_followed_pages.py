@@ -10,13 +10,13 @@ import os
 import shutil
 import subprocess
 import tempfile
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.borrowed import borrowing_environment
 from tests.pages import PROGRAMS, ROOT, Block, blocks, follow
 from tests.sweep.tiny import TINY
 from wconv_kernels import load_density
@@ -42,17 +42,14 @@ def readme(language: str, title: str = "") -> list[Block]:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the sources and their dependencies into an environment, as README says."""
+    """Install the sources into an environment that has their dependencies, as README says."""
     folder = tmp_path_factory.mktemp("install into here")
-    programs = folder / "venv" / "bin"
-    venv.create(programs.parent, with_pip=True)
+    programs = borrowing_environment(folder)
     (install,) = readme("sh", "needs the network")
     subprocess.run(
         ["bash", "-ec", install.content],
         cwd=clone(folder / "wconv-sweep", programs),
-        # What is not loaded need not be compiled: that takes longer than the rest.
-        env=os.environ
-        | {"PATH": f"{programs}:{os.environ['PATH']}", "PIP_QUIET": "1", "PIP_NO_COMPILE": "1"},
+        env=os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "PIP_QUIET": "1"},
         check=True,
     )
     (programs.parent / ".for-run").touch()  # what `make` would install is there

@@ -3,10 +3,6 @@
 import sys
 
 from wconv_sweep import garbage
-from wconv_sweep.errors import WconvSweepError
-from wconv_sweep.pilots.running import run_pilot
-
-__all__ = ["main", "run_pilot"]
 
 
 def main() -> None:
@@ -14,6 +10,10 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: python -m wconv_sweep.pilots.pilot ORDER.json")
     garbage.look_rarely()
+    # Imported here: most objects of a pilot are made by these imports.
+    from wconv_sweep.errors import WconvSweepError
+    from wconv_sweep.pilots.running import run_pilot
+
     try:
         run_pilot(sys.argv[1])
     except WconvSweepError as error:
