@@ -42,7 +42,7 @@ class Rounds:
                 ranks=shape.ranks,
                 memory_format=shape.memory_format,
                 amp=shape.amp,
-                reason=f"{shape.lanes} at once: {reason}" if shape.lanes > 1 else reason,
+                reason=": ".join([*_further(shape), reason]),
             )
         )
 
@@ -101,7 +101,7 @@ def calibrate_node(order: CalibrationOrder) -> CalibrationAnswer:
         cores=min(usable_cores(), order.cpus or usable_cores()),
         memory_mb=free_memory_mb(),
     )
-    wanted, left_out = shapes(order.config, machine, order.ranks)
+    wanted, left_out = shapes(order.config, machine, order.ranks, compiled=order.compile)
     found = measure_rounds(
         wanted,
         lambda shape: train_side_by_side(order, shape),
@@ -138,6 +138,18 @@ def calibrate_node(order: CalibrationOrder) -> CalibrationAnswer:
 
 def _none(reasons: str) -> str:
     return f"no shape of a trial could be measured ({reasons}). Correct the study, or use --ranks."
+
+
+def _further(shape: Shape) -> list[str]:
+    """Return what else a shape is, in words, where it is not as usual."""
+    words = []
+    if shape.lanes > 1:
+        words.append(f"{shape.lanes} at once")
+    if shape.compile:
+        words.append(f"compile {str(shape.compile).lower()}")
+    if shape.optimizer:
+        words.append(f"optimizer {shape.optimizer}")
+    return [", ".join(words)] if words else []
 
 
 def _say(what: str, shape: Shape) -> None:

@@ -13,7 +13,7 @@ from wconv_jobs.ranks.run import RanksAborted, run_ranks
 from wconv_jobs.spec import TrialSpec
 from wconv_jobs.training.speed import Speed
 from wconv_sweep.calibration.order import CalibrationOrder
-from wconv_sweep.evidence.calibration_record import Shape
+from wconv_sweep.evidence.calibration_record import Shape, in_shape
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.point import Point
 from wconv_sweep.study.trial_spec import trial_spec
@@ -92,10 +92,8 @@ class _Together:
 
 
 def _spec(order: CalibrationOrder, shape: Shape, folder: Path) -> TrialSpec:
-    config = order.config
-    recipe = {"memory_format": shape.memory_format, "amp": shape.amp}
-    changed = config.model_copy(update={"recipe": config.recipe.model_copy(update=recipe)})
-    return trial_spec(changed, weighting(config), 0, folder)
+    config = in_shape(order.config, shape)
+    return trial_spec(config, weighting(config), 0, folder)
 
 
 def weighting(config: StudyConfig) -> Point:

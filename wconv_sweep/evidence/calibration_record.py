@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from wconv_jobs.files.atomic import replace_file
-from wconv_jobs.spec import MemoryFormat, default_memory_format
+from wconv_jobs.recipe.optimizer import Implementation
+from wconv_jobs.spec import Compile, MemoryFormat, default_memory_format
 from wconv_jobs.spec_base import Spec
 from wconv_sweep.evidence.trial_cost import costs_the_same
 from wconv_sweep.study.config import StudyConfig
@@ -27,6 +28,9 @@ class Shape(Spec):
     amp: Amp
     lanes: Annotated[int, Field(ge=1)]
     """Trials side by side on the node."""
+    compile: Compile = False
+    optimizer: Implementation | None = None
+    """Its implementation."""
 
 
 class Round(Spec):
@@ -156,8 +160,26 @@ def shape_of(config: StudyConfig, lanes: int) -> Shape:
     recipe = config.recipe
     memory_format = recipe.memory_format or default_memory_format(config.model, recipe)
     return Shape(
-        ranks=config.trial.ranks, memory_format=memory_format, amp=recipe.amp, lanes=lanes
+        ranks=config.trial.ranks,
+        memory_format=memory_format,
+        amp=recipe.amp,
+        lanes=lanes,
+        compile=recipe.compile,
+        optimizer=recipe.optimizer.implementation,
     )
+
+
+def in_shape(config: StudyConfig, shape: Shape) -> StudyConfig:
+    """Return a study whose trials have a shape, its ranks and lanes apart."""
+    recipe = config.recipe
+    optimizer = recipe.optimizer.model_copy(update={"implementation": shape.optimizer})
+    changed = {
+        "memory_format": shape.memory_format,
+        "amp": shape.amp,
+        "compile": shape.compile,
+        "optimizer": optimizer,
+    }
+    return config.model_copy(update={"recipe": recipe.model_copy(update=changed)})
 
 
 def trial_s(measured: Round, steps_per_epoch: int, epochs: int) -> float:
@@ -190,14 +212,9 @@ def _trial_of(record: CalibrationRecord, config: StudyConfig) -> CalibratedTrial
 
 def _shapeless(config: StudyConfig) -> StudyConfig:
     """Return a study whose steps cost the same, in a shape and for a time that are always one."""
-    recipe = config.recipe.model_copy(
-        update={
-            "memory_format": "contiguous",
-            "amp": "none",
-            "epochs": 1,
-            "early_stopping": None,
-            "test_metrics": [],
-        }
+    plain = in_shape(config, Shape(ranks=1, memory_format="contiguous", amp="none", lanes=1))
+    recipe = plain.recipe.model_copy(
+        update={"epochs": 1, "early_stopping": None, "test_metrics": []}
     )
     trial = config.trial.model_copy(update={"ranks": 1})
-    return config.model_copy(update={"recipe": recipe, "trial": trial})
+    return plain.model_copy(update={"recipe": recipe, "trial": trial})

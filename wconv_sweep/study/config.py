@@ -105,14 +105,12 @@ class StudyConfig(Spec):
         """Return the definition as plain data, with defaults filled in.
 
         Without keys that are younger than studies, where these say what was so before: `sites`
-        where all are meant, and `recipe.memory_format` where it is `contiguous`.
+        where all are meant, and those that `RecipeSpec.plain` leaves out.
         """
         plain = self.model_dump(mode="json", by_alias=True)
         if self.sites == SitesSpec():
             del plain["sites"]
-        if self.recipe.memory_format == "contiguous":
-            del plain["recipe"]["memory_format"]
-        return plain
+        return plain | {"recipe": self.recipe.plain()}
 
     @property
     def code_folder(self) -> Path | None:
