@@ -101,7 +101,22 @@ def calibrate_node(order: CalibrationOrder) -> CalibrationAnswer:
         cores=min(usable_cores(), order.cpus or usable_cores()),
         memory_mb=free_memory_mb(),
     )
-    wanted, left_out = shapes(order.config, machine, order.ranks, compiled=order.compile)
+    return measured(
+        order, machine, *shapes(order.config, machine, order.ranks, compiled=order.compile)
+    )
+
+
+def measured(
+    order: CalibrationOrder, machine: Machine, wanted: Sequence[Shape], left_out: Sequence[LeftOut]
+) -> CalibrationAnswer:
+    """Measure shapes on this node.
+
+    Args:
+        order: to this node.
+        machine: what it has.
+        wanted: the shapes.
+        left_out: others, which it cannot run.
+    """
     found = measure_rounds(
         wanted,
         lambda shape: train_side_by_side(order, shape),
@@ -145,6 +160,8 @@ def _further(shape: Shape) -> list[str]:
     words = []
     if shape.lanes > 1:
         words.append(f"{shape.lanes} at once")
+    if shape.per_gpu > 1:
+        words.append(f"{shape.per_gpu} on each GPU")
     if shape.compile:
         words.append(f"compile {str(shape.compile).lower()}")
     if shape.optimizer:

@@ -14,6 +14,7 @@ from wconv_jobs.spec import TrialSpec
 from wconv_jobs.training.speed import Speed
 from wconv_sweep.calibration.order import CalibrationOrder
 from wconv_sweep.evidence.calibration_record import Shape, in_shape
+from wconv_sweep.pilots.node_share import lane_devices
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.point import Point
 from wconv_sweep.study.trial_spec import trial_spec
@@ -70,7 +71,7 @@ class _Together:
 
         order, ranks = self._order, self._shape.ranks
         logs = order.folder / "ranks" / f"{time.monotonic_ns()}_{lane}"
-        devices = tuple(range(lane * ranks, (lane + 1) * ranks)) if order.gpus else ()
+        devices = lane_devices(lane, order.gpus, ranks) if order.gpus else ()
         try:
             result = run_ranks(
                 _spec(order, self._shape, logs),

@@ -28,6 +28,8 @@ class Shape(Spec):
     amp: Amp
     lanes: Annotated[int, Field(ge=1)]
     """Trials side by side on the node."""
+    per_gpu: Annotated[int, Field(ge=1)] = 1
+    """Trials on each GPU."""
     compile: Compile = False
     optimizer: Implementation | None = None
     """Its implementation."""

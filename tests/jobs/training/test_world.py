@@ -88,7 +88,6 @@ def test_a_gpu_that_is_not_there_is_refused(
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_sum_of_a_state_on_the_cpu_is_on_the_gpu() -> None:
     world = World(rank=0, size=1, device=torch.device("cuda", 0))
 
