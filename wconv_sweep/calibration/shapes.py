@@ -13,6 +13,8 @@ from wconv_sweep.study.config import StudyConfig
 
 RANKS = (1, 2, 4)
 """Tried unless the user names others; those of the study as well."""
+PER_GPU = (1, 2, 4)
+"""Trials of one rank on each GPU; that number of the study as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +33,10 @@ def shapes(
 ) -> tuple[list[Shape], list[LeftOut]]:
     """Return the shapes to measure, and those that are left out with the reason.
 
-    On GPUs, each rank has one of its own, and as many trials run side by side as that allows. On
-    CPU cores, a trial is measured alone, and with as many others as there are cores for. Other
-    ways to take a step are tried with the first number of ranks, all trials side by side.
+    On GPUs, each rank has one of its own, and as many trials run side by side as that allows;
+    trials of one rank are also tried with several on each GPU. On CPU cores, a trial is measured
+    alone, and with as many others as there are cores for. Other ways to take a step are tried with
+    the ranks of the study, or the fewest, and as many trials as pilots would train.
 
     Args:
         config: of the study.
@@ -59,13 +62,14 @@ def shapes(
                 memory_format=memory_format,
                 amp=amp,
                 lanes=lanes,
+                per_gpu=per_gpu,
                 compile=compile_,
                 optimizer=implementation,
             )
-            for lanes in _lanes(config, machine, number)
+            for lanes, per_gpu in _lanes(config, machine, number)
             for compile_, implementation in (
                 _ways(config, machine, compiled=compiled)
-                if (number, lanes) == (several, most_lanes(config, machine, number))
+                if (number, lanes, per_gpu) == (several, *_lanes(config, machine, number)[-1])
                 else [(config.recipe.compile, config.recipe.optimizer.implementation)]
             )
             for memory_format in get_args(MemoryFormat)
@@ -92,17 +96,18 @@ def _ways(
     return list(dict.fromkeys(itertools.product(compilations, implementations)))
 
 
-def most_lanes(config: StudyConfig, machine: Machine, ranks: int) -> int:
-    """Return how many trials of so many ranks fit side by side, at least 1."""
+def _lanes(config: StudyConfig, machine: Machine, ranks: int) -> list[tuple[int, int]]:
+    """Return how many trials of so many ranks to train side by side, and how many on each GPU.
+
+    Last those of the study, as pilots train them.
+    """
+    own = config.trial.per_gpu
     if machine.gpus:
-        return max(1, machine.gpus // ranks)
+        several = (*(each for each in PER_GPU if each != own), own) if ranks == 1 else (1,)
+        return [(machine.gpus // ranks * per_gpu, per_gpu) for per_gpu in several]
     by_cores = machine.cores // (ranks * config.trial.threads_per_rank)
-    return max(1, min(by_cores, machine.memory_mb // (ranks * RANK_MB)))
-
-
-def _lanes(config: StudyConfig, machine: Machine, ranks: int) -> list[int]:
-    most = most_lanes(config, machine, ranks)
-    return [most] if machine.gpus else sorted({1, most})
+    most = max(1, min(by_cores, machine.memory_mb // (ranks * RANK_MB)))
+    return [(lanes, own if ranks == 1 else 1) for lanes in sorted({1, most})]
 
 
 def _why_not(config: StudyConfig, machine: Machine, ranks: int) -> str | None:

@@ -75,7 +75,7 @@ class _Together:
         try:
             result = run_ranks(
                 _spec(order, self._shape, logs),
-                placement=Placement(ranks, devices),
+                placement=Placement(ranks, devices, trials_per_gpu=self._shape.per_gpu),
                 log_folder=logs,
                 on_report=begin,
                 on_tick=lambda: Demand.ABORT if self._ended.is_set() else Demand.GO,

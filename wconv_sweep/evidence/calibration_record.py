@@ -166,6 +166,7 @@ def shape_of(config: StudyConfig, lanes: int) -> Shape:
         memory_format=memory_format,
         amp=recipe.amp,
         lanes=lanes,
+        per_gpu=config.trial.per_gpu,
         compile=recipe.compile,
         optimizer=recipe.optimizer.implementation,
     )
@@ -199,7 +200,8 @@ def _trial_of(record: CalibrationRecord, config: StudyConfig) -> CalibratedTrial
         return None
     # As pilots train them: as many side by side as there is room for.
     fullest = max(fitting, key=lambda each: each.shape.lanes)
-    held = config.trial.ranks * (1 if found.gpus else config.trial.threads_per_rank)
+    trial = config.trial
+    held = trial.gpus if found.gpus else trial.ranks * trial.threads_per_rank
     hours = [held * trial_s(each, found.steps_per_epoch, epochs) / 3600 for each in fullest.rounds]
     return CalibratedTrial(
         hours=statistics.median(hours),
@@ -218,5 +220,5 @@ def _shapeless(config: StudyConfig) -> StudyConfig:
     recipe = plain.recipe.model_copy(
         update={"epochs": 1, "early_stopping": None, "test_metrics": []}
     )
-    trial = config.trial.model_copy(update={"ranks": 1})
+    trial = config.trial.model_copy(update={"ranks": 1, "per_gpu": 1})
     return plain.model_copy(update={"recipe": recipe, "trial": trial})

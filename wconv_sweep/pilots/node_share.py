@@ -1,6 +1,6 @@
 """Divides a pilot's nodes, and the GPUs and cores of each, among its trials.
 
-    lanes of a node = GPUs // ranks of a trial, at least 1
+    lanes of a node = GPUs // ranks of a trial * trials per GPU, at least 1
 
 A trial that has more ranks than a node has GPUs takes several nodes, equal shares of it on each.
 """
@@ -65,7 +65,7 @@ def share_of(order: PilotOrder, shape: TrialShape, node: int) -> NodeShare | Non
     if node % nodes or node + nodes > order.nodes:
         return None
     ranks_here = shape.ranks // nodes
-    count = max(1, gpus // shape.ranks) if gpus else order.lanes
+    count = max(1, gpus // shape.ranks) * shape.per_gpu if gpus else order.lanes
     threads = _threads(order.cpus, count * ranks_here, shape.threads_per_rank)
     lanes = tuple(
         LaneShare(lane_devices(lane, gpus, ranks_here) if gpus else (), threads)

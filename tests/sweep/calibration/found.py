@@ -32,6 +32,7 @@ def measured(
     memory_format: MemoryFormat = "contiguous",
     amp: Amp = "none",
     lanes: int = 1,
+    per_gpu: int = 1,
     compile: Compile = False,
     optimizer: Implementation | None = None,
 ) -> MeasuredShape:
@@ -42,6 +43,7 @@ def measured(
             memory_format=memory_format,
             amp=amp,
             lanes=lanes,
+            per_gpu=per_gpu,
             compile=compile,
             optimizer=optimizer,
         ),

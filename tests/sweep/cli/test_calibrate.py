@@ -86,6 +86,17 @@ def test_another_way_to_take_a_step_is_a_line_of_the_study(
     assert yaml.safe_load("\n".join(line for line in lines if line.startswith("  recipe")))
 
 
+def test_trials_that_share_a_gpu_are_a_line_of_the_study(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shared = measured(9, 9, lanes=4, per_gpu=4)
+
+    lines = shown(calibration(measured(10, 10), shared, gpus=1), capsys)
+
+    assert any("4, 4 per GPU" in line for line in lines)
+    assert "  trial: {ranks: 1, per_gpu: 4}" in lines
+
+
 def test_a_difference_within_the_spread_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     half = measured(11, 11, 9, amp="bfloat16")
 

@@ -20,6 +20,7 @@ FOUND = calibration(
     measured(100, 100, 100, memory_format="channels_last"),
     measured(50, 50, 50, compile=True, optimizer="fused"),
 )
+SHARED = calibration(measured(10, lanes=4, per_gpu=4), gpus=1)
 
 
 def changed(study: StudyConfig, **trial: Any) -> StudyConfig:
@@ -45,6 +46,16 @@ def test_a_trial_costs_the_cores_that_it_keeps_for_its_time(tmp_path: Path) -> N
     (compiled,) = calibrated_trials(tmp_path, config(compile=True, optimizer=fused))
     assert compiled.hours == pytest.approx(7.2 / 3600)
     assert (one.on_gpus, one.device, one.cluster) == (False, "cpu (x86_64)", "mine")
+
+
+def test_a_trial_that_shares_a_gpu_costs_its_part(tmp_path: Path) -> None:
+    write_record(tmp_path, config(), "mine", SHARED, "2026-01-02T03:04:05+00:00")
+
+    (found,) = calibrated_trials(tmp_path, changed(config(), per_gpu=4))
+
+    assert found.on_gpus
+    assert found.hours == pytest.approx(36 / 3600 / 4)
+    assert calibrated_trials(tmp_path, config()) == []
 
 
 @pytest.mark.parametrize("recipe", [{"batch_size": 4}, {"amp": "bfloat16"}, {"compile": True}])

@@ -407,10 +407,15 @@ def test_a_study_that_is_older_than_compiled_steps_and_fused_optimizers_is_the_s
     recipe = tiny_config.plain()["recipe"]
     optimizer = tiny_config.recipe.optimizer.model_copy(update={"implementation": "fused"})
     update = {"compile": True, "optimizer": optimizer}
-    other = tiny_config.model_copy(update={"recipe": tiny_config.recipe.model_copy(update=update)})
+    trial = tiny_config.trial.model_copy(update={"per_gpu": 2})
+    other = tiny_config.model_copy(
+        update={"recipe": tiny_config.recipe.model_copy(update=update), "trial": trial}
+    )
 
+    assert "per_gpu" not in tiny_config.plain()["trial"]
     assert "compile" not in recipe
     assert "implementation" not in recipe["optimizer"]
+    assert other.plain()["trial"]["per_gpu"] == 2
     assert other.plain()["recipe"]["compile"] is True
     assert other.plain()["recipe"]["optimizer"]["implementation"] == "fused"
     assert other.digest() != tiny_config.digest()

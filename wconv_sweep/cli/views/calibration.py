@@ -50,7 +50,8 @@ def study_lines(shape: Shape) -> list[str]:
     if shape.optimizer is not None:
         recipe["optimizer"] = f"{{implementation: {shape.optimizer}}}"
     keys = ", ".join(f"{key}: {value}" for key, value in recipe.items())
-    return [f"trial: {{ranks: {shape.ranks}}}", f"recipe: {{{keys}}}"]
+    shared = f", per_gpu: {shape.per_gpu}" if shape.per_gpu > 1 else ""
+    return [f"trial: {{ranks: {shape.ranks}{shared}}}", f"recipe: {{{keys}}}"]
 
 
 def _table(found: Calibrated) -> Table:
@@ -76,7 +77,7 @@ def _table(found: Calibrated) -> Table:
             _PRECISION[row.shape.amp],
             _compile(row.shape) if row.shape.compile else "",
             row.shape.optimizer or "",
-            str(row.shape.lanes),
+            _at_once(row.shape),
             _number(row.steps_per_s),
             _number(row.trials_per_h),
             "1" if row is base else _ratio(row.ratio),
@@ -91,6 +92,10 @@ def _table(found: Calibrated) -> Table:
 def _left_out(each: LeftOut) -> list[str]:
     named = [str(each.ranks), each.memory_format or "any", each.amp or "any"]
     return [*named, *["-"] * 7, f"left out: {each.reason}"]
+
+
+def _at_once(shape: Shape) -> str:
+    return f"{shape.lanes}, {shape.per_gpu} per GPU" if shape.per_gpu > 1 else str(shape.lanes)
 
 
 def _compile(shape: Shape) -> str:
