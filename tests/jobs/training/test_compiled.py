@@ -9,8 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.jobs.ranks import rank_doubles
 from tests.jobs.trials import Recorder, denoising, saved
 from wconv_jobs.errors import JobError
+from wconv_jobs.messages import Demand, Finished
+from wconv_jobs.ranks import rank
+from wconv_jobs.ranks.placement import Placement
+from wconv_jobs.ranks.run import run_ranks
 from wconv_jobs.training import compiled
 from wconv_jobs.training.loop import train
 
@@ -184,8 +189,16 @@ def test_the_compiler_takes_the_options(folders: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # torch's own
 @OF_PYTHON_3_13_0
+@pytest.mark.parametrize(
+    ("recipe", "tolerance"),
+    [
+        ({"dtype": "float64"}, 1e-10),
+        ({"dtype": "float32", "memory_format": "channels_last", "amp": "bfloat16"}, 1e-2),
+    ],
+    ids=["float64", "channels_last, bfloat16"],
+)
 def test_a_compiled_trial_equals_the_eager_one_up_to_rounding(
-    folders: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: dict[str, Any], tolerance: float, folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compile_ = torch.compile
     # Traced and differentiated as ever; making kernels would take most of a minute.
@@ -195,11 +208,32 @@ def test_a_compiled_trial_equals_the_eager_one_up_to_rounding(
     torch.compiler.reset()
     torch._dynamo.utils.counters.clear()
     eager, recorder = Recorder(), Recorder()
-    train(denoising(folders / "eager"), eager)
+    train(denoising(folders / "eager", **recipe), eager)
 
-    train(denoising(folders / "compiled", compile=True), recorder)
+    train(denoising(folders / "compiled", compile=True, **recipe), recorder)
 
-    assert recorder.metrics[-1] == pytest.approx(eager.metrics[-1], rel=1e-10)
+    assert recorder.metrics[-1] == pytest.approx(eager.metrics[-1], rel=tolerance)
     counters = torch._dynamo.utils.counters
     # The density changes weights and gradients around it, and nothing is compiled again.
     assert (counters["stats"]["unique_graphs"], dict(counters["graph_break"])) == (1, {})
+
+
+@pytest.mark.slow
+def test_two_ranks_train_a_compiled_network_as_one_does(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rank, "main", rank_doubles.compiles_without_kernels)
+    alone = Recorder()
+    train(denoising(folders / "alone"), alone)
+    together = Recorder()
+
+    ended = run_ranks(
+        denoising(folders / "two", compile=True),
+        placement=Placement(2),
+        log_folder=folders / "logs",
+        on_report=together,
+        on_tick=lambda: Demand.GO,
+    )
+
+    assert isinstance(ended, Finished), ended
+    assert together.metrics[-1] == pytest.approx(alone.metrics[-1], rel=1e-9)
