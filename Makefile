@@ -16,7 +16,7 @@ test test-fast test-lowest: export OMP_NUM_THREADS := 1
 test test-fast test-lowest: export MALLOC_MMAP_MAX_ := 0
 test test-fast test-lowest: export MALLOC_TRIM_THRESHOLD_ := 2147483647
 
-.PHONY: quickstart test test-fast test-lowest lint slurm slurm-versions slurm-recordings docs bench
+.PHONY: quickstart test test-fast test-lowest lint slurm slurm-versions slurm-recordings docs bench bench-gpu
 .PHONY: screenshots clean browser
 
 quickstart: .venv/.for-run
@@ -63,6 +63,10 @@ bench: .venv/.for-tests
 	$(BIN)/python -m tests.benchmarks.status
 	$(BIN)/python -m tests.benchmarks.search
 	$(BIN)/python -m tests.benchmarks.search_end
+
+# What one GPU gives, in at most eight minutes; says so where there is none.
+bench-gpu: .venv/.for-tests
+	$(BIN)/python -m tests.benchmarks.gpu
 
 # The pictures of the documentation, from a real study.
 screenshots: .venv/.for-tests browser

@@ -4,7 +4,7 @@ Importing this module does not import torch. Densities list their coefficients o
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
@@ -74,6 +74,8 @@ Preset = Literal["paper", "tuned"]
 
 MemoryFormat = Literal["contiguous", "channels_last"]
 
+Compile = bool | Literal["reduce-overhead"]
+
 
 class RecipeSpec(Spec):
     """The training recipe of a network."""
@@ -106,6 +108,10 @@ class RecipeSpec(Spec):
     """Order of images and weights in memory, which changes the speed, and results by rounding;
     null: `channels_last`, the faster one, for networks that come with the program, in float32;
     else `contiguous`, which every network takes."""
+    compile: Compile = False
+    """Whether training steps run the network as torch.compile makes it, which changes results by
+    rounding; `reduce-overhead` also replays them as CUDA graphs. Compared with eager steps before
+    training."""
     test_metrics: list[str] = Field(default_factory=list)
     """Metrics of the test set beside those of every epoch, for they take long: uiq, uiq_global,
     fsim, fsimc."""
@@ -133,6 +139,21 @@ class RecipeSpec(Spec):
         if self.amp != "none" and self.dtype != "float32":
             raise ValueError(f"amp: {self.amp} needs dtype: float32")
         return self
+
+    def plain(self) -> dict[str, Any]:
+        """Return the recipe as plain data, with defaults filled in.
+
+        Without keys that are younger than studies and checkpoints, where they say what was so
+        before: `memory_format: contiguous`, no `compile`, no `implementation` of the optimizer.
+        """
+        plain = self.model_dump(mode="json")
+        if self.memory_format == "contiguous":
+            del plain["memory_format"]
+        if not self.compile:
+            del plain["compile"]
+        if self.optimizer.implementation is None:
+            del plain["optimizer"]["implementation"]
+        return plain
 
 
 def default_memory_format(model: ModelSpec, recipe: RecipeSpec) -> MemoryFormat:

@@ -84,7 +84,9 @@ class Study:
         return [(row.density, row.epoch, row.value) for row in self.status.trials]
 
 
-def make_study(box: SlurmBox, folder: Path, *, nodes: int = 1, **sections: Any) -> Study:
+def make_study(
+    box: SlurmBox, folder: Path, *, nodes: int = 1, gpus: int = 4, **sections: Any
+) -> Study:
     """Write a study, and the order of its pilots."""
     config = StudyConfig.model_validate(TINY | slow_data(batch_s=0.05) | sections)
     storage = create_storage(choose_url(None, folder, {}))
@@ -99,8 +101,8 @@ def make_study(box: SlurmBox, folder: Path, *, nodes: int = 1, **sections: Any) 
         launcher="slurm",
         pilot=0,
         nodes=nodes,
-        gpus_used_per_node=4,
-        gpus_held_per_node=4,
+        gpus_used_per_node=gpus,
+        gpus_held_per_node=gpus,
         cpus=8,
         requeue=True,
         lease_s=120.0,
@@ -127,10 +129,15 @@ def study(box: SlurmBox, tmp_path: Path) -> Study:
 
 @pytest.fixture
 def undisturbed(box: SlurmBox, tmp_path: Path) -> list[Any]:
-    """What the trials measure when nothing happens."""
-    study = make_study(box, tmp_path / "undisturbed", recipe=RECIPE, budget=BUDGET)
+    """What the trials measure when nothing happens, and four of them share a GPU."""
+    folder, trial = tmp_path / "undisturbed", {"per_gpu": 4}
+    study = make_study(box, folder, gpus=1, trial=trial, recipe=RECIPE, budget=BUDGET)
     study.submit()
     study.await_complete()
+    times = study.rows(ATTEMPTS.c.started_at, ATTEMPTS.c.ended_at)
+    usage = study.status.usage
+    assert times[3][0] < min(ended for _, ended in times)  # four side by side, after the canary
+    assert 0 < usage.attempts_h <= usage.pilots_h  # the GPU is not counted four times
     return study.values()
 
 

@@ -34,6 +34,8 @@ class Wanted:
 
     ranks: Sequence[int]
     """Numbers of ranks to try; none: see `wconv_sweep.calibration.shapes`."""
+    compile: bool = False
+    """Whether compiled steps are tried, too."""
     seconds: float
     """Training time of each measurement."""
     rounds: int
@@ -108,6 +110,7 @@ def calibrate(
         gpus=_gpus(profile, pilots),
         cpus=pilots.cpus_per_task if pilots else 0,
         ranks=list(wanted.ranks),
+        compile=wanted.compile,
         seconds=wanted.seconds,
         rounds=wanted.rounds,
         limit_s=max(1.0, 60.0 * limit_min - _END_S),

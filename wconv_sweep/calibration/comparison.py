@@ -130,11 +130,11 @@ def study_cost(
     """
     trials = config.budget.trials
     node_hours = trials / row.trials_per_h
-    units = row.shape.ranks * (1 if on_gpus else config.trial.threads_per_rank)
+    each = 1 / row.shape.per_gpu if on_gpus else config.trial.threads_per_rank
     price = hourly_price(profile, pilots) if profile and pilots else None
     return StudyCost(
         node_hours=node_hours,
-        hours=trials * row.trial_s / 3600 * units,
+        hours=trials * row.trial_s / 3600 * row.shape.ranks * each,
         unit="GPU-hours" if on_gpus else "core-hours",
         billed=None if price is None else node_hours * price,
         billed_unit=profile.billing.unit if profile and profile.billing else None,

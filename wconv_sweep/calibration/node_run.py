@@ -42,7 +42,7 @@ class Rounds:
                 ranks=shape.ranks,
                 memory_format=shape.memory_format,
                 amp=shape.amp,
-                reason=f"{shape.lanes} at once: {reason}" if shape.lanes > 1 else reason,
+                reason=": ".join([*_further(shape), reason]),
             )
         )
 
@@ -101,7 +101,22 @@ def calibrate_node(order: CalibrationOrder) -> CalibrationAnswer:
         cores=min(usable_cores(), order.cpus or usable_cores()),
         memory_mb=free_memory_mb(),
     )
-    wanted, left_out = shapes(order.config, machine, order.ranks)
+    return measured(
+        order, machine, *shapes(order.config, machine, order.ranks, compiled=order.compile)
+    )
+
+
+def measured(
+    order: CalibrationOrder, machine: Machine, wanted: Sequence[Shape], left_out: Sequence[LeftOut]
+) -> CalibrationAnswer:
+    """Measure shapes on this node.
+
+    Args:
+        order: to this node.
+        machine: what it has.
+        wanted: the shapes.
+        left_out: others, which it cannot run.
+    """
     found = measure_rounds(
         wanted,
         lambda shape: train_side_by_side(order, shape),
@@ -138,6 +153,20 @@ def calibrate_node(order: CalibrationOrder) -> CalibrationAnswer:
 
 def _none(reasons: str) -> str:
     return f"no shape of a trial could be measured ({reasons}). Correct the study, or use --ranks."
+
+
+def _further(shape: Shape) -> list[str]:
+    """Return what else a shape is, in words, where it is not as usual."""
+    words = []
+    if shape.lanes > 1:
+        words.append(f"{shape.lanes} at once")
+    if shape.per_gpu > 1:
+        words.append(f"{shape.per_gpu} on each GPU")
+    if shape.compile:
+        words.append(f"compile {str(shape.compile).lower()}")
+    if shape.optimizer:
+        words.append(f"optimizer {shape.optimizer}")
+    return [", ".join(words)] if words else []
 
 
 def _say(what: str, shape: Shape) -> None:

@@ -22,6 +22,8 @@ class CalibrationOrder(Spec):
     """CPU cores of the node for trials; 0: those that the process may use."""
     ranks: list[Annotated[int, Field(ge=1)]]
     """Numbers of ranks to try; none: see `wconv_sweep.calibration.shapes`."""
+    compile: bool
+    """Whether compiled steps are tried, too."""
     seconds: Annotated[float, Field(gt=0)]
     """Training time of each measurement."""
     rounds: Annotated[int, Field(ge=1)]

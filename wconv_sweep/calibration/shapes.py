@@ -1,16 +1,20 @@
 """Which shapes of a trial are measured on a node, and which it cannot run."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from wconv_jobs.spec import MemoryFormat
+from wconv_jobs.recipe.optimizer import Implementation
+from wconv_jobs.spec import Compile, MemoryFormat
 from wconv_sweep.evidence.calibration_record import Amp, LeftOut, Shape
 from wconv_sweep.launching.machine import RANK_MB
 from wconv_sweep.study.config import StudyConfig
 
 RANKS = (1, 2, 4)
 """Tried unless the user names others; those of the study as well."""
+PER_GPU = (1, 2, 4)
+"""Trials of one rank on each GPU; that number of the study as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,21 +29,26 @@ class Machine:
 
 
 def shapes(
-    config: StudyConfig, machine: Machine, ranks: Sequence[int] = ()
+    config: StudyConfig, machine: Machine, ranks: Sequence[int] = (), *, compiled: bool = False
 ) -> tuple[list[Shape], list[LeftOut]]:
     """Return the shapes to measure, and those that are left out with the reason.
 
-    On GPUs, each rank has one of its own, and as many trials run side by side as that allows. On
-    CPU cores, a trial is measured alone, and with as many others as there are cores for.
+    On GPUs, each rank has one of its own, and as many trials run side by side as that allows;
+    trials of one rank are also tried with several on each GPU. On CPU cores, a trial is measured
+    alone, and with as many others as there are cores for. Other ways to take a step are tried with
+    the ranks of the study, or the fewest, and as many trials as pilots would train.
 
     Args:
         config: of the study.
         machine: the node.
         ranks: numbers of ranks to try; none: `RANKS`, and that of the study.
+        compiled: whether compiled steps are among those ways.
     """
     wanted: list[Shape] = []
     left_out: list[LeftOut] = []
-    for number in sorted(set(ranks or (*RANKS, config.trial.ranks))):
+    numbers = sorted(set(ranks or (*RANKS, config.trial.ranks)))
+    several = config.trial.ranks if config.trial.ranks in numbers else numbers[0]
+    for number in numbers:
         reason = _why_not(config, machine, number)
         if reason is not None:
             left_out.append(LeftOut(ranks=number, reason=reason))
@@ -48,8 +57,21 @@ def shapes(
             reason = "autocast needs recipe.dtype: float32"
             left_out.append(LeftOut(ranks=number, amp="bfloat16", reason=reason))
         wanted += [
-            Shape(ranks=number, memory_format=memory_format, amp=amp, lanes=lanes)
-            for lanes in _lanes(config, machine, number)
+            Shape(
+                ranks=number,
+                memory_format=memory_format,
+                amp=amp,
+                lanes=lanes,
+                per_gpu=per_gpu,
+                compile=compile_,
+                optimizer=implementation,
+            )
+            for lanes, per_gpu in _lanes(config, machine, number)
+            for compile_, implementation in (
+                _ways(config, machine, compiled=compiled)
+                if (number, lanes, per_gpu) == (several, *_lanes(config, machine, number)[-1])
+                else [(config.recipe.compile, config.recipe.optimizer.implementation)]
+            )
             for memory_format in get_args(MemoryFormat)
             for amp in get_args(Amp)
             if amp == "none" or config.recipe.dtype == "float32"
@@ -57,17 +79,35 @@ def shapes(
     return wanted, left_out
 
 
-def most_lanes(config: StudyConfig, machine: Machine, ranks: int) -> int:
-    """Return how many trials of so many ranks fit side by side, at least 1."""
+def _ways(
+    config: StudyConfig, machine: Machine, *, compiled: bool
+) -> list[tuple[Compile, Implementation | None]]:
+    """Return ways to take a step, that of the study first.
+
+    CPUs gain nothing from another implementation of the optimizer, and have no CUDA graphs.
+    """
+    recipe = config.recipe
+    compilations: list[Compile] = [recipe.compile]
+    if compiled:
+        compilations += [False, True, *(["reduce-overhead"] if machine.gpus else [])]  # type: ignore[list-item]
+    implementations: list[Implementation | None] = [recipe.optimizer.implementation]
     if machine.gpus:
-        return max(1, machine.gpus // ranks)
+        implementations.append("fused")
+    return list(dict.fromkeys(itertools.product(compilations, implementations)))
+
+
+def _lanes(config: StudyConfig, machine: Machine, ranks: int) -> list[tuple[int, int]]:
+    """Return how many trials of so many ranks to train side by side, and how many on each GPU.
+
+    Last those of the study, as pilots train them.
+    """
+    own = config.trial.per_gpu
+    if machine.gpus:
+        several = (*(each for each in PER_GPU if each != own), own) if ranks == 1 else (1,)
+        return [(machine.gpus // ranks * per_gpu, per_gpu) for per_gpu in several]
     by_cores = machine.cores // (ranks * config.trial.threads_per_rank)
-    return max(1, min(by_cores, machine.memory_mb // (ranks * RANK_MB)))
-
-
-def _lanes(config: StudyConfig, machine: Machine, ranks: int) -> list[int]:
-    most = most_lanes(config, machine, ranks)
-    return [most] if machine.gpus else sorted({1, most})
+    most = max(1, min(by_cores, machine.memory_mb // (ranks * RANK_MB)))
+    return [(lanes, own if ranks == 1 else 1) for lanes in sorted({1, most})]
 
 
 def _why_not(config: StudyConfig, machine: Machine, ranks: int) -> str | None:

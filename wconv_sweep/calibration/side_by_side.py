@@ -13,7 +13,8 @@ from wconv_jobs.ranks.run import RanksAborted, run_ranks
 from wconv_jobs.spec import TrialSpec
 from wconv_jobs.training.speed import Speed
 from wconv_sweep.calibration.order import CalibrationOrder
-from wconv_sweep.evidence.calibration_record import Shape
+from wconv_sweep.evidence.calibration_record import Shape, in_shape
+from wconv_sweep.pilots.node_share import lane_devices
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.point import Point
 from wconv_sweep.study.trial_spec import trial_spec
@@ -70,11 +71,11 @@ class _Together:
 
         order, ranks = self._order, self._shape.ranks
         logs = order.folder / "ranks" / f"{time.monotonic_ns()}_{lane}"
-        devices = tuple(range(lane * ranks, (lane + 1) * ranks)) if order.gpus else ()
+        devices = lane_devices(lane, order.gpus, ranks) if order.gpus else ()
         try:
             result = run_ranks(
                 _spec(order, self._shape, logs),
-                placement=Placement(ranks, devices),
+                placement=Placement(ranks, devices, trials_per_gpu=self._shape.per_gpu),
                 log_folder=logs,
                 on_report=begin,
                 on_tick=lambda: Demand.ABORT if self._ended.is_set() else Demand.GO,
@@ -92,10 +93,8 @@ class _Together:
 
 
 def _spec(order: CalibrationOrder, shape: Shape, folder: Path) -> TrialSpec:
-    config = order.config
-    recipe = {"memory_format": shape.memory_format, "amp": shape.amp}
-    changed = config.model_copy(update={"recipe": config.recipe.model_copy(update=recipe)})
-    return trial_spec(changed, weighting(config), 0, folder)
+    config = in_shape(order.config, shape)
+    return trial_spec(config, weighting(config), 0, folder)
 
 
 def weighting(config: StudyConfig) -> Point:

@@ -27,6 +27,14 @@ def calibrate_command(
             help="Ranks of a trial; repeatable (default: 1, 2, 4 and those of the study).",
         ),
     ] = None,
+    compile_: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            rich_help_panel=STUDY,
+            help="Try compiled training steps, too; compiling takes up to some minutes each.",
+        ),
+    ] = False,
     seconds: Annotated[
         float,
         typer.Option(
@@ -62,8 +70,9 @@ def calibrate_command(
     """Measure which shape of a trial gets most from a machine.
 
     Trains for some seconds each with several numbers of ranks, both orders in memory, with and
-    without bfloat16, and as many trials side by side as there is room for: here, or in one short
-    SLURM job. Prints trials per hour, memory, the cost of the study and lines for its file.
+    without bfloat16, the fused optimizer on GPUs, and as many trials side by side as there is room
+    for: here, or in one short SLURM job. Prints trials per hour, memory, the cost of the study and
+    lines for its file.
 
     Example: wconv-sweep calibrate --study quickstart --cluster local
     """
@@ -76,7 +85,13 @@ def calibrate_command(
 
     smoke_folder = runs / SMOKE_DATA if smoke else None
     config = load_study(study, settings=settings or (), smoke_folder=smoke_folder)
-    wanted = Wanted(ranks=ranks or (), seconds=seconds, rounds=rounds, wait_s=60 * wait_min)
+    wanted = Wanted(
+        ranks=ranks or (),
+        compile=compile_,
+        seconds=seconds,
+        rounds=rounds,
+        wait_s=60 * wait_min,
+    )
     found = calibrate(
         locate_data(config),
         load_profile(cluster),

@@ -201,7 +201,7 @@ def _waste(profile: SlurmProfile, shape: PilotShape, trial: TrialShape) -> Itera
             f"{idle_nodes} of {shape.nodes} nodes stay idle, as each trial spans {nodes}. Use "
             f"--nodes {shape.nodes - idle_nodes}."
         )
-    threads = (used if gpus else ranks) * trial.threads_per_rank
+    threads = (used * trial.per_gpu if gpus else ranks) * trial.threads_per_rank
     if shape.cpus_per_task and threads > shape.cpus_per_task:
         yield (
             f"trial.threads_per_rank is {trial.threads_per_rank}, which makes {threads} threads "

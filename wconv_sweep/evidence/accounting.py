@@ -1,14 +1,26 @@
 """GPU-hours: those used, those expected, and whether the cap allows more.
 
-A trial counts the GPUs that its ranks hold, a pilot all that it holds, working or not: that is
-what a site bills. The time of CPUs is not counted. Sums are made by the database.
+A trial counts the GPUs that its ranks hold, or its part of one that several trials share; a pilot
+all that it holds, working or not: that is what a site bills. The time of CPUs is not counted. Sums
+are made by the database.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Float, Row, case, cast, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Row,
+    ScalarSelect,
+    Select,
+    case,
+    cast,
+    func,
+    select,
+)
 
 from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS, STUDIES, SlotState
 
@@ -123,15 +135,15 @@ def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> U
         now: the database's clock.
         study: its name.
     """
-    config = connection.scalars(select(STUDIES.c.config).where(STUDIES.c.study == study)).one()
-    epochs = int(config["recipe"]["epochs"])
-    hours = _hours(now)
+    config = connection.scalars(_config_of(study)).one()
+    epochs, per_gpu = int(config["recipe"]["epochs"]), _per_gpu(config)
+    hours = _hours(now, per_gpu)
     complete = SLOTS.c.state == SlotState.COMPLETE
     used = connection.execute(
         select(
             func.coalesce(func.sum(hours), 0.0).label("all"),
             func.coalesce(func.sum(case((complete, hours), else_=0.0)), 0.0).label("complete"),
-            func.coalesce(func.max(ATTEMPTS.c.gpus_per_trial), 0).label("per_trial"),
+            func.coalesce(func.max(ATTEMPTS.c.gpus_per_trial), 0).label("gpus"),
         )
         .select_from(ATTEMPTS.join(SLOTS))
         .where(SLOTS.c.study == study)
@@ -158,12 +170,13 @@ def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> U
         trial_h = used.complete / slots.complete
     else:
         trial_h = used.all / slots.epochs * epochs if slots.epochs else 0.0
-    gpu_h = trial_h / used.per_trial if used.per_trial else 0.0
-    lanes = 1
-    if used.per_trial:
+    gpu_h = trial_h * per_gpu / used.gpus if used.gpus else 0.0
+    lanes = per_gpu
+    if used.gpus:
         # GPUs without a lane cost as much as those in use.
-        lanes = max(1, pilots.total // used.per_trial)
-        trial_h *= max(1.0, pilots.total / (lanes * used.per_trial))
+        shares = max(1, pilots.total // used.gpus)
+        lanes = shares * per_gpu
+        trial_h *= max(1.0, pilots.total / (shares * used.gpus))
     return Usage(
         pilots_h=float(pilots.hours),
         attempts_h=float(used.all),
@@ -191,8 +204,9 @@ def trial_gpu_hours(
     connection: Connection, now: ColumnElement[float], study: str
 ) -> dict[int, float]:
     """Return what the attempts of each slot have used together, by the slot's position."""
+    hours = _hours(now, _per_gpu(connection.scalars(_config_of(study)).one()))
     rows = connection.execute(
-        select(SLOTS.c.position, func.sum(_hours(now)).label("hours"))
+        select(SLOTS.c.position, func.sum(hours).label("hours"))
         .select_from(ATTEMPTS.join(SLOTS))
         .where(SLOTS.c.study == study)
         .group_by(SLOTS.c.position)
@@ -207,11 +221,12 @@ def slot_hours(
 
     The columns `gpu_hours` and `seconds` beside those of the slot that a cost depends on.
     """
+    hours = _hours(now, _per_gpu(connection.scalars(_config_of(study)).one()))
     columns = (SLOTS.c.study, SLOTS.c.stage, SLOTS.c.state, SLOTS.c.epoch, SLOTS.c.provenance)
     return connection.execute(
         select(
             *columns,
-            func.sum(_hours(now)).label("gpu_hours"),
+            func.sum(hours).label("gpu_hours"),
             func.sum(_attempt_seconds(now)).label("seconds"),
         )
         .select_from(ATTEMPTS.join(SLOTS))
@@ -222,8 +237,10 @@ def slot_hours(
 
 def slot_gpu_hours(connection: Connection, now: ColumnElement[float], slot: int) -> float:
     """Return what the attempts of one slot have used together."""
+    study = select(SLOTS.c.study).where(SLOTS.c.slot == slot).scalar_subquery()
+    per_gpu = _per_gpu(connection.scalars(_config_of(study)).one())
     hours = connection.scalar(
-        select(func.sum(_hours(now)))
+        select(func.sum(_hours(now, per_gpu)))
         .select_from(ATTEMPTS.join(SLOTS))
         .where(ATTEMPTS.c.slot == slot)
     )
@@ -250,5 +267,14 @@ def _attempt_seconds(now: ColumnElement[float]) -> ColumnElement[float]:
     return cast(func.coalesce(ATTEMPTS.c.ended_at, until) - ATTEMPTS.c.started_at, Float)
 
 
-def _hours(now: ColumnElement[float]) -> ColumnElement[float]:
-    return cast(ATTEMPTS.c.gpus_per_trial * _attempt_seconds(now) / 3600, Float)
+def _hours(now: ColumnElement[float], per_gpu: int) -> ColumnElement[float]:
+    return cast(ATTEMPTS.c.gpus_per_trial * _attempt_seconds(now) / (3600 * per_gpu), Float)
+
+
+def _config_of(study: str | ScalarSelect[str]) -> Select[tuple[dict[str, Any]]]:
+    return select(STUDIES.c.config).where(STUDIES.c.study == study)
+
+
+def _per_gpu(config: Mapping[str, Any]) -> int:
+    """Return how many trials share a GPU, by their study's definition (`StudyConfig.plain`)."""
+    return int(config["trial"].get("per_gpu", 1))

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from wconv_jobs.files.atomic import replace_file
-from wconv_jobs.spec import MemoryFormat, default_memory_format
+from wconv_jobs.recipe.optimizer import Implementation
+from wconv_jobs.spec import Compile, MemoryFormat, default_memory_format
 from wconv_jobs.spec_base import Spec
 from wconv_sweep.evidence.trial_cost import costs_the_same
 from wconv_sweep.study.config import StudyConfig
@@ -27,6 +28,11 @@ class Shape(Spec):
     amp: Amp
     lanes: Annotated[int, Field(ge=1)]
     """Trials side by side on the node."""
+    per_gpu: Annotated[int, Field(ge=1)] = 1
+    """Trials on each GPU."""
+    compile: Compile = False
+    optimizer: Implementation | None = None
+    """Its implementation."""
 
 
 class Round(Spec):
@@ -156,8 +162,27 @@ def shape_of(config: StudyConfig, lanes: int) -> Shape:
     recipe = config.recipe
     memory_format = recipe.memory_format or default_memory_format(config.model, recipe)
     return Shape(
-        ranks=config.trial.ranks, memory_format=memory_format, amp=recipe.amp, lanes=lanes
+        ranks=config.trial.ranks,
+        memory_format=memory_format,
+        amp=recipe.amp,
+        lanes=lanes,
+        per_gpu=config.trial.per_gpu,
+        compile=recipe.compile,
+        optimizer=recipe.optimizer.implementation,
     )
+
+
+def in_shape(config: StudyConfig, shape: Shape) -> StudyConfig:
+    """Return a study whose trials have a shape, its ranks and lanes apart."""
+    recipe = config.recipe
+    optimizer = recipe.optimizer.model_copy(update={"implementation": shape.optimizer})
+    changed = {
+        "memory_format": shape.memory_format,
+        "amp": shape.amp,
+        "compile": shape.compile,
+        "optimizer": optimizer,
+    }
+    return config.model_copy(update={"recipe": recipe.model_copy(update=changed)})
 
 
 def trial_s(measured: Round, steps_per_epoch: int, epochs: int) -> float:
@@ -175,7 +200,8 @@ def _trial_of(record: CalibrationRecord, config: StudyConfig) -> CalibratedTrial
         return None
     # As pilots train them: as many side by side as there is room for.
     fullest = max(fitting, key=lambda each: each.shape.lanes)
-    held = config.trial.ranks * (1 if found.gpus else config.trial.threads_per_rank)
+    trial = config.trial
+    held = trial.gpus if found.gpus else trial.ranks * trial.threads_per_rank
     hours = [held * trial_s(each, found.steps_per_epoch, epochs) / 3600 for each in fullest.rounds]
     return CalibratedTrial(
         hours=statistics.median(hours),
@@ -190,14 +216,9 @@ def _trial_of(record: CalibrationRecord, config: StudyConfig) -> CalibratedTrial
 
 def _shapeless(config: StudyConfig) -> StudyConfig:
     """Return a study whose steps cost the same, in a shape and for a time that are always one."""
-    recipe = config.recipe.model_copy(
-        update={
-            "memory_format": "contiguous",
-            "amp": "none",
-            "epochs": 1,
-            "early_stopping": None,
-            "test_metrics": [],
-        }
+    plain = in_shape(config, Shape(ranks=1, memory_format="contiguous", amp="none", lanes=1))
+    recipe = plain.recipe.model_copy(
+        update={"epochs": 1, "early_stopping": None, "test_metrics": []}
     )
-    trial = config.trial.model_copy(update={"ranks": 1})
-    return config.model_copy(update={"recipe": recipe, "trial": trial})
+    trial = config.trial.model_copy(update={"ranks": 1, "per_gpu": 1})
+    return plain.model_copy(update={"recipe": recipe, "trial": trial})

@@ -43,7 +43,7 @@ class ExpectedCost:
     """The expected cost of what is left of a study."""
 
     unit: str
-    """`GPU-hours`, one GPU for each rank, or `core-hours` where ranks have no GPUs."""
+    """`GPU-hours`, a GPU or its share for each rank, or `core-hours` where ranks have no GPUs."""
     stages: tuple[StageCost, ...]
     measured: int
     """Trials that it was measured on."""
@@ -67,8 +67,9 @@ class ExpectedCost:
         Args:
             trial: their shape, all alike.
         """
-        cores = 1 if self.unit == "GPU-hours" else trial.threads_per_rank
-        return self.hours / (trial.ranks * cores)
+        if self.unit == "GPU-hours":
+            return self.hours / trial.gpus
+        return self.hours / (trial.ranks * trial.threads_per_rank)
 
 
 def read_expected_cost(

@@ -78,7 +78,8 @@ def _steps(plain: Mapping[str, Any], *, folders: bool) -> dict[str, Any]:
     recipe = {**plain["recipe"], "memory_format": _memory_format(plain)}
     if recipe.get("early_stopping") is None:
         recipe = {key: value for key, value in recipe.items() if key not in _CHEAP}
-        recipe["optimizer"] = plain["recipe"]["optimizer"]["name"]
+        optimizer = plain["recipe"]["optimizer"]
+        recipe["optimizer"] = optimizer["name"], optimizer.get("implementation")
     left_out = ("cache_folder",) if folders else ("folder", "cache_folder")
     options = {
         name: value for name, value in plain["data"]["options"].items() if name not in left_out

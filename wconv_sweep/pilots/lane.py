@@ -119,6 +119,7 @@ class Lane:
             devices,
             tuple(NodeCommand(on_node(host), devices) for host in others),
             address=place.host if others else "",
+            trials_per_gpu=self._parts.config.trial.per_gpu,
         )
 
     def _spec(self, lease: Lease, point: Point) -> TrialSpec:

@@ -1,6 +1,6 @@
 """Divides a pilot's nodes, and the GPUs and cores of each, among its trials.
 
-    lanes of a node = GPUs // ranks of a trial, at least 1
+    lanes of a node = GPUs // ranks of a trial * trials per GPU, at least 1
 
 A trial that has more ranks than a node has GPUs takes several nodes, equal shares of it on each.
 """
@@ -65,15 +65,25 @@ def share_of(order: PilotOrder, shape: TrialShape, node: int) -> NodeShare | Non
     if node % nodes or node + nodes > order.nodes:
         return None
     ranks_here = shape.ranks // nodes
-    count = max(1, gpus // shape.ranks) if gpus else order.lanes
+    count = max(1, gpus // shape.ranks) * shape.per_gpu if gpus else order.lanes
     threads = _threads(order.cpus, count * ranks_here, shape.threads_per_rank)
     lanes = tuple(
-        LaneShare(
-            tuple(range(lane * ranks_here, (lane + 1) * ranks_here)) if gpus else (), threads
-        )
+        LaneShare(lane_devices(lane, gpus, ranks_here) if gpus else (), threads)
         for lane in range(count)
     )
     return NodeShare(lanes, tuple(range(node, node + nodes)))
+
+
+def lane_devices(lane: int, gpus: int, ranks: int) -> tuple[int, ...]:
+    """Return the GPUs of the ranks of a lane on a node: the first lanes have different ones.
+
+    Args:
+        lane: number of the lane.
+        gpus: of the node.
+        ranks: of each trial on this node.
+    """
+    first = lane % max(1, gpus // ranks) * ranks
+    return tuple(range(first, first + ranks))
 
 
 def _threads(cpus: int, ranks: int, wanted: int) -> int:

@@ -32,7 +32,7 @@ class PilotOrder(Spec):
     """GPUs of each node that nobody else gets meanwhile: at least those that it uses."""
     lanes: Annotated[int, Field(ge=1)] = 1
     """Trials that are trained side by side on a node without GPUs; with them, their number and
-    `trial.ranks` of the study tell."""
+    `trial` of the study tell."""
     cpus: Annotated[int, Field(ge=0)] = 0
     """CPU cores that the pilot holds on each node; 0: not known."""
     requeue: bool = False

@@ -212,7 +212,7 @@ ATTEMPTS = Table(
     Column("where", FreeText),  # file:line of it
     Column("reason", FreeText),
     Column("traceback", FreeText),
-    Column("gpus_per_trial", Integer, nullable=False),  # that its ranks hold
+    Column("gpus_per_trial", Integer, nullable=False),  # that its ranks hold, or share
     Column("provenance", JsonColumn),  # host, job, code, torch, GPU, driver
     Column("started_at", Float, nullable=False),
     Column("ended_at", Float),

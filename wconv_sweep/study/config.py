@@ -54,8 +54,16 @@ class TrialShape(Spec):
 
     ranks: Annotated[int, Field(ge=1)] = 1
     """DistributedDataParallel processes, one GPU each if there are GPUs."""
+    per_gpu: Annotated[int, Field(ge=1)] = 1
+    """Trials of one rank that share a GPU; each counts its share of the GPU's time. Without GPUs
+    it has no effect."""
     threads_per_rank: Annotated[int, Field(ge=1)] = 1
     """CPU threads of each rank."""
+
+    @property
+    def gpus(self) -> float:
+        """GPUs that a trial counts with where there are some: a part of one that it shares."""
+        return self.ranks / self.per_gpu
 
 
 class StudyConfig(Spec):
@@ -105,14 +113,14 @@ class StudyConfig(Spec):
         """Return the definition as plain data, with defaults filled in.
 
         Without keys that are younger than studies, where these say what was so before: `sites`
-        where all are meant, and `recipe.memory_format` where it is `contiguous`.
+        where all are meant, one trial `per_gpu`, and those that `RecipeSpec.plain` leaves out.
         """
         plain = self.model_dump(mode="json", by_alias=True)
         if self.sites == SitesSpec():
             del plain["sites"]
-        if self.recipe.memory_format == "contiguous":
-            del plain["recipe"]["memory_format"]
-        return plain
+        if self.trial.per_gpu == 1:
+            del plain["trial"]["per_gpu"]
+        return plain | {"recipe": self.recipe.plain()}
 
     @property
     def code_folder(self) -> Path | None:

@@ -13,6 +13,13 @@ def recipe_text(config: StudyConfig) -> str:
     )
 
 
+def budget_text(config: StudyConfig) -> str:
+    """Return the number of trials and where each is trained."""
+    trial = config.trial
+    ranks = f"{config.budget.trials} trials on {trial.ranks} rank(s) each"
+    return f"{ranks}, {trial.per_gpu} of them on each GPU" if trial.per_gpu > 1 else ranks
+
+
 def bounds_text(config: StudyConfig) -> str:
     """Return the bounds of each coefficient, outermost first."""
     return ", ".join(f"[{low:g}, {high:g}]" for low, high in config.search.bounds)

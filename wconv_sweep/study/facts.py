@@ -34,7 +34,8 @@ class StudyFacts:
     sample_shape: tuple[int, ...]
     """Shape of one training sample, the channels first, that the costs refer to."""
     memory_bytes: int
-    """Estimate of the memory taken on each GPU, see `wconv_jobs.inspection.memory_bytes`."""
+    """Estimate of the memory taken on each GPU, see `wconv_jobs.inspection.memory_bytes`; of all
+    trials that share it."""
 
 
 def shipped_studies() -> list[StudyConfig]:
@@ -67,7 +68,7 @@ def study_facts(config: StudyConfig) -> StudyFacts:
     except ValueError as error:  # JobError, SiteError
         raise ConfigurationError(f"study {config.study}: {key}: {error}") from error
     memory = memory_bytes(network, config.recipe, config.trial.ranks)
-    return StudyFacts(config, network, shape, memory)
+    return StudyFacts(config, network, shape, memory * config.trial.per_gpu)
 
 
 def _is_own_and_at_hand(config: StudyConfig) -> bool:

@@ -5,6 +5,7 @@ import json
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.definition_text import (
     bounds_text,
+    budget_text,
     recipe_text,
     reference_densities_text,
 )
@@ -22,7 +23,7 @@ def study_note(config: StudyConfig) -> str:
         "objective": f"{config.direction} `{config.objective.metric}` of the validation set",
         "density": f"{names}, outermost first, in {bounds_text(config)}; dimensionless",
         "reference densities": reference_densities_text(config),
-        "budget": f"{config.budget.trials} trials on {config.trial.ranks} rank(s) each",
+        "budget": budget_text(config),
     }
     lines = [
         f"# {config.study}",

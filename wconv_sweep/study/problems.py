@@ -76,6 +76,14 @@ def problems_of(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
                     )
                 )
     problems += _search_problems(config)
+    if config.trial.per_gpu > 1 and config.trial.ranks > 1:
+        problems.append(
+            (
+                ("trial", "per_gpu"),
+                f"is {config.trial.per_gpu}, but only trials of one rank share a GPU, and "
+                f"trial.ranks is {config.trial.ranks}. Set one of them to 1.",
+            )
+        )
     if config.recipe.batch_size % config.trial.ranks:
         problems.append(
             (

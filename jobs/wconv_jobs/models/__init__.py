@@ -7,9 +7,10 @@ draw again. Adding an architecture takes one module and its test.
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -53,6 +54,22 @@ def build_model(name: str, **options: object) -> nn.Module:
 def run_eagerly(model: nn.Module) -> None:
     """Take from a network what torch.compile made of it, where compiling does not pay."""
     model._compiled_call_impl = None
+
+
+def run_compiled_in_training(model: nn.Module, options: Mapping[str, Any]) -> None:
+    """Let torch.compile make what a network does in training; evaluation stays as it is.
+
+    Args:
+        model: changed in place, and keeps its names.
+        options: of torch.compile.
+    """
+    before = model._compiled_call_impl or model._call_impl
+    compiled = torch.compile(_call_of(model), options=dict(options))
+
+    def call(*inputs: Any, **named: Any) -> Any:
+        return (compiled if model.training else before)(*inputs, **named)
+
+    model._compiled_call_impl = call
 
 
 def _bare(network: nn.Module) -> nn.Module:

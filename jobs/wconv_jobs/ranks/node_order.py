@@ -23,6 +23,8 @@ class NodeOrder(Spec):
     """Number of the first rank of this node; rank 0 is always where the agent is."""
     devices: tuple[int, ...] = Field(default=(), strict=False)
     """GPUs of this node, see `wconv_jobs.ranks.placement.Placement`."""
+    trials_per_gpu: Annotated[int, Field(ge=1)] = 1
+    """See there."""
     address: str
     """Where the ranks find each other: host name or address of the agent's node."""
     port: int

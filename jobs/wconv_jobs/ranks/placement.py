@@ -33,6 +33,8 @@ class Placement:
     other_nodes: tuple[NodeCommand, ...] = ()
     address: str = ""
     """Name or address under which the other nodes reach this one; empty takes its host name."""
+    trials_per_gpu: int = 1
+    """Trials that train on each of the GPUs at the same time, this one included."""
 
     def __post_init__(self) -> None:
         nodes = 1 + len(self.other_nodes)

@@ -11,6 +11,7 @@ from wconv_jobs.errors import JobError
 from wconv_jobs.ranks.freed_memory import keep_freed_memory
 from wconv_jobs.ranks.node_order import NodeOrder
 from wconv_jobs.ranks.rendezvous import join
+from wconv_jobs.tasks import residence
 from wconv_jobs.training.world import World
 
 
@@ -28,6 +29,8 @@ def world_of_ranks(order: NodeOrder) -> Iterator[World]:
     device = _device(rank, order.devices[local_rank] if order.devices else None)
     if device.type == "cpu":
         keep_freed_memory()
+    else:
+        residence.share_gpu(device, order.trials_per_gpu)
     if size == 1:
         yield World(rank=0, size=1, device=device)
         return

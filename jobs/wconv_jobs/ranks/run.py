@@ -112,6 +112,7 @@ def _orders(
             ranks_here=placement.ranks_per_node,
             first_rank=number * placement.ranks_per_node,
             devices=devices[number],
+            trials_per_gpu=placement.trials_per_gpu,
             address=address,
             port=port,
             log_folder=log_folder / f"node_{number}" if number else log_folder,

@@ -5,7 +5,7 @@ A new one is a class here and a member of `OptimizerSpec`.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
+Implementation = Literal["loop", "foreach", "fused"]
+
 
 class _Optimizer(Spec, ABC):
     """What training asks of each optimizer."""
 
     name: str
     lr: Annotated[FiniteFloat, Field(gt=0)]
+    implementation: Implementation | None = None
+    """How PyTorch takes the step: parameter by parameter, operation by operation for all of them,
+    or all at once. Results differ by rounding; null: its own choice, `foreach` on GPUs and `loop`
+    on CPUs."""
 
     @property
     @abstractmethod
@@ -30,6 +36,13 @@ class _Optimizer(Spec, ABC):
     @abstractmethod
     def build(self, parameters: "Iterable[Tensor]") -> "Optimizer":
         """Return the optimizer of these parameters."""
+
+    def _arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments of its class in torch.optim."""
+        chosen: dict[str, Any] = self.model_dump(exclude={"name", "implementation"})
+        if self.implementation is None:
+            return chosen
+        return chosen | {kind: self.implementation == kind for kind in ("foreach", "fused")}
 
 
 class SgdSpec(_Optimizer):
@@ -55,7 +68,7 @@ class SgdSpec(_Optimizer):
         """Return the optimizer of these parameters."""
         from torch.optim import SGD
 
-        return SGD(parameters, **self.model_dump(exclude={"name"}))
+        return SGD(parameters, **self._arguments())
 
 
 _Beta = Annotated[FiniteFloat, Field(ge=0, lt=1)]
@@ -79,7 +92,7 @@ class AdamSpec(_Optimizer):
         from torch.optim import Adam, AdamW
 
         kind = Adam if self.name == "adam" else AdamW
-        return kind(parameters, **self.model_dump(exclude={"name"}))
+        return kind(parameters, **self._arguments())
 
 
 OptimizerSpec = Annotated[SgdSpec | AdamSpec, Field(discriminator="name")]

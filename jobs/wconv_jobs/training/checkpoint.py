@@ -199,7 +199,8 @@ def _digest(spec: TrialSpec) -> str:
     content = spec.model_dump(mode="json", exclude={*where_and_when, "threads_per_rank"})
     if spec.sites == SitesSpec():
         del content["sites"]  # younger than FORMAT 2
-    del content["recipe"]["memory_format"]
+    content["recipe"] = spec.recipe.plain()
+    content["recipe"].pop("memory_format", None)
     if spec.memory_format != "contiguous":  # all was, when FORMAT 2 began
         content["recipe"]["memory_format"] = spec.memory_format
     schedule = spec.recipe.lr_schedule

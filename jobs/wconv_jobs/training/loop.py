@@ -25,6 +25,7 @@ from wconv_jobs.training.ablation import density_engine
 from wconv_jobs.training.agreement import Action, Agreement, EvaluationDropped
 from wconv_jobs.training.buffers import distributed
 from wconv_jobs.training.checkpoint import Progress
+from wconv_jobs.training.compiled import compile_checked
 from wconv_jobs.training.early_stopping import best_epoch, is_over
 from wconv_jobs.training.evaluation import LOSS, evaluate, evaluate_input
 from wconv_jobs.training.network import DTYPES, tried_network
@@ -129,10 +130,12 @@ class Run:
         self.steps = self._steps_per_epoch()
         tried = tried_network(spec, self.seed, self.task, world)
         self.model = tried.model
+        self.module: nn.Module = self.model
+        if recipe.compile:
+            compile_checked(self.model, spec, lambda step: self.loss(0, step % self.steps), world)
         if world.size > 1:
             check_exchange(self.model)
         engine = density_engine(self.model, spec.density, spec.ablation, spec.sites)
-        self.module: nn.Module = self.model
         if world.size > 1:
             self.module = distributed(self.model, find_unused_parameters=bool(tried.unused))
         optimizer = recipe.optimizer.build(self.model.parameters())
@@ -261,6 +264,18 @@ class Run:
 
     def train_step(self, epoch: int, step: int) -> Tensor:
         """Take a step of the optimizer and return this rank's loss before it."""
+        loss = self.loss(epoch, step)
+        self.state.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        clip_grad_norm = self.spec.recipe.clip_grad_norm
+        if clip_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), clip_grad_norm)
+        self.state.optimizer.step()
+        self.state.scheduler.step()
+        return loss.detach()
+
+    def loss(self, epoch: int, step: int) -> Tensor:
+        """Return this rank's loss in a step."""
         recipe = self.spec.recipe
         inputs, targets = self.task.train_batch(epoch, self.world.share(recipe.batch_size, step))
         inputs = arranged(inputs.to(DTYPES[recipe.dtype]), self.spec.memory_format)
@@ -269,14 +284,7 @@ class Run:
         amp = recipe.amp == "bfloat16"
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=amp):
             outputs = self.module(inputs)
-            loss = self.task.loss(outputs, targets, label_smoothing=recipe.label_smoothing)
-        self.state.optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        if recipe.clip_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_grad_norm)
-        self.state.optimizer.step()
-        self.state.scheduler.step()
-        return loss.detach()
+            return self.task.loss(outputs, targets, label_smoothing=recipe.label_smoothing)
 
     def _loss_sum(self, progress: Progress) -> float:
         """Return this rank's part of the losses so far."""

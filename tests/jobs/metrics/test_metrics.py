@@ -79,7 +79,6 @@ def test_outputs_that_would_be_broadcast_are_refused(name: str) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("name", names("metrics"))
 def test_a_metric_on_the_gpu_has_the_value_of_the_cpu_and_its_state_there(name: str) -> None:
     output, target = _batch(name)

@@ -32,6 +32,13 @@ def _number() -> int:
     return int(os.environ["RANK"])
 
 
+def compiles_without_kernels(address: Path, order_json: bytes) -> None:
+    """Traces and differentiates as torch.compile does; making kernels would take a minute."""
+    compile_ = torch.compile
+    torch.compile = lambda forward, options: compile_(forward, backend="aot_eager")  # type: ignore[assignment]
+    rank.main(address, order_json)
+
+
 def raises_on_rank_1(address: Path, order_json: bytes) -> None:
     """Validates on rank 0, which waits for rank 1, and raises on rank 1."""
 

@@ -474,7 +474,6 @@ def test_a_long_temporary_folder_does_not_keep_ranks_from_starting(
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_rank_takes_the_gpu_of_its_number(tmp_path: Path) -> None:
     spec = denoising(tmp_path / "trial", dtype="float32")
 

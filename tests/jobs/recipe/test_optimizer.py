@@ -7,8 +7,10 @@ import torch
 from pydantic import Field, FiniteFloat
 from torch.optim import SGD, Adam, AdamW
 
+from tests.kernels.networks import loss_of, small_resnet
 from wconv_jobs.recipe.optimizer import AdamSpec, OptimizerSpec, SgdSpec, _Optimizer
 from wconv_jobs.spec_base import Spec
+from wconv_kernels import DensityEngine
 
 MOMENTUM = SgdSpec(name="sgd", lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
 PLAIN_SGD = SgdSpec(name="sgd", lr=0.1)
@@ -61,3 +63,26 @@ def test_the_options_reach_torch() -> None:
     assert [momentum.defaults[key] for key in keys] == [0.1, 0.9, True, 0.01]
     assert (adam.defaults["betas"], adam.defaults["eps"]) == ((0.8, 0.9), 1e-6)
     assert adamw.defaults["weight_decay"] == 0.01
+
+
+@pytest.mark.parametrize("spec", EACH, ids=lambda spec: f"{spec.name}-{spec.states_per_parameter}")
+@pytest.mark.parametrize("implementation", ["loop", "foreach", "fused"])
+def test_every_implementation_takes_the_same_steps_on_weighted_convolutions(
+    spec: SgdSpec | AdamSpec, implementation: Literal["loop", "foreach", "fused"]
+) -> None:
+    weights = {}
+    for chosen in (None, implementation):
+        model = small_resnet()
+        engine = DensityEngine(model, (0.7,))
+        optimizer = spec.model_copy(update={"implementation": chosen}).build(model.parameters())
+        engine.attach(optimizer)
+        for step in range(3):
+            optimizer.zero_grad()
+            torch.autograd.backward(loss_of(model, step))
+            optimizer.step()
+        weights[chosen] = model.state_dict()
+
+    is_chosen = {name: optimizer.defaults[name] for name in ("foreach", "fused")}
+    assert is_chosen == {name: name == implementation for name in ("foreach", "fused")}
+    for name, value in weights[None].items():
+        torch.testing.assert_close(weights[implementation][name], value, rtol=0, atol=1e-9)

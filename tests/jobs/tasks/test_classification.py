@@ -14,8 +14,7 @@ from wconv_jobs.tasks.classification import ClassificationTask, ImagePart, stand
 
 # Shape letters: B batch, C channels, H height, W width, N images, S samples.
 
-GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
-DEVICES = ["cpu", pytest.param("cuda", marks=GPU)]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 def _as_they_are(image_BCHW: Tensor) -> Tensor:
@@ -139,7 +138,6 @@ def test_a_sample_asked_for_alone_equals_the_sample_in_a_batch(device: str) -> N
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_batches_on_the_gpu_have_the_bits_of_those_on_the_cpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

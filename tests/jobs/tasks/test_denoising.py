@@ -348,7 +348,6 @@ def test_every_picture_that_is_too_small_is_named() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("noise", ["fresh", "fixed"])
 def test_a_gpu_shows_what_a_cpu_shows(noise: str) -> None:
     on_cpu, on_gpu = (
@@ -363,7 +362,6 @@ def test_a_gpu_shows_what_a_cpu_shows(noise: str) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_pictures_that_stay_in_the_hosts_memory_give_the_same_batches_on_a_gpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

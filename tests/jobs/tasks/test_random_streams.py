@@ -10,8 +10,7 @@ from wconv_jobs.tasks.random_streams import below, normal, normal_at, streams
 
 # Shape letters: S samples, N numbers of each sample.
 
-GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
-DEVICES = ["cpu", pytest.param("cuda", marks=GPU)]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 def _streams(samples: int, *parts: int | str) -> Tensor:
@@ -110,7 +109,6 @@ def test_a_stream_does_not_depend_on_the_others_drawn_with_it(device: str) -> No
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_draws_the_same_bits() -> None:
     on_cpu, on_gpu = _streams(100), streams(7, "test", samples=torch.arange(100, device="cuda"))
 

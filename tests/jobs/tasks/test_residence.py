@@ -43,6 +43,5 @@ def test_data_that_fit_are_moved(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_small_data_lie_on_the_gpu() -> None:
     assert resident(torch.zeros(4), "cuda").device.type == "cuda"

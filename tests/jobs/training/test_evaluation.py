@@ -127,7 +127,6 @@ def test_an_odd_number_of_items_on_two_ranks_is_counted_once(
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_gpu_finds_the_accuracy_of_the_cpu(tmp_path: Path) -> None:
     on_cpu, on_gpu = (
         rank_doubles.task_and_network(classification(tmp_path), device)

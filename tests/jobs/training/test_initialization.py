@@ -90,7 +90,6 @@ def test_a_float64_model_starts_from_the_values_of_the_float32_model(scheme: Sch
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_model_on_the_gpu_starts_from_the_values_of_the_model_on_the_cpu(scheme: Scheme) -> None:
     on_cpu, on_gpu = build_model("tiny"), build_model("tiny").cuda()

@@ -423,7 +423,6 @@ def test_the_reports_hold_the_metrics_and_the_time_of_the_epoch(tmp_path: Path) 
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("make", [denoising, classification])
 def test_a_run_on_the_gpu_follows_the_run_on_the_cpu(tmp_path: Path, make: Make) -> None:
     world = World(rank=0, size=1, device=torch.device("cuda", 0))

@@ -9,6 +9,7 @@ from tests.jobs.trials import denoising
 from wconv_jobs.errors import JobError
 from wconv_jobs.ranks.node_order import NodeOrder
 from wconv_jobs.ranks.process_group import world_of_ranks
+from wconv_jobs.tasks import residence
 from wconv_jobs.training.world import World
 
 _CPU = torch.device("cpu")
@@ -73,6 +74,31 @@ def test_with_cuda_a_rank_takes_the_gpu_that_its_local_number_names(
     assert taken == [torch.device("cuda", 3)]
 
 
+def test_trials_on_one_gpu_take_equal_parts_of_its_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setattr(residence, "_trials", 1)
+    parts: list[tuple[float, torch.device]] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(
+        torch.cuda,
+        "set_per_process_memory_fraction",
+        lambda fraction, device: parts.append((fraction, device)),
+    )
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
+
+    alone, shared = _order(tmp_path, devices=(1,)), {"trials_per_gpu": 4}
+    with world_of_ranks(alone):
+        assert parts == []
+    with world_of_ranks(alone.model_copy(update=shared)):
+        assert parts == [(0.25, torch.device("cuda", 1))]
+        data = torch.zeros(int(1000 * residence.SHARE / 4) + 1, dtype=torch.uint8)
+        assert residence.resident(data, "cuda") is data
+
+
 def test_a_gpu_that_is_not_there_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +114,6 @@ def test_a_gpu_that_is_not_there_is_refused(
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_sum_of_a_state_on_the_cpu_is_on_the_gpu() -> None:
     world = World(rank=0, size=1, device=torch.device("cuda", 0))
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 from tests.sweep.tiny import TINY
-from wconv_jobs.spec import MemoryFormat
+from wconv_jobs.recipe.optimizer import Implementation
+from wconv_jobs.spec import Compile, MemoryFormat
 from wconv_sweep.evidence.calibration_record import (
     Amp,
     Calibration,
@@ -31,10 +32,21 @@ def measured(
     memory_format: MemoryFormat = "contiguous",
     amp: Amp = "none",
     lanes: int = 1,
+    per_gpu: int = 1,
+    compile: Compile = False,
+    optimizer: Implementation | None = None,
 ) -> MeasuredShape:
     """Return one measurement for each speed; start and validation take no time."""
     return MeasuredShape(
-        shape=Shape(ranks=ranks, memory_format=memory_format, amp=amp, lanes=lanes),
+        shape=Shape(
+            ranks=ranks,
+            memory_format=memory_format,
+            amp=amp,
+            lanes=lanes,
+            per_gpu=per_gpu,
+            compile=compile,
+            optimizer=optimizer,
+        ),
         rounds=[Round(steps_per_s=each, validation_s=0, start_s=0) for each in steps_per_s],
         rank_memory_bytes=3 * 2**20,
     )

@@ -9,6 +9,7 @@ from wconv_sweep.calibration.comparison import Ratio, compare, study_cost
 from wconv_sweep.clusters.pilot_request import PilotRequest, resolve_request
 from wconv_sweep.clusters.profile import SlurmProfile, load_profile
 from wconv_sweep.evidence.calibration_record import Round, shape_of, trial_s
+from wconv_sweep.study.config import TrialShape
 
 
 def test_a_trial_takes_its_start_and_steps_and_validation_of_each_epoch() -> None:
@@ -73,6 +74,18 @@ def test_the_study_costs_the_hours_of_all_its_trials() -> None:
     assert (on_gpus.hours, on_cores.hours) == pytest.approx((0.6, 0.6))
     assert (on_gpus.unit, on_cores.unit) == ("GPU-hours", "core-hours")
     assert on_gpus.billed is None
+
+
+def test_a_trial_costs_its_part_of_a_gpu() -> None:
+    sharing = config().model_copy(update={"trial": TrialShape(per_gpu=4)})
+    found = compare(calibration(measured(10, lanes=4, per_gpu=4), gpus=1), sharing, lanes=None)
+
+    on_gpus = study_cost(found.base, sharing, on_gpus=True)
+    on_cores = study_cost(found.base, sharing, on_gpus=False)
+
+    # 60 trials of 36 s, four at once on one GPU: 9 minutes of it.
+    assert (on_gpus.node_hours, on_gpus.hours) == pytest.approx((0.15, 0.15))
+    assert on_cores.hours == pytest.approx(0.6)
 
 
 def test_the_site_bills_the_hours_of_its_nodes() -> None:

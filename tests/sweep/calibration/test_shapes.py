@@ -6,7 +6,7 @@ import pytest
 
 from tests.sweep.tiny import TINY
 from wconv_sweep.calibration.shapes import Machine, shapes
-from wconv_sweep.evidence.calibration_record import LeftOut
+from wconv_sweep.evidence.calibration_record import LeftOut, shape_of
 from wconv_sweep.study.config import StudyConfig
 
 
@@ -43,7 +43,14 @@ def test_memory_bounds_the_trials_at_once() -> None:
 def test_each_rank_has_a_gpu_of_its_own_and_all_gpus_are_used() -> None:
     found, left_out = shapes(config(dtype="float32"), machine(gpus=4, cores=1), [1, 2, 4, 8])
 
-    assert {(shape.ranks, shape.lanes) for shape in found} == {(1, 4), (2, 2), (4, 1)}
+    assert {(shape.ranks, shape.lanes, shape.per_gpu) for shape in found} == {
+        *[(1, 4, 1), (1, 8, 2), (1, 16, 4)],
+        *[(2, 2, 1), (4, 1, 1)],
+    }
+    # The fused optimizer with the ranks of the study alone.
+    fused = {(shape.ranks, shape.per_gpu) for shape in found if shape.optimizer == "fused"}
+    assert fused == {(1, 1)}
+    assert len(found) == len(set(found)) == 4 * 6
     assert left_out == [LeftOut(ranks=8, reason="takes 8 GPUs of 4")]
 
 
@@ -68,3 +75,45 @@ def test_float64_is_measured_without_autocast() -> None:
 
     assert {shape.amp for shape in found} == {"none"}
     assert (left_out.amp, left_out.reason) == ("bfloat16", "autocast needs recipe.dtype: float32")
+
+
+def test_compiled_steps_are_tried_with_the_ranks_of_the_study_if_the_user_wants_it() -> None:
+    on_cores, _ = shapes(config(dtype="float32"), machine(cores=4), compiled=True)
+    on_gpus, _ = shapes(config(dtype="float32"), machine(gpus=2), compiled=True)
+
+    assert {(each.ranks, each.lanes, each.optimizer) for each in on_cores if each.compile} == {
+        (1, 4, None)
+    }
+    alone = [each for each in on_gpus if (each.ranks, each.per_gpu) == (1, 1)]
+    assert {(each.compile, each.optimizer) for each in alone} == {
+        *[(False, None), (True, None), ("reduce-overhead", None)],
+        *[(False, "fused"), (True, "fused"), ("reduce-overhead", "fused")],
+    }
+    assert {each.amp for each in on_gpus if each.compile} == {"none", "bfloat16"}
+
+
+def test_the_steps_of_the_study_are_measured_in_every_shape() -> None:
+    own = config(
+        dtype="float32",
+        compile=True,
+        optimizer={"name": "sgd", "lr": 0.1, "implementation": "foreach"},
+    )
+
+    found, _ = shapes(own, machine(cores=2), [1, 2])
+
+    assert {(each.compile, each.optimizer) for each in found} == {(True, "foreach")}
+    assert {(each.ranks, each.lanes) for each in found} == {(1, 1), (1, 2), (2, 1)}
+
+
+def test_the_trials_per_gpu_of_the_study_are_those_that_pilots_train() -> None:
+    sharing = StudyConfig.model_validate(TINY | {"trial": {"per_gpu": 3}})
+
+    on_gpus, _ = shapes(sharing, machine(gpus=2), [1, 2])
+    on_cores, _ = shapes(sharing, machine(cores=2), [1, 2])
+
+    assert shape_of(sharing, lanes=6) in [
+        each.model_copy(update={"memory_format": "contiguous"}) for each in on_gpus
+    ]
+    assert {each.per_gpu for each in on_gpus if each.optimizer == "fused"} == {3}
+    # What a GPU has no part in is measured for the study as it is.
+    assert shape_of(sharing, lanes=2) in on_cores

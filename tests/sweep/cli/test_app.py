@@ -182,6 +182,16 @@ def test_a_wrong_option_gets_status_2(
     assert "No such option: --studdy" in errors
 
 
+def test_a_dry_run_says_how_many_trials_share_a_gpu(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = ("launch", "--cluster", "local", "--study", "quickstart", "--dry-run")
+
+    _, output, _ = run(monkeypatch, capsys, *plan, "--set", "per_gpu=4")
+
+    assert "15 trials of 5 epochs, 1 rank each, 4 trials on each GPU" in output
+
+
 def test_a_dry_run_shows_everything_and_writes_nothing(
     empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

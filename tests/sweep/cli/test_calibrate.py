@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
 
 from tests.sweep.calibration.found import calibration, config, measured
@@ -50,7 +51,7 @@ def test_the_table_has_all_shapes_and_the_lines_for_the_study(
         "1 contiguous 1 10 100 1 3 MiB all are held against this",
         "1 channels_last 1 20 200 2.00 [2.00, 4.00] 3 MiB",
         "1 channels_last bfloat16 1 30 300 3.00 [2.00, 3.00] 3 MiB",
-        "4 any any - - - - - left out: takes 4 cores of 2",
+        "4 any any - - - - - - - left out: takes 4 cores of 2",
     ]
     assert "median [lowest, highest] of 3 rounds" in rows[5]
     assert rows[6:] == [
@@ -65,6 +66,35 @@ def test_the_table_has_all_shapes_and_the_lines_for_the_study(
         "  recipe: {memory_format: channels_last, amp: bfloat16}",
         "Kept for `studies show` and `launch --dry-run`: kept.json",
     ]
+
+
+def test_another_way_to_take_a_step_is_a_line_of_the_study(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fused = measured(20, 20, 20, optimizer="fused", compile="reduce-overhead")
+
+    lines = shown(calibration(measured(10, 10, 10), fused), capsys)
+
+    (row,) = (
+        line for line in lines if "fused" in line and "ratio" not in line and ":" not in line
+    )
+    assert row.split()[:4] == ["1", "contiguous", "reduce-overhead", "fused"]
+    assert (
+        "  recipe: {memory_format: contiguous, amp: none, compile: reduce-overhead, "
+        "optimizer: {implementation: fused}}"
+    ) in lines
+    assert yaml.safe_load("\n".join(line for line in lines if line.startswith("  recipe")))
+
+
+def test_trials_that_share_a_gpu_are_a_line_of_the_study(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shared = measured(9, 9, lanes=4, per_gpu=4)
+
+    lines = shown(calibration(measured(10, 10), shared, gpus=1), capsys)
+
+    assert any("4, 4 per GPU" in line for line in lines)
+    assert "  trial: {ranks: 1, per_gpu: 4}" in lines
 
 
 def test_a_difference_within_the_spread_is_none(capsys: pytest.CaptureFixture[str]) -> None:

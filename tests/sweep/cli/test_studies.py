@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,6 +55,23 @@ def test_a_study_is_shown_with_its_costs(
     measure = "wconv-sweep launch --cluster CLUSTER --study dncnn_5x5 --max-gpu-hours 1"
     assert shown["cost"].strip().startswith("not known")
     assert f"`{measure}` measures it" in shown["cost"]
+
+
+def test_a_study_whose_trials_share_a_gpu_is_shown_with_the_memory_of_all_of_them(
+    monkeypatch: Monkey, capsys: Capture
+) -> None:
+    def shown(*settings: str) -> dict[str, Any]:
+        options = [f"--set={setting}" for setting in settings]
+        _, output, _ = run(
+            monkeypatch, capsys, "studies", "show", "quickstart", *options, "--json"
+        )
+        return dict(json.loads(output))
+
+    alone, shared = shown(), shown("per_gpu=4")
+    _, text, _ = run(monkeypatch, capsys, "studies", "show", "quickstart", "--set=per_gpu=4")
+
+    assert shared["memory_bytes"] == 4 * alone["memory_bytes"]
+    assert "15 trials on 1 rank(s) each, 4 of them on each GPU" in text
 
 
 def test_a_study_is_shown_with_settings_and_for_scripts(

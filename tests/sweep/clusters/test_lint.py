@@ -16,8 +16,11 @@ NOTHING = Findings(problems=(), warnings=())
 
 
 def findings(found: SlurmProfile, *, ranks: int = 1, threads: int = 1, **options: Any) -> Findings:
-    shape = resolve_request(found, PilotRequest(**options), {})
-    return lint(found, shape, TrialShape(ranks=ranks, threads_per_rank=threads))
+    return of_trials(found, TrialShape(ranks=ranks, threads_per_rank=threads), **options)
+
+
+def of_trials(found: SlurmProfile, trial: TrialShape, **options: Any) -> Findings:
+    return lint(found, resolve_request(found, PilotRequest(**options), {}), trial)
 
 
 def leonardo(**keys: Any) -> SlurmProfile:
@@ -365,3 +368,14 @@ def test_a_run_folder_that_the_site_will_empty_is_a_warning(tmp_path: Path) -> N
     assert folder_advice(leonardo(), tmp_path / "work", environment) is None
     assert folder_advice(leonardo(), scratch / "runs", {}) is None
     assert folder_advice(profile(), scratch / "runs", environment) is None
+
+
+def test_the_threads_of_all_trials_on_a_gpu_need_cores() -> None:
+    enough = of_trials(leonardo(), TrialShape(per_gpu=4, threads_per_rank=2))
+    too_many = of_trials(leonardo(), TrialShape(per_gpu=4, threads_per_rank=4))
+
+    assert not any("threads_per_rank" in warning for warning in enough.warnings)
+    assert any(
+        "trial.threads_per_rank is 4, which makes 64 threads on 32 CPUs" in warning
+        for warning in too_many.warnings
+    )

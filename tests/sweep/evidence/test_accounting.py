@@ -15,7 +15,7 @@ from tests.sweep.slots.test_table import leased
 from tests.sweep.tiny import TINY, StudyFile, Sweep
 from wconv_sweep.cli.views.status import status_json, status_view
 from wconv_sweep.errors import StudyError
-from wconv_sweep.evidence.accounting import trial_gpu_hours, usage_of
+from wconv_sweep.evidence.accounting import slot_gpu_hours, slot_hours, trial_gpu_hours, usage_of
 from wconv_sweep.evidence.overview import StudyOverview, read_overview
 from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.pilots import running
@@ -41,10 +41,13 @@ Launch = Callable[..., SlotTable]
 def launch(storage: Storage) -> Launch:
     """Create or extend the study of up to six trials of ten epochs."""
 
-    def create(*, cap: float | None = None, gpus: int = 1, trials: int = 6) -> SlotTable:
+    def create(
+        *, cap: float | None = None, gpus: int = 1, trials: int = 6, per_gpu: int = 1
+    ) -> SlotTable:
         recipe = TINY["recipe"] | {"epochs": 10}
         budget = {"trials": trials, "gpu_hours": cap}
-        config = StudyConfig.model_validate(TINY | {"recipe": recipe, "budget": budget})
+        sections = {"recipe": recipe, "budget": budget, "trial": {"per_gpu": per_gpu}}
+        config = StudyConfig.model_validate(TINY | sections)
         studies.create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"), "local")
         return SlotTable(storage, config, lease_s=LEASE_S, gpus_per_trial=gpus)
 
@@ -116,6 +119,30 @@ def test_gpu_hours_are_summed_per_trial_pilot_and_study(launch: Launch, storage:
     assert (usage.attempts_h, usage.pilots_h) == pytest.approx((3.5, 8.0), abs=0.01)
     # What a site bills: pilots hold GPUs also when no trial uses them.
     assert usage.spent_h == usage.pilots_h
+
+
+def test_trials_that_share_a_gpu_use_their_part_of_it(launch: Launch, storage: Storage) -> None:
+    slots = launch(per_gpu=4, cap=2.2)
+    for _ in range(4):  # side by side
+        complete(slots, storage, 1.0)
+    lease = leased(slots)
+    lasts(storage, lease, 0.5)
+    pilot(storage, 1, 1.5)
+
+    with storage.read() as connection:
+        trials = trial_gpu_hours(connection, storage.now(), "tiny")
+        (*_, running) = slot_hours(connection, storage.now(), "tiny")
+        one = slot_gpu_hours(connection, storage.now(), lease.slot)
+        usage = usage_of(connection, storage.now(), "tiny")
+
+    assert trials == pytest.approx({**dict.fromkeys(range(4), 0.25), 4: 0.125}, abs=0.01)
+    assert (running.gpu_hours, running.seconds) == pytest.approx((0.125, 1800), abs=10)
+    assert one == pytest.approx(0.125, abs=0.01)
+    # The GPU is not counted four times; a trial takes an hour of it, however many share it.
+    assert (usage.attempts_h, usage.pilots_h) == pytest.approx((1.125, 1.5), abs=0.01)
+    assert (usage.trial_h, usage.held_h) == pytest.approx((0.25, 1.0), abs=0.01)
+    # The running one keeps the GPU for up to an hour, which the cap of 2.2 does not allow.
+    assert not usage.allows(0)
 
 
 def test_status_tells_what_each_pilot_has_used(launch: Launch, storage: Storage) -> None:

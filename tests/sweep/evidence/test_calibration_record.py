@@ -18,7 +18,9 @@ FOUND = calibration(
     measured(10, 10, 10),
     measured(5, 5, 5, lanes=2),
     measured(100, 100, 100, memory_format="channels_last"),
+    measured(50, 50, 50, compile=True, optimizer="fused"),
 )
+SHARED = calibration(measured(10, lanes=4, per_gpu=4), gpus=1)
 
 
 def changed(study: StudyConfig, **trial: Any) -> StudyConfig:
@@ -40,10 +42,23 @@ def test_a_trial_costs_the_cores_that_it_keeps_for_its_time(tmp_path: Path) -> N
     )
     assert longer.hours == pytest.approx(2 * one.hours)
     assert other.hours == pytest.approx(3.6 / 3600)
+    fused = {"name": "adam", "lr": 0.1, "implementation": "fused"}
+    (compiled,) = calibrated_trials(tmp_path, config(compile=True, optimizer=fused))
+    assert compiled.hours == pytest.approx(7.2 / 3600)
     assert (one.on_gpus, one.device, one.cluster) == (False, "cpu (x86_64)", "mine")
 
 
-@pytest.mark.parametrize("recipe", [{"batch_size": 4}, {"amp": "bfloat16"}])
+def test_a_trial_that_shares_a_gpu_costs_its_part(tmp_path: Path) -> None:
+    write_record(tmp_path, config(), "mine", SHARED, "2026-01-02T03:04:05+00:00")
+
+    (found,) = calibrated_trials(tmp_path, changed(config(), per_gpu=4))
+
+    assert found.on_gpus
+    assert found.hours == pytest.approx(36 / 3600 / 4)
+    assert calibrated_trials(tmp_path, config()) == []
+
+
+@pytest.mark.parametrize("recipe", [{"batch_size": 4}, {"amp": "bfloat16"}, {"compile": True}])
 def test_other_steps_and_shapes_that_were_not_measured_are_not_known(
     tmp_path: Path, recipe: dict[str, Any]
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.sweep.evidence.test_accounting import Launch, complete, lasts, launch
 from tests.sweep.slots.test_table import leased
 from tests.sweep.tiny import TINY, StudyFile, run
+from wconv_sweep.cli.views.cost import expected_text
 from wconv_sweep.cli.views.study import cost_text
 from wconv_sweep.clusters.billing import Cost
 from wconv_sweep.clusters.pilot_request import PilotRequest
@@ -173,12 +174,24 @@ def test_pruned_trials_make_the_search_cheaper_and_nothing_else() -> None:
     assert hours == pytest.approx({Stage.SEARCH: 0.65, Stage.CONFIRM: 1.1})
 
 
+def test_trials_that_share_a_gpu_take_longer_than_their_gpu_hours() -> None:
+    found = expected_cost([trial(0.25)] * 3, {Stage.SEARCH: 8.0})
+
+    assert found is not None
+    assert found.hours == pytest.approx(2.0)
+    assert found.one_by_one_h(TrialShape(per_gpu=4)) == pytest.approx(8.0)
+    assert "2.00 GPU-hours of trials, a GPU for 4 of them" in expected_text(
+        found, TrialShape(per_gpu=4)
+    )
+
+
 def test_the_bill_is_the_sites_for_all_that_pilots_hold() -> None:
     lumi = launcher_of(load_profile("lumi"), PilotRequest())
 
     pairs = lumi.bill(12.0, TrialShape(ranks=4))
     threes = lumi.bill(12.0, TrialShape(ranks=3))
     too_large = lumi.bill(12.0, TrialShape(ranks=16))
+    alone, shared = lumi.bill(8.0, TrialShape()), lumi.bill(8.0, TrialShape(per_gpu=4))
 
     # Two trials of four dies on a node of eight, and two of three, too: six nodes for an hour,
     # which LUMI bills as four GPU-hours, and SLURM shows as eight GPUs.
@@ -186,6 +199,10 @@ def test_the_bill_is_the_sites_for_all_that_pilots_hold() -> None:
     assert isinstance(pairs, Cost)
     assert (pairs.billed, pairs.unit, pairs.device_hours) == (24.0, "GPU-hours", 48.0)
     assert too_large is None
+    # Eight hours of trials one by one: one on each of eight dies, or four.
+    assert isinstance(alone, Cost)
+    assert isinstance(shared, Cost)
+    assert (alone.billed, shared.billed) == (4.0, 1.0)
     assert launcher_of(load_profile("local"), PilotRequest()).bill(12.0, TrialShape()) is None
 
 
@@ -217,8 +234,10 @@ def test_the_dry_run_tells_it_or_how_to_measure_it(
 
 
 def test_what_is_not_known_is_said_with_its_reason_or_with_the_command_that_measures_it() -> None:
-    away = cost_text(["--study", "a.yaml"], None, "postgresql://x: cannot be reached.")
-    unknown = cost_text(["--study", "a.yaml", "--set", "epochs=3"], None, None)
+    away = cost_text(
+        ["--study", "a.yaml"], TrialShape(), None, "postgresql://x: cannot be reached."
+    )
+    unknown = cost_text(["--study", "a.yaml", "--set", "epochs=3"], TrialShape(), None, None)
 
     assert away == "not known: postgresql://x: cannot be reached."
     command = "wconv-sweep launch --cluster CLUSTER --study a.yaml --set epochs=3"

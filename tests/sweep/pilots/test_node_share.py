@@ -45,6 +45,20 @@ def test_the_gpus_of_a_node_are_shared_by_as_many_trials_as_they_hold(
     assert share.group == (0,)
 
 
+def test_trials_that_share_gpus_are_spread_over_all_of_them() -> None:
+    shape = TrialShape(per_gpu=3, threads_per_rank=8)
+
+    share = share_of(order(gpus_used_per_node=2, cpus=16), shape, node=0)
+    on_cpus = share_of(order(lanes=2), shape, node=0)
+
+    assert share is not None
+    # The first to get work have a GPU each.
+    assert [lane.devices for lane in share.lanes] == [(0,), (1,), (0,), (1,), (0,), (1,)]
+    assert {lane.threads_per_rank for lane in share.lanes} == {2}
+    assert on_cpus is not None
+    assert [lane.devices for lane in on_cpus.lanes] == [(), ()]
+
+
 def test_a_pilot_without_gpus_has_the_lanes_that_it_is_told() -> None:
     share = share_of(order(lanes=3), TrialShape(ranks=2), node=0)
 

@@ -22,13 +22,14 @@ from tests.sweep.tiny import TINY
 from wconv_jobs.messages import Broken
 from wconv_sweep.errors import StudyError
 from wconv_sweep.evidence.study_status import read_status
+from wconv_sweep.evidence.trial_cost import costs_the_same
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import definitions, studies
 from wconv_sweep.slots.table import Lease, LeaseLost, NoSlot, SlotTable
 from wconv_sweep.storage.open_storage import Storage, choose_url, create_storage, open_storage
 from wconv_sweep.storage.optuna_client import optuna_client
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, SlotState, StudyState
-from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.config import StudyConfig, config_of
 from wconv_sweep.study.point import Point
 
 LEASE_S = 60.0
@@ -398,6 +399,28 @@ def test_a_study_that_is_older_than_the_order_of_tensors_goes_on_as_it_was_begun
         StudyError, match=r'memory_format was "contiguous", is now "channels_last"'
     ):
         studies.check_same(storage, with_memory_format(tiny_config, "channels_last"))
+
+
+def test_a_study_that_is_older_than_compiled_steps_and_fused_optimizers_is_the_same_study(
+    tiny_config: StudyConfig,
+) -> None:
+    recipe = tiny_config.plain()["recipe"]
+    optimizer = tiny_config.recipe.optimizer.model_copy(update={"implementation": "fused"})
+    update = {"compile": True, "optimizer": optimizer}
+    trial = tiny_config.trial.model_copy(update={"per_gpu": 2})
+    other = tiny_config.model_copy(
+        update={"recipe": tiny_config.recipe.model_copy(update=update), "trial": trial}
+    )
+
+    assert "per_gpu" not in tiny_config.plain()["trial"]
+    assert "compile" not in recipe
+    assert "implementation" not in recipe["optimizer"]
+    assert other.plain()["trial"]["per_gpu"] == 2
+    assert other.plain()["recipe"]["compile"] is True
+    assert other.plain()["recipe"]["optimizer"]["implementation"] == "fused"
+    assert other.digest() != tiny_config.digest()
+    assert config_of(other.plain()) == other
+    assert not costs_the_same(tiny_config.plain(), other)
 
 
 def test_a_study_in_one_order_of_tensors_does_not_go_on_in_another(

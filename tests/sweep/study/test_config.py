@@ -197,6 +197,11 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
             "recipe.batch_size: is 8, which 3 ranks cannot share evenly. Set a multiple of 3.",
         ),
         (
+            {"trial": {"ranks": 2, "per_gpu": 4}},
+            "trial.per_gpu: is 4, but only trials of one rank share a GPU, and trial.ranks is 2. "
+            "Set one of them to 1.",
+        ),
+        (
             {"model": {"name": "dncnn", "options": {"kernel_size": 5}}},
             "model.options.kernel_size: is 5, but the density is for kernel_size 3",
         ),

@@ -70,6 +70,7 @@ def test_one_key_of_the_optimizer_can_be_changed_alone(study_file: StudyFile) ->
     assert optimizer.model_dump() == {
         "name": "adam",
         "lr": 0.02,
+        "implementation": None,
         "betas": (0.9, 0.999),
         "eps": 1e-8,
         "weight_decay": 0.0,

@@ -44,10 +44,14 @@ def calibrated_json(found: Calibrated) -> dict[str, Any]:
 
 def study_lines(shape: Shape) -> list[str]:
     """Return the lines of a study file that give its trials this shape."""
-    return [
-        f"trial: {{ranks: {shape.ranks}}}",
-        f"recipe: {{memory_format: {shape.memory_format}, amp: {shape.amp}}}",
-    ]
+    recipe: dict[str, str] = {"memory_format": shape.memory_format, "amp": shape.amp}
+    if shape.compile:
+        recipe["compile"] = _compile(shape)
+    if shape.optimizer is not None:
+        recipe["optimizer"] = f"{{implementation: {shape.optimizer}}}"
+    keys = ", ".join(f"{key}: {value}" for key, value in recipe.items())
+    shared = f", per_gpu: {shape.per_gpu}" if shape.per_gpu > 1 else ""
+    return [f"trial: {{ranks: {shape.ranks}{shared}}}", f"recipe: {{{keys}}}"]
 
 
 def _table(found: Calibrated) -> Table:
@@ -60,7 +64,7 @@ def _table(found: Calibrated) -> Table:
         title_justify="left",
     )
     table.add_column("ranks", justify="right")
-    for name in ("memory format", "autocast"):
+    for name in ("memory format", "autocast", "compile", "optimizer"):
         table.add_column(name)
     for name in ("at once", "steps/s", "trials/h", "ratio", "memory/rank"):
         table.add_column(name, justify="right")
@@ -71,7 +75,9 @@ def _table(found: Calibrated) -> Table:
             str(row.shape.ranks),
             row.shape.memory_format,
             _PRECISION[row.shape.amp],
-            str(row.shape.lanes),
+            _compile(row.shape) if row.shape.compile else "",
+            row.shape.optimizer or "",
+            _at_once(row.shape),
             _number(row.steps_per_s),
             _number(row.trials_per_h),
             "1" if row is base else _ratio(row.ratio),
@@ -85,7 +91,15 @@ def _table(found: Calibrated) -> Table:
 
 def _left_out(each: LeftOut) -> list[str]:
     named = [str(each.ranks), each.memory_format or "any", each.amp or "any"]
-    return [*named, *["-"] * 5, f"left out: {each.reason}"]
+    return [*named, *["-"] * 7, f"left out: {each.reason}"]
+
+
+def _at_once(shape: Shape) -> str:
+    return f"{shape.lanes}, {shape.per_gpu} per GPU" if shape.per_gpu > 1 else str(shape.lanes)
+
+
+def _compile(shape: Shape) -> str:
+    return str(shape.compile).lower()
 
 
 def _ratio(ratio: Ratio) -> str:

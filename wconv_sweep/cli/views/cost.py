@@ -7,16 +7,21 @@ from typing import Any
 
 from wconv_sweep.clusters.billing import Cost
 from wconv_sweep.evidence.expected_cost import ExpectedCost, StageCost
+from wconv_sweep.study.config import TrialShape
 
 
-def expected_text(expected: ExpectedCost, bill: Cost | None = None) -> str:
+def expected_text(expected: ExpectedCost, trial: TrialShape, bill: Cost | None = None) -> str:
     """Return what a study is expected to cost, and what that was measured on.
 
     Args:
         expected: the cost.
+        trial: the shape of each.
         bill: of the nodes that hold the trials, where a site bills.
     """
-    each = "a GPU for each rank" if expected.unit == "GPU-hours" else "a core for each thread"
+    on_gpus = "a GPU for each rank"
+    if trial.per_gpu > 1:
+        on_gpus = f"a GPU for {trial.per_gpu} of them"
+    each = on_gpus if expected.unit == "GPU-hours" else "a core for each thread"
     parts = [f"about {expected.hours:,.2f} {expected.unit} of trials, {each}"]
     if expected.stages:
         parts[0] += f": {', '.join(map(_stage, expected.stages))}"

@@ -64,6 +64,7 @@ def _rows(plan: Plan, preview: Preview) -> dict[str, str]:
     config = plan.config
     pruner = config.search.pruner.name
     pruned = "" if pruner == "none" else f", pruner {pruner}"
+    shared = f", {config.trial.per_gpu} trials on each GPU" if config.trial.per_gpu > 1 else ""
     rows = {
         "study": config.study,
         "network": f"{config.model.name} {_options(config.model.options)}",
@@ -72,7 +73,7 @@ def _rows(plan: Plan, preview: Preview) -> dict[str, str]:
         f"sampler {config.search.sampler.name}{pruned}",
         "reference densities": reference_densities_text(config),
         "budget": f"{config.budget.trials} trials of {config.recipe.epochs} epochs, "
-        f"{config.trial.ranks} {'rank' if config.trial.ranks == 1 else 'ranks'} each",
+        f"{config.trial.ranks} {'rank' if config.trial.ranks == 1 else 'ranks'} each{shared}",
         "confirmation": _confirm(config.confirm),
         **_ablation(plan),
         "cluster": f"{plan.profile.cluster}: {preview.summary}",
@@ -104,7 +105,7 @@ def _ablation(plan: Plan) -> dict[str, str]:
 def _expected(plan: Plan, expected: ExpectedCost | None) -> str:
     if expected is None:
         return unknown_text(plan.named, plan.cluster, on_gpus=plan.launcher.on_gpus)
-    return expected_text(expected, _bill(plan, expected))
+    return expected_text(expected, plan.config.trial, _bill(plan, expected))
 
 
 def _bill(plan: Plan, expected: ExpectedCost | None) -> Cost | None:

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from wconv_sweep.cli.views.cost import expected_json, expected_text, unknown_text
 from wconv_sweep.evidence.expected_cost import ExpectedCost
-from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.config import StudyConfig, TrialShape
+from wconv_sweep.study.definition_text import budget_text
 from wconv_sweep.study.facts import StudyFacts
 
 
@@ -52,11 +53,14 @@ def print_checked(out: Console, right: Sequence[StudyFacts]) -> None:
     out.print(table)
 
 
-def cost_text(study: Sequence[str], expected: ExpectedCost | None, problem: str | None) -> str:
+def cost_text(
+    study: Sequence[str], trial: TrialShape, expected: ExpectedCost | None, problem: str | None
+) -> str:
     """Return what a study will cost in words.
 
     Args:
         study: the options that name it.
+        trial: the shape of each trial.
         expected: the cost; None: nothing was measured.
         problem: why the storage cannot be asked.
     """
@@ -64,7 +68,7 @@ def cost_text(study: Sequence[str], expected: ExpectedCost | None, problem: str 
         return f"not known: {problem}"
     if expected is None:
         return unknown_text(study, "CLUSTER", on_gpus=True)
-    return expected_text(expected)
+    return expected_text(expected, trial)
 
 
 def facts_json(facts: StudyFacts, expected: ExpectedCost | None) -> dict[str, Any]:
@@ -119,7 +123,7 @@ def _rows(facts: StudyFacts) -> dict[str, str]:
         "density": f"{bounds}, outermost first, sampler {config.search.sampler.name}, pruner "
         f"{config.search.pruner.name}",
         "reference densities": references,
-        "budget": f"{config.budget.trials} trials on {config.trial.ranks} rank(s) each",
+        "budget": budget_text(config),
         "memory": f"about {_bytes(facts.memory_bytes)} per GPU, without data and CUDA's own",
     }
 

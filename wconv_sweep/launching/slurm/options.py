@@ -76,7 +76,7 @@ def trials_at_once(shape: PilotShape, trial: TrialShape) -> int:
     if not shape.gpus_used_per_node:
         return shape.cpu_lanes(trial.ranks, trial.threads_per_rank) * shape.nodes
     spanned = nodes_of_trial(shape, trial) or 1
-    return shape.nodes // spanned * (shape.gpus_used_per_node // trial.ranks or 1)
+    return shape.nodes // spanned * (shape.gpus_used_per_node // trial.ranks or 1) * trial.per_gpu
 
 
 def _options(profile: SlurmProfile, shape: PilotShape) -> dict[str, str | int]:

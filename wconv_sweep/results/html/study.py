@@ -21,6 +21,7 @@ from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import PILOTS, SlotState
 from wconv_sweep.study.definition_text import (
     bounds_text,
+    budget_text,
     recipe_text,
     reference_densities_text,
     sites_text,
@@ -229,7 +230,7 @@ def _definition(status: StudyStatus) -> Iterator[tuple[str, str]]:
     if config.confirm is not None:
         confirm = config.confirm
         yield "confirmation", f"{confirm.candidates} candidate(s) on {confirm.seeds} fresh seeds"
-    yield "budget", f"{config.budget.trials} trials on {config.trial.ranks} rank(s) each"
+    yield "budget", budget_text(config)
     yield "seed", str(config.seed)
     if status.confirmation is not None:
         indices = sorted(status.confirmation.plain.runs)
