@@ -1,5 +1,6 @@
 """The optimizers: what each keeps in memory, and that none forgets to say so."""
 
+from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import pytest
@@ -7,9 +8,11 @@ import torch
 from pydantic import Field, FiniteFloat
 from torch.optim import SGD, Adam, AdamW
 
+from tests.jobs.trials import Recorder, denoising, same_state, saved
 from tests.kernels.networks import loss_of, small_resnet
 from wconv_jobs.recipe.optimizer import AdamSpec, OptimizerSpec, SgdSpec, _Optimizer
 from wconv_jobs.spec_base import Spec
+from wconv_jobs.training.loop import train
 from wconv_kernels import DensityEngine
 
 MOMENTUM = SgdSpec(name="sgd", lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
@@ -86,3 +89,18 @@ def test_every_implementation_takes_the_same_steps_on_weighted_convolutions(
     assert is_chosen == {name: name == implementation for name in ("foreach", "fused")}
     for name, value in weights[None].items():
         torch.testing.assert_close(weights[implementation][name], value, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("implementation", ["foreach", "fused"])
+def test_a_run_that_is_resumed_steps_as_it_did_before(implementation: str, tmp_path: Path) -> None:
+    optimizer = AdamSpec.model_validate(
+        {"name": "adamw", "lr": 0.01, "weight_decay": 0.1, "implementation": implementation}
+    )
+    train(denoising(tmp_path / "whole", optimizer=optimizer), Recorder())
+
+    steps = iter(range(100))
+    stopped = denoising(tmp_path / "parts", optimizer=optimizer)
+    train(stopped, Recorder(), demanded=lambda: next(steps) >= 2)
+    train(stopped, Recorder())
+
+    assert same_state(saved(tmp_path / "parts"), saved(tmp_path / "whole"))
