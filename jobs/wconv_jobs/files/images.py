@@ -7,7 +7,7 @@ Images of different sizes are kept in one flat array, each (H, W, 3), one after 
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
@@ -128,7 +128,9 @@ def flat_offsets(sizes_px: Sequence[tuple[int, int]]) -> list[int]:
     return [0, *accumulate(3 * height * width for height, width in sizes_px)]
 
 
-def in_threads(work: Callable[[int], Result], count: int) -> Iterator[Result | JobError]:
+def in_threads(
+    work: Callable[[int], Result], count: int
+) -> Generator[Result | JobError, None, None]:
     """Yield work(0), ..., work(count - 1) in this order, or the error of each.
 
     The threads are ahead of the reader by a few results, and no more are kept.
@@ -145,14 +147,19 @@ def in_threads(work: Callable[[int], Result], count: int) -> Iterator[Result | J
             return error
 
     threads = max(1, min(THREADS, len(os.sched_getaffinity(0)), count))
-    with ThreadPoolExecutor(threads) as pool:
-        ahead: deque[Future[Result | JobError]] = deque()
+    pool = ThreadPoolExecutor(threads)
+    ahead: deque[Future[Result | JobError]] = deque()
+    try:
         for number in range(count):
             ahead.append(pool.submit(attempt, number))
             if len(ahead) > 2 * threads:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+    finally:
+        # Without waiting: what a reader has left behind is closed by the garbage collector, which
+        # may be at work in one of these very threads.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def check_images(

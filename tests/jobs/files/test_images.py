@@ -3,7 +3,9 @@
 import io
 import os
 import pickle
+import queue
 import struct
+import threading
 import warnings
 import zlib
 from pathlib import Path
@@ -397,6 +399,25 @@ def test_threads_are_ahead_of_the_reader_by_a_few_results_alone() -> None:
     assert next(results) == 0
     assert len(begun) <= 2 * images.THREADS + 1
     assert list(results) == list(range(1, 1000))
+
+
+def test_what_a_reader_leaves_behind_may_be_closed_in_one_of_the_threads() -> None:
+    left, ended = threading.Event(), queue.Queue[Exception | None]()
+
+    def work(number: int) -> None:
+        if number == 1:
+            left.wait(timeout=60)
+            try:
+                results.close()  # as the garbage collector does, wherever it is at work
+                ended.put(None)
+            except Exception as error:
+                ended.put(error)
+
+    results = in_threads(work, 1000)
+    next(results)
+    left.set()
+
+    assert ended.get(timeout=60) is None
 
 
 def test_threads_leave_the_warning_filters_as_they_were(tmp_path: Path) -> None:
