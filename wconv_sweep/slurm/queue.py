@@ -45,7 +45,8 @@ def my_queue(cluster: str | None = None) -> list[QueuedJob]:
 
 # The name and the reason are free text.
 _SQUEUE = (
-    *("squeue", "--me", "--array", "--noheader", "--states=all"),
+    # Since 24.11 at the latest, it shows revoked jobs with --all only.
+    *("squeue", "--me", "--array", "--noheader", "--states=all", "--all"),
     "--format=%T|%q|%a|%P|%A|%F|%K|%N|%S|%e|%j|%r",
 )
 _COLUMNS = 11
@@ -87,8 +88,10 @@ def _queued(
 ) -> QueuedJob:
     state = _QUEUED.get(word)
     if word == "REVOKED":
-        # Until it ends on the other cluster, its start is now.
-        state = JobState.UNKNOWN if start == end else JobState.REVOKED
+        # Until it ends on the other cluster, its start is now, and some seconds later unknown.
+        # Then, and of a copy on a cluster that never had it, both are when it was revoked.
+        ended = time_in(start) and start == end
+        state = JobState.UNKNOWN if ended else JobState.REVOKED
     if state is None:
         state = state_of(word)
     if state not in ALIVE:

@@ -132,7 +132,8 @@ def test_a_job_that_is_cancelled_while_it_ends_to_be_put_back_is_cancelled(
 @pytest.mark.parametrize(
     ("times", "state"),
     [
-        ("2026-11-30T14:05:39|2026-11-30T14:35:39", JobState.REVOKED),  # it runs elsewhere
+        ("2026-11-30T14:05:39|2026-11-30T14:35:39", JobState.REVOKED),  # it has begun elsewhere
+        ("N/A|N/A", JobState.REVOKED),  # it runs there, some seconds later
         ("2026-11-30T14:05:36|2026-11-30T14:05:36", JobState.UNKNOWN),  # it has ended there
     ],
 )
@@ -151,6 +152,8 @@ def test_a_job_that_another_cluster_of_the_federation_has_started_lives_as_long_
 
     assert [job.state for job in (*known.alive, *known.ended)] == [state]
     assert [job.alive for job in known.alive] == [True] * (state is JobState.REVOKED)
+    # SLURM 24.11.5 and 26.05.5 show no such job otherwise.
+    assert " --all " in slurm.calls("squeue")[0]
 
 
 def test_a_row_of_squeue_that_is_none_is_shown(slurm: RecordedSlurm) -> None:
