@@ -1,6 +1,7 @@
 """The documentation is true: commands parse, keys and errors exist, the site builds."""
 
 import ast
+import functools
 import importlib.util
 import re
 import shlex
@@ -92,6 +93,7 @@ def test_commands_of_a_site_stand_only_in_blocks_that_say_where_they_work() -> N
     assert unmarked == []
 
 
+@functools.cache
 def _followed() -> set[str]:
     """Return the pages that tests follow, as their calls of `follow` name them."""
     return {

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from optuna.storages._rdb.storage import _VersionManager
 from sqlalchemy import URL
 
 from tests.sweep.nursery import ForkedSweep
@@ -13,6 +14,22 @@ from tests.sweep.tiny import TINY, StudyFile, Sweep
 from wconv_sweep.storage.open_storage import Storage, choose_url, create_storage
 from wconv_sweep.storage.url import is_sqlite
 from wconv_sweep.study.config import StudyConfig
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _read_optunas_versions_once() -> Iterator[None]:
+    """Let Optuna load the files of all its versions once, and not for each storage."""
+    read = _VersionManager.get_head_version
+    newest: list[str] = []
+
+    def get_head_version(manager: _VersionManager) -> str:
+        if not newest:
+            newest.append(read(manager))
+        return newest[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_VersionManager, "get_head_version", get_head_version)
+        yield
 
 
 @pytest.fixture

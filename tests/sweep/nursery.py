@@ -241,15 +241,16 @@ def _load() -> None:
     import wconv_jobs
     import wconv_sweep
 
+    gc.disable()
     # Those that run as programs are loaded as such, in their process.
     programs = {"wconv_sweep.__main__", PILOT}
     for package in (wconv_jobs, wconv_sweep):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if module.name not in programs:
                 import_module(module.name)
-    # Or each process would copy all of this as soon as it collects garbage.
-    gc.collect()
+    # None of it is garbage, and each process would copy it as soon as it looks for some.
     gc.freeze()
+    gc.enable()
 
 
 def _become(program: Program, files: list[int], run: int) -> None:

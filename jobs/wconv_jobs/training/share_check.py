@@ -7,6 +7,7 @@ tried here, on one rank: a few samples together, and once more in two shares.
 """
 
 import contextlib
+import pickle
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -250,8 +251,8 @@ def _random_state(world: World) -> tuple[Any, ...]:
     states = [torch.get_rng_state()]
     if world.device.type == "cuda":
         states.append(torch.cuda.get_rng_state(world.device))
-    numbers = np.random.get_state(legacy=False)["state"]
-    return (*(bytes(state.numpy()) for state in states), repr(numbers), random.getstate())
+    numbers = pickle.dumps(np.random.get_state(legacy=False))
+    return (*(bytes(state.numpy()) for state in states), numbers, random.getstate())
 
 
 def _first_to_differ(whole: _Pass, share: _Pass) -> str:

@@ -47,9 +47,16 @@ def _refusal(folder: Path, **more: object) -> str:
     return str(caught.value)
 
 
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("div2k")
+    generate_data("div2k", folder)
+    return folder
+
+
 @pytest.fixture
-def synthetic(tmp_path: Path) -> Path:
-    generate_data("div2k", tmp_path)
+def synthetic(generated: Path, tmp_path: Path) -> Path:
+    shutil.copytree(generated, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 

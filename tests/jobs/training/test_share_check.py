@@ -13,6 +13,7 @@ from torch.nn.utils import weight_norm
 
 from wconv_jobs.errors import JobError
 from wconv_jobs.tasks.tensors import TensorTask
+from wconv_jobs.training.probe import random_state_kept
 from wconv_jobs.training.rank_invariance import share_batch_norm, share_dropout
 from wconv_jobs.training.share_check import check_shares
 from wconv_jobs.training.world import World
@@ -225,6 +226,15 @@ def test_what_takes_statistics_over_the_batch_is_named(layer: nn.Module, kind: s
 def test_what_draws_random_numbers_is_named(layer: nn.Module) -> None:
     with pytest.raises(JobError, match=r"layer '2\.1(\.inner)?' \(\w+\) draws random numbers"):
         check(network(layer), task())
+
+
+def test_the_second_of_two_normal_numbers_that_numpy_draws_at_once_is_drawn_too() -> None:
+    layer = _Function(lambda x: x * float(np.random.randn()))
+    with random_state_kept(torch.device("cpu")):
+        np.random.randn()
+
+        with pytest.raises(JobError, match=r"layer '2\.1' \(\w+\) draws random numbers"):
+            check(network(layer), task())
 
 
 def test_a_layer_behind_weights_of_zero_is_named_as_well() -> None:

@@ -14,6 +14,7 @@ and epoch.
 """
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -109,6 +110,7 @@ def _agent(order: str, log: str) -> NoReturn:
 def main() -> None:
     """Start agents until there is no more input."""
     ranks_module.run_ranks = train
+    gc.freeze()  # or each agent would copy all that is loaded as soon as it looks for garbage
     agents: set[int] = set()
     for line in iter(sys.stdin.readline, ""):
         command, *arguments = line.split()
