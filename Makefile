@@ -58,6 +58,7 @@ bench: .venv/.for-tests
 	$(BIN)/python tests/benchmarks/data_path.py
 	$(BIN)/python -m tests.benchmarks.freed_memory
 	$(BIN)/python tests/benchmarks/sampling.py
+	$(BIN)/python -m tests.benchmarks.trial_overhead
 	$(BIN)/python -m tests.benchmarks.slurm_launch
 	$(BIN)/python -m tests.benchmarks.storage
 	$(BIN)/python -m tests.benchmarks.status

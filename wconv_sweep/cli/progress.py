@@ -22,7 +22,7 @@ ROWS = (None, 8, 4, 2, 1)
 def progress(out: Console) -> Iterator[Callable[[StudyStatus], None]]:
     """Yield a function that shows a status: a live display, or a line per change without a tty."""
     if out.is_terminal:
-        with Live(console=out, refresh_per_second=4, transient=True) as live:
+        with Live(console=out, refresh_per_second=1, transient=True) as live:
             yield lambda status: live.update(
                 fitting(out, (status_view(status, rows=rows) for rows in ROWS))
             )

@@ -11,6 +11,10 @@ def main() -> None:
         sys.exit("usage: python -m wconv_sweep.pilots.pilot ORDER.json")
     garbage.look_rarely()
     # Imported here: most objects of a pilot are made by these imports.
+    from wconv_jobs.ranks.fork_server import start_fork_server
+
+    # Before the agent loads its own program: both take two seconds of a core, side by side.
+    start_fork_server()
     from wconv_sweep.errors import WconvSweepError
     from wconv_sweep.pilots.running import run_pilot
 

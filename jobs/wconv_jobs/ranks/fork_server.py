@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from multiprocessing import popen_forkserver
 
-from wconv_jobs.ranks import rank
+from wconv_jobs.ranks.agent_signals import AGENT_SIGNALS
 from wconv_jobs.ranks.rank_server import short_temporary_folder
 
 _PRELOADED = "wconv_jobs.ranks.preloaded"
@@ -22,8 +22,10 @@ _STARTING = threading.Lock()
 
 
 def start_fork_server() -> None:
-    """Start the process that all ranks are forked from, unless it runs already.
+    """Start the process that all ranks are forked from, unless it runs already, and do not wait.
 
+    A pilot starts it first: it loads torch while the pilot loads the rest, and this module loads
+    none of that.
     It inherits the mask of blocked signals, and ranks inherit it from there: SLURM sends signals
     to every process of a job, and the agent needs the ranks to reach their checkpoint. So does
     the process that looks after the semaphores of multiprocessing.
@@ -38,7 +40,7 @@ def start_fork_server() -> None:
         with _signals_blocked(), _short_temporary_folder():
             multiprocessing.resource_tracker.ensure_running()
             # Once more, because it unblocks signals when it has started its process.
-            signal.pthread_sigmask(signal.SIG_BLOCK, rank.AGENT_SIGNALS)
+            signal.pthread_sigmask(signal.SIG_BLOCK, AGENT_SIGNALS)
             multiprocessing.forkserver.ensure_running()
 
 
@@ -64,7 +66,7 @@ class SharedPopen(popen_forkserver.Popen):
 
 @contextlib.contextmanager
 def _signals_blocked() -> Iterator[None]:
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, rank.AGENT_SIGNALS)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, AGENT_SIGNALS)
     try:
         yield
     finally:

@@ -15,6 +15,7 @@ from wconv_jobs.ranks import out_of_memory, rank
 from wconv_jobs.ranks.fork_server import start_fork_server
 from wconv_jobs.ranks.node_order import NodeOrder
 from wconv_jobs.ranks.rank_server import RankServer
+from wconv_jobs.ranks.rendezvous import LOOPBACK
 
 
 def rank_died(how: str, number: int, host: str = "") -> Broken:
@@ -72,9 +73,11 @@ class Launcher:
             max_nodes=1,
             nproc_per_node=order.ranks_here,
             run_id=order.log_folder.name,
-            rdzv_backend="c10d",
-            rdzv_endpoint="127.0.0.1:0",
-            local_addr="127.0.0.1",
+            # One node has nobody to wait for: c10d would look for others ten times a second.
+            rdzv_backend="static",
+            rdzv_configs={"rank": 0},
+            rdzv_endpoint=f"{LOOPBACK}:0",
+            local_addr=LOOPBACK,
             max_restarts=0,
             start_method="forkserver",
             logs_specs=DefaultLogsSpecs(log_dir=str(order.log_folder), redirects=Std.ALL),

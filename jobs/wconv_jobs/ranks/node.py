@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from wconv_jobs.messages import EXIT_AGENT_GONE, AnyMessage, NodeEnded
-from wconv_jobs.ranks import rank
+from wconv_jobs.ranks.agent_signals import ignore_signals
 from wconv_jobs.ranks.launcher import Launcher
 from wconv_jobs.ranks.lifeline import Lifeline
 from wconv_jobs.ranks.node_order import NodeOrder
@@ -26,7 +26,7 @@ TICK_S = 1.0
 
 def main() -> None:
     """Start the ranks and pass on their messages, until all have ended."""
-    rank.ignore_signals()
+    ignore_signals()
     line = sys.stdin.buffer.readline()
     if not line:
         sys.exit(EXIT_AGENT_GONE)

@@ -9,13 +9,16 @@ from importlib import import_module
 from multiprocessing import spawn
 
 gc.disable()
-# torch._dynamo is what the first step of any optimizer imports. The last one is what torch's
-# elastic launcher runs in a rank.
+# torch._dynamo is what the first step of any optimizer imports, torch.utils.serialization what
+# writes the first checkpoint. The last one is what torch's elastic launcher runs in a rank.
 for name in (
     "torch",
     "torch.distributed",
     "torch._dynamo",
+    "torch.utils.serialization",
     "wconv_jobs.ranks.rank",
+    "wconv_jobs.tasks.classification",
+    "wconv_jobs.tasks.denoising",
     "torch.distributed.elastic.multiprocessing.api",
 ):
     import_module(name)

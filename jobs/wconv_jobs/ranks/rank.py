@@ -3,7 +3,6 @@
 import os
 import platform
 import re
-import signal
 import sys
 import traceback
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from wconv_jobs import own_code
 from wconv_jobs.errors import JobError, TrainingDiverged
 from wconv_jobs.messages import STEADY_EPOCHS, Broken, Finished, Left, Report
 from wconv_jobs.ranks.agent_link import AgentLink
+from wconv_jobs.ranks.agent_signals import ignore_signals
 from wconv_jobs.ranks.node_order import NodeOrder
 from wconv_jobs.ranks.out_of_memory import memory_failure
 from wconv_jobs.ranks.printed import print_lines_at_once
@@ -24,16 +24,6 @@ from wconv_jobs.training.loop import TrainingResult, train
 from wconv_jobs.training.speed import measure
 from wconv_jobs.training.world import World
 from wconv_kernels import DensityError, SiteError
-
-AGENT_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""Signals that terminals and SLURM send to every process; only the agent handles them.
-"""
-
-
-def ignore_signals() -> None:
-    """Ignore the signals for a whole job, also in child processes; the agent handles them."""
-    for number in AGENT_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
 
 
 def main(address: Path, order_json: bytes) -> None:

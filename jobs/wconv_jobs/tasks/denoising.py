@@ -18,6 +18,9 @@ from wconv_jobs.tasks.task import Part
 
 Noise = Literal["fresh", "fixed"]
 
+AHEAD = 4096
+"""Samples whose crops are drawn at once: for each batch, it would take as long as cutting them."""
+
 
 class DenoisingTask:
     """Additive white Gaussian noise on 8-bit RGB images, a `wconv_jobs.tasks.task.Task`.
@@ -81,10 +84,12 @@ class DenoisingTask:
         self._flips = flips
         self._require_sizes()
         self._train_P = torch.tensor(parts["train"], device=store.device)
+        nothing = range(0)
+        self._drawn = -1, nothing, self._draw(-1, self._numbers(nothing, store.device))
 
     def train_batch(self, epoch: int, samples: range) -> tuple[Tensor, Tensor]:
         """Return noisy and clean crops, both (B, 3, crop_px, crop_px)."""
-        crops = self._draw(epoch, self._numbers(samples, self._store.device))
+        crops = self._crops(epoch, samples)
         target_BCHW = self._unit(self._store.crops(crops))
         if self._fixed:
             stream_B = streams(self._seed, "fixed noise", samples=crops.picture_B)
@@ -150,6 +155,16 @@ class DenoisingTask:
                 problems += [problem] if problem else []
         if problems:
             raise JobError("\n".join(shortened(problems)))
+
+    def _crops(self, epoch: int, samples: range) -> Crops:
+        """Return the crops of some samples, drawn together with those that come next."""
+        known, ahead, crops = self._drawn
+        first, last = min(samples[0], samples[-1]), max(samples[0], samples[-1])
+        if known != epoch or first not in ahead or last not in ahead:
+            ahead = range(first, max(last + 1, first + AHEAD))
+            crops = self._draw(epoch, self._numbers(ahead, self._store.device))
+            self._drawn = epoch, ahead, crops
+        return crops.part(self._numbers(samples, self._store.device) - ahead.start)
 
     def _draw(self, epoch: int, sample_B: Tensor) -> Crops:
         stream_B = streams(self._seed, "crop", epoch, samples=sample_B)

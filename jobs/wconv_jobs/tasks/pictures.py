@@ -1,7 +1,6 @@
 """Images of different sizes in one flat tensor, and square crops of them."""
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from wconv_jobs.errors import JobError
 from wconv_jobs.files.images import decode, flat_offsets, in_threads, shortened, size_of
 from wconv_jobs.tasks.residence import resident
 
-# Shape letters: B crops, C channels, H height, W width, P images.
+# Shape letters: B crops, N some of them, C channels, H height, W width, P images.
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,11 @@ class Crops:
 
     def to(self, device: torch.device) -> "Crops":
         """Return the same crops with their tensors on a device."""
-        moved = {
-            field.name: getattr(self, field.name).to(device)
-            for field in dataclasses.fields(self)
-            if field.name != "px"
-        }
-        return dataclasses.replace(self, **moved)
+        return self._each(lambda tensor: tensor.to(device))
+
+    def part(self, number_N: Tensor) -> "Crops":
+        """Return the crops of some numbers, int64 where the crops are."""
+        return self._each(lambda tensor: tensor[number_N])
 
     def elements(self) -> Tensor:
         """Return where in the flattened image (H, W, 3) each value of a crop lies.
@@ -59,6 +57,10 @@ class Crops:
         pixel_BHW = torch.where(turn_B1[:, None] & 4 > 0, pixel_BHW.transpose(1, 2), pixel_BHW)
         channel_C11 = torch.arange(3, device=step_H.device)[:, None, None]
         return 3 * pixel_BHW[:, None] + channel_C11
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Crops":
+        tensors = self.picture_B, self.width_B, self.top_B, self.left_B, self.turn_B
+        return Crops(self.px, *(change(tensor) for tensor in tensors))
 
 
 class PictureStore:

@@ -46,8 +46,11 @@ def normal(stream_S: Tensor, count: int) -> Tensor:
     Box and Muller 1958: z = sqrt(-2 ln u) (cos, sin)(2 pi v) with u and v of 32 bits. The bits are
     the same on every device; logarithm and cosine differ between devices in the last place.
     """
-    radius_SN, angle_SN = _polar(_words(stream_S, (count + 1) // 2))
-    pairs = torch.cat([radius_SN * angle_SN.cos(), radius_SN * angle_SN.sin()], dim=1)
+    half = (count + 1) // 2
+    radius_SN, angle_SN = _polar(_words(stream_S, half))
+    pairs = radius_SN.new_empty(len(stream_S), 2 * half)
+    torch.cos(angle_SN, out=pairs[:, :half]).mul_(radius_SN)
+    torch.sin(angle_SN, out=pairs[:, half:]).mul_(radius_SN)
     return pairs[:, :count]
 
 
@@ -79,20 +82,31 @@ def _words(stream_S: Tensor, count: int) -> Tensor:
     return _mix(stream_S[:, None] + places_N * _GOLDEN)
 
 
+# In place: on a CPU, the noise of a batch takes as long as memory takes to move it.
+
+
 def _polar(words: Tensor) -> tuple[Tensor, Tensor]:
-    """Return radius and angle of a pair of independent normal numbers for each word."""
-    radius = (_shifted(words, 32) + 1).to(torch.float32) * 2.0**-32
-    angle = (words & 0xFFFFFFFF).to(torch.float32).mul_(2.0 * math.pi * 2.0**-32)
+    """Return radius and angle of a pair of independent normal numbers for each word.
+
+    Args:
+        words: are overwritten.
+    """
+    radius = _shifted(words, 32).add_(1).to(torch.float32).mul_(2.0**-32)
+    angle = words.bitwise_and_(0xFFFFFFFF).to(torch.float32).mul_(2.0 * math.pi * 2.0**-32)
     return radius.log_().mul_(-2.0).sqrt_(), angle
 
 
 def _mix(words: Tensor) -> Tensor:
-    """Return SplitMix64's hash of each word; int64 wraps around as the definition asks."""
-    words = (words ^ _shifted(words, 30)) * _FIRST
-    words = (words ^ _shifted(words, 27)) * _SECOND
-    return words ^ _shifted(words, 31)
+    """Return SplitMix64's hash of each word; int64 wraps around as the definition asks.
+
+    Args:
+        words: are overwritten.
+    """
+    words.bitwise_xor_(_shifted(words, 30)).mul_(_FIRST)
+    words.bitwise_xor_(_shifted(words, 27)).mul_(_SECOND)
+    return words.bitwise_xor_(_shifted(words, 31))
 
 
 def _shifted(words: Tensor, bits: int) -> Tensor:
     """Return the words shifted to the right with zeros; torch's own shift copies the sign."""
-    return torch.bitwise_and(words >> bits, 2 ** (64 - bits) - 1)
+    return (words >> bits).bitwise_and_(2 ** (64 - bits) - 1)

@@ -27,6 +27,7 @@ from tests.jobs.trials import (
 )
 from wconv_jobs.messages import STEADY_EPOCHS, Broken, Demand, Finished, Report, Verdict
 from wconv_jobs.ranks import out_of_memory, rank
+from wconv_jobs.ranks.agent_signals import AGENT_SIGNALS
 from wconv_jobs.ranks.placement import Placement
 from wconv_jobs.ranks.run import RanksAborted, run_ranks
 from wconv_jobs.recipe.optimizer import SgdSpec
@@ -358,7 +359,7 @@ def test_signals_for_the_whole_job_leave_ranks_and_fork_server_to_the_agent(
         assert server is not None
         signaled.append(server)
         for pid in (server, *ranks_of(os.getpid())):
-            for number in rank.AGENT_SIGNALS:
+            for number in AGENT_SIGNALS:
                 os.kill(pid, number)
         return Verdict.CONTINUE
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wconv_jobs.errors import JobError
+from wconv_jobs.tasks import denoising
 from wconv_jobs.tasks.denoising import DenoisingTask
 from wconv_jobs.tasks.pictures import PictureStore
 from wconv_jobs.tasks.random_streams import normal, streams
@@ -79,6 +80,20 @@ def test_a_sample_is_the_same_in_every_batch(noise: str) -> None:
 
         assert torch.equal(noisy_part, noisy_BCHW[list(samples)])
         assert torch.equal(target_part, target_BCHW[list(samples)])
+
+
+def test_a_sample_is_the_same_wherever_its_crop_is_drawn_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    all_at_once, _ = _task(flips=True).train_batch(3, range(50))
+
+    monkeypatch.setattr(denoising, "AHEAD", 7)
+    task = _task(flips=True)
+    asked = (range(6), range(6, 12), range(3, 9), range(13, 40, 2), range(49, 30, -3))
+    parts = [task.train_batch(3, samples)[0] for samples in asked]
+
+    for samples, part in zip(asked, parts, strict=True):
+        assert torch.equal(part, all_at_once[list(samples)])
 
 
 def test_two_ranks_together_see_the_batch_of_one() -> None:
