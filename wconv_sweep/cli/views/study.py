@@ -12,7 +12,7 @@ from rich.table import Table
 from wconv_sweep.cli.views.cost import expected_json, expected_text, unknown_text
 from wconv_sweep.evidence.expected_cost import ExpectedCost
 from wconv_sweep.study.config import StudyConfig, TrialShape
-from wconv_sweep.study.definition_text import budget_text
+from wconv_sweep.study.definition_text import also_text, budget_text
 from wconv_sweep.study.facts import StudyFacts
 
 
@@ -122,6 +122,7 @@ def _rows(facts: StudyFacts) -> dict[str, str]:
         "objective": f"{config.direction} {config.objective.metric}",
         "density": f"{bounds}, outermost first, sampler {config.search.sampler.name}, pruner "
         f"{config.search.pruner.name}",
+        **({"searched with it": also_text(config)} if config.search.also else {}),
         "reference densities": references,
         "budget": budget_text(config),
         "memory": f"about {_bytes(facts.memory_bytes)} per GPU, without data and CUDA's own",
