@@ -80,7 +80,8 @@ def propose(config: StudyConfig, mirror: KnownTrials, trial: int, position: int)
     seed = derive_seed(config.seed, "sampler", position, TRIES) % 2**32
     moved = _moved(config, mirror, point, apart, seed)
     notes = mirror.written if chosen.takes_notes else {}
-    return Proposal(moved, {**notes, MOVED: list(point.density)})
+    proposed = point.plain() if point.settings else list(point.density)
+    return Proposal(moved, {**notes, MOVED: proposed})
 
 
 def _is_taken(config: StudyConfig, mirror: KnownTrials, point: Point, share: float) -> bool:

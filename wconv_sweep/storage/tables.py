@@ -27,7 +27,7 @@ from wconv_sweep.study.point import Point, point_of
 SCHEMA_VERSION = 4
 
 MOVED = "wconv:moved_from"
-"""System attribute of an Optuna trial whose point was moved: the density that was proposed."""
+"""System attribute of an Optuna trial whose point was moved: what was proposed."""
 
 METADATA = MetaData()
 

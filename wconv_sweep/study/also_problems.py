@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import product
 
 from pydantic import ValidationError
 
 from wconv_sweep.study.config import PLAIN, StudyConfig, value_at
 from wconv_sweep.study.parameter import ParameterSpec
-from wconv_sweep.study.point import Point
+from wconv_sweep.study.point import Point, Settings
 from wconv_sweep.study.search_config import GridSpec
 from wconv_sweep.study.trial_spec import config_at
 from wconv_sweep.validation import did_you_mean, first_problem
@@ -15,6 +16,7 @@ from wconv_sweep.validation import did_you_mean, first_problem
 Problem = tuple[tuple[str, ...], str]
 
 ARMS = 2
+MOST_KEYS = 6
 _SECTIONS = ("recipe.", "model.options.", "data.options.")
 _REFUSED = {
     "recipe.epochs": "sets how long a trial is, and trials are compared after equal epochs",
@@ -43,10 +45,19 @@ def also_problems(
     ]
     yield from found
     yield from _search_problems(config)
-    if not found:
-        known = {text for _, text in problems_of(config)}
-        for key, spec in config.search.also.items():
-            yield from _at_its_values(config, key, spec, known, problems_of)
+    if found:
+        return
+    if len(config.search.also) > MOST_KEYS:
+        text = f"has {len(config.search.also)} keys. Take at most {MOST_KEYS}: each needs trials."
+        yield ("search", "also"), text
+        return
+    known = {text for _, text in problems_of(config)}
+    of_one = [
+        problem
+        for key, spec in config.search.also.items()
+        for problem in _at_its_values(config, key, spec, known, problems_of)
+    ]
+    yield from of_one or _at_the_corners(config, known, problems_of)
 
 
 def _wrong_with(config: StudyConfig, key: str, spec: ParameterSpec) -> str | None:
@@ -87,27 +98,43 @@ def _at_its_values(
 ) -> Iterator[Problem]:
     """Yield what the schema of a key says of the first of its values that it does not take."""
     own = dict(config.own_settings())
-    plain = config.references()[PLAIN]
     for value in spec.probes:
         settings = tuple((each, value if each == key else own[each]) for each in own)
-        try:
-            further = [
-                (".".join(at), text)
-                for at, text in problems_of(config_at(config, Point(plain, settings)))
-                if text not in known
-            ]
-        except ValidationError as error:
-            text = first_problem(error)
-            yield ("search", "also", key), f"cannot be {value!r}: {text}.{_remedy(text, spec)}"
+        text = _wrong_at(config, settings, known, problems_of)
+        if text is not None:
+            shown = text.removeprefix(f"{key} ")
+            remedy = _remedy(text, spec)
+            yield ("search", "also", key), f"cannot be {value!r}: {shown}{remedy}"
             return
-        if further:
-            at, text = further[0]
-            where = "" if at == key else f"{at} "
-            yield (
-                ("search", "also", key),
-                f"cannot be {value!r}: {where}{text}{_remedy(text, spec)}",
-            )
+
+
+def _at_the_corners(
+    config: StudyConfig, known: set[str], problems_of: Callable[[StudyConfig], list[Problem]]
+) -> Iterator[Problem]:
+    """Yield what is wrong where several keys are at their ends at once."""
+    ends = [(spec.probes[0], spec.probes[-1]) for spec in config.search.also.values()]
+    for values in product(*ends):
+        settings = tuple(zip(config.search.also, values, strict=True))
+        text = _wrong_at(config, settings, known, problems_of)
+        if text is not None:
+            shown = ", ".join(f"{key} {value!r}" for key, value in settings)
+            yield ("search", "also"), f"cannot be {shown} at once: {text}"
             return
+
+
+def _wrong_at(
+    config: StudyConfig,
+    settings: Settings,
+    known: set[str],
+    problems_of: Callable[[StudyConfig], list[Problem]],
+) -> str | None:
+    """Return what is wrong with the study at some values of the keys, beside what is anyway."""
+    try:
+        there = config_at(config, Point(config.references()[PLAIN], settings))
+    except ValidationError as error:
+        return f"{first_problem(error)}."
+    further = ((at, text) for at, text in problems_of(there) if text not in known)
+    return next((f"{'.'.join(at)} {text}" for at, text in further), None)
 
 
 def _remedy(text: str, spec: ParameterSpec) -> str:

@@ -86,6 +86,17 @@ def test_a_key_that_cannot_be_searched_is_named_with_its_reason(
     assert problem.startswith(found if found.startswith("search") else f"search.also.{found}")
 
 
+def test_keys_that_do_not_fit_each_other_are_named_together() -> None:
+    also = {"recipe.optimizer.lr": LR, "recipe.lr_schedule.min_lr": {"low": 0.0, "high": 1e-3}}
+
+    (problem,) = problems(also)
+
+    assert problem == (
+        "search.also: cannot be recipe.optimizer.lr 0.0001, recipe.lr_schedule.min_lr 0.001 at "
+        "once: lr_schedule.min_lr is 0.001, which is above optimizer.lr (0.0001)."
+    )
+
+
 @pytest.mark.parametrize(
     ("values", "found"),
     [
