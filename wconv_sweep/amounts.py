@@ -1,6 +1,6 @@
 """Writes metrics and densities for people, in the words and units of the field."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from wconv_jobs import catalog
 
@@ -39,11 +39,21 @@ def interval(metric: str, bounds: tuple[float, float] | None) -> str:
     return f"{low} to {high}"
 
 
-def density_text(density: Sequence[float] | None) -> str:
-    """Return a density with three digits for each coefficient."""
+def density_text(
+    density: Sequence[float] | None, settings: Iterable[tuple[str, object]] = ()
+) -> str:
+    """Return a density with three digits for each coefficient, and settings that go with it."""
     if density is None:
         return "being chosen"
-    return f"({', '.join(f'{value:.3g}' for value in density)})"
+    return f"({', '.join(f'{value:.3g}' for value in density)}){with_settings(settings)}"
+
+
+def with_settings(settings: Iterable[tuple[str, object]]) -> str:
+    """Return settings as they follow a density: each with the last part of its key."""
+    return "".join(
+        f", {key.rpartition('.')[-1]} {f'{value:.3g}' if isinstance(value, float) else value}"
+        for key, value in settings
+    )
 
 
 def _facts(name: str) -> catalog.MetricFacts | None:

@@ -117,6 +117,13 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
 }
 
 
+def first_problem(error: ValidationError) -> str:
+    """Return what is wrong with data that no file holds, without place and value."""
+    details = error.errors()[0]
+    kind = details["type"]
+    return _SENTENCES[kind](details.get("ctx", {})) if kind in _SENTENCES else details["msg"]
+
+
 def _without_renamed(errors: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
     """Leave out that a key is missing which is there under its old name."""
     there = {new_name(each["loc"]) for each in errors if each["type"] == "extra_forbidden"}

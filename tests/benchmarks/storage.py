@@ -96,6 +96,7 @@ def plain(url: URL, config: StudyConfig, worker: int) -> Life:
         begun = time.perf_counter()
         trial = study.ask()
         for name, distribution in distributions_of(config).items():
+            assert isinstance(distribution, optuna.distributions.FloatDistribution)
             trial.suggest_float(name, distribution.low, distribution.high)
         took("lease and ask", begun)
         for epoch in range(1, EPOCHS + 1):

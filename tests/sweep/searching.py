@@ -7,7 +7,7 @@ from tests.sweep.tiny import TINY
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.search.pruning import Pruning
 from wconv_sweep.search.sampling import propose
-from wconv_sweep.search.trial_mirror import TrialMirror
+from wconv_sweep.search.trial_mirror import mirrors_of
 from wconv_sweep.slots import studies
 from wconv_sweep.slots.table import Lease, SlotTable
 from wconv_sweep.storage.open_storage import Storage
@@ -61,8 +61,9 @@ class Searcher:
     ) -> None:
         self.config, self.owner = config, owner
         self.slots = SlotTable(storage, config, lease_s=60)
-        self.mirror = TrialMirror(storage, config)
-        self.pruning = Pruning(config, self.mirror)
+        self.mirrors = mirrors_of(storage, config)
+        self.mirror = next(iter(self.mirrors.values()))
+        self.pruning = Pruning(config, self.mirrors)
 
     def lease(self) -> Lease:
         """Lease a slot that must be there."""
@@ -79,7 +80,7 @@ class Searcher:
         """Return the density of a lease, proposed where it has none."""
         if lease.point is not None:
             return lease.point.density
-        proposal = propose(self.config, self.mirror, lease.trial, lease.position)
+        proposal = propose(self.config, self.mirrors[lease.arm], lease.trial, lease.position)
         self.slots.set_point(lease, proposal.point, proposal.attributes)
         return proposal.point.density
 

@@ -42,8 +42,10 @@ def retried_line(retried: "Retried") -> str:
     """Return what `retry` did with one trial."""
     label = f" ({retried.label})" if retried.label else ""
     start = f"continues after epoch {retried.epoch}" if retried.epoch else "starts over"
+    point = retried.point
+    density = _density(None) if point is None else _density(point.density, point.settings)
     return (
-        f"trial {retried.trial}{label}, density {_density(retried.density)}: open again, "
+        f"trial {retried.trial}{label}, density {density}: open again, "
         f"{start}; it had failed with {retried.reason}"
     )
 
@@ -53,7 +55,7 @@ def retried_json(retried: "Retried") -> dict[str, Any]:
     return {
         "trial": retried.trial,
         "label": retried.label,
-        "density": None if retried.density is None else list(retried.density),
+        **({"density": None} if retried.point is None else retried.point.plain()),
         "epoch": retried.epoch,
         "reason": retried.reason,
     }
@@ -70,7 +72,11 @@ def print_result(out: Console, status: StudyStatus, next_commands: Sequence[str]
     counts = status.counts
     if confirmation is not None:
         selected = confirmation.selected
-        density = "the density" if selected is None else f"{_density(selected.density)}"
+        density = (
+            "the density"
+            if selected is None
+            else f"{_density(selected.density, selected.settings)}"
+        )
         verdict = f"{density} (*): {confirmation.claim}."
     elif result.best is result.plain:
         verdict = "No density tried beat plain convolution on the validation set."
@@ -109,14 +115,14 @@ def _result_table(status: StudyStatus, result: StudyResult) -> Table:
     if result.best is not result.plain:
         table.add_row(
             "best density",
-            _density(result.best.density),
+            _density(result.best.density, result.best.settings),
             _amount(metric, result.best.metrics.get(tested)),
         )
     if result.plain is not None:
         plain = result.plain
         table.add_row(
             "plain baseline",
-            _density(plain.density),
+            _density(plain.density, plain.settings),
             _amount(metric, plain.metrics.get(tested)),
         )
     unprocessed = result.best.metrics.get(f"input_{metric}")

@@ -87,7 +87,7 @@ def _trial_line(status: StudyStatus, row: TrialRow) -> str:
     state = "" if row.state is SlotState.LEASED else f", {row.state}"
     reason = f": {row.reason}" if row.reason else ""
     return (
-        f"trial {row.trial}{label}, density {_density(row.density)}, epoch "
+        f"trial {row.trial}{label}, density {_density(row.density, row.settings)}, epoch "
         f"{row.epoch}/{status.config.recipe.epochs}, {_title(metric)} "
         f"{_amount(metric, row.value)}{state}{reason}"
     )

@@ -22,7 +22,7 @@ from wconv_sweep.evidence.statistics import (
 from wconv_sweep.storage.slot_plan import ABLATIONS
 from wconv_sweep.storage.tables import SEARCHING, SlotState, Stage
 from wconv_sweep.study.config import PLAIN, StudyConfig
-from wconv_sweep.study.point import Point
+from wconv_sweep.study.point import Point, SearchArm, Settings
 
 if TYPE_CHECKING:
     from wconv_sweep.evidence.surrogate import Surrogate
@@ -48,6 +48,11 @@ class Arm:
     def density(self) -> Density:
         """The density of its point."""
         return self.point.density
+
+    @property
+    def settings(self) -> Settings:
+        """The other values of its point."""
+        return self.point.settings
 
     def values(self, metric: str) -> dict[int, float]:
         """Return a metric by seed index; a run that has none is left out."""
@@ -168,25 +173,48 @@ def confirmation_of(trials: Sequence[TrialRow], config: StudyConfig) -> Confirma
     )
 
 
-def surrogate_of(trials: Sequence[TrialRow], config: StudyConfig) -> "Surrogate | None":
+def surrogate_of(
+    trials: Sequence[TrialRow], config: StudyConfig, arm: SearchArm | None = None
+) -> "Surrogate | None":
     """Fit a surrogate to the completed trials of the search; None when there are none.
 
     Pruned trials are left out: their scores are those of fewer epochs.
+
+    Args:
+        trials: of the study.
+        config: its definition.
+        arm: of the search, where it has two.
     """
-    # Imported here: it needs numpy, and status must answer at once.
+    # Imported here: they need numpy and Optuna, and status must answer at once.
+    from wconv_sweep.evidence.coordinates import Coordinates
     from wconv_sweep.evidence.surrogate import fit
 
-    pairs = searched(trials)
+    pairs = searched(trials, arm)
     if not pairs:
         return None
-    densities = [point.density for point, _ in pairs]
+    space = Coordinates(config, arm)
+    points = [space.of(point) for point, _ in pairs]
     values = [value for _, value in pairs]
-    seed = derive_seed(config.seed, "surrogate")
-    return fit(densities, values, config.search.bounds, config.direction, seed)
+    seed = derive_seed(config.seed, "surrogate", *([arm.value] if arm else []))
+    return fit(points, values, space.bounds, config.direction, seed, space.snap)
 
 
-def searched(trials: Sequence[TrialRow]) -> list[tuple[Point, float]]:
-    """Return the points of completed trials with their objective."""
+def best_expected(
+    trials: Sequence[TrialRow], config: StudyConfig, arm: SearchArm | None = None
+) -> Point | None:
+    """Return the point that is expected to be best; None before a trial has completed."""
+    from wconv_sweep.evidence.coordinates import Coordinates
+
+    surrogate = surrogate_of(trials, config, arm)
+    if surrogate is None:
+        return None
+    return Coordinates(config, arm).point(surrogate.best_point())
+
+
+def searched(
+    trials: Sequence[TrialRow], arm: SearchArm | None = None
+) -> list[tuple[Point, float]]:
+    """Return the points of completed trials, of one arm or all, with their objective."""
     return [
         (row.point, row.value)
         for row in trials
@@ -194,6 +222,7 @@ def searched(trials: Sequence[TrialRow]) -> list[tuple[Point, float]]:
         and row.state is SlotState.COMPLETE
         and row.value is not None
         and row.point is not None
+        and (arm is None or row.arm is arm)
     ]
 
 
@@ -204,12 +233,13 @@ def choose_candidates(trials: Sequence[TrialRow], config: StudyConfig) -> dict[s
     convolution, with which they are compared.
     """
     assert config.confirm is not None
-    surrogate = surrogate_of(trials, config)
-    if surrogate is None:
+    arm = arm_of(config)
+    expected, plain = best_expected(trials, config, arm), plain_point(trials, config)
+    if expected is None or plain is None:
         return {}
-    references = {name: Point(density) for name, density in config.references().items()}
-    plain = references.pop(PLAIN)
-    best = {EXPECTED: Point(surrogate.best_point()), OBSERVED: _best_observed(trials, config)}
+    references = config.reference_points()
+    del references[PLAIN]
+    best = {EXPECTED: expected, OBSERVED: _best_observed(searched(trials, arm), config)}
     chosen: dict[str, Point] = {}
     known = [plain]
     for label, point in list((best | references).items())[: config.confirm.candidates]:
@@ -219,12 +249,34 @@ def choose_candidates(trials: Sequence[TrialRow], config: StudyConfig) -> dict[s
     return chosen
 
 
+def arm_of(config: StudyConfig) -> SearchArm | None:
+    """Return the arm whose best density a study is about; None where its search has one."""
+    return SearchArm.WEIGHTED if config.search.also else None
+
+
+def plain_point(trials: Sequence[TrialRow], config: StudyConfig) -> Point | None:
+    """Return what the candidates are compared with: plain convolution, at its own best.
+
+    Where only the density is searched, that is the plain baseline. Otherwise it is the best
+    expected point of its arm, and None before a trial of it has completed.
+    """
+    if not config.search.also:
+        return config.reference_points()[PLAIN]
+    return best_expected(trials, config, SearchArm.PLAIN)
+
+
 def noise_of_baseline(trials: Sequence[TrialRow], metric: str) -> Summary | None:
-    """Return the spread of the plain baseline over all its seeds, of search and confirmation."""
+    """Return the spread of the plain baseline over all its seeds, of search and confirmation.
+
+    Where plain convolution is tuned, that is of the confirmation alone.
+    """
     values = [
         row.metrics[metric]
         for row in trials
-        if row.label == PLAIN and row.state is SlotState.COMPLETE and metric in row.metrics
+        if row.label == PLAIN
+        and row.arm is None
+        and row.state is SlotState.COMPLETE
+        and metric in row.metrics
     ]
     return summarize(values) if values else None
 
@@ -236,19 +288,20 @@ def _arm(label: str, rows: Sequence[TrialRow]) -> Arm:
     return Arm(label, (own[0].point if own else None) or Point(()), runs, failed)
 
 
-def _best_observed(trials: Sequence[TrialRow], config: StudyConfig) -> Point:
+def _best_observed(pairs: Sequence[tuple[Point, float]], config: StudyConfig) -> Point:
     """Return the point with the best mean over its seeds."""
     values: dict[Point, list[float]] = {}
-    for point, value in searched(trials):
+    for point, value in pairs:
         values.setdefault(point, []).append(value)
     sign = 1 if config.direction == "maximize" else -1
     return max(values, key=lambda point: sign * summarize(values[point]).mean)
 
 
 def _same(point: Point, other: Point, config: StudyConfig) -> bool:
+    from wconv_sweep.study.search_space import distributions_of, params_of, share_of
+
+    one, two = params_of(config, point), params_of(config, other)
     return all(
-        abs(value - known) < SAME * (high - low)
-        for value, known, (low, high) in zip(
-            point.density, other.density, config.search.bounds, strict=True
-        )
+        abs(share_of(each, one[name]) - share_of(each, two[name])) < SAME
+        for name, each in distributions_of(config).items()
     )

@@ -3,7 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wconv_sweep.evidence.confirmation import Arm, Confirmation, noise_of_baseline, surrogate_of
+from wconv_sweep.evidence.confirmation import (
+    Arm,
+    Confirmation,
+    arm_of,
+    noise_of_baseline,
+    surrogate_of,
+)
 from wconv_sweep.evidence.overview import StudyOverview
 from wconv_sweep.evidence.score_rows import ScoreDifference, ScoreRow, score_rows
 from wconv_sweep.evidence.statistics import Interval
@@ -37,17 +43,21 @@ def confirmation_json(confirmation: Confirmation, *, bootstrap: bool) -> dict[st
 def surrogate_json(status: StudyStatus) -> dict[str, Any] | None:
     """Return the surrogate's findings from all trials; None before one has completed.
 
-    Its noise stands beside the spread of the plain baseline over its seeds, which is larger where
+    Of a search of two arms, that of weighted convolution. Its noise stands beside the spread of
+    the plain baseline over its seeds, which is larger where
     the trials of the search share one seed.
     """
-    surrogate = surrogate_of(status.trials, status.config)
+    from wconv_sweep.evidence.coordinates import Coordinates
+
+    arm = arm_of(status.config)
+    surrogate = surrogate_of(status.trials, status.config, arm)
     if surrogate is None:
         return None
-    density = surrogate.best_point()
-    (mean,), (sd,) = surrogate.mean_sd([density])
+    place = surrogate.best_point()
+    (mean,), (sd,) = surrogate.mean_sd([place])
     baseline = noise_of_baseline(status.trials, status.config.objective.metric)
     return {
-        "density": list(density),
+        **Coordinates(status.config, arm).point(place).plain(),
         "expected": float(mean),
         "sd": float(sd),
         "noise_sd": surrogate.noise_sd,
@@ -86,6 +96,7 @@ def score_row(arm: Mapping[str, Any], metric: str) -> ScoreRow:
         label=arm["label"],
         is_selected=arm.get("selected", False),
         density=tuple(arm["density"]),
+        settings=tuple(arm.get("settings", {}).items()),
         failed=arm["failed"],
         **{key: scores[key] for key in ("seeds", "mean", "sd")},
         difference=difference,
@@ -100,7 +111,7 @@ def _arm(confirmation: Confirmation, arm: Arm, bootstrap: bool) -> dict[str, Any
     rows = score_rows(confirmation, confirmation.metrics(), [arm], bootstrap=bootstrap)
     return {
         "label": arm.label,
-        "density": list(arm.density),
+        **arm.point.plain(),
         "seed_indices": sorted(arm.runs),
         "trials": [row.trial for _, row in sorted(arm.runs.items())],
         "failed": arm.failed,

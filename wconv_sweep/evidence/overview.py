@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, func, or_, select
 
 from wconv_sweep.evidence.accounting import Usage, spent_seconds, usage_of
 from wconv_sweep.evidence.confirmation import Confirmation, confirmation_of
@@ -29,6 +29,7 @@ from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.study_lookup import find_study, study_names
 from wconv_sweep.storage.tables import ENDED, SEARCHING, SLOTS, SlotState, Stage, StudyState
 from wconv_sweep.study.config import PLAIN, StudyConfig, config_of
+from wconv_sweep.study.point import SearchArm
 
 
 @dataclass(frozen=True)
@@ -259,24 +260,25 @@ def _tallies(connection: Connection, study: str) -> dict[SlotState, Tally]:
 def _shown(connection: Connection, config: StudyConfig) -> Sequence[Row[Any]]:
     of_study = SLOTS.c.study == config.study
     value = SLOTS.c.value
-    # As `best_of` chooses: of equal values the earlier slot.
-    best = (
-        select(SLOTS.c.slot)
-        .where(
+
+    def best(*chosen: ColumnElement[bool]) -> ScalarSelect[int]:
+        # As `best_of` chooses: of equal values the earlier slot.
+        found = select(SLOTS.c.slot).where(
             of_study,
             SLOTS.c.state == SlotState.COMPLETE,
             SLOTS.c.stage.in_(SEARCHING),
             value.is_not(None),
+            *chosen,
         )
-        .order_by(value.desc() if config.direction == "maximize" else value, SLOTS.c.position)
-        .limit(1)
-        .scalar_subquery()
-    )
+        falling = value.desc() if config.direction == "maximize" else value
+        return found.order_by(falling, SLOTS.c.position).limit(1).scalar_subquery()
+
     one_by_one = or_(
         SLOTS.c.state == SlotState.LEASED,
         SLOTS.c.stage.in_((Stage.CONFIRM, Stage.ABLATION)),
         SLOTS.c.label == PLAIN,
-        SLOTS.c.slot == best,
+        SLOTS.c.slot == best(),
+        *([SLOTS.c.slot == best(SLOTS.c.arm == SearchArm.PLAIN)] if config.search.also else []),
     )
     return connection.execute(
         select(SLOTS).where(of_study, one_by_one).order_by(SLOTS.c.position)

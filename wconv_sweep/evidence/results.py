@@ -9,7 +9,7 @@ from sqlalchemy import Row
 from wconv_jobs.spec import Density
 from wconv_sweep.storage.tables import SEARCHING, SlotState
 from wconv_sweep.study.config import PLAIN
-from wconv_sweep.study.point import Point
+from wconv_sweep.study.point import Point, SearchArm, Settings
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,18 @@ class TrialRow:
     """Of all its attempts."""
     replicate: int = 0
     """Seeds are derived from it."""
+    arm: SearchArm | None = None
+    """Of a trial of a search that has two."""
 
     @property
     def density(self) -> Density | None:
         """The density of its point."""
         return None if self.point is None else self.point.density
+
+    @property
+    def settings(self) -> Settings:
+        """The other values of its point."""
+        return () if self.point is None else self.point.settings
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ def best_of(trials: Sequence[TrialRow], direction: str) -> StudyResult | None:
 
     The best is the best observed validation value. It is one run of one seed, so it is optimistic:
     the more trials, the more of them are lucky. The plain run is the one of its seed, or the first
-    if that one has not completed.
+    if that one has not completed; in a search of two arms it is the best of its own.
     """
     completed = [
         row
@@ -77,7 +84,14 @@ def best_of(trials: Sequence[TrialRow], direction: str) -> StudyResult | None:
     if not completed:
         return None
     sign = 1 if direction == "maximize" else -1
-    best = max(completed, key=lambda row: (sign * (row.value or 0.0), -row.position))
+
+    def rank(row: TrialRow) -> tuple[float, int]:
+        return sign * (row.value or 0.0), -row.position
+
+    best = max(completed, key=rank)
+    tuned = [row for row in completed if row.arm is SearchArm.PLAIN]
+    if tuned:
+        return StudyResult(best, max(tuned, key=rank))
     plains = [row for row in completed if row.label == PLAIN]
     plain = next((row for row in plains if row.replicate == best.replicate), None)
     return StudyResult(best, plain or next(iter(plains), None))
@@ -101,6 +115,7 @@ def trial_row_of(slot: Row[Any], gpu_hours: float = 0.0) -> TrialRow:
         lease_until=slot.lease_until,
         gpu_hours=gpu_hours,
         replicate=slot.replicate,
+        arm=SearchArm(slot.arm) if slot.arm else None,
     )
 
 

@@ -8,6 +8,7 @@ from wconv_jobs.seeding import derive_seed
 from wconv_sweep.amounts import amount, density_text, interval, title
 from wconv_sweep.evidence.confirmation import Arm, Confirmation
 from wconv_sweep.evidence.statistics import Interval
+from wconv_sweep.study.point import Settings
 
 Column = Literal[
     "metric",
@@ -55,6 +56,8 @@ class ScoreRow:
     is_selected: bool
     """Whether the claim is about this density."""
     density: tuple[float, ...]
+    settings: Settings
+    """What was searched together with it."""
     seeds: int
     """Runs that have the score."""
     failed: int
@@ -97,7 +100,7 @@ def cell(row: ScoreRow, column: Column, *, without_difference: str = "-") -> str
     if column == "network":
         return _NAMES.get(row.label, row.label)
     if column == "density":
-        return density_text(row.density)
+        return density_text(row.density, row.settings)
     if column == "seeds":
         return str(row.seeds)
     if column in ("mean", "sd"):
@@ -127,6 +130,7 @@ def _row(confirmation: Confirmation, metric: str, arm: Arm, bootstrap: bool) -> 
         label=arm.label,
         is_selected=arm is confirmation.selected,
         density=arm.density,
+        settings=arm.settings,
         seeds=summary.seeds if summary else 0,
         failed=arm.failed,
         mean=summary.mean if summary else None,

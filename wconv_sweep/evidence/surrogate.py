@@ -1,11 +1,14 @@
 """A Gaussian process of the objective as a function of the density, fitted to all trials.
 
+Where other keys are searched, too, each has its coordinates beside those of the density: see
+`wconv_sweep.evidence.coordinates`.
+
 The best single run of a noisy search is lucky as often as it is good. The process separates the
 noise of a run from the effect of the density, and selects the density by all trials. How much this
 helps on simulated flat and noisy optima is in docs/search_benchmark.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,6 +21,9 @@ from wconv_sweep.evidence.gaussian_process import GaussianProcess, fit_process
 # Shape letters: N trials, P points, C coefficients.
 
 Vector = NDArray[np.float64]
+
+Snap = Callable[[Vector], Vector]
+"""Moves points of the unit cube to the nearest ones that can be trained, e.g. to whole numbers."""
 
 COLLAPSED_MADS = 10.0
 """A run has collapsed when it lies further below the median, in median absolute deviations: 7
@@ -54,6 +60,7 @@ class Surrogate:
     _kept_NC: Vector = field(repr=False)
     _collapsed_NC: Vector = field(repr=False)
     _seed: int = field(repr=False)
+    _snap: "Snap" = field(repr=False)
 
     def mean_sd(self, points_PC: ArrayLike) -> tuple[Vector, Vector]:
         """Return the expected objective at densities and how uncertain it is.
@@ -89,8 +96,10 @@ class Surrogate:
                 jac=True,
                 bounds=[(0.0, 1.0)] * len(self.bounds),
             )
-            if -found.fun > best_mean and self._may_be_best(found.x[None])[0]:
-                best, best_mean = found.x, -found.fun
+            (point,) = self._snap(found.x[None])
+            mean = -self._falling_mean(point)[0]
+            if mean > best_mean and self._may_be_best(point[None])[0]:
+                best, best_mean = point, mean
         rounded = (round(float(value), 4) for value in self._density(best))
         pairs = zip(rounded, self.bounds, strict=True)
         return tuple(min(max(value, low), high) for value, (low, high) in pairs)
@@ -123,7 +132,7 @@ class Surrogate:
         coefficients = len(self.bounds)
         sobol = qmc.Sobol(coefficients, seed=self._seed).random_base2(8 + min(coefficients, 3))
         inside_NC = np.clip(self._kept_NC, 0.0, 1.0)
-        both_PC = np.concatenate([inside_NC, sobol])
+        both_PC = self._snap(np.concatenate([inside_NC, sobol]))
         allowed = both_PC[self._may_be_best(both_PC)]
         return allowed if len(allowed) else inside_NC
 
@@ -148,6 +157,7 @@ def fit(
     bounds: Sequence[tuple[float, float]],
     direction: Literal["maximize", "minimize"],
     seed: int = 0,
+    snap: Snap = lambda unit_PC: unit_PC,
 ) -> Surrogate:
     """Fit a Gaussian process with estimated noise to completed trials.
 
@@ -164,6 +174,7 @@ def fit(
         bounds: [low, high] of each coefficient; reference densities may lie outside.
         direction: whether more or less of the objective is better.
         seed: of restarts and candidates; the same trials and seed give the same process.
+        snap: of a space in which not every point can be trained.
 
     Raises:
         ValueError: no trial is left to be fitted.
@@ -200,6 +211,7 @@ def fit(
         _kept_NC=unit_NC[fitted],
         _collapsed_NC=unit_NC[~good],
         _seed=seed % 2**32,
+        _snap=snap,
     )
 
 

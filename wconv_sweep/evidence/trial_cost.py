@@ -20,6 +20,8 @@ _CHEAP = ("preset", "init", "label_smoothing", "lr_schedule")
 """Keys of a recipe that change no step's cost; with early stopping they change how many there are.
 """
 
+_CHEAP_KEYS = ("recipe.optimizer.", *(f"recipe.{key}" for key in _CHEAP))
+
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredTrial:
@@ -85,7 +87,14 @@ def _steps(plain: Mapping[str, Any], *, folders: bool) -> dict[str, Any]:
         name: value for name, value in plain["data"]["options"].items() if name not in left_out
     }
     data = {"name": plain["data"]["name"], "options": options}
-    return {key: plain.get(key) for key in keys} | {"recipe": recipe, "data": data}
+    # What is searched together with the density may cost, too: then trials differ in it.
+    also = {
+        key: values
+        for key, values in plain["search"].get("also", {}).items()
+        if not key.startswith(_CHEAP_KEYS)
+    }
+    kept = {key: plain.get(key) for key in keys}
+    return kept | {"recipe": recipe, "data": data, "also": also}
 
 
 def _memory_format(plain: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from wconv_sweep.pilots.registry import PilotRecord
 from wconv_sweep.pilots.spool import replay
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.search.pruning import Pruning
-from wconv_sweep.search.trial_mirror import TrialMirror
+from wconv_sweep.search.trial_mirror import mirrors_of
 from wconv_sweep.slots.provenance import host_and_job, program_of, provenance_of
 from wconv_sweep.slots.table import Lease, NoSlot, SlotTable
 from wconv_sweep.storage.open_storage import Storage
@@ -148,7 +148,7 @@ class Agent:
         )
         if freed:
             logger.info(event("trials of a dead pilot handed back", trials=freed))
-        mirror = TrialMirror(self._storage, config)
+        mirrors = mirrors_of(self._storage, config)
         return AgentParts(
             order=order,
             place=place,
@@ -157,8 +157,8 @@ class Agent:
             storage=self._storage,
             slots=self._slots,
             folder=self._folder,
-            mirror=mirror,
-            pruning=Pruning(config, mirror),
+            mirrors=mirrors,
+            pruning=Pruning(config, mirrors),
             record=record,
             end=self._end,
         )

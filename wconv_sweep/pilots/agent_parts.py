@@ -14,6 +14,7 @@ from wconv_sweep.search.trial_mirror import TrialMirror
 from wconv_sweep.slots.table import SlotTable
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.point import SearchArm
 
 
 @dataclass
@@ -27,13 +28,13 @@ class AgentParts:
     storage: Storage
     slots: SlotTable
     folder: RunFolder
-    mirror: TrialMirror
+    mirrors: dict[SearchArm | None, TrialMirror]
     """Kept: each proposal and decision reads what is new since the last one."""
     pruning: Pruning
     record: PilotRecord
     end: PilotEnd
     mirror_turn: threading.Lock = field(default_factory=threading.Lock)
-    """Held by the lane that asks sampler or pruner, which share the mirror."""
+    """Held by the lane that asks sampler or pruner, which share the mirrors."""
     start_up_s: float = 0.0
     """Longest time that an attempt has taken to its first step; 0 before the first."""
 

@@ -108,7 +108,7 @@ class Lane:
     def _propose(self, lease: Lease) -> Point:
         parts = self._parts
         with parts.mirror_turn:
-            proposal = propose(parts.config, parts.mirror, lease.trial, lease.position)
+            proposal = propose(parts.config, parts.mirrors[lease.arm], lease.trial, lease.position)
         return parts.slots.set_point(lease, proposal.point, proposal.attributes)
 
     def _placement(self) -> Placement:

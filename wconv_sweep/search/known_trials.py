@@ -13,14 +13,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from wconv_sweep.study.config import StudyConfig
-from wconv_sweep.study.point import Point
-from wconv_sweep.study.search_space import distributions_of, params_of, point_at
+from wconv_sweep.study.point import Point, SearchArm
+from wconv_sweep.study.search_space import holds, params_of, point_at, space_of
 
 
 class _Collecting(InMemoryStorage):
@@ -42,10 +43,13 @@ class _Collecting(InMemoryStorage):
 
 
 class KnownTrials:
-    """The known trials of one study."""
+    """The known trials of one study, or of one arm of its search."""
 
-    def __init__(self, config: StudyConfig) -> None:
+    def __init__(self, config: StudyConfig, arm: SearchArm | None = None) -> None:
         self._config = config
+        self.arm = arm
+        self.space = space_of(config, arm)
+        """The parameters that are proposed."""
         self.forget()
 
     def refresh(self) -> None:
@@ -77,9 +81,11 @@ class KnownTrials:
             return
         if point is not None and not known.params:
             self.points.add(point)
-            distributions = distributions_of(self._config)
-            for name, param in params_of(self._config, point).items():
-                self._optuna.set_trial_param(key, name, param, distributions[name])
+            params = params_of(self._config, point)
+            space: Mapping[str, BaseDistribution] = self.space
+            for name, distribution in space.items():
+                internal = distribution.to_internal_repr(params[name])
+                self._optuna.set_trial_param(key, name, internal, distribution)
         for epoch in (epochs or {}).keys() - known.intermediate_values.keys():
             self._optuna.set_trial_intermediate_value(key, epoch, (epochs or {})[epoch])
         for name in (attributes or {}).keys() - known.system_attrs.keys():
@@ -184,8 +190,7 @@ class KnownTrials:
 
     def _is_inside(self, trial: FrozenTrial) -> bool:
         # One that has no point yet has none outside.
-        pairs = zip(self._config.search.bounds, trial.params.values(), strict=False)
-        return all(low <= value <= high for (low, high), value in pairs)
+        return all(holds(self.space[name], value) for name, value in trial.params.items())
 
     def _trial(self, number: int) -> FrozenTrial:
         return self._optuna.get_trial(self._ids[number])

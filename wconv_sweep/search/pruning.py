@@ -24,6 +24,7 @@ from wconv_sweep.search.trial_mirror import TrialMirror
 from wconv_sweep.slots.table import Lease
 from wconv_sweep.storage.tables import Stage
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.point import SearchArm
 from wconv_sweep.study.search_config import HalvingSpec, MedianSpec, WilcoxonSpec
 
 PRUNED_AT = "wconv_pruned_at"
@@ -42,9 +43,11 @@ class Decision:
 class Pruning:
     """The study's pruner."""
 
-    def __init__(self, config: StudyConfig, mirror: TrialMirror) -> None:
+    def __init__(
+        self, config: StudyConfig, mirrors: Mapping[SearchArm | None, TrialMirror]
+    ) -> None:
         self._config = config
-        self._mirror = mirror
+        self._mirrors = mirrors
 
     def decide(self, lease: Lease, epoch: int, value: float) -> Decision:
         """Decide on a trial after an epoch, or return what was decided before.
@@ -61,8 +64,9 @@ class Pruning:
         unasked = self._config.search.pruner.name == "none" or lease.stage is not Stage.SEARCH
         if unasked or epoch >= self._config.recipe.epochs:
             return Decision(prune=False)
-        self._mirror.refresh()
-        trial = self._mirror.trial(lease.trial)
+        mirror = self._mirrors[lease.arm]  # plain convolution competes with plain convolution
+        mirror.refresh()
+        trial = mirror.trial(lease.trial)
         if PRUNED_AT in trial.system_attrs:
             return Decision(prune=True)
         if epoch in trial.intermediate_values:
@@ -76,8 +80,8 @@ class Pruning:
             warnings.simplefilter("ignore", ExperimentalWarning)
             warnings.filterwarnings("ignore", message="WilcoxonPruner finds steps")
             pruner = self._pruner()
-            prune = pruner.prune(self._mirror.study(pruner=pruner), trial)
-        return Decision(prune, {**self._mirror.written} | ({PRUNED_AT: epoch} if prune else {}))
+            prune = pruner.prune(mirror.study(pruner=pruner), trial)
+        return Decision(prune, {**mirror.written} | ({PRUNED_AT: epoch} if prune else {}))
 
     def _pruner(self) -> BasePruner:
         chosen = self._config.search.pruner

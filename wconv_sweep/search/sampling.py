@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from wconv_sweep.search import direct_l
 from wconv_sweep.search.known_trials import KnownTrials
 from wconv_sweep.storage.tables import MOVED
 from wconv_sweep.study.config import StudyConfig
-from wconv_sweep.study.point import Point
+from wconv_sweep.study.point import Point, SearchArm
 from wconv_sweep.study.sampler_by_path import make_sampler
 from wconv_sweep.study.search_config import (
     CmaesSpec,
@@ -23,7 +23,7 @@ from wconv_sweep.study.search_config import (
     QmcSpec,
     TpeSpec,
 )
-from wconv_sweep.study.search_space import distributions_of, point_at
+from wconv_sweep.study.search_space import at_share, params_of, point_at, share_of, shifted
 
 GP_TRIALS = 300
 """Completed trials up to which `gp` fits a Gaussian process, whose cost grows with their cube."""
@@ -62,7 +62,7 @@ def propose(config: StudyConfig, mirror: KnownTrials, trial: int, position: int)
     """
     chosen = config.search.sampler
     if isinstance(chosen, QmcSpec):
-        return Proposal(_sobol_point(config, chosen, position))
+        return Proposal(_sobol_point(config, mirror, chosen, position))
     mirror.refresh()
     if isinstance(chosen, DirectLSpec):
         center = _direct_l_point(config, mirror, trial)
@@ -80,35 +80,44 @@ def propose(config: StudyConfig, mirror: KnownTrials, trial: int, position: int)
     seed = derive_seed(config.seed, "sampler", position, TRIES) % 2**32
     moved = _moved(config, mirror, point, apart, seed)
     notes = mirror.written if chosen.takes_notes else {}
-    return Proposal(moved, {**notes, MOVED: list(point.density)})
+    proposed = point.plain() if point.settings else list(point.density)
+    return Proposal(moved, {**notes, MOVED: proposed})
 
 
 def _is_taken(config: StudyConfig, mirror: KnownTrials, point: Point, share: float) -> bool:
     """Return whether another trial has a point, up to a share of the bounds."""
     if not share:
         return point in mirror.points
-    widths = [high - low for low, high in config.search.bounds]
+    shares = _shares(config, mirror, point)
     return any(
         all(
-            abs(value - other) < share * width
-            for value, other, width in zip(point.density, known.density, widths, strict=True)
+            abs(value - other) < share
+            for value, other in zip(shares, _shares(config, mirror, known), strict=True)
         )
         for known in mirror.points
     )
+
+
+def _shares(config: StudyConfig, mirror: KnownTrials, point: Point) -> list[float]:
+    params = params_of(config, point)
+    return [share_of(distribution, params[name]) for name, distribution in mirror.space.items()]
 
 
 def _moved(
     config: StudyConfig, mirror: KnownTrials, point: Point, apart: float, seed: int
 ) -> Point:
     """Return a point near one that is taken, within the bounds, and apart from all others."""
-    drawn = random.Random(seed)
+    drawn, params = random.Random(seed), params_of(config, point)
     for tried in itertools.count():
         reach = NEAR * (1 + tried / 20)
-        density = tuple(
-            min(max(value + drawn.uniform(-reach, reach) * (high - low), low), high)
-            for value, (low, high) in zip(point.density, config.search.bounds, strict=True)
+        moved = point_at(
+            config,
+            params
+            | {
+                name: shifted(distribution, params[name], drawn.uniform(-reach, reach))
+                for name, distribution in mirror.space.items()
+            },
         )
-        moved = Point(density, point.settings)
         if not _is_taken(config, mirror, moved, apart):
             break
     return moved
@@ -122,7 +131,7 @@ def _ask(config: StudyConfig, mirror: KnownTrials, number: int, sampler: BaseSam
     sampler.before_trial(study, trial)
     space = sampler.infer_relative_search_space(study, trial)
     params = sampler.sample_relative(study, trial, space)
-    for name, distribution in distributions_of(config).items():
+    for name, distribution in mirror.space.items():
         if name not in params:
             params[name] = sampler.sample_independent(study, trial, name, distribution)
     return point_at(config, params)
@@ -148,25 +157,29 @@ def _sampler(config: StudyConfig, mirror: KnownTrials, seed: int) -> BaseSampler
     return RandomSampler(seed=seed)
 
 
-def _sobol_point(config: StudyConfig, chosen: QmcSpec, position: int) -> Point:
+def _sobol_point(
+    config: StudyConfig, mirror: KnownTrials, chosen: QmcSpec, position: int
+) -> Point:
     """Return the point of the sequence that belongs to a slot, regardless of worker and time."""
     # Imported here: it takes half a second, and no other sampler needs it.
     from scipy.stats import qmc
 
-    bounds = config.search.bounds
-    seed = derive_seed(config.seed, "qmc") % 2**32
-    sequence = qmc.Sobol(len(bounds), scramble=chosen.scramble, seed=seed)
+    seed = derive_seed(config.seed, "qmc", *([mirror.arm.value] if mirror.arm else [])) % 2**32
+    sequence = qmc.Sobol(len(mirror.space), scramble=chosen.scramble, seed=seed)
     seeds = config.search.seeds
     number = (position - len(config.references()) * seeds) // seeds
+    if mirror.arm:
+        number //= len(SearchArm)  # the arms take turns
     if number:
         sequence.fast_forward(number)
     (shares,) = sequence.random(1)
-    return Point(
-        tuple(
-            float(low + (high - low) * share)
-            for (low, high), share in zip(bounds, shares, strict=True)
-        )
-    )
+    return _at(config, mirror, shares)
+
+
+def _at(config: StudyConfig, mirror: KnownTrials, shares: Iterable[float]) -> Point:
+    """Return the point at a place of the unit cube of the parameters that are proposed."""
+    pairs = zip(mirror.space.items(), shares, strict=True)
+    return point_at(config, {name: at_share(one, float(share)) for (name, one), share in pairs})
 
 
 def _direct_l_point(config: StudyConfig, mirror: KnownTrials, trial: int) -> Point | None:
@@ -183,16 +196,14 @@ def _direct_l_point(config: StudyConfig, mirror: KnownTrials, trial: int) -> Poi
 
     def point_of(center: direct_l.Point) -> Point:
         # Rounded, so that a center with the digits of a reference density is found to be it.
-        return Point(
-            tuple(
-                round(low + (high - low) * share, 12)
-                for (low, high), share in zip(config.search.bounds, center, strict=True)
-            )
+        exact = _at(config, mirror, center)
+        settings = tuple(
+            (key, round(value, 12) if isinstance(value, float) else value)
+            for key, value in exact.settings
         )
+        return Point(tuple(round(value, 12) for value in exact.density), settings)
 
-    wanted = direct_l.wanted_points(
-        len(config.search.bounds), lambda center: known.get(point_of(center))
-    )
+    wanted = direct_l.wanted_points(len(mirror.space), lambda center: known.get(point_of(center)))
     ahead = mirror.undecided_before(trial)
     center = next(itertools.islice(wanted, ahead, None), None)
     return None if center is None else point_of(center)

@@ -18,6 +18,7 @@ from wconv_sweep.storage import trial_rows
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import SEARCHING, SLOTS, SlotState
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.point import SearchArm
 
 _STATES = {
     SlotState.OPEN: TrialState.RUNNING,  # interrupted: its trial continues
@@ -29,15 +30,24 @@ _STATES = {
 }
 
 
+def mirrors_of(storage: Storage, config: StudyConfig) -> "dict[SearchArm | None, TrialMirror]":
+    """Return the views of an agent: one for each arm of the search, or one for all of it."""
+    arms = tuple(SearchArm) if config.search.also else (None,)
+    return {arm: TrialMirror(storage, config, arm) for arm in arms}
+
+
 class TrialMirror(KnownTrials):
     """An agent's view of the trials of one study; it should live as long as the agent."""
 
-    def __init__(self, storage: Storage, config: StudyConfig) -> None:
+    def __init__(
+        self, storage: Storage, config: StudyConfig, arm: SearchArm | None = None
+    ) -> None:
         self._storage = storage
+        self._first_running = 0
         pruning = config.search.pruner.name != "none"
         self._with_epochs = pruning
         self._with_attributes = pruning or config.search.sampler.takes_notes
-        super().__init__(config)
+        super().__init__(config, arm)
 
     def refresh(self) -> None:
         """Read the changes since the last call."""
@@ -47,6 +57,7 @@ class TrialMirror(KnownTrials):
                 SLOTS.c.study == self._config.study,
                 SLOTS.c.trial >= self._first_running,
                 SLOTS.c.stage.in_(SEARCHING),
+                *(() if self.arm is None else (SLOTS.c.arm == self.arm,)),
             )
             rows = connection.execute(
                 select(
@@ -75,8 +86,10 @@ class TrialMirror(KnownTrials):
                 epochs[row.trial_id],
                 attributes[row.trial_id],
             )
-        while self.has_ended(self._first_running):
-            self._first_running += 1
+        for row in rows:
+            if not self.has_ended(row.trial):
+                break
+            self._first_running = row.trial + 1
 
     def forget(self) -> None:
         """Forget all trials, and read them again the next time."""

@@ -46,8 +46,20 @@ def read_study(wanted: str, url: URL, settings: Sequence[str]) -> SimulatedStudy
         settings: changes of single keys, see `wconv_sweep.study.settings`; for one not launched.
 
     Raises:
-        ConfigurationError: there is no such study, or it is wrong.
+        ConfigurationError: there is no such study, it is wrong, or it searches more than the
+            density.
     """
+    found = _found(wanted, url, settings)
+    if found.config.search.also:
+        raise ConfigurationError(
+            f"simulate: study {found.config.study} searches {', '.join(found.config.search.also)} "
+            "together with the density, and the synthetic surfaces have the density alone. Take "
+            "a copy of the study's file without search.also."
+        )
+    return found
+
+
+def _found(wanted: str, url: URL, settings: Sequence[str]) -> SimulatedStudy:
     launched = _status_of(wanted, url)
     if launched is not None:
         if settings:
@@ -69,7 +81,7 @@ def _status_of(study: str, url: URL) -> StudyStatus | None:
 
 
 def _measured(status: StudyStatus) -> Measured | None:
-    if len(searched(status.trials)) < ENOUGH:
+    if status.config.search.also or len(searched(status.trials)) < ENOUGH:
         return None
     model = surrogate_of(status.trials, status.config)
     assert model is not None

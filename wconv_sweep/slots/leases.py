@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Update, and_, case, func,
 
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, STUDIES, AttemptOutcome, SlotState, Stage
-from wconv_sweep.study.point import Point
+from wconv_sweep.study.point import Point, SearchArm
 
 
 class LeaseLost(Exception):
@@ -28,6 +28,7 @@ class Lease:
     trial: int
     stage: Stage
     label: str | None
+    arm: SearchArm | None
     point: Point | None
     """None for a search slot that has not been sampled yet."""
     replicate: int
@@ -46,6 +47,7 @@ def lease_of(row: Row[Any]) -> Lease:
         trial=row.trial,
         stage=Stage(row.stage),
         label=row.label,
+        arm=SearchArm(row.arm) if row.arm else None,
         point=row.point,
         replicate=row.replicate,
         epoch=row.epoch,

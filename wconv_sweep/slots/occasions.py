@@ -97,12 +97,14 @@ def _end(status: StudyStatus) -> str:
     counts = ", ".join(f"{number} {state}" for state, number in status.counts.items() if number)
     if status.confirmation is not None:
         selected = status.confirmation.selected
-        density = "" if selected is None else f"{density_text(selected.density)}: "
+        density = (
+            "" if selected is None else f"{density_text(selected.density, selected.settings)}: "
+        )
         return f"{counts}; {density}{status.confirmation.claim}"
     if status.result is None:
         return f"{counts}; no trial has completed"
     metric, best = status.config.objective.metric, status.result.best
     return (
-        f"{counts}; best density {density_text(best.density)}, {title(metric)} "
+        f"{counts}; best density {density_text(best.density, best.settings)}, {title(metric)} "
         f"{amount(metric, best.value)} (one run, not confirmed)"
     )

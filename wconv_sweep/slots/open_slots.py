@@ -119,6 +119,7 @@ class OpenSlots:
         trial_id, trial = row.trial_id, row.trial
         if trial_id is None:
             named = {"label": row.label} if row.label else {}
+            named |= {"arm": row.arm} if row.arm else {}
             attributes = {
                 "stage": row.stage,
                 "seed_index": row.replicate,

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select, update
 
-from wconv_jobs.spec import Density
 from wconv_sweep.errors import StudyError
 from wconv_sweep.slots.leases import study_row
 from wconv_sweep.storage import trial_rows
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.study_lookup import find_study
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, STUDIES, SlotState
+from wconv_sweep.study.point import Point
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Retried:
 
     trial: int
     label: str | None
-    density: Density | None
+    point: Point | None
     epoch: int
     """The epoch that its checkpoint continues from."""
     reason: str | None
@@ -82,7 +82,7 @@ def retry(storage: Storage, study: str, trials: Sequence[int] | None) -> list[Re
         Retried(
             trial=slot.trial,
             label=slot.label,
-            density=slot.point and slot.point.density,
+            point=slot.point,
             epoch=slot.epoch,
             reason=slot.reason,
         )

@@ -16,6 +16,7 @@ from wconv_sweep.slots.leases import study_row
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import SEARCHING, SLOTS, SlotState, Stage
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.point import SearchArm
 
 
 class SearchEnd:
@@ -75,12 +76,17 @@ def is_due(trials: list[TrialRow], config: StudyConfig) -> bool:
     done.sort(key=lambda row: row.trial or 0)
     if len(done) < rule.minimum:
         return False
+    arms = tuple(SearchArm) if config.search.also else (None,)
+    return all(
+        _little_is_left(done[: len(done) - left_out], config, arm)
+        for left_out in range(rule.in_a_row)
+        for arm in arms
+    )
+
+
+def _little_is_left(done: list[TrialRow], config: StudyConfig, arm: SearchArm | None) -> bool:
+    surrogate = surrogate_of(done, config, arm)
+    if surrogate is None:
+        return False
     seeds = config.confirm.seeds if config.confirm else 1
-    for left_out in range(rule.in_a_row):
-        surrogate = surrogate_of(done[: len(done) - left_out], config)
-        if surrogate is None:
-            return False
-        resolved = surrogate.noise_sd / math.sqrt(seeds)
-        if surrogate.largest_gain() >= resolved:
-            return False
-    return True
+    return surrogate.largest_gain() < surrogate.noise_sd / math.sqrt(seeds)

@@ -11,7 +11,7 @@ from itertools import product
 from sqlalchemy import Connection, Row, func, select, update
 
 from wconv_sweep.errors import StudyError
-from wconv_sweep.evidence.confirmation import choose_candidates, confirmation_of
+from wconv_sweep.evidence.confirmation import choose_candidates, confirmation_of, plain_point
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.slots.leases import study_row
@@ -19,7 +19,7 @@ from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.slot_plan import first_fresh_replicate, plan_ablation
 from wconv_sweep.storage.tables import SLOTS, SlotState, Stage
 from wconv_sweep.study.config import PLAIN, StudyConfig
-from wconv_sweep.study.point import Point
+from wconv_sweep.study.point import Point, SearchArm
 from wconv_sweep.study.search_config import ConfirmSpec
 
 ORDER = (Stage.REFERENCE, Stage.SEARCH, Stage.CONFIRM, Stage.ABLATION)
@@ -48,13 +48,15 @@ def open_stage(storage: Storage, config: StudyConfig) -> None:
     # Outside of the transaction: fitting takes seconds. The trials before have ended, so that
     # every agent gets the same result.
     candidates = choose_candidates(trials, config) if due is Stage.CONFIRM else {}
+    plain = plain_point(trials, config) if candidates else None
     with storage.write() as connection:
         study_row(connection, config.study, lock=True)
         if stage_due(connection, config.study) is not due:
             return
         slots = _closed(connection, config.study, due)
         if due is Stage.CONFIRM:
-            _open_confirmation(connection, config, slots, candidates, trials)
+            arms = {PLAIN: plain, **candidates} if plain is not None else {}
+            _open_confirmation(connection, config, slots, arms, trials)
         elif due is Stage.ABLATION:
             _open_ablation(connection, config, slots, trials)
         else:
@@ -98,16 +100,17 @@ def _open_confirmation(
     connection: Connection,
     config: StudyConfig,
     slots: Sequence[Row[tuple[object, ...]]],
-    candidates: dict[str, Point],
+    arms: dict[str, Point],
     trials: Sequence[TrialRow],
 ) -> None:
-    if not candidates:
+    if not arms:
         nothing = "no trial has completed to select a density from"
         plain = "no density was found that differs from plain convolution"
-        completed = any(row.state is SlotState.COMPLETE for row in trials)
-        _skip(connection, slots, plain if completed else nothing)
+        untuned = "no trial of plain convolution has completed to compare with"
+        completed = {row.arm for row in trials if row.state is SlotState.COMPLETE}
+        is_tuned = not config.search.also or SearchArm.PLAIN in completed
+        _skip(connection, slots, (plain if is_tuned else untuned) if completed else nothing)
         return
-    arms = {PLAIN: Point(config.references()[PLAIN])} | candidates
     # Where candidates are the same, the others get more seeds. Seed by seed, so that whatever ends
     # the study early leaves pairs.
     seeds = len(slots) // len(arms)

@@ -112,6 +112,11 @@ def _source(storage: Storage, config: StudyConfig, study: str) -> _Source:
             f"{status.ended} of {status.budget} trials have. "
             f"`wconv-sweep resume --study {study}` continues it."
         )
+    if status.config.search.also:
+        raise StudyError(
+            f"study {config.study}: search.warm_start names {study}, which searched more than the "
+            "density: what it found is good with its other settings alone. Leave it out."
+        )
     surrogate = surrogate_of(status.trials, status.config)
     if surrogate is None:
         raise StudyError(

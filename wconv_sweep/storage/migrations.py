@@ -208,7 +208,8 @@ def _rename_stages(connection: Connection) -> None:
 
 
 def _to_4(operations: "Operations") -> None:
-    """Make of each density a point, which has room for other settings."""
+    """Make of each density a point, which has room for other settings, and give searches arms."""
+    operations.add_column("wconv_slots", Column("arm", String(10)))
     operations.alter_column("wconv_slots", "density", new_column_name="point")
     slots = table("wconv_slots", column("point", Text))
     as_point = literal('{"density": ', Text) + slots.c.point + literal("}", Text)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from wconv_jobs.spec import Ablation
 from wconv_sweep.storage.tables import SlotState, Stage
-from wconv_sweep.study.config import StudyConfig
-from wconv_sweep.study.point import Point
+from wconv_sweep.study.config import PLAIN, StudyConfig
+from wconv_sweep.study.point import Point, SearchArm
 
 ABLATIONS: tuple[Ablation, ...] = ("initial weights", "gradient")
 """Labels of an ablation's slots: the half of the density's effect that plain convolution gets.
@@ -22,6 +22,8 @@ class PlannedSlot:
     label: str | None = None
     point: Point | None = None
     state: SlotState = SlotState.OPEN
+    arm: SearchArm | None = None
+    """Whose best point it helps to find; None where the search has one arm."""
 
     def row(self, study: str, position: int) -> dict[str, object]:
         """Return its row in the table of slots."""
@@ -30,6 +32,7 @@ class PlannedSlot:
             "position": position,
             "stage": self.stage,
             "label": self.label,
+            "arm": self.arm,
             "point": self.point,
             "replicate": self.replicate,
             "state": self.state,
@@ -55,9 +58,10 @@ def plan_slots(config: StudyConfig, given: Sequence[GivenPoint] = ()) -> Iterato
         given: points to start the search with, as many as its budget holds.
     """
     replicates = range(config.search.seeds)
-    for label, density in config.references().items():
+    for label, point in config.reference_points().items():
+        arm = _arm(config, is_plain=label == PLAIN)
         for replicate in replicates:
-            yield PlannedSlot(Stage.REFERENCE, replicate, label, Point(density))
+            yield PlannedSlot(Stage.REFERENCE, replicate, label, point, arm=arm)
     grid = config.grid_points()
     for density in grid:
         for replicate in replicates:
@@ -77,11 +81,15 @@ def plan_slots(config: StudyConfig, given: Sequence[GivenPoint] = ()) -> Iterato
 
 
 def plan_search(config: StudyConfig, trials: int) -> Iterator[PlannedSlot]:
-    """Yield slots of the search; the further seeds of a point open when it has been proposed."""
+    """Yield slots of the search; the further seeds of a point open when it has been proposed.
+
+    Its arms, if it has two, take turns: plain convolution, weighted convolution.
+    """
     for number in range(trials):
-        replicate = number % config.search.seeds
+        proposal, replicate = divmod(number, config.search.seeds)
         state = SlotState.CLOSED if replicate else SlotState.OPEN
-        yield PlannedSlot(Stage.SEARCH, replicate, state=state)
+        arm = _arm(config, is_plain=proposal % 2 == 0)
+        yield PlannedSlot(Stage.SEARCH, replicate, state=state, arm=arm)
 
 
 def plan_ablation(replicates: Sequence[int]) -> Iterator[PlannedSlot]:
@@ -101,3 +109,9 @@ def ablation_of(stage: Stage, label: str | None) -> Ablation:
 def first_fresh_replicate(config: StudyConfig) -> int:
     """Return the first seed index that no trial of the search has."""
     return config.search.seeds
+
+
+def _arm(config: StudyConfig, *, is_plain: bool) -> SearchArm | None:
+    if not config.search.also:
+        return None
+    return SearchArm.PLAIN if is_plain else SearchArm.WEIGHTED

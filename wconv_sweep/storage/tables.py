@@ -27,7 +27,7 @@ from wconv_sweep.study.point import Point, point_of
 SCHEMA_VERSION = 4
 
 MOVED = "wconv:moved_from"
-"""System attribute of an Optuna trial whose point was moved: the density that was proposed."""
+"""System attribute of an Optuna trial whose point was moved: what was proposed."""
 
 METADATA = MetaData()
 
@@ -182,6 +182,7 @@ SLOTS = Table(
     Column("position", Integer, nullable=False),  # order of leasing, from 0
     Column("stage", String(10), nullable=False),
     Column("label", String(100)),  # of a reference density, a candidate or a part of an ablation
+    Column("arm", String(10)),  # of a slot that is searched, where the search has two
     Column("point", PointColumn),  # null until it is known
     Column("replicate", Integer, nullable=False),  # seeds are derived from it
     Column("state", String(10), nullable=False),

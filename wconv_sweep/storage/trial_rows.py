@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from optuna.distributions import FloatDistribution, distribution_to_json
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Insert, Select, Table, Update, func, select
@@ -53,8 +53,8 @@ def create_trial(
 def set_params(
     connection: Connection,
     trial_id: int,
-    params: Mapping[str, float],
-    distributions: Mapping[str, FloatDistribution],
+    params: Mapping[str, Any],
+    distributions: Mapping[str, BaseDistribution],
 ) -> None:
     """Record the parameters of a trial that has none."""
     connection.execute(
@@ -63,7 +63,7 @@ def set_params(
             {
                 "trial_id": trial_id,
                 "param_name": name,
-                "param_value": value,
+                "param_value": distributions[name].to_internal_repr(value),
                 "distribution_json": distribution_to_json(distributions[name]),
             }
             for name, value in params.items()

@@ -12,6 +12,7 @@ from wconv_jobs import catalog
 from wconv_jobs.spec import DataSpec, Density, ModelSpec, RecipeSpec, SitesSpec
 from wconv_jobs.spec_base import Spec
 from wconv_sweep.study.grid import grid_points
+from wconv_sweep.study.point import Point, Settings
 from wconv_sweep.study.search_config import (
     ConfirmSpec,
     GridSpec,
@@ -113,11 +114,14 @@ class StudyConfig(Spec):
         """Return the definition as plain data, with defaults filled in.
 
         Without keys that are younger than studies, where these say what was so before: `sites`
-        where all are meant, one trial `per_gpu`, and those that `RecipeSpec.plain` leaves out.
+        where all are meant, `search.also` where it is empty, one trial `per_gpu`, and those that
+        `RecipeSpec.plain` leaves out.
         """
         plain = self.model_dump(mode="json", by_alias=True)
         if self.sites == SitesSpec():
             del plain["sites"]
+        if not self.search.also:
+            del plain["search"]["also"]
         if self.trial.per_gpu == 1:
             del plain["trial"]["per_gpu"]
         return plain | {"recipe": self.recipe.plain()}
@@ -148,6 +152,16 @@ class StudyConfig(Spec):
             name: tuple(point) for name, point in self.reference_densities.items()
         }
 
+    def reference_points(self) -> dict[str, Point]:
+        """Return the same as points, at the study's own values of the keys in `search.also`."""
+        own = self.own_settings()
+        return {label: Point(density, own) for label, density in self.references().items()}
+
+    def own_settings(self) -> Settings:
+        """Return the keys in `search.also` with the values that the study itself gives them."""
+        whole = self.model_dump(mode="json", by_alias=True) if self.search.also else {}
+        return tuple((key, value_at(whole, key)) for key in self.search.also)
+
     def grid_points(self) -> list[Density]:
         """Return the densities of a grid in their order, none for other samplers.
 
@@ -160,6 +174,14 @@ class StudyConfig(Spec):
         return [
             each for each in grid_points(search.sampler, search.bounds) if each not in references
         ]
+
+
+def value_at(content: Mapping[str, Any], key: str) -> Any:
+    """Return the value of a dotted key of plain data; None where there is none."""
+    found: Any = content
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
 
 
 def config_of(content: Mapping[str, Any]) -> StudyConfig:

@@ -25,6 +25,11 @@ def bounds_text(config: StudyConfig) -> str:
     return ", ".join(f"[{low:g}, {high:g}]" for low, high in config.search.bounds)
 
 
+def also_text(config: StudyConfig) -> str:
+    """Return the keys that are searched together with the density, with their values."""
+    return "; ".join(f"{key} {spec.text}" for key, spec in config.search.also.items())
+
+
 def reference_densities_text(config: StudyConfig) -> str:
     """Return the densities that are trained in any case, as the study file gives them."""
     return ", ".join(

@@ -4,6 +4,7 @@ import json
 
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.definition_text import (
+    also_text,
     bounds_text,
     budget_text,
     recipe_text,
@@ -22,6 +23,7 @@ def study_note(config: StudyConfig) -> str:
         "recipe": recipe_text(config),
         "objective": f"{config.direction} `{config.objective.metric}` of the validation set",
         "density": f"{names}, outermost first, in {bounds_text(config)}; dimensionless",
+        **({"searched together with it": also_text(config)} if config.search.also else {}),
         "reference densities": reference_densities_text(config),
         "budget": budget_text(config),
     }
@@ -36,7 +38,7 @@ def study_note(config: StudyConfig) -> str:
         "|---|---|",
         *(f"| {name} | {text.strip().replace('|', '&#124;')} |" for name, text in rows.items()),
         "",
-        "The value of a trial comes from one training run. Trial attributes: stage and label, "
+        "The value of a trial comes from one training run. Trial attributes: stage, label, arm, "
         "seed_index (trials of one index share initial weights, data order and noise), "
         "gpu_hours, host, metrics of the validation set and, as `test_...`, of the test set.",
         "",

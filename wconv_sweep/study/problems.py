@@ -4,6 +4,7 @@ from typing import get_args
 
 from wconv_jobs import catalog, own_code
 from wconv_jobs.kinds import TaskKind
+from wconv_sweep.study.also_problems import also_problems
 from wconv_sweep.study.config import MAX_TRIALS, PLAIN, StudyConfig
 from wconv_sweep.study.grid import grid_size
 from wconv_sweep.study.sampler_by_path import what_is_wrong
@@ -12,6 +13,10 @@ from wconv_sweep.study.search_config import GridSpec, NoPrunerSpec, OptunaSpec
 
 def problems_of(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
     """Return what no single key shows, as (key, sentence)."""
+    return [*_problems_of(config), *also_problems(config, _problems_of)]
+
+
+def _problems_of(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
     problems: list[tuple[tuple[str, ...], str]] = []
     size, count = config.kernel_size, (config.kernel_size - 1) // 2
     if size % 2 == 0:
@@ -112,7 +117,7 @@ def _own_code_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]
 def _search_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
     problems: list[tuple[tuple[str, ...], str]] = []
     search, coefficients = config.search, len(config.search.bounds)
-    if search.sampler.name == "cmaes" and coefficients == 1:
+    if search.sampler.name == "cmaes" and coefficients == 1 and not search.also:
         problems.append(
             (
                 ("search", "sampler", "name"),
@@ -128,7 +133,7 @@ def _search_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
         problems.append((("search", "warm_start"), text))
     if config.study in search.warm_start:
         problems.append((("search", "warm_start"), "names the study itself. Remove it."))
-    if isinstance(search.sampler, GridSpec):
+    if isinstance(search.sampler, GridSpec) and not search.also:
         problems += _grid_problems(config, search.sampler)
         if search.stop_when is not None:
             text = "ends a search early, but a grid trains every point. Remove it."

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, FiniteFloat, JsonValue, model_validator
 
 from wconv_jobs.spec_base import Spec
+from wconv_sweep.study.parameter import ParameterSpec
 from wconv_sweep.text_patterns import Matches
 
 Name = Annotated[
@@ -207,10 +208,14 @@ class ConfirmSpec(Spec):
 
 
 class SearchSpec(Spec):
-    """The densities that the search may propose."""
+    """The densities that the search may propose, and values of other keys."""
 
     bounds: Annotated[list[Bound], Field(min_length=1)]
     """One [low, high] per coefficient, outermost first."""
+    also: dict[str, ParameterSpec] = Field(default_factory=dict)
+    """Further keys, as in `recipe.optimizer.lr`, that are searched together with the density. The
+    search then has two arms, plain convolution and weighted convolution, with equal numbers of
+    proposals, and the confirmation compares the best of each."""
     sampler: SamplerSpec
     pruner: PrunerSpec = NoPrunerSpec(name="none")
     warm_start: list[Name] = Field(default_factory=list)

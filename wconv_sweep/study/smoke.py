@@ -50,6 +50,15 @@ def shrink(document: Document, folder: Path) -> Document:
     if document.get(("search", "sampler", "name")) == "grid":
         # A grid is as large as it is: two of its points are two random ones.
         values["search", "sampler"] = {"name": "random"}
+    also = document.get(("search", "also"))
+    if isinstance(also, dict):
+        # Options and batch size are those of a small run.
+        kept = {
+            key: spec
+            for key, spec in also.items()
+            if key.startswith("recipe.") and key != "recipe.batch_size"
+        }
+        values["search", "also"] = kept
     if document.get(("search", "warm_start")) is not None:
         # Its sources are real studies, which a trial run need not have.
         values["search", "warm_start"] = []

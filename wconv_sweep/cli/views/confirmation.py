@@ -39,7 +39,7 @@ def confirmation_line(confirmation: Confirmation) -> str:
     if selected is None or difference is None or difference.interval is None:
         return confirmation.claim
     return (
-        f"confirmed: {density_text(selected.density)} "
+        f"confirmed: {density_text(selected.density, selected.settings)} "
         f"{amount(metric, difference.mean, signed=True)} "
         f"({interval(metric, difference.interval)}): {confirmation.claim}"
     )

@@ -11,7 +11,7 @@ from wconv_sweep.clusters.billing import Cost
 from wconv_sweep.evidence.expected_cost import ExpectedCost
 from wconv_sweep.launching.plan import Plan
 from wconv_sweep.launching.preview import Preview
-from wconv_sweep.study.definition_text import bounds_text, reference_densities_text
+from wconv_sweep.study.definition_text import also_text, bounds_text, reference_densities_text
 from wconv_sweep.study.search_config import ConfirmSpec
 
 
@@ -71,6 +71,7 @@ def _rows(plan: Plan, preview: Preview) -> dict[str, str]:
         "data": f"{config.data.name} {_options(config.data.options)}",
         "density": f"kernel size {config.kernel_size}, coefficients in {bounds_text(config)}, "
         f"sampler {config.search.sampler.name}{pruned}",
+        **({"searched with it": also_text(config)} if config.search.also else {}),
         "reference densities": reference_densities_text(config),
         "budget": f"{config.budget.trials} trials of {config.recipe.epochs} epochs, "
         f"{config.trial.ranks} {'rank' if config.trial.ranks == 1 else 'ranks'} each{shared}",

@@ -12,6 +12,7 @@ from rich.text import Text
 from wconv_sweep.amounts import amount as _amount
 from wconv_sweep.amounts import density_text as _density
 from wconv_sweep.amounts import title as _title
+from wconv_sweep.amounts import with_settings as _with
 from wconv_sweep.cli.views.confirmation import confirmation_line
 from wconv_sweep.cli.views.jobs import jobs_json, jobs_lines
 from wconv_sweep.cli.views.pilots import agents_line, pilots_json, pilots_table
@@ -215,7 +216,7 @@ def _running_table(status: StudyOverview, rows: int | None) -> Table:
     for row in shown:
         table.add_row(
             str(row.trial),
-            _density(row.density),
+            _density(row.density, row.settings),
             f"{row.epoch}/{status.config.recipe.epochs}",
             _amount(metric, row.value),
             str(row.attempt),
@@ -228,11 +229,12 @@ def _running_table(status: StudyOverview, rows: int | None) -> Table:
 def _best_line(status: StudyOverview, result: StudyResult) -> Text:
     metric = status.config.objective.metric
     name = "plain convolution " if result.best is result.plain else ""
-    density = _density(result.best.density)
+    density = _density(result.best.density, result.best.settings)
     text = f"best so far: {name}{density} {_amount(metric, result.best.value)}"
     if result.plain is not None and result.plain is not result.best:
         text += (
-            f", plain convolution {_amount(metric, result.plain.value)}, difference "
+            f", plain convolution{_with(result.plain.settings)} "
+            f"{_amount(metric, result.plain.value)}, difference "
             f"{_amount(metric, result.difference, signed=True)} (one run each, not confirmed)"
         )
     noise = noise_of_baseline(status.shown, metric)
@@ -246,7 +248,8 @@ def _row_json(row: TrialRow) -> dict[str, Any]:
         "trial": row.trial,
         "label": row.label,
         "state": str(row.state),
-        "density": None if row.density is None else list(row.density),
+        **({"density": None} if row.point is None else row.point.plain()),
+        **({} if row.arm is None else {"arm": str(row.arm)}),
         "attempt": row.attempt,
         "epoch": row.epoch,
         "value": row.value,

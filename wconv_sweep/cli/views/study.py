@@ -1,5 +1,6 @@
 """Draws studies and data before a launch, for `console`."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,8 +13,9 @@ from rich.table import Table
 from wconv_sweep.cli.views.cost import expected_json, expected_text, unknown_text
 from wconv_sweep.evidence.expected_cost import ExpectedCost
 from wconv_sweep.study.config import StudyConfig, TrialShape
-from wconv_sweep.study.definition_text import budget_text
+from wconv_sweep.study.definition_text import also_text, budget_text
 from wconv_sweep.study.facts import StudyFacts
+from wconv_sweep.study.point import SearchArm
 
 
 def print_studies(out: Console, configs: Sequence[StudyConfig]) -> None:
@@ -122,10 +124,21 @@ def _rows(facts: StudyFacts) -> dict[str, str]:
         "objective": f"{config.direction} {config.objective.metric}",
         "density": f"{bounds}, outermost first, sampler {config.search.sampler.name}, pruner "
         f"{config.search.pruner.name}",
+        **({"searched with it": _also(config)} if config.search.also else {}),
         "reference densities": references,
         "budget": budget_text(config),
         "memory": f"about {_bytes(facts.memory_bytes)} per GPU, without data and CUDA's own",
     }
+
+
+def _also(config: StudyConfig) -> str:
+    proposals = config.search_trials // (len(SearchArm) * config.search.seeds)
+    sizes = [spec.size for spec in config.search.also.values()]
+    points = math.prod(size for size in sizes if size is not None)
+    finite = f" x {points} combinations" if points > 1 else ""
+    ranges = sum(size is None for size in sizes)
+    space = f"{ranges} {'range' if ranges == 1 else 'ranges'}{finite}"
+    return f"{also_text(config)} ({space}); {proposals} proposals for each side"
 
 
 def _table(*columns: str) -> Table:

@@ -9,6 +9,7 @@ import yaml
 
 from wconv_jobs.spec import Density, SitesSpec
 from wconv_sweep.errors import StudyError
+from wconv_sweep.evidence.confirmation import Arm
 from wconv_sweep.evidence.findings import confirmation_json, pruning_json, surrogate_json
 from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.evidence.study_status import StudyStatus, read_status
@@ -16,6 +17,7 @@ from wconv_sweep.results.export.tables import comma_separated, markdown, tex
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.study_lookup import study_names
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.point import Point, Settings
 
 Format = Literal["yaml", "json", "csv", "md", "tex"]
 
@@ -52,9 +54,15 @@ def with_result(storage: Storage, study: str | None) -> list[StudyStatus]:
 
 def selected_density(status: StudyStatus, result: StudyResult) -> Density:
     """Return the density that fresh seeds selected; before that, the best observed one."""
+    return selected_point(status, result)[0]
+
+
+def selected_point(status: StudyStatus, result: StudyResult) -> tuple[Density, Settings]:
+    """Return that density and what was searched together with it."""
     confirmation = status.confirmation
     selected = confirmation.selected if confirmation else None
-    return (result.best.density or ()) if selected is None else selected.density
+    best: TrialRow | Arm = result.best if selected is None else selected
+    return best.density or (), best.settings
 
 
 def selected_result(status: StudyStatus) -> StudyResult | None:
@@ -103,7 +111,7 @@ def _entry(status: StudyStatus, result: StudyResult) -> dict[str, Any]:
         "study": config.study,
         "architecture": config.model.name,
         "kernel_size": config.kernel_size,
-        "density": list(selected_density(status, result)),
+        **Point(*selected_point(status, result)).plain(),
         **_sites(config),
         "claim": claim_of(status),
         "objective": {"metric": metric, "direction": config.direction},
@@ -136,7 +144,7 @@ def _sites(config: StudyConfig) -> dict[str, Any]:
 def _trial(row: TrialRow) -> dict[str, Any]:
     return {
         "trial": row.trial,
-        "density": list(row.density or ()),
+        **(row.point or Point(())).plain(),
         "validation": row.value,
         "metrics": dict(row.metrics),  # a copy, which YAML would otherwise write as a reference
     }

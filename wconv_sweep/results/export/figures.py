@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from wconv_jobs.spec import CONFUSION_FILE
+from wconv_sweep.evidence.confirmation import arm_of
 from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.evidence.surrogate import fit
@@ -44,7 +45,8 @@ def _figures(
     yield "density", plots.kernel_figure(selected_density(status, result), study)
     completed = _completed(status)
     trials = _trials(status, result, completed)
-    if len(completed) >= MIN_FITTED:
+    # Where other keys are searched, too, the density alone does not explain the values.
+    if len(completed) >= MIN_FITTED and not status.config.search.also:
         bounds, direction = status.config.search.bounds, status.config.direction
         surrogate = fit(trials.density_NC, trials.value_N, bounds, direction, status.config.seed)
         yield "response", plots.response_figure(trials, surrogate, study)
@@ -94,6 +96,7 @@ def _completed(status: StudyStatus) -> list[TrialRow]:
         and row.stage in SEARCHING
         and row.value is not None
         and row.density is not None
+        and row.arm is arm_of(status.config)
     ]
 
 

@@ -8,6 +8,7 @@ from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.results.export.entries import claim_of
 from wconv_sweep.storage.tables import Stage
 from wconv_sweep.study.definition_text import recipe_text, sites_text
+from wconv_sweep.study.trial_spec import config_at
 
 _LOAD = """\
 ```python
@@ -40,7 +41,8 @@ def model_card(
         reproduced: the test metrics, computed from the written file.
         pictures: files beside the card: before, after and truth.
     """
-    config, best, plain = status.config, result.best, result.plain
+    best, plain = result.best, result.plain
+    config = status.config if best.point is None else config_at(status.config, best.point)
     density = ", ".join(f"{value:.6g}" for value in best.density or ())
     lines = [
         f"# {config.model.name} of study {config.study}",
@@ -71,7 +73,7 @@ def model_card(
         f"* data: `{config.data.name}` `{config.data.options}`",
         f"* convolutions that the density scales: {sites_text(config)}",
         f"* recipe {recipe_text(config)}",
-        f"* wconv-sweep {status.version}, definition {config.digest()[:16]}",
+        f"* wconv-sweep {status.version}, definition {status.config.digest()[:16]}",
         *(f"* {key}: {value}" for key, value in sorted(best.provenance.items()) if _plain(value)),
         "",
         "## Load it",

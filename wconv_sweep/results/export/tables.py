@@ -2,10 +2,10 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from wconv_sweep.amounts import amount, title
+from wconv_sweep.amounts import amount, title, with_settings
 from wconv_sweep.evidence.findings import score_row
 from wconv_sweep.evidence.score_rows import Column as ScoreColumn
 from wconv_sweep.evidence.score_rows import ScoreDifference, ScoreRow, cell
@@ -67,10 +67,13 @@ def comma_separated(entries: Sequence[Entry]) -> str:
     """Return a line per density and metric, in full precision.
 
     The stage `search` is that of single runs, `confirm` and `ablation` those of fresh seeds;
-    differences are those to plain convolution.
+    differences are those to plain convolution. Where other keys were searched together with the
+    density, `settings` has their values.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _CSV_COLUMNS, lineterminator="\n")
+    text, columns = io.StringIO(), list(_CSV_COLUMNS)
+    if any("settings" in entry for entry in entries):
+        columns.insert(columns.index("density") + 1, "settings")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for entry in entries:
         of_study = {key: entry[key] for key in ("study", "architecture", "kernel_size")}
@@ -106,7 +109,7 @@ def _best_cells(entry: Entry) -> Iterator[str]:
     size = entry["kernel_size"]
     metric = f"test_{entry['objective']['metric']}"
     yield from (entry["study"], entry["architecture"], f"{size}x{size}")
-    yield _density(entry["density"])
+    yield _density(entry["density"]) + with_settings(entry.get("settings", {}).items())
     yield str(entry["seeds"])
     yield title(metric)
     confirmation = entry["confirmation"]
@@ -143,7 +146,7 @@ def _scores(entry: Entry) -> Table:
 
 def _score_cell(row: ScoreRow, column: ScoreColumn) -> str:
     if column == "density":
-        return _density(row.density)
+        return _density(row.density) + with_settings(row.settings)
     selected = " (selected)" if column == "network" and row.is_selected else ""
     return cell(row, column) + selected
 
@@ -172,6 +175,7 @@ def _runs(entry: Entry) -> Iterator[dict[str, Any]]:
                 "stage": "search",
                 "label": label,
                 "density": _joined(run["density"]),
+                **_settings(run.get("settings", {}).items()),
                 "metric": metric,
                 "seeds": 1,
                 "mean": value,
@@ -192,6 +196,7 @@ def _arms(entry: Entry) -> Iterator[dict[str, Any]]:
                 "label": row.label,
                 "selected": "yes" if row.is_selected else "",
                 "density": _joined(row.density),
+                **_settings(row.settings),
                 "metric": row.metric,
                 "seed_indices": _joined(arm["seed_indices"]),
                 "seeds": row.seeds,
@@ -221,6 +226,11 @@ def _difference(difference: ScoreDifference | None) -> dict[str, Any]:
 def _density(density: Sequence[float]) -> str:
     text = ", ".join(f"{value:.4g}" for value in density)
     return text if len(density) == 1 else f"({text})"
+
+
+def _settings(settings: Iterable[tuple[str, object]]) -> dict[str, str]:
+    text = " ".join(f"{key}={value}" for key, value in settings)
+    return {"settings": text} if text else {}
 
 
 def _joined(values: Sequence[float]) -> str:

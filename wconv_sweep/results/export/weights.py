@@ -16,7 +16,7 @@ from wconv_sweep.results.export.entries import selected_result
 from wconv_sweep.results.export.model_card import model_card
 from wconv_sweep.slots.definitions import load_frozen_config, study_place
 from wconv_sweep.storage.open_storage import Storage
-from wconv_sweep.study.trial_spec import trial_spec
+from wconv_sweep.study.trial_spec import config_at, trial_spec
 
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
@@ -79,7 +79,8 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
 
 
 def _metadata(status: StudyStatus, row: TrialRow) -> dict[str, str]:
-    config = status.config
+    assert row.point is not None
+    config = config_at(status.config, row.point)
     return {
         "format": "pt",
         "study": config.study,

@@ -164,7 +164,7 @@ def _export(status: StudyStatus) -> str:
 
 def _text(result: StudyResult, *, plain_is_shown: bool) -> str:
     best, plain = result.best, result.plain
-    what = f"Trial {best.trial}, density {density_text(best.density)}"
+    what = f"Trial {best.trial}, density {density_text(best.density, best.settings)}"
     without = ""
     if plain is not None and plain is not best:
         if plain_is_shown:
@@ -190,7 +190,9 @@ def _scores(result: StudyResult) -> Iterator[tuple[str, str]]:
     rows = [("noisy input", best.metrics.get(f"input_{PSNR}"))]
     if plain is not None and plain is not best:
         rows.append(("plain convolution", plain.metrics.get(f"test_{PSNR}")))
-    rows.append((f"density {density_text(best.density)}", best.metrics.get(f"test_{PSNR}")))
+    rows.append(
+        (f"density {density_text(best.density, best.settings)}", best.metrics.get(f"test_{PSNR}"))
+    )
     for name, value in rows:
         if value is not None:
             yield f"test set, {name}", amount(PSNR, value)
@@ -200,7 +202,7 @@ def _views(shown: BeforeAfter, plain: BeforeAfter | None, best: TrialRow) -> Ite
     yield _view(shown.name, "noisy", shown.input_HWC, shown.input_psnr_db)
     if plain is not None:
         yield _view(shown.name, "plain convolution", plain.output_HWC, plain.output_psnr_db)
-    density = f"density {density_text(best.density)}"
+    density = f"density {density_text(best.density, best.settings)}"
     yield _view(shown.name, density, shown.output_HWC, shown.output_psnr_db)
     yield _view(shown.name, "truth", shown.target_HWC, None)
 

@@ -14,12 +14,13 @@ from wconv_sweep.evidence.failures import Failure
 from wconv_sweep.evidence.findings import pruning_json
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.study_status import StudyStatus
-from wconv_sweep.results.export.entries import claim_of, selected_density
+from wconv_sweep.results.export.entries import claim_of, selected_point
 from wconv_sweep.results.html.scores import ablation_table, headline_table, metrics_table
 from wconv_sweep.results.text_tables import Column, Table
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import PILOTS, SlotState
 from wconv_sweep.study.definition_text import (
+    also_text,
     bounds_text,
     budget_text,
     recipe_text,
@@ -97,7 +98,7 @@ def _headline(status: StudyStatus) -> Iterator[tuple[str, str]]:
     result, confirmation = status.result, status.confirmation
     metric = status.config.objective.metric
     if result is not None:
-        yield "best density", density_text(selected_density(status, result))
+        yield "best density", density_text(*selected_point(status, result))
         selected = confirmation.selected if confirmation else None
         difference = (
             confirmation.difference(selected, confirmation.metric)
@@ -198,7 +199,12 @@ def _trials(status: StudyStatus) -> Table:
 
 
 def _trial_cells(row: TrialRow, metric: str) -> Iterator[str]:
-    yield from (str(row.trial), row.stage, row.label or "", density_text(row.density))
+    yield from (
+        str(row.trial),
+        row.stage,
+        row.label or row.arm or "",
+        density_text(row.density, row.settings),
+    )
     yield from (str(row.replicate), str(row.epoch))
     yield "running" if row.state is SlotState.LEASED else str(row.state)
     yield amount(metric, row.value)
@@ -225,6 +231,8 @@ def _definition(status: StudyStatus) -> Iterator[tuple[str, str]]:
         f"kernel size {config.kernel_size}, coefficients in {bounds_text(config)}, outermost "
         f"first, sampler {search.sampler.name}, pruner {search.pruner.name}",
     )
+    if search.also:
+        yield "searched together with it", also_text(config)
     yield "convolutions that it scales", sites_text(config)
     yield "reference densities", reference_densities_text(config)
     if config.confirm is not None:

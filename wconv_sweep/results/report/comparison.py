@@ -236,6 +236,8 @@ def _times(storage: Storage, status: StudyStatus, result: StudyResult) -> EpochT
 
 def _timed(status: StudyStatus, result: StudyResult) -> tuple[list[TrialRow], list[TrialRow]]:
     """Return the runs whose times are compared: of plain convolution and of the best density."""
+    if status.config.search.also:
+        return [], []  # two networks with two recipes take what they take
     confirmation = _confirmation(status)
     if confirmation is not None and confirmation.selected is not None:
         return list(confirmation.plain.runs.values()), list(confirmation.selected.runs.values())
@@ -265,7 +267,8 @@ def _place(comparison: Comparison) -> tuple[int, str]:
 
 
 def _published(config: StudyConfig) -> Published | None:
-    if config.is_smoke or is_unverified(config):
+    # The paper searched the density alone.
+    if config.is_smoke or is_unverified(config) or config.search.also:
         return None
     return published(config.data.name, config.model.name, config.kernel_size)
 

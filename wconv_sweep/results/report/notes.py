@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from wconv_sweep.amounts import title
+from wconv_sweep.amounts import title, with_settings
 from wconv_sweep.evidence.epoch_times import FEWEST_PAIRS
 from wconv_sweep.evidence.findings import moved_text, pruning_json
 from wconv_sweep.evidence.results import TrialRow
@@ -14,6 +14,7 @@ from wconv_sweep.results.report.comparison import VARIANTS, Comparison, is_unver
 from wconv_sweep.results.report.paper import SOURCE
 from wconv_sweep.results.report.tables import ACCURACY, PSNR, density_cell
 from wconv_sweep.storage.tables import SlotState
+from wconv_sweep.study.definition_text import also_text
 
 INPUT_MARGIN_DB = 0.2
 """A denoiser whose PSNR is this close to that of its input has learned to return it."""
@@ -95,6 +96,8 @@ def _remarks(each: Comparison) -> Iterator[str]:
         if shown:
             yield f"{name}: {_keys(shown)}."
     yield f"Recipe: {_keys(config.recipe.model_dump(mode='json'))}. Seed: {config.seed}."
+    if config.search.also:
+        yield f"Searched for both networks, in equal numbers of trials: {also_text(config)}."
 
 
 def _confirmed(each: Comparison) -> Iterator[str]:
@@ -117,9 +120,9 @@ def _confirmed(each: Comparison) -> Iterator[str]:
             continue
         name = cell(row, "network") + (" (selected)" if row.is_selected else "")
         yield (
-            f"{name[0].upper()}{name[1:]}, {density_cell(row.density)}: {title(metric)} "
-            f"{cell(row, 'difference')} against plain, {cell(row, 'level')} interval "
-            f"{cell(row, 'interval')}."
+            f"{name[0].upper()}{name[1:]}, {density_cell(row.density)}"
+            f"{with_settings(row.settings)}: {title(metric)} {cell(row, 'difference')} against "
+            f"plain, {cell(row, 'level')} interval {cell(row, 'interval')}."
         )
 
 

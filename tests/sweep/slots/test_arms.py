@@ -1,0 +1,207 @@
+"""A search of more than the density: plain and weighted convolution, each at its own best."""
+
+import json
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from tests.sweep.searching import Searcher, launched, study_of
+from tests.sweep.slots.test_table import optuna_trials
+from wconv_sweep.cli.views.status import status_json
+from wconv_sweep.errors import ConfigurationError, StudyError
+from wconv_sweep.evidence.confirmation import EXPECTED, OBSERVED
+from wconv_sweep.evidence.study_status import StudyStatus, read_status
+from wconv_sweep.results.export.entries import export, render
+from wconv_sweep.simulation.simulated_study import read_study
+from wconv_sweep.slots.stages import add_ablation
+from wconv_sweep.slots.warm_start import warm_densities
+from wconv_sweep.storage.open_storage import Storage, create_storage
+from wconv_sweep.storage.tables import Stage
+from wconv_sweep.storage.url import choose_url
+from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.point import Point, SearchArm
+
+LR, NORM = "recipe.optimizer.lr", "model.options.norm"
+ALSO: dict[str, Any] = {
+    LR: {"low": 1e-4, "high": 0.1, "log": True},
+    NORM: {"choices": ["none", "batch"]},
+}
+
+
+def tuned(sampler: dict[str, Any] | None = None, **changes: Any) -> StudyConfig:
+    """Return a study of the density, a learning rate and a choice."""
+    arguments: dict[str, Any] = {
+        "trials": 2 + 24 + 9,
+        "bounds": [[0.5, 1.5]],
+        "reference_densities": {"paper": [0.9]},
+        "confirm": {"candidates": 2, "seeds": 3},
+        "also": ALSO,
+    }
+    return study_of(sampler or {"name": "qmc"}, **(arguments | changes))
+
+
+def score(point: Point, seed: int) -> float:
+    """Return a score whose learning rate matters most; plain convolution is best at 0.01."""
+    settings = dict(point.settings)
+    (density,) = point.density
+    rate = math.log10(float(settings[LR])) + 2 + (1 - density)
+    noise = random.Random(f"{seed} {point}").gauss(0, 0.02)
+    return 30 - rate**2 - 0.5 * (density - 0.8) ** 2 + 1.0 * (settings[NORM] == "batch") + noise
+
+
+def work(storage: Storage, searcher: Searcher) -> StudyStatus:
+    """Train all that is left."""
+    for lease in searcher.leases():
+        searcher.density_of(lease)
+        (row,) = [row for row in read_status(storage, "tiny").trials if row.trial == lease.trial]
+        assert row.point is not None
+        value = score(row.point, lease.replicate)
+        for epoch in (1, 2):
+            searcher.report(lease, epoch, value)
+        searcher.slots.complete(lease, {"test_psnr_db": value}, {})
+    return read_status(storage, "tiny")
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
+    folder = tmp_path_factory.mktemp("arms")
+    with closing(create_storage(choose_url(None, folder, environment={}))) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def ended(storage: Storage) -> StudyStatus:
+    return work(storage, launched(storage, tuned()))
+
+
+def test_both_arms_get_equal_numbers_and_plain_is_plain(ended: StudyStatus) -> None:
+    proposed = [row for row in ended.trials if row.stage == Stage.SEARCH]
+
+    assert Counter(row.arm for row in proposed) == {SearchArm.PLAIN: 12, SearchArm.WEIGHTED: 12}
+    assert {row.density for row in proposed if row.arm is SearchArm.PLAIN} == {(1.0,)}
+    assert len({row.density for row in proposed if row.arm is SearchArm.WEIGHTED}) == 12
+    assert len({row.settings for row in proposed if row.arm is SearchArm.PLAIN}) == 12
+    own = ((LR, 0.003), (NORM, "none"))
+    assert [row.settings for row in ended.trials[:2]] == [own, own]
+
+
+def test_the_confirmation_compares_the_best_of_each_arm(ended: StudyStatus) -> None:
+    confirmation = ended.confirmation
+    assert confirmation is not None
+    plain, (expected, observed) = confirmation.plain, confirmation.candidates
+
+    assert (expected.label, observed.label) == (EXPECTED, OBSERVED)
+    assert plain.density == (1.0,)
+    for arm in (plain, expected):
+        settings = dict(arm.settings)
+        # Each at the learning rate that suits it.
+        best = 10 ** (-2 - (1 - arm.density[0]))
+        assert math.log10(float(settings[LR]) / best) == pytest.approx(0, abs=0.6)
+        assert settings[NORM] == "batch"
+    assert {frozenset(arm.runs) for arm in (plain, expected, observed)} == {frozenset({1, 2, 3})}
+    result = ended.result
+    assert result is not None
+    assert result.plain is not None
+    arms = [row for row in ended.trials if row.arm is SearchArm.PLAIN]
+    assert result.plain.value == max(row.value or 0.0 for row in arms)
+
+
+def test_the_dashboard_and_status_tell_the_arms_apart(
+    ended: StudyStatus, storage: Storage
+) -> None:
+    trials = optuna_trials(storage)
+    rows = {row.trial: row for row in ended.trials}
+
+    assert [trial.user_attrs.get("arm") for trial in trials] == [
+        None if rows[trial.number].arm is None else str(rows[trial.number].arm) for trial in trials
+    ]
+    for trial in trials:
+        point = rows[trial.number].point
+        assert point is not None
+        assert trial.params == {"density_1": point.density[0], **dict(point.settings)}
+    shown = status_json(ended)
+    assert json.dumps(shown)
+
+
+def test_the_export_has_the_settings_of_both(ended: StudyStatus, storage: Storage) -> None:
+    (entry,) = export(storage, "tiny")
+
+    confirmation = ended.confirmation
+    assert confirmation is not None
+    assert confirmation.selected is not None
+    assert Point(tuple(entry["density"]), tuple(entry["settings"].items())) == (
+        confirmation.selected.point
+    )
+    plain = entry["confirmation"]["plain"]
+    assert plain["settings"] == dict(confirmation.plain.settings)
+    assert set(entry["surrogate"]["settings"]) == set(ALSO)
+    lines = render([entry], "csv").splitlines()
+    assert f"{LR}={plain['settings'][LR]} {NORM}=batch" in next(
+        line for line in lines if ",confirm,plain," in line
+    )
+    assert ", norm batch" in render([entry], "md")
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        {"name": "tpe", "startup_trials": 3},
+        {"name": "qmc"},
+        {"name": "cmaes"},
+        {"name": "direct-l"},
+    ],
+    ids=lambda sampler: sampler["name"],
+)
+def test_a_new_agent_proposes_what_the_one_before_would_have(
+    sqlite_storage: Storage, sampler: dict[str, Any]
+) -> None:
+    numbers = {LR: ALSO[LR], "model.options.width": {"low": 2, "high": 16, "integer": True}}
+    also = numbers if sampler["name"] in ("cmaes", "direct-l") else ALSO
+    config = tuned(sampler, trials=2 + 10, confirm=None, also=also)
+    proposed = []
+    for name in ("one", "two"):
+        searcher = launched(sqlite_storage, config.model_copy(update={"study": name}))
+        points = []
+        for lease in searcher.leases():
+            asked = searcher if name == "one" else Searcher(sqlite_storage, searcher.config)
+            asked.density_of(lease)
+            rows = read_status(sqlite_storage, name).trials
+            point = next(row.point for row in rows if row.trial == lease.trial)
+            assert point is not None
+            points.append(point)
+            value = point.density[0] - math.log10(float(dict(point.settings)[LR]))
+            asked.report(lease, 1, value)
+            asked.slots.complete(lease, {"test_psnr_db": value}, {})
+        proposed.append(points)
+
+    assert proposed[0] == proposed[1]
+    for arm in (slice(0, None, 2), slice(1, None, 2)):
+        assert len(set(proposed[0][arm])) == 6
+
+
+def test_what_knows_the_density_alone_refuses_such_a_study(
+    ended: StudyStatus, storage: Storage
+) -> None:
+    warm = study_of({"name": "random"}, name="warm", bounds=[[0.5, 1.5]], warm_start=["tiny"])
+
+    with pytest.raises(StudyError, match="which searched more than the density"):
+        warm_densities(storage.url, warm)
+    with pytest.raises(ConfigurationError, match="simulate: study tiny searches recipe"):
+        read_study("tiny", storage.url, ())
+
+
+def test_an_ablation_takes_the_settings_of_the_confirmed_point(
+    ended: StudyStatus, storage: Storage
+) -> None:
+    add_ablation(storage, ended.config)
+    status = work(storage, Searcher(storage, ended.config))
+
+    assert status.confirmation is not None
+    assert status.confirmation.selected is not None
+    selected = status.confirmation.selected.point
+    assert {arm.point for arm in status.confirmation.ablations} == {selected}

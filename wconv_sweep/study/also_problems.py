@@ -1,0 +1,185 @@
+"""What is wrong with the keys that are searched together with the density: `search.also`."""
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import product
+
+from pydantic import ValidationError
+
+from wconv_sweep.study.config import PLAIN, StudyConfig, value_at
+from wconv_sweep.study.parameter import ParameterSpec
+from wconv_sweep.study.point import Point, Settings
+from wconv_sweep.study.search_config import GridSpec
+from wconv_sweep.study.trial_spec import config_at
+from wconv_sweep.validation import did_you_mean, first_problem
+
+Problem = tuple[tuple[str, ...], str]
+
+ARMS = 2
+MOST_KEYS = 6
+_SECTIONS = ("recipe.", "model.options.", "data.options.")
+_REFUSED = {
+    "recipe.epochs": "sets how long a trial is, and trials are compared after equal epochs",
+    "recipe.preset": "chooses the recipe, whose keys are searched one by one",
+    "recipe.test_metrics": "says what is measured, which changes no network",
+    "data.options.folder": "says where the data are, which are checked once",
+    "data.options.cache_folder": "says where the data are, which are checked once",
+}
+
+
+def also_problems(
+    config: StudyConfig, problems_of: Callable[[StudyConfig], list[Problem]]
+) -> Iterator[Problem]:
+    """Yield what is wrong with the searched keys of a study, as (key, sentence).
+
+    Args:
+        config: the study.
+        problems_of: what no single key shows of a study.
+    """
+    if not config.search.also:
+        return
+    found = [
+        ((("search", "also", key)), text)
+        for key, spec in config.search.also.items()
+        if (text := _wrong_with(config, key, spec)) is not None
+    ]
+    yield from found
+    yield from _search_problems(config)
+    if found:
+        return
+    if len(config.search.also) > MOST_KEYS:
+        text = f"has {len(config.search.also)} keys. Take at most {MOST_KEYS}: each needs trials."
+        yield ("search", "also"), text
+        return
+    known = {text for _, text in problems_of(config)}
+    of_one = [
+        problem
+        for key, spec in config.search.also.items()
+        for problem in _at_its_values(config, key, spec, known, problems_of)
+    ]
+    yield from of_one or _at_the_corners(config, known, problems_of)
+
+
+def _wrong_with(config: StudyConfig, key: str, spec: ParameterSpec) -> str | None:
+    """Return what is wrong with a key whatever its values are."""
+    if not key.startswith(_SECTIONS):
+        return (
+            "is not below recipe, model.options or data.options. Write the whole key, such as "
+            "recipe.optimizer.lr."
+        )
+    if key in _REFUSED:
+        return f"{_REFUSED[key]}. Leave it out."
+    whole = config.model_dump(mode="json", by_alias=True)
+    section, _, name = key.rpartition(".")
+    own, siblings = value_at(whole, key), value_at(whole, section)
+    if own is None and key.startswith("recipe.") and name not in (siblings or {}):
+        known = sorted(siblings) if isinstance(siblings, dict) else []
+        remedy = did_you_mean(name, known) or f"Known keys: {', '.join(known)}."
+        return f"is not a known key. {remedy}"
+    if own is None:
+        return (
+            f"has no value in the study, at which the reference densities are trained. Set {key} "
+            "to one of those that are searched."
+        )
+    if not spec.holds(own):
+        return (
+            f"is {own!r} in the study, which is not one of the values that are searched; the "
+            f"reference densities are trained at it. Set {key} to one of them, or widen them."
+        )
+    return None
+
+
+def _at_its_values(
+    config: StudyConfig,
+    key: str,
+    spec: ParameterSpec,
+    known: set[str],
+    problems_of: Callable[[StudyConfig], list[Problem]],
+) -> Iterator[Problem]:
+    """Yield what the schema of a key says of the first of its values that it does not take."""
+    own = dict(config.own_settings())
+    for value in spec.probes:
+        settings = tuple((each, value if each == key else own[each]) for each in own)
+        text = _wrong_at(config, settings, known, problems_of)
+        if text is not None:
+            shown = text.removeprefix(f"{key} ")
+            remedy = _remedy(text, spec)
+            yield ("search", "also", key), f"cannot be {value!r}: {shown}{remedy}"
+            return
+
+
+def _at_the_corners(
+    config: StudyConfig, known: set[str], problems_of: Callable[[StudyConfig], list[Problem]]
+) -> Iterator[Problem]:
+    """Yield what is wrong where several keys are at their ends at once."""
+    ends = [(spec.probes[0], spec.probes[-1]) for spec in config.search.also.values()]
+    for values in product(*ends):
+        settings = tuple(zip(config.search.also, values, strict=True))
+        text = _wrong_at(config, settings, known, problems_of)
+        if text is not None:
+            shown = ", ".join(f"{key} {value!r}" for key, value in settings)
+            yield ("search", "also"), f"cannot be {shown} at once: {text}"
+            return
+
+
+def _wrong_at(
+    config: StudyConfig,
+    settings: Settings,
+    known: set[str],
+    problems_of: Callable[[StudyConfig], list[Problem]],
+) -> str | None:
+    """Return what is wrong with the study at some values of the keys, beside what is anyway."""
+    try:
+        there = config_at(config, Point(config.references()[PLAIN], settings))
+    except ValidationError as error:
+        return f"{first_problem(error)}."
+    further = ((at, text) for at, text in problems_of(there) if text not in known)
+    return next((f"{'.'.join(at)} {text}" for at, text in further), None)
+
+
+def _remedy(text: str, spec: ParameterSpec) -> str:
+    is_fraction = "integer" in text and spec.choices is None and not spec.integer
+    return " Write integer: true." if is_fraction else ""
+
+
+def _search_problems(config: StudyConfig) -> Iterator[Problem]:
+    search, sampler = config.search, config.search.sampler.name
+    has_choices = any(spec.choices is not None for spec in search.also.values())
+    at = ("search", "sampler", "name")
+    if isinstance(search.sampler, GridSpec):
+        yield at, "is grid, which takes the density alone. Take qmc, which fills a space evenly."
+        return
+    if sampler in ("cmaes", "direct-l") and has_choices:
+        yield (
+            at,
+            f"is {sampler}, which takes numbers alone, not choices. Take tpe or gp.",
+        )
+    if sampler == "cmaes" and len(search.also) == 1:
+        yield (
+            at,
+            "is cmaes, which takes two parameters or more, but plain convolution has only the one "
+            "in search.also. Take tpe or gp.",
+        )
+    if search.warm_start:
+        yield (
+            ("search", "warm_start"),
+            "takes over densities, which say nothing of the keys in search.also. Remove it.",
+        )
+    seeds, left = search.seeds, config.search_trials
+    if left > 0 and left % (ARMS * seeds) and not left % seeds:
+        yield (
+            ("budget", "trials"),
+            f"leaves {left} for the search, which plain and weighted convolution cannot share "
+            f"evenly. Set {config.budget.trials - left % (ARMS * seeds)}.",
+        )
+    sizes = [spec.size for spec in search.also.values()]
+    if all(size is not None for size in sizes):
+        points = math.prod(size for size in sizes if size is not None)
+        proposals = left // (ARMS * seeds)
+        # Its own values are those of the plain baseline.
+        if proposals > points - 1:
+            yield (
+                ("search", "also"),
+                f"has {points} combinations for plain convolution, one of them the study's own, "
+                f"but {proposals} are to be proposed. Add values, or trials with search.seeds.",
+            )
