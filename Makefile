@@ -64,6 +64,7 @@ bench: .venv/.for-tests
 	$(BIN)/python -m tests.benchmarks.status
 	$(BIN)/python -m tests.benchmarks.search
 	$(BIN)/python -m tests.benchmarks.search_end
+	$(BIN)/python -m tests.benchmarks.arms
 
 # What one GPU gives, in at most eight minutes; says so where there is none.
 bench-gpu: .venv/.for-tests
