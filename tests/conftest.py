@@ -64,10 +64,7 @@ class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
     """Hands out one test after the other, but for those that share what takes time to make."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        if file.startswith(FORKING):
-            return FORKING
-        return file if file in TOGETHER else nodeid
+        return _together(nodeid.partition("::")[0]) or nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduler | None:
@@ -78,12 +75,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduler | 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests in the order in which they are handed out.
 
-    Those that take minutes come first, so that no worker begins one when the others are about to
-    end. Tests on SLURM, which wait, are spread among the others, which compute.
+    Those that take minutes come first, and those that one worker runs, so that none begins with
+    them when the others are about to end. Tests on SLURM, which wait, are spread among the
+    others, which compute.
     """
     slurm = (_file_of(item) for item in items if _file_of(item).startswith(SLURM))
     waiting = dict.fromkeys(slurm)
     computing = [item for item in items if _file_of(item) not in waiting]
+    computing.sort(key=lambda item: not _together(_file_of(item)))
     computing.sort(key=lambda item: not _file_of(item).startswith("tests/sweep/scenarios/"))
     places = {item: number / len(computing) for number, item in enumerate(computing)}
     # All of them have begun when the last third of the others is left.
@@ -108,6 +107,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def _file_of(item: pytest.Item) -> str:
     return item.nodeid.partition("::")[0]
+
+
+def _together(file: str) -> str:
+    """Return what one worker runs with a file, or nothing where it takes test by test."""
+    if file.startswith(FORKING):
+        return FORKING
+    return file if file in TOGETHER else ""
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Small trials that the tests of the training run share."""
 
-import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -107,7 +107,7 @@ def wait_until(condition: Callable[[], bool], deadline_s: float = 60.0) -> None:
     end = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end, "the condition did not come true in time"
-        os.sched_yield()
+        threading.Event().wait(0.02)
 
 
 @dataclass(frozen=True)

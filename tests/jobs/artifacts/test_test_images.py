@@ -275,6 +275,7 @@ def test_what_cannot_be_kept_is_told_in_a_line_and_the_trial_goes_on(
         assert line.endswith("Free disk space, or make the folder writable, for later trials.")
 
 
+@pytest.mark.slow
 def test_a_trial_goes_on_also_where_its_log_is_on_the_same_full_disk(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
@@ -297,6 +298,7 @@ def test_a_trial_goes_on_also_where_its_log_is_on_the_same_full_disk(tmp_path: P
     assert (ended.stdout, ended.returncode) == ("gone on\n", 120)
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing_unfinished(tmp_path: Path) -> None:
     # A limit on the size of files fails in the middle of a write, like a full disk.
     code = (

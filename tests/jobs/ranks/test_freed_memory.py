@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 _PROGRAM = """
 import resource, torch
 from wconv_jobs.ranks.freed_memory import keep_freed_memory
@@ -21,6 +23,7 @@ print(returned, faults())
 """
 
 
+@pytest.mark.slow
 def test_tensors_take_the_pages_of_those_before() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", _PROGRAM],

@@ -4,20 +4,19 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import yaml
 from sqlalchemy import func, select
 
 from tests.once import once_per_run
-from tests.sweep.nursery import ForkedSweep
+from tests.sweep.nursery import ForkedSweep, called
 from tests.sweep.tiny import TINY, StudyFile, Sweep
 from wconv_sweep.cli.views.status import status_json
 from wconv_sweep.errors import StorageError
@@ -80,7 +79,7 @@ def until(deadline_s: float) -> Iterator[None]:
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
         yield
-        threading.Event().wait(0.05)
+        threading.Event().wait(0.1)
 
 
 def training(status: dict[str, Any]) -> bool:
@@ -156,20 +155,14 @@ def assert_finished_like(sweep: Sweep, undisturbed: list[tuple[Any, ...]]) -> No
 
 
 def optuna_states(sweep: Sweep) -> list[str]:
-    code = (
-        "import optuna\n"
-        "optuna.logging.set_verbosity(optuna.logging.ERROR)\n"
-        "study = optuna.load_study(study_name='tiny', storage='sqlite:///wconv_runs/sweep.db')\n"
-        "print(*(trial.state.name for trial in study.trials))\n"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=sweep.folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return ended.stdout.split()
+    """Return what Optuna, in a process of its own, takes the states of the trials for."""
+    return called(_optuna_states, f"sqlite:///{sweep.folder}/wconv_runs/sweep.db")
+
+
+def _optuna_states(url: str) -> list[str]:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.load_study(study_name="tiny", storage=url)
+    return [trial.state.name for trial in study.trials]
 
 
 def test_a_launch_runs_to_the_result_and_a_second_one_only_shows_it(

@@ -84,7 +84,7 @@ def test_nobody_sees_it_while_a_study_runs(
         )
         while process.poll() is None:
             command_lines |= _command_lines()
-            time.sleep(0.02)
+            time.sleep(0.05)
     outputs = [launched.read_text("utf-8")]
     for arguments in (["status", "--study", "tiny"], ["export"], ["status", "--study", "other"]):
         done = subprocess.run(

@@ -46,7 +46,7 @@ TODAY = TINY | {
 OldStorage = Callable[[int], URL]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def old_storage(request: pytest.FixtureRequest, tmp_path: Path) -> OldStorage:
     """Make a database as a version of the tables had it, with a study that was interrupted."""
 

@@ -86,6 +86,7 @@ def test_while_its_owner_is_at_work_others_may_read_what_they_may_not_write(
     assert (shown.returncode, shown.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_file_that_may_not_be_written_is_not_taken_for_none(read_only: Path) -> None:
     (read_only / "sweep.db").chmod(0o444)
     arguments = ("--study", "quickstart", "--cluster", "local", "--runs", str(read_only))
