@@ -23,7 +23,7 @@ Provenance = Mapping[str, Any]
 """A JSON object: version, hash and commit of the program, hash of the definition, checksums of the
 data; of an attempt also its host."""
 
-PACKAGES = ("wconv_kernels", "wconv_jobs", "wconv_sweep")
+PACKAGES = ("wconv_kernels", "wconv_trial", "wconv_jobs", "wconv_sweep")
 ORIGIN_FILE = "origin.json"
 """Beside the packages of a frozen program: the commit that it was copied from."""
 GIT_TIMEOUT_S = 5
