@@ -26,8 +26,8 @@ class ProgramTrial(Spec):
     """What the program gets as `trial[name]`."""
     metric: str
     """What each report must hold."""
-    epochs: Annotated[int, Field(ge=1)]
-    """The last step that a whole trial reports."""
+    reports: Annotated[int, Field(ge=1)]
+    """The last step that a complete run reports."""
     density: tuple[FiniteFloat, ...] = Field(strict=False, min_length=1)
     """Coefficients, outermost first."""
     seed: Annotated[int, Field(ge=0)]

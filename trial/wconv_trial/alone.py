@@ -7,8 +7,9 @@ from typing import Any, Dict, Mapping, Tuple
 from wconv_trial.errors import TrialError
 from wconv_trial.names import DENSITY_VARIABLE
 
-FOLDER = "wconv_trial"
-"""Folder of a program outside of a study, in the current one."""
+FOLDER = "wconv_alone"
+"""Folder of a program outside of a study, in the current one; inside is one for each density.
+Not the name of this package, which Python would look for in it."""
 
 
 def description() -> Dict[str, Any]:
@@ -17,10 +18,11 @@ def description() -> Dict[str, Any]:
     Raises:
         TrialError: WCONV_DENSITY is no density.
     """
-    folder = pathlib.Path.cwd() / FOLDER
-    folder.mkdir(exist_ok=True)
+    density = _density()
+    folder = pathlib.Path.cwd() / FOLDER / ",".join(map(str, density))
+    folder.mkdir(parents=True, exist_ok=True)
     return {
-        "density": _density(),
+        "density": density,
         "seed": 0,
         "options": {},
         "folder": str(folder),

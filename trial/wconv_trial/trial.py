@@ -56,7 +56,8 @@ class Trial:
     """Seed of whatever is random: the same for all densities that are compared, another one for
     each repetition."""
     folder: pathlib.Path
-    """Folder of this trial, which exists: for its checkpoint, and whatever it leaves."""
+    """Folder of this trial, which exists: for its checkpoint, and whatever it leaves. Outside of a
+    study: wconv_alone/DENSITY in the current folder."""
     resumed: bool
     """Whether the folder holds something, as of an attempt that was interrupted."""
     in_study: bool

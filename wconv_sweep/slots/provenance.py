@@ -46,6 +46,8 @@ def provenance_of(config: StudyConfig, run_folder: Path | None = None) -> dict[s
     Raises:
         ConfigurationError: the data cannot be checked.
     """
+    if config.trainer is not None:
+        return program_of(config, run_folder)  # its data are its own
     try:
         data = catalog.data_checksums(config.data.name, config.data.options)
     except JobError as error:

@@ -185,7 +185,7 @@ class _Host:
         if self._verdict is Verdict.PRUNE:
             return self._finished("pruned", epochs)
         # One that leaves its loop when it is asked to may say that it has finished, too.
-        if stopped and (self._finish is None or epochs < self._trial.epochs):
+        if stopped and (self._finish is None or epochs < self._trial.reports):
             return self._finished("stopped", epochs)
         if self._finish is None:
             # By a signal that it handles itself.
