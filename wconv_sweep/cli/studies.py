@@ -180,14 +180,12 @@ def init_command(
     program: Annotated[
         Path | None,
         typer.Option(
-            exists=True,
-            dir_okay=False,
             metavar="FILE",
             help="Training program of your own, for which only NAME.yaml is written.",
         ),
     ] = None,
 ) -> None:
-    """Write a study file and a module for your own network, or the study of your own program.
+    """Write the study of a network or a program of your own.
 
     Example: wconv-sweep studies init stripes
     """

@@ -147,13 +147,18 @@ def write_program_study(name: str, program: Path, folder: Path) -> Path:
 
     Args:
         name: of the study; letters, digits, _ and -.
-        program: its file, which exists.
+        program: its file.
         folder: gets NAME.yaml.
 
     Raises:
-        ConfigurationError: the name cannot be used, or the file exists; nothing is overwritten.
+        ConfigurationError: the name cannot be used, there is no such program, or the study exists;
+            nothing is overwritten.
     """
     _check_name(name)
+    if not program.is_file():
+        raise ConfigurationError(
+            f"--program {program}: there is no such file. Give the path of your training program."
+        )
     study = folder / f"{name}.yaml"
     content = _PROGRAM_STUDY.substitute(
         name=name,

@@ -104,6 +104,33 @@ def test_a_program_whose_agent_is_killed_goes_on_from_its_checkpoint(sweep: Swee
     assert entry["plain"]["validation"] == 6.0
 
 
+@pytest.mark.slow
+def test_the_check_says_what_a_program_does_not_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = _write(tmp_path, trial={"ranks": 1})
+    (tmp_path / "train.py").write_text(
+        "import random\n"
+        "from wconv_trial import begin\n"
+        "trial = begin()\n"
+        "(trial.folder / 'weights').touch()\n"
+        "score = 1.0 if trial.density == (1.0,) else random.random()\n"
+        "for epoch in range(3):\n"
+        "    if trial.report(epoch + 1, score=score).stop: raise SystemExit\n",
+        "utf-8",
+    )
+
+    status, output, _ = run(monkeypatch, capsys, "trainers", "check", str(path))
+
+    assert status == 0
+    assert "reports after each step" in output
+    assert "stops when it is told to, after step 2" in output
+    assert "starts again after an interruption" in output
+    assert "reports the same numbers for the same seed and density" in output
+    assert "reports other numbers for density (0.5) than for plain convolution" in output
+    assert "1 to look at" in output
+
+
 def test_init_writes_a_study_of_a_program_and_shows_the_lines_to_add(
     empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
