@@ -12,6 +12,7 @@ from wconv_sweep.doctor.checks import Check, right, warning, wrong
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.study.config import PLAIN, StudyConfig
 from wconv_sweep.study.own_modules import freeze_modules
+from wconv_sweep.study.point import Point
 from wconv_sweep.study.program_trial import program_trial
 
 
@@ -67,7 +68,7 @@ def _run(config: StudyConfig, density: Density, folder: Path, *, stop_after: int
 
     run = _Run(stop_after)
     run.result = run_ranks(
-        program_trial(config, density, 0, folder),
+        program_trial(config, Point(density), 0, folder),
         placement=Placement(config.trial.ranks),
         log_folder=folder / f"attempt_{stop_after}",
         on_report=run.on_report,
