@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from wconv_jobs.files.atomic import replace_file
 from wconv_jobs.messages import STEADY_EPOCHS, Broken, Finished, Left, Report, Verdict
 from wconv_jobs.program_trial import REPORTS_FILE, ProgramTrial
 from wconv_jobs.ranks.agent_link import AgentLink
@@ -160,9 +161,7 @@ class _Host:
         # A program that goes on from an earlier step repeats those after it.
         self._reports = [each for each in self._reports if each.epoch < report.epoch] + [report]
         text = "".join(f"{each.model_dump_json()}\n" for each in self._reports)
-        new = self._reports_file.with_suffix(".new")
-        new.write_text(text, "utf-8")
-        new.replace(self._reports_file)
+        replace_file(self._reports_file, text)
         return report
 
     def _read_reports(self) -> list[Report]:

@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.jobs.trials import Recorder, is_alive, ranks_of, wait_until
+from tests.pages import ROOT
 from wconv_jobs.messages import Broken, Demand, Finished, Verdict
 from wconv_jobs.program_trial import ProgramTrial
+from wconv_jobs.ranks.node_order import NodeOrder
 from wconv_jobs.ranks.placement import Placement
+from wconv_jobs.ranks.program_channel import ProgramChannel
+from wconv_jobs.ranks.program_environment import program_environment
 from wconv_jobs.ranks.program_failure import program_broke
 from wconv_jobs.ranks.run import RanksAborted, run_ranks
 
@@ -46,7 +50,7 @@ def _trial(folder: Path, program: str = LOOP, *arguments: str) -> ProgramTrial:
     code.mkdir(exist_ok=True)
     (code / "train.py").write_text(program, "utf-8")
     return ProgramTrial(
-        command=(sys.executable, "train.py", *arguments),
+        command=(sys.executable, "-S", "train.py", *arguments),  # without site-packages
         env={"WHO": "me"},
         options={"gain": 0.5},
         metric="accuracy",
@@ -103,10 +107,8 @@ def test_a_program_on_two_ranks_is_stopped_resumed_and_complete(tmp_path: Path) 
 NO_LOOP = LOOP.replace("range(first, epochs)", "()")
 WRONG = [
     ("print('hello')", "the program ended without wconv_trial.begin()."),
-    (NO_LOOP, "the program finished without a report."),
     (LOOP.replace("accuracy=", "loss=", 1), "report(1, ...) has loss, but the objective of the"),
     (LOOP.replace("trial.finish(", "dict("), "ended after step 3 without trial.finish(...)"),
-    (LOOP.replace("trial.density[0]", "float('nan')"), "accuracy is nan at step 1"),
 ]
 
 
@@ -121,7 +123,6 @@ def test_wrong_programs_are_broken_with_a_sentence_each(tmp_path: Path) -> None:
         assert isinstance(result, Broken)
         assert said in result.reason
         assert result.final is ("without trial.finish" not in said)
-        assert (result.error == "TrainingDiverged") is ("nan" in said)
 
 
 @pytest.mark.slow
@@ -217,6 +218,37 @@ def test_a_program_ends_with_its_rank_whoever_kills_that(tmp_path: Path) -> None
     assert isinstance(result, Broken)
     assert result.error == "RankDied"
     wait_until(lambda: not is_alive(int(trace.read_text().split()[-1])))
+
+
+def test_a_program_is_told_its_rank_as_torchrun_tells_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b,GPU-c,GPU-d")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}/mine")
+    order = NodeOrder(
+        trial=_trial(tmp_path),
+        ranks=4,
+        ranks_here=2,
+        first_rank=2,
+        devices=(2, 3),
+        address="n1",
+        port=1234,
+        log_folder=tmp_path,
+    )
+
+    with ProgramChannel() as channel:
+        env = program_environment(order, _trial(tmp_path), channel, 4321)
+        packages = sorted(path.name for path in channel.packages.iterdir())
+
+    assert (env["RANK"], env["WORLD_SIZE"], env["LOCAL_WORLD_SIZE"]) == ("3", "4", "2")
+    assert (env["NODE_RANK"], env["GROUP_WORLD_SIZE"]) == ("1", "2")
+    assert (env["MASTER_ADDR"], env["MASTER_PORT"]) == ("n1", "4321")
+    assert env["CUDA_VISIBLE_DEVICES"] == "GPU-c,GPU-d"
+    # Its own packages, and none of ours but these two.
+    assert env["PYTHONPATH"] == f"{channel.packages}{os.pathsep}/mine"
+    assert packages == ["wconv_kernels", "wconv_trial"]
+    assert env["WHO"] == "me"
 
 
 def test_a_program_that_broke_before_it_began_says_why() -> None:
