@@ -64,6 +64,7 @@ def program_of(config: StudyConfig, run_folder: Path | None = None) -> dict[str,
         **git_state(),
         "config_sha256": config.digest(),
         **({"modules_sha256": modules_sha256(folder, run_folder)} if folder else {}),
+        **(_git_state_of_modules(folder) if folder else {}),
     }
 
 
@@ -129,6 +130,17 @@ def git_state(folder: Path | None = None) -> dict[str, str | bool]:
     if commit is None or changed is None:
         return {}
     return {"git_commit": commit.strip(), "git_changed": bool(changed.strip())}
+
+
+def _git_state_of_modules(folder: Path) -> dict[str, str | bool]:
+    """Return the same of the study's own code; a copy in a run folder has none."""
+    if not _git(folder, "ls-files", "--", "."):
+        return {}
+    commit = _git(folder, "rev-parse", "HEAD")
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    if commit is None or changed is None:
+        return {}
+    return {"modules_git_commit": commit.strip(), "modules_git_changed": bool(changed.strip())}
 
 
 def package_folder(package: str) -> Path:
