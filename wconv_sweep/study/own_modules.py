@@ -95,7 +95,7 @@ def freeze_modules(folder: Path, run_folder: Path) -> Path:
 
     frozen = frozen_modules(run_folder, sha256)
     # First, for the hash of a copy that a program has begun to write into.
-    frozen.parent.mkdir(parents=True, exist_ok=True)
+    _list_of(frozen).parent.mkdir(parents=True, exist_ok=True)
     listed = [path.relative_to(folder).as_posix() for path in _files(folder)]
     replace_file(_list_of(frozen), json.dumps(listed) + "\n")
     create_folder_once(frozen, copy)
@@ -103,6 +103,8 @@ def freeze_modules(folder: Path, run_folder: Path) -> Path:
 
 
 _COPIES = "own_code"
+_LISTS = "own_code_files"
+"""Folder of the names of the files in each copy."""
 
 
 def _copies(run_folder: Path) -> list[Path]:
@@ -120,7 +122,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _list_of(frozen: Path) -> Path:
-    return frozen.with_name(f"{frozen.name}.files")
+    return frozen.parent.with_name(_LISTS) / f"{frozen.name}.json"
 
 
 def _modules(folder: Path) -> list[Path]:

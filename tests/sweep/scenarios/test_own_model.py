@@ -152,7 +152,7 @@ def test_small_files_that_modules_may_read_are_copied_with_them(tmp_path: Path) 
     (source / "arch.json").write_text("[]")
     assert modules_sha256(source, runs) != before
     (copy / "arch.json").unlink()
-    copy.with_name(f"{copy.name}.files").unlink()
+    (runs / "own_code_files" / f"{copy.name}.json").unlink()
     copy.rename(frozen_modules(runs, modules_sha256(copy)))
     assert frozen_modules(runs, modules_sha256(source, runs)).is_dir()
 
