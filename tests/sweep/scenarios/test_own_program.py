@@ -22,6 +22,8 @@ from tests.sweep.tiny import Sweep, run
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.study.config import config_of
 from wconv_sweep.study.files import load_study
+from wconv_sweep.study.point import Point
+from wconv_sweep.study.program_trial import program_trial
 from wconv_sweep.study.trainer import TrainerSpec
 
 STUDY: dict[str, Any] = {
@@ -175,6 +177,10 @@ def test_init_writes_a_study_of_a_program_and_shows_the_lines_to_add(
             "objective.goal: is minimize, but accuracy is one to maximize.",
         ),
         ({"objective": {"metric": "a-b", "goal": "minimize"}}, "which no program can report"),
+        (
+            {"search": STUDY["search"] | {"also": {"recipe.optimizer.lr": {"choices": [1, 2]}}}},
+            "search.also.recipe.optimizer.lr: is not below trainer.options, which train.py gets.",
+        ),
         ({"sites": {"exclude": ["head"]}}, "sites: is for our own trainer"),
     ],
 )
@@ -204,6 +210,18 @@ def test_the_command_of_a_trial_is_the_interpreter_the_program_and_its_arguments
     assert module.command("python", (1.0,), 7, Path("/runs")) == [
         *("apptainer", "exec", "python", "-m", "mine.train"),
     ]
+
+
+def test_options_of_a_program_are_searched_with_the_density(tmp_path: Path) -> None:
+    also = {"trainer.options.gain": {"low": 1.0, "high": 3.0}}
+    search = STUDY["search"] | {"also": also}
+    config = load_study(str(_write(tmp_path, search=search, budget={"trials": 5})))
+
+    trial = program_trial(config, Point((0.8,), (("trainer.options.gain", 3.0),)), 0, tmp_path)
+
+    assert trial.options == {"gain": 3.0}
+    assert trial.command[1:] == ("train.py", "--gain=3.0", "0.8")
+    assert config.own_settings() == (("trainer.options.gain", 2.0),)
 
 
 def test_what_only_our_own_trainer_does_is_refused(
