@@ -94,10 +94,11 @@ def freeze_modules(folder: Path, run_folder: Path) -> Path:
             )
 
     frozen = frozen_modules(run_folder, sha256)
-    # First, for the hash of a copy that a program has begun to write into.
-    _list_of(frozen).parent.mkdir(parents=True, exist_ok=True)
-    listed = [path.relative_to(folder).as_posix() for path in _files(folder)]
-    replace_file(_list_of(frozen), json.dumps(listed) + "\n")
+    if not frozen.is_dir():
+        # First, for the hash of a copy that a program has begun to write into.
+        _list_of(frozen).parent.mkdir(parents=True, exist_ok=True)
+        listed = [path.relative_to(folder).as_posix() for path in _files(folder)]
+        replace_file(_list_of(frozen), json.dumps(listed) + "\n")
     create_folder_once(frozen, copy)
     return frozen
 
