@@ -289,7 +289,7 @@ def test_the_cluster_profiles_shown_are_valid(tmp_path: Path) -> None:
 def _texts_of_the_code() -> str:
     """Return all string constants, with `…` for what is filled in."""
     texts = []
-    for folder in ("wconv_sweep", "jobs", "kernels"):
+    for folder in ("wconv_sweep", "jobs", "kernels", "trial"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -238,7 +238,7 @@ def test_the_page_on_failures(tmp_path: Path, installed: Path) -> None:
 def test_the_packages_bring_their_type_information(installed: Path) -> None:
     code = (
         "from importlib.resources import files\n"
-        "for package in ('wconv_sweep', 'wconv_jobs', 'wconv_kernels'):\n"
+        "for package in ('wconv_sweep', 'wconv_jobs', 'wconv_kernels', 'wconv_trial'):\n"
         "    assert files(package).joinpath('py.typed').is_file(), package\n"
     )
 

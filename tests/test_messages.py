@@ -13,6 +13,7 @@ ERRORS = {
     "StudyError",
     "SlurmError",
     "StorageAway",
+    "TrialError",
 }
 
 _REMEDY = re.compile(r"[.?;)] (…|.*[A-Z`…].*[.…])$")
@@ -51,7 +52,7 @@ def _is_a_part(message: str) -> bool:
 def test_every_error_ends_with_what_to_do() -> None:
     found = [
         (f"{path.relative_to(ROOT)}:{line}", message)
-        for folder in ("wconv_sweep", "jobs")
+        for folder in ("wconv_sweep", "jobs", "trial")
         for path in sorted((ROOT / folder).rglob("*.py"))
         for line, message in _messages(path)
     ]

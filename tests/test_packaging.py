@@ -25,7 +25,7 @@ def test_every_package_folder_is_listed_in_pyproject() -> None:
     listed = {folder(package).resolve() for package in setuptools["packages"]}
     there = {
         path.parent.resolve()
-        for top in ("wconv_sweep", "jobs", "kernels", "studies", "slurm_templates")
+        for top in ("wconv_sweep", "jobs", "kernels", "trial", "studies", "slurm_templates")
         for path in (ROOT / top).rglob("__init__.py")
     }
 
@@ -46,7 +46,7 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-@pytest.mark.parametrize("name", ["kernels", "jobs"])
+@pytest.mark.parametrize("name", ["kernels", "jobs", "trial"])
 def test_a_source_root_is_no_package(name: str) -> None:
     """A package called `kernels` exists on PyPI, and would be shadowed."""
     assert not (ROOT / name / "__init__.py").exists()

@@ -35,6 +35,7 @@ _HOMES = (
     "wconv_jobs.recipe.lr_schedule",
     "wconv_sweep.study.search_config",
     "wconv_sweep.study.config",
+    "wconv_sweep.study.trainer",
     "wconv_sweep.clusters.profile",
     "wconv_sweep.clusters.site_facts",
 )

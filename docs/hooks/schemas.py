@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from wconv_sweep.clusters.profile import LocalProfile, SlurmProfile
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.trainer import TAKEN
 
 ROOT = Path(__file__).parents[2]
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -47,6 +48,12 @@ def study_schema() -> Schema:
         "else": {"$ref": "#/$defs/WholeRecipe"},
     }
     definitions |= {"RecipeByName": short, "WholeRecipe": whole}
+    # A trainer takes the place of these.
+    own = {*schema["required"]} - {*TAKEN}
+    schema["required"] = [key for key in schema["required"] if key in own]
+    schema["if"] = {"required": ["trainer"], "properties": {"trainer": {"type": "object"}}}
+    schema["then"] = {"properties": dict.fromkeys(TAKEN, False)}
+    schema["else"] = {"required": list(TAKEN)}
     return schema | {"title": "Study of wconv-sweep"}
 
 

@@ -41,6 +41,11 @@ CHECKPOINT_LINE = b"checkpoint\n"
 """Message to rank 0 beside verdicts, at any time: `Demand.CHECKPOINT`."""
 
 
+LEAVE_LINE = b"leave\n"
+"""Message to all ranks before the agent hangs up: a program of the user's gets SIGTERM, and a
+little time, before it is killed."""
+
+
 class ChannelError(RuntimeError):
     """Something other than a message came through the channel."""
 

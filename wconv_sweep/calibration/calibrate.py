@@ -88,6 +88,12 @@ def calibrate(
         SlurmError: the site does not take the job.
         SweepFailed: nothing was measured.
     """
+    if config.trainer is not None:
+        raise ConfigurationError(
+            f"study {config.study}: calibrate measures the steps of our own trainer, and "
+            f"{config.trainer.name} trains this study. Measure its speed yourself, and set "
+            "`trial` accordingly."
+        )
     _check_ranks(config, wanted.ranks)
     launcher = launcher_of(profile, request)
     # Not the number of ranks that the study has: others are tried, and these may be too many.

@@ -22,6 +22,7 @@ from wconv_sweep.cli import report as cli_report
 from wconv_sweep.cli import simulate as cli_simulate
 from wconv_sweep.cli import status as cli_status
 from wconv_sweep.cli import studies as cli_catalog
+from wconv_sweep.cli import trainers as cli_trainers
 from wconv_sweep.cli.help_sections import CommandWithArguments, CommandWithPanels
 from wconv_sweep.cli.options import (
     DEFAULT_RUNS,
@@ -52,6 +53,7 @@ app.add_typer(cli_catalog.studies, name="studies")
 # The singular is what one types for `study init mine`.
 app.add_typer(cli_catalog.studies, name="study", hidden=True)
 app.add_typer(cli_catalog.data, name="data")
+app.add_typer(cli_trainers.trainers, name="trainers")
 app.add_typer(cli_clusters.clusters, name="clusters")
 app.add_typer(cli_db.db, name="db")
 app.command("launch", cls=CommandWithPanels)(cli_launch.launch_command)

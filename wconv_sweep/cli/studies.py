@@ -177,13 +177,26 @@ def init_command(
             help="Folder for NAME.yaml and NAME.py.",
         ),
     ] = Path(),
+    program: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Training program of your own, for which only NAME.yaml is written.",
+        ),
+    ] = None,
 ) -> None:
-    """Write a study file and a module for your own network.
+    """Write the study of a network or a program of your own.
 
     Example: wconv-sweep studies init stripes
     """
-    from wconv_sweep.study.template import write_study
+    from wconv_sweep.study.template import LINES_TO_ADD, write_program_study, write_study
 
+    if program is not None:
+        study = write_program_study(name, program, folder)
+        print(f"{study}: the study; change what is marked with <--")
+        print(f"Add to {program}, where they belong:\n\n{LINES_TO_ADD}")
+        print(f"Then: wconv-sweep studies check {shlex.quote(str(study))}")
+        return
     study, module = write_study(name, folder)
     print(f"{study}: the study; change what is marked with <--")
     print(f"{module}: the network and the data")

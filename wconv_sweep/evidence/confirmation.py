@@ -94,8 +94,15 @@ class Confirmation:
 
     @property
     def metric(self) -> str:
-        """The metric that the claim is about: the objective on the test set."""
-        return f"test_{self.config.objective.metric}"
+        """The metric that the claim is about: the objective on the test set.
+
+        Of the validation set where a program of the user's gives none of the test set.
+        """
+        metric = self.config.objective.metric
+        tested = f"test_{metric}"
+        if self.config.trainer is None or tested in self.metrics():
+            return tested
+        return metric
 
     def difference(self, arm: Arm, metric: str) -> Difference | None:
         """Return an arm minus plain convolution; None when they share no seed."""
@@ -114,18 +121,25 @@ class Confirmation:
             for row in arm.runs.values()
             for name in row.metrics
         }
-        known = set(catalog.names("metrics"))
+        known = {*catalog.names("metrics"), self.config.objective.metric}
         return sorted(name for name in found if name.removeprefix("test_") in known)
 
     def direction(self, metric: str) -> str:
         """Return whether more or less of a score is better."""
-        return catalog.metric_facts(metric.removeprefix("test_")).goal
+        name = metric.removeprefix("test_")
+        if name == self.config.objective.metric:
+            return self.config.direction
+        return catalog.metric_facts(name).goal
 
     def _step(self, metric: str) -> float:
         """Return the step of a score of the test set that counts samples; 0 of any other."""
         samples = self.plain.values("test_samples").values()
         name = metric.removeprefix("test_")
-        is_counted = name != metric and catalog.metric_facts(name).counts_samples
+        is_counted = (
+            name != metric
+            and name in catalog.names("metrics")
+            and catalog.metric_facts(name).counts_samples
+        )
         return 1 / max(samples) if samples and is_counted else 0.0
 
     @property

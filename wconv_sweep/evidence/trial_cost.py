@@ -76,7 +76,7 @@ def costs_the_same(stored: Mapping[str, Any], config: StudyConfig) -> bool:
 
 def _steps(plain: Mapping[str, Any], *, folders: bool) -> dict[str, Any]:
     """Return the part of a definition that its trials' cost follows from."""
-    keys = ("code", "kernel_size", "model", "sites", "trial")
+    keys = ("code", "kernel_size", "model", "sites", "trainer", "trial")
     recipe = {**plain["recipe"], "memory_format": _memory_format(plain)}
     if recipe.get("early_stopping") is None:
         recipe = {key: value for key, value in recipe.items() if key not in _CHEAP}

@@ -5,6 +5,7 @@ import logging
 
 from wconv_jobs.errors import CheckpointError
 from wconv_jobs.messages import Broken, Finished
+from wconv_jobs.program_trial import ProgramTrial
 from wconv_jobs.ranks.placement import NodeCommand, Placement
 from wconv_jobs.spec import CHECKPOINT_FILE, TrialSpec
 from wconv_sweep.errors import StorageAway
@@ -18,6 +19,7 @@ from wconv_sweep.search.sampling import propose
 from wconv_sweep.slots.table import Lease, LeaseLost
 from wconv_sweep.storage.slot_plan import ablation_of
 from wconv_sweep.study.point import Point
+from wconv_sweep.study.program_trial import program_trial
 from wconv_sweep.study.trial_spec import trial_spec
 
 logger = logging.getLogger(__name__)
@@ -122,7 +124,16 @@ class Lane:
             trials_per_gpu=self._parts.config.trial.per_gpu,
         )
 
-    def _spec(self, lease: Lease, point: Point) -> TrialSpec:
+    def _spec(self, lease: Lease, point: Point) -> TrialSpec | ProgramTrial:
+        if self._parts.config.trainer is not None:
+            return program_trial(
+                self._parts.config,
+                point,
+                lease.replicate,
+                self._parts.folder.trial(lease.trial),
+                threads_per_rank=self._share.threads_per_rank,
+                deadline_s=self._parts.end.training_ends_s,
+            )
         return trial_spec(
             self._parts.config,
             point,

@@ -23,7 +23,7 @@ Provenance = Mapping[str, Any]
 """A JSON object: version, hash and commit of the program, hash of the definition, checksums of the
 data; of an attempt also its host."""
 
-PACKAGES = ("wconv_kernels", "wconv_jobs", "wconv_sweep")
+PACKAGES = ("wconv_kernels", "wconv_trial", "wconv_jobs", "wconv_sweep")
 ORIGIN_FILE = "origin.json"
 """Beside the packages of a frozen program: the commit that it was copied from."""
 GIT_TIMEOUT_S = 5
@@ -46,6 +46,8 @@ def provenance_of(config: StudyConfig, run_folder: Path | None = None) -> dict[s
     Raises:
         ConfigurationError: the data cannot be checked.
     """
+    if config.trainer is not None:
+        return program_of(config, run_folder)  # its data are its own
     try:
         data = catalog.data_checksums(config.data.name, config.data.options)
     except JobError as error:
@@ -62,6 +64,7 @@ def program_of(config: StudyConfig, run_folder: Path | None = None) -> dict[str,
         **git_state(),
         "config_sha256": config.digest(),
         **({"modules_sha256": modules_sha256(folder, run_folder)} if folder else {}),
+        **(_git_state_of_modules(folder) if folder else {}),
     }
 
 
@@ -127,6 +130,17 @@ def git_state(folder: Path | None = None) -> dict[str, str | bool]:
     if commit is None or changed is None:
         return {}
     return {"git_commit": commit.strip(), "git_changed": bool(changed.strip())}
+
+
+def _git_state_of_modules(folder: Path) -> dict[str, str | bool]:
+    """Return the same of the study's own code; a copy in a run folder has none."""
+    if not _git(folder, "ls-files", "--", "."):
+        return {}
+    commit = _git(folder, "rev-parse", "HEAD")
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    if commit is None or changed is None:
+        return {}
+    return {"modules_git_commit": commit.strip(), "modules_git_changed": bool(changed.strip())}
 
 
 def package_folder(package: str) -> Path:

@@ -67,8 +67,13 @@ def check_ablation(config: StudyConfig) -> ConfirmSpec:
     """Return the confirmation whose density and seeds an ablation takes.
 
     Raises:
-        StudyError: the study has none.
+        StudyError: the study has none, or a trainer of the user's own.
     """
+    if config.trainer is not None:
+        raise StudyError(
+            f"study {config.study}: an ablation changes how our own trainer applies a density, "
+            f"and {config.trainer.name} trains this study. Launch it without --ablate."
+        )
     if config.confirm is None:
         raise StudyError(
             f"study {config.study} has no confirmation, whose density and seeds an ablation "

@@ -18,6 +18,7 @@ Problem = tuple[tuple[str, ...], str]
 ARMS = 2
 MOST_KEYS = 6
 _SECTIONS = ("recipe.", "model.options.", "data.options.")
+_OF_TRAINER = "trainer.options."
 _REFUSED = {
     "recipe.epochs": "sets how long a trial is, and trials are compared after equal epochs",
     "recipe.preset": "chooses the recipe, whose keys are searched one by one",
@@ -62,7 +63,12 @@ def also_problems(
 
 def _wrong_with(config: StudyConfig, key: str, spec: ParameterSpec) -> str | None:
     """Return what is wrong with a key whatever its values are."""
-    if not key.startswith(_SECTIONS):
+    if config.trainer is not None and not key.startswith(_OF_TRAINER):
+        return (
+            f"is not below trainer.options, which {config.trainer.name} gets. Write the whole "
+            "key, such as trainer.options.lr."
+        )
+    if config.trainer is None and not key.startswith(_SECTIONS):
         return (
             "is not below recipe, model.options or data.options. Write the whole key, such as "
             "recipe.optimizer.lr."

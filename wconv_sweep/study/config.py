@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field, FiniteFloat, model_validator
 
 from wconv_jobs import catalog
 from wconv_jobs.spec import DataSpec, Density, ModelSpec, RecipeSpec, SitesSpec
@@ -19,6 +19,7 @@ from wconv_sweep.study.search_config import (
     Name,
     SearchSpec,
 )
+from wconv_sweep.study.trainer import TrainerSpec, with_stand_ins
 
 MAX_TRIALS = 100_000
 
@@ -34,7 +35,9 @@ class ObjectiveSpec(Spec):
 
     metric: str
     """Metric of the validation set, a module of `wconv_jobs.metrics`, which says whether more is
-    better."""
+    better; or, with a trainer, what your program reports."""
+    goal: Literal["maximize", "minimize"] | None = None
+    """Of a metric of your own: whether more or less of it is better."""
 
 
 class BudgetSpec(Spec):
@@ -76,9 +79,11 @@ class StudyConfig(Spec):
     description: str = ""
     code: Annotated[str, Field(min_length=1)] | None = None
     """Folder of the modules that `model.name` and `data.name` name as `package.module:function`,
-    relative to this file; null: they are installed."""
+    or of the program of `trainer`, relative to this file; null: they are installed."""
     kernel_size: Annotated[int, Field(ge=3)]
     """Side of the kernels that the density scales: odd; 3 takes one coefficient, 5 takes two."""
+    trainer: TrainerSpec | None = None
+    """A training program of your own, in place of `model`, `data` and `recipe`; null: ours."""
     model: ModelSpec
     sites: SitesSpec = SitesSpec()
     data: DataSpec
@@ -99,6 +104,11 @@ class StudyConfig(Spec):
     """Set by `--smoke`: the study only shows that everything runs, and its results stand beside no
     published ones."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _trainer_takes_their_place(cls, content: Any) -> Any:
+        return with_stand_ins(content)
+
     def digest(self) -> str:
         """Return the hash that identifies the study's definition, `MAY_CHANGE` left out."""
         plain = self.plain()
@@ -114,12 +124,16 @@ class StudyConfig(Spec):
         """Return the definition as plain data, with defaults filled in.
 
         Without keys that are younger than studies, where these say what was so before: `sites`
-        where all are meant, `search.also` where it is empty, one trial `per_gpu`, and those that
-        `RecipeSpec.plain` leaves out.
+        where all are meant, `search.also` where it is empty, one trial `per_gpu`, `trainer` and
+        `objective.goal` where there are none, and those that `RecipeSpec.plain` leaves out.
         """
         plain = self.model_dump(mode="json", by_alias=True)
+        if self.objective.goal is None:
+            del plain["objective"]["goal"]
         if self.sites == SitesSpec():
             del plain["sites"]
+        if self.trainer is None:
+            del plain["trainer"]
         if not self.search.also:
             del plain["search"]["also"]
         if self.trial.per_gpu == 1:
@@ -134,7 +148,7 @@ class StudyConfig(Spec):
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
         """Whether more or less of the objective is better."""
-        return catalog.metric_facts(self.objective.metric).goal
+        return self.objective.goal or catalog.metric_facts(self.objective.metric).goal
 
     @property
     def search_trials(self) -> int:

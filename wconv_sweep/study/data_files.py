@@ -20,6 +20,8 @@ def check_data(config: StudyConfig, *, thorough: bool = False) -> None:
     Raises:
         ConfigurationError: they cannot be used.
     """
+    if config.trainer is not None:
+        return  # its data are its own
     problems = catalog.check_data(config.data.name, config.data.options, thorough=thorough)
     if problems:
         raise _unusable(config, problems)
@@ -38,6 +40,8 @@ def prepare_data(config: StudyConfig, on_progress: Progress) -> None:
         ConfigurationError: the files cannot be used, also by this study alone, or the space does
             not suffice.
     """
+    if config.trainer is not None:
+        return
     try:
         catalog.prepare_data(config.data.name, config.data.options, on_progress)
     except JobError as error:

@@ -1,5 +1,8 @@
 """What defines a study, in the words in which every page and table says it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from wconv_sweep.study.config import StudyConfig
 
 
@@ -18,6 +21,29 @@ def budget_text(config: StudyConfig) -> str:
     trial = config.trial
     ranks = f"{config.budget.trials} trials on {trial.ranks} rank(s) each"
     return f"{ranks}, {trial.per_gpu} of them on each GPU" if trial.per_gpu > 1 else ranks
+
+
+def options_text(options: Mapping[str, Any]) -> str:
+    """Return keyword arguments."""
+    return " ".join(f"{name}={value}" for name, value in options.items())
+
+
+def training_rows(config: StudyConfig) -> dict[str, str]:
+    """Return what trains, by what it is: network, data and recipe, or a program of the user's."""
+    trainer = config.trainer
+    if trainer is None:
+        return {
+            "network": f"{config.model.name} {options_text(config.model.options)}".strip(),
+            "data": f"{config.data.name} {options_text(config.data.options)}".strip(),
+            "recipe": recipe_text(config),
+        }
+    python = [trainer.python] if isinstance(trainer.python, str) else trainer.python
+    return {
+        "program": " ".join([trainer.name, *trainer.arguments]),
+        "options": options_text(trainer.options) or "none",
+        "reports": str(trainer.reports),
+        **({"python": " ".join(python)} if python else {}),
+    }
 
 
 def bounds_text(config: StudyConfig) -> str:

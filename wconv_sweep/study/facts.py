@@ -30,7 +30,8 @@ class StudyFacts:
     """A study with the costs of its network."""
 
     config: StudyConfig
-    network: "NetworkFacts"
+    network: "NetworkFacts | None"
+    """None where a program of the user's builds it."""
     sample_shape: tuple[int, ...]
     """Shape of one training sample, the channels first, that the costs refer to."""
     memory_bytes: int
@@ -53,6 +54,8 @@ def study_facts(config: StudyConfig) -> StudyFacts:
             or does not take the samples of the data; data of the user's own cannot be loaded; or
             the study's ranks would train another network than one rank.
     """
+    if config.trainer is not None:
+        return StudyFacts(config, None, (), 0)
     # Imported here: it loads torch, which takes two seconds.
     from wconv_jobs.inspection import inspect_network, memory_bytes, sample_shape
     from wconv_jobs.training.network import try_network

@@ -39,9 +39,20 @@ def load_study(
         folder = (path.parent / Path(code).expanduser()).resolve()
         document = document.with_value(("code",), str(folder), origin)
     if smoke_folder is not None:
-        check_study(document)  # shrinking would hide problems of the study
+        _refuse_smoke_of_trainer(
+            check_study(document)
+        )  # shrinking would hide problems of the study
         document = shrink(document, smoke_folder)
     return check_study(document)
+
+
+def _refuse_smoke_of_trainer(config: StudyConfig) -> None:
+    if config.trainer is not None:
+        raise ConfigurationError(
+            f"study {config.study}: --smoke shrinks networks and data of our own trainer, and "
+            f"{config.trainer.name} trains this study. Try it with "
+            "`wconv-sweep trainers check`."
+        )
 
 
 def check_study(document: Document) -> StudyConfig:

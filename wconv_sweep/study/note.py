@@ -9,6 +9,7 @@ from wconv_sweep.study.definition_text import (
     budget_text,
     recipe_text,
     reference_densities_text,
+    training_rows,
 )
 
 _OPERATOR = "[weighted convolution](https://arxiv.org/abs/2505.24558)"
@@ -18,9 +19,7 @@ def study_note(config: StudyConfig) -> str:
     """Return the note of a study as Markdown."""
     names = ", ".join(f"`density_{n}`" for n in range(1, len(config.search.bounds) + 1))
     rows = {
-        "network": f"`{config.model.name}` {_options(config.model.options)}",
-        "data": f"`{config.data.name}` {_options(config.data.options)}",
-        "recipe": recipe_text(config),
+        **_training_rows(config),
         "objective": f"{config.direction} `{config.objective.metric}` of the validation set",
         "density": f"{names}, outermost first, in {bounds_text(config)}; dimensionless",
         **({"searched together with it": also_text(config)} if config.search.also else {}),
@@ -44,6 +43,16 @@ def study_note(config: StudyConfig) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _training_rows(config: StudyConfig) -> dict[str, str]:
+    if config.trainer is not None:
+        return {name: f"`{text}`" for name, text in training_rows(config).items()}
+    return {
+        "network": f"`{config.model.name}` {_options(config.model.options)}",
+        "data": f"`{config.data.name}` {_options(config.data.options)}",
+        "recipe": recipe_text(config),
+    }
 
 
 def _options(options: object) -> str:

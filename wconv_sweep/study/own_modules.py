@@ -5,13 +5,14 @@ that was launched. Small files that modules may read, such as a table beside the
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from wconv_jobs.files.atomic import create_folder_once
+from wconv_jobs.files.atomic import create_folder_once, replace_file
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.run_folder import is_run_folder
 
@@ -93,11 +94,18 @@ def freeze_modules(folder: Path, run_folder: Path) -> Path:
             )
 
     frozen = frozen_modules(run_folder, sha256)
+    if not frozen.is_dir():
+        # First, for the hash of a copy that a program has begun to write into.
+        _list_of(frozen).parent.mkdir(parents=True, exist_ok=True)
+        listed = [path.relative_to(folder).as_posix() for path in _files(folder)]
+        replace_file(_list_of(frozen), json.dumps(listed) + "\n")
     create_folder_once(frozen, copy)
     return frozen
 
 
 _COPIES = "own_code"
+_LISTS = "own_code_files"
+"""Folder of the names of the files in each copy."""
 
 
 def _copies(run_folder: Path) -> list[Path]:
@@ -106,7 +114,16 @@ def _copies(run_folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> list[Path]:
+    """Return the files that belong to a folder; of a copy those that were copied, for programs may
+    write beside them."""
+    if folder.parent.name == _COPIES and _list_of(folder).is_file():
+        listed: list[str] = json.loads(_list_of(folder).read_text("utf-8"))
+        return [folder / name for name in listed]
     return [*_modules(folder), *_beside(folder)]
+
+
+def _list_of(frozen: Path) -> Path:
+    return frozen.parent.with_name(_LISTS) / f"{frozen.name}.json"
 
 
 def _modules(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from wconv_sweep.study.config import MAX_TRIALS, PLAIN, StudyConfig
 from wconv_sweep.study.grid import grid_size
 from wconv_sweep.study.sampler_by_path import what_is_wrong
 from wconv_sweep.study.search_config import GridSpec, NoPrunerSpec, OptunaSpec
+from wconv_sweep.study.trainer_problems import trainer_problems
 
 
 def problems_of(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
@@ -43,6 +44,28 @@ def _problems_of(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
                     f"{count}, outermost first.",
                 )
             )
+    problems += trainer_problems(config) if config.trainer else _training_problems(config)
+    problems += _search_problems(config)
+    if config.trial.per_gpu > 1 and config.trial.ranks > 1:
+        problems.append(
+            (
+                ("trial", "per_gpu"),
+                f"is {config.trial.per_gpu}, but only trials of one rank share a GPU, and "
+                f"trial.ranks is {config.trial.ranks}. Set one of them to 1.",
+            )
+        )
+    return problems
+
+
+def _training_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
+    """Return what is wrong with what our own trainer trains."""
+    problems: list[tuple[tuple[str, ...], str]] = []
+    size = config.kernel_size
+    if config.objective.goal is not None:
+        text = (
+            f"is for a trainer of your own; {config.objective.metric} knows its goal. Remove it."
+        )
+        problems.append((("objective", "goal"), text))
     with own_code.folder_added(config.code_folder):
         named = catalog.check_options("models", config.model.name, config.model.options)
         problems += [(("model",), text) for text in named]
@@ -80,15 +103,6 @@ def _problems_of(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
                         f"has {metric}, but {kind} takes {known}.",
                     )
                 )
-    problems += _search_problems(config)
-    if config.trial.per_gpu > 1 and config.trial.ranks > 1:
-        problems.append(
-            (
-                ("trial", "per_gpu"),
-                f"is {config.trial.per_gpu}, but only trials of one rank share a GPU, and "
-                f"trial.ranks is {config.trial.ranks}. Set one of them to 1.",
-            )
-        )
     if config.recipe.batch_size % config.trial.ranks:
         problems.append(
             (

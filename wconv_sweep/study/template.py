@@ -1,6 +1,8 @@
-"""The files that `studies init` writes: a study of the user's own network, with comments."""
+"""The files that `studies init` writes: a study of the user's own network, or program."""
 
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
@@ -91,6 +93,83 @@ def load(*, seed: int, samples: int = 512) -> dict[str, tuple[Tensor, Tensor]]:
     return parts
 '''
 
+_PROGRAM_STUDY = Template("""\
+# Which density should the convolutions of $name have? Change what is marked with <-- first, then:
+#   wconv-sweep studies check $file
+#   wconv-sweep trainers check $file
+#   wconv-sweep launch --cluster local --study $file
+$schema_comment
+schema: 1
+study: $name # also the name of its folder and of its jobs
+description: ""
+kernel_size: 3 # of the convolutions on which the density acts; others stay plain
+
+code: $code # folder of the program, relative to this file
+trainer:
+  program: $program
+  arguments: [] # on its command line, e.g. [--lr, "{lr}"]: options in braces are filled in
+  options: {} # what the program gets as trial[NAME], e.g. {lr: 1e-3}
+  reports: 10 # <-- how often a complete run reports: its epochs
+  # python: /path/to/python # of another environment
+
+objective: {metric: accuracy, goal: maximize} # <-- what it reports, and which way is better
+
+search:
+  bounds: [[0.5, 1.5]] # one [low, high] per coefficient, outermost first; 5x5 takes two
+  sampler: {name: tpe, startup_trials: 5}
+
+# Before you claim a gain: the best density and plain convolution on fresh seeds, here 8 of the
+# trials in the budget, which wants as many more. Without it, nothing is confirmed.
+# confirm: {candidates: 1, seeds: 4}
+budget: {trials: 8} # plain convolution and reference densities included
+trial: {ranks: 1} # processes of the program, one GPU each where there are any
+seed: 0
+""")
+
+LINES_TO_ADD = """\
+from wconv_kernels import replace_convolutions
+from wconv_trial import begin
+
+trial = begin()                               # first of all; trial.seed is the seed to take
+replace_convolutions(model, trial.density)    # before the optimizer is built
+...                                           # continue from a checkpoint in trial.folder
+answer = trial.report(epoch + 1, accuracy=accuracy)    # after each epoch, on every rank
+...                                           # write the checkpoint, then:
+if answer.stop:
+    sys.exit()
+trial.finish(test_accuracy=test_accuracy)     # at the end
+"""
+"""What a training program needs to be a trial."""
+
+
+def write_program_study(name: str, program: Path, folder: Path) -> Path:
+    """Write a study of a training program of the user's own; return its file.
+
+    Args:
+        name: of the study; letters, digits, _ and -.
+        program: its file.
+        folder: gets NAME.yaml.
+
+    Raises:
+        ConfigurationError: the name cannot be used, there is no such program, or the study exists;
+            nothing is overwritten.
+    """
+    _check_name(name)
+    if not program.is_file():
+        raise ConfigurationError(
+            f"--program {program}: there is no such file. Give the path of your training program."
+        )
+    study = folder / f"{name}.yaml"
+    content = _PROGRAM_STUDY.substitute(
+        name=name,
+        program=program.name,
+        code=os.path.relpath(program.resolve().parent, folder.resolve()),
+        file=study.name,
+        schema_comment=schema_comment("wconv_studies"),
+    )
+    _write({study: content})
+    return study
+
 
 def write_study(name: str, folder: Path) -> list[Path]:
     """Write a study and the module that it names; return both files.
@@ -102,10 +181,7 @@ def write_study(name: str, folder: Path) -> list[Path]:
     Raises:
         ConfigurationError: the name cannot be used, or a file exists; nothing is overwritten.
     """
-    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,99}", name) is None:
-        raise ConfigurationError(
-            f"{name}: is not a study name. Use letters, digits, _ and -, with a letter first."
-        )
+    _check_name(name)
     module = name.replace("-", "_")
     study = folder / f"{name}.yaml"
     contents = {
@@ -117,6 +193,18 @@ def write_study(name: str, folder: Path) -> list[Path]:
         ),
         folder / f"{module}.py": _MODULE,
     }
+    _write(contents)
+    return list(contents)
+
+
+def _check_name(name: str) -> None:
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,99}", name) is None:
+        raise ConfigurationError(
+            f"{name}: is not a study name. Use letters, digits, _ and -, with a letter first."
+        )
+
+
+def _write(contents: Mapping[Path, str]) -> None:
     for path in contents:
         if path.exists():
             raise ConfigurationError(
@@ -129,4 +217,3 @@ def write_study(name: str, folder: Path) -> list[Path]:
             raise ConfigurationError(
                 f"{path}: cannot be written: {error.strerror}. Choose another --folder."
             ) from error
-    return list(contents)

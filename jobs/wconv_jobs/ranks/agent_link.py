@@ -4,12 +4,14 @@ import os
 import queue
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 from wconv_jobs.messages import (
     CHECKPOINT_LINE,
     EXIT_AGENT_GONE,
+    LEAVE_LINE,
     AnyMessage,
     Broken,
     Hello,
@@ -26,6 +28,9 @@ class AgentLink:
     """
 
     def __init__(self, address: Path, rank: int) -> None:
+        self.before_end: Callable[[bool], None] = lambda asked: None
+        """Called from another thread before the rank ends so; true if the agent lives and asked
+        it to leave."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.connect(str(address))
@@ -63,13 +68,17 @@ class AgentLink:
             threading.Event().wait()
 
     def _watch(self) -> None:
+        asked_to_leave = False
         try:
             with self._socket.makefile("rb") as lines:
                 for line in lines:
                     if line == CHECKPOINT_LINE:
                         self._demanded.set()
+                    elif line == LEAVE_LINE:
+                        asked_to_leave = True
                     else:
                         self._verdicts.put(Verdict(line.decode().strip()))
+            self.before_end(asked_to_leave)
         finally:
             # Not sys.exit: the main thread may be inside a collective that never returns.
             os._exit(EXIT_AGENT_GONE)

@@ -14,39 +14,14 @@ from wconv_jobs.messages import EXIT_AGENT_GONE, Broken
 from wconv_jobs.ranks import out_of_memory, rank
 from wconv_jobs.ranks.fork_server import start_fork_server
 from wconv_jobs.ranks.node_order import NodeOrder
+from wconv_jobs.ranks.rank_death import how_it_ended, rank_died
 from wconv_jobs.ranks.rank_server import RankServer
 from wconv_jobs.ranks.rendezvous import LOOPBACK
 
 
-def rank_died(how: str, number: int, host: str = "") -> Broken:
-    """Return the end of a rank that could not report it, e.g. "was killed (SIGKILL)".
-
-    Args:
-        how: see above.
-        number: of the rank.
-        host: of the rank, e.g. " on node n2"; empty where there is one node only.
-    """
-    return Broken(
-        rank=number,
-        error="RankDied",
-        reason=f"rank {number}{host} {how}",
-        where="rank process",
-        traceback="",
-    )
-
-
 def host_of(order: NodeOrder) -> str:
-    """Return the host of a rank on this node, for `rank_died`."""
+    """Return the host of a rank on this node, for `wconv_jobs.ranks.rank_death.rank_died`."""
     return f" on node {platform.node()}" if order.ranks > order.ranks_here else ""
-
-
-def how_it_ended(status: int) -> str:
-    """Describe the exit status of a process, negative for a signal."""
-    if status == -signal.SIGKILL:
-        return "was killed (SIGKILL): by hand, or because the node's memory ran out"
-    if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
-    return f"exited with status {status}"
 
 
 class Launcher:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, FiniteFloat
 
+from wconv_jobs.program_trial import ProgramTrial
 from wconv_jobs.spec import TrialSpec
 from wconv_jobs.spec_base import Spec
 
@@ -15,7 +16,7 @@ from wconv_jobs.spec_base import Spec
 class NodeOrder(Spec):
     """One node's part of the ranks of a trial."""
 
-    trial: TrialSpec
+    trial: TrialSpec | ProgramTrial
     ranks: Annotated[int, Field(ge=1)]
     """Number of ranks on all nodes together."""
     ranks_here: Annotated[int, Field(ge=1)]

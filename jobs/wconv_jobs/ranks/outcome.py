@@ -3,7 +3,7 @@
 import time
 
 from wconv_jobs.messages import Broken, Finished, NodeEnded
-from wconv_jobs.ranks.launcher import rank_died
+from wconv_jobs.ranks.rank_death import rank_died
 
 GRACE_S = 1.0
 """Time for a launcher, which looks ten times a second, to see a dead process, seconds."""

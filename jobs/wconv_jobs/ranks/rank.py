@@ -13,12 +13,15 @@ import torch
 from wconv_jobs import own_code
 from wconv_jobs.errors import JobError, TrainingDiverged
 from wconv_jobs.messages import STEADY_EPOCHS, Broken, Finished, Left, Report
+from wconv_jobs.program_trial import ProgramTrial
 from wconv_jobs.ranks.agent_link import AgentLink
 from wconv_jobs.ranks.agent_signals import ignore_signals
 from wconv_jobs.ranks.node_order import NodeOrder
 from wconv_jobs.ranks.out_of_memory import memory_failure
 from wconv_jobs.ranks.printed import print_lines_at_once
 from wconv_jobs.ranks.process_group import world_of_ranks
+from wconv_jobs.ranks.program import run_program
+from wconv_jobs.spec import TrialSpec
 from wconv_jobs.training.epoch_time import epoch_s, steady_epochs
 from wconv_jobs.training.loop import TrainingResult, train
 from wconv_jobs.training.speed import measure
@@ -39,10 +42,16 @@ def main(address: Path, order_json: bytes) -> None:
     rank = order.first_rank + int(os.environ["LOCAL_RANK"])
     link = AgentLink(address, rank)
     try:
+        if isinstance(order.trial, ProgramTrial):
+            said = run_program(order, order.trial, link)
+            if isinstance(said, Broken):
+                link.break_off(said)
+            link.send(said)
+            return
         torch.set_num_threads(order.trial.threads_per_rank)
         own_code.add_folder(order.trial.code_folder)
         with world_of_ranks(order) as world:
-            ended = _trained(order, link, world)
+            ended = _trained(order, order.trial, link, world)
             link.send(ended if world.rank == 0 else Left(rank=rank))
     except Exception as error:
         traceback.print_exc()
@@ -62,14 +71,14 @@ def describe(error: Exception, rank: int) -> Broken:
     return Broken.of(error, rank, final=final)
 
 
-def _trained(order: NodeOrder, link: AgentLink, world: World) -> Finished:
+def _trained(order: NodeOrder, trial: TrialSpec, link: AgentLink, world: World) -> Finished:
     """Train the trial, or measure its speed."""
     if order.measured_s is not None:
-        speed = measure(order.trial, order.measured_s, lambda: _wait(link), world)
+        speed = measure(trial, order.measured_s, lambda: _wait(link), world)
         return Finished(
             ending="complete", epoch=0, metrics=asdict(speed), provenance=_provenance(world)
         )
-    result = train(order.trial, link.report, world, link.checkpoint_is_demanded)
+    result = train(trial, link.report, world, link.checkpoint_is_demanded)
     return Finished(
         ending=result.ending,
         epoch=len(result.reports),

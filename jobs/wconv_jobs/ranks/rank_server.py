@@ -1,5 +1,6 @@
 """The agent's end of the channel: one listening socket, one connection per rank."""
 
+import contextlib
 import os
 import selectors
 import socket
@@ -10,6 +11,7 @@ from typing import Self
 
 from wconv_jobs.messages import (
     CHECKPOINT_LINE,
+    LEAVE_LINE,
     AnyMessage,
     Broken,
     ChannelError,
@@ -99,6 +101,13 @@ class RankServer:
         if not self._demanded:
             self._demanded = True
             self._tell_rank_0(CHECKPOINT_LINE)
+
+    def ask_to_leave(self) -> None:
+        """Tell all ranks that the agent hangs up next."""
+        for connected in self._connections:
+            # Those that have died since need not be told.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connected.sendall(LEAVE_LINE)
 
     def wake(self) -> None:
         """Let `messages` return; callable from any thread."""

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Self
 
 from wconv_jobs.messages import AnyMessage, Broken, ChannelError, NodeEnded, parse
-from wconv_jobs.ranks.launcher import how_it_ended, rank_died
 from wconv_jobs.ranks.lifeline import PULSE, PULSE_S
 from wconv_jobs.ranks.node_order import NodeOrder
 from wconv_jobs.ranks.placement import NodeCommand
+from wconv_jobs.ranks.rank_death import how_it_ended, rank_died
 
 END_S = 30.0
 """Time for another node to end its ranks after the agent has hung up, seconds."""

@@ -7,10 +7,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from wconv_jobs.messages import Broken, Demand, Finished, Hello, Left, NodeEnded, Report, Verdict
-from wconv_jobs.ranks.launcher import Launcher, rank_died
+from wconv_jobs.program_trial import ProgramTrial
+from wconv_jobs.ranks.launcher import Launcher
 from wconv_jobs.ranks.node_order import NodeOrder
 from wconv_jobs.ranks.outcome import Outcome
 from wconv_jobs.ranks.placement import Placement
+from wconv_jobs.ranks.rank_death import rank_died
 from wconv_jobs.ranks.rank_server import RankServer
 from wconv_jobs.ranks.remote_node import RemoteNode
 from wconv_jobs.ranks.rendezvous import LOOPBACK, rendezvous
@@ -27,7 +29,7 @@ class RanksAborted(Exception):
 
 
 def run_ranks(
-    spec: TrialSpec,
+    spec: TrialSpec | ProgramTrial,
     *,
     placement: Placement,
     log_folder: Path,
@@ -44,7 +46,7 @@ def run_ranks(
     and none on another that can still be reached; there, the ranks end within a minute.
 
     Args:
-        spec: what to train.
+        spec: what to train, or the program of the user's that does.
         placement: number of processes, their nodes and GPUs.
         log_folder: gets what each rank prints; on a file system that the nodes share.
         on_report: answers a report of rank 0.
@@ -89,6 +91,7 @@ def run_ranks(
             demand = on_tick()
             # A finished trial is finished, also when the agent has run out of time.
             if demand is Demand.ABORT and outcome.finished is None:
+                server.ask_to_leave()
                 raise RanksAborted
             if demand is Demand.CHECKPOINT:
                 server.demand_checkpoint()
@@ -99,7 +102,11 @@ def run_ranks(
 
 
 def _orders(
-    spec: TrialSpec, placement: Placement, log_folder: Path, port: int, measured_s: float | None
+    spec: TrialSpec | ProgramTrial,
+    placement: Placement,
+    log_folder: Path,
+    port: int,
+    measured_s: float | None,
 ) -> list[NodeOrder]:
     """Return every node's part of the ranks, this node's first."""
     several = bool(placement.other_nodes)

@@ -172,6 +172,7 @@ def evaluates(address: Path, order_json: bytes) -> None:
     """Writes what each rank takes for the metrics of an untrained network."""
     order = NodeOrder.model_validate_json(order_json)
     spec = order.trial
+    assert isinstance(spec, TrialSpec)
     link = AgentLink(address, _number())
     with world_of_ranks(order) as world:
         task, model = task_and_network(spec)

@@ -27,6 +27,7 @@ from typing import NoReturn
 
 from tests.sweep.searching import parabola
 from wconv_jobs.messages import Demand, Finished, Report, Verdict
+from wconv_jobs.program_trial import ProgramTrial
 from wconv_jobs.ranks import run as ranks_module
 from wconv_jobs.ranks.placement import Placement
 from wconv_jobs.ranks.run import TICK_S, RanksAborted
@@ -40,7 +41,7 @@ REPORTED = "reported.log"
 
 
 def train(
-    spec: TrialSpec,
+    spec: TrialSpec | ProgramTrial,
     *,
     placement: Placement,
     log_folder: Path,
@@ -49,6 +50,7 @@ def train(
     measured_s: float | None = None,
 ) -> Finished:
     """Do what `run_ranks` does, to the storage: see there."""
+    assert isinstance(spec, TrialSpec)
     folder = spec.checkpoint_folder
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "epoch"

@@ -152,8 +152,28 @@ def test_small_files_that_modules_may_read_are_copied_with_them(tmp_path: Path) 
     (source / "arch.json").write_text("[]")
     assert modules_sha256(source, runs) != before
     (copy / "arch.json").unlink()
+    (runs / "own_code_files" / f"{copy.name}.json").unlink()
     copy.rename(frozen_modules(runs, modules_sha256(copy)))
     assert frozen_modules(runs, modules_sha256(source, runs)).is_dir()
+
+
+def test_what_a_program_writes_into_its_copy_changes_nothing(tmp_path: Path) -> None:
+    source, runs = tmp_path / "source", tmp_path / "runs"
+    source.mkdir()
+    (source / "train.py").touch()
+    copy = freeze_modules(source, runs)
+    before = modules_sha256(source)
+
+    (copy / "log.csv").write_text("1\n")
+    (source / "log.csv").touch()
+
+    # Launched again, after another tool has written beside the modules.
+    assert freeze_modules(source, runs) == copy
+    assert modules_sha256(copy) == before
+    (source / "train.py").write_text("edited = True")
+    assert modules_sha256(source, runs) != before
+    (copy / "train.py").write_text("edited = True")
+    assert modules_sha256(copy) != before
 
 
 def test_what_other_tools_write_beside_the_modules_changes_nothing(tmp_path: Path) -> None:

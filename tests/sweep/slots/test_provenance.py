@@ -145,6 +145,7 @@ def test_a_checkout_tells_its_commit_and_whether_it_was_changed(
     clean = git_state(tmp_path)
     (tmp_path / "__init__.py").write_text("changed = True\n", "utf-8")
     changed = git_state(tmp_path)
+    own = provenance_of(load_study("quickstart").model_copy(update={"code": str(tmp_path)}))
     environment = tmp_path / "venv"
     environment.mkdir()
     (environment / "__init__.py").write_text("", "utf-8")
@@ -152,6 +153,8 @@ def test_a_checkout_tells_its_commit_and_whether_it_was_changed(
     assert before == {}
     assert len(str(clean["git_commit"])) == 40
     assert (clean["git_changed"], changed["git_changed"]) == (False, True)
+    assert own["modules_git_commit"] == clean["git_commit"]
+    assert own["modules_git_changed"] is True
     # Installed into an environment that lies in a checkout of something else.
     assert git_state(environment) == {}
 

@@ -11,7 +11,12 @@ from wconv_sweep.clusters.billing import Cost
 from wconv_sweep.evidence.expected_cost import ExpectedCost
 from wconv_sweep.launching.plan import Plan
 from wconv_sweep.launching.preview import Preview
-from wconv_sweep.study.definition_text import also_text, bounds_text, reference_densities_text
+from wconv_sweep.study.definition_text import (
+    also_text,
+    bounds_text,
+    reference_densities_text,
+    training_rows,
+)
 from wconv_sweep.study.search_config import ConfirmSpec
 
 
@@ -67,8 +72,7 @@ def _rows(plan: Plan, preview: Preview) -> dict[str, str]:
     shared = f", {config.trial.per_gpu} trials on each GPU" if config.trial.per_gpu > 1 else ""
     rows = {
         "study": config.study,
-        "network": f"{config.model.name} {_options(config.model.options)}",
-        "data": f"{config.data.name} {_options(config.data.options)}",
+        **{name: text for name, text in training_rows(config).items() if name != "recipe"},
         "density": f"kernel size {config.kernel_size}, coefficients in {bounds_text(config)}, "
         f"sampler {config.search.sampler.name}{pruned}",
         **({"searched with it": also_text(config)} if config.search.also else {}),
@@ -125,7 +129,3 @@ def _cost(cost: Cost, cap_h: float | None) -> str:
     counted = " as SLURM counts GPUs" if own_unit else ""
     cap = "no cap" if cap_h is None else f"the cap is {cap_h:g} GPU-hours{counted}"
     return f"{', '.join(parts)}; {billed_text(cost)}; {cap}"
-
-
-def _options(options: dict[str, Any]) -> str:
-    return " ".join(f"{name}={value}" for name, value in options.items())

@@ -13,7 +13,12 @@ from rich.table import Table
 from wconv_sweep.cli.views.cost import expected_json, expected_text, unknown_text
 from wconv_sweep.evidence.expected_cost import ExpectedCost
 from wconv_sweep.study.config import StudyConfig, TrialShape
-from wconv_sweep.study.definition_text import also_text, budget_text
+from wconv_sweep.study.definition_text import (
+    also_text,
+    budget_text,
+    options_text,
+    training_rows,
+)
 from wconv_sweep.study.facts import StudyFacts
 from wconv_sweep.study.point import SearchArm
 
@@ -45,6 +50,9 @@ def print_checked(out: Console, right: Sequence[StudyFacts]) -> None:
         return
     table = _table("study", "sites", "parameters", "MACs", "memory/GPU")
     for facts in right:
+        if facts.network is None:
+            table.add_row(facts.config.study, *["-"] * 4)
+            continue
         table.add_row(
             facts.config.study,
             str(facts.network.sites),
@@ -77,7 +85,7 @@ def facts_json(facts: StudyFacts, expected: ExpectedCost | None) -> dict[str, An
     """Return the facts of a study as plain data."""
     return {
         "config": facts.config.plain(),
-        "network": asdict(facts.network),
+        "network": None if facts.network is None else asdict(facts.network),
         "sample_shape": list(facts.sample_shape),
         "memory_bytes": facts.memory_bytes,
         "expected_cost": expected_json(expected),
@@ -96,38 +104,50 @@ def preparing(out: Console, name: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _rows(facts: StudyFacts) -> dict[str, str]:
-    config, network = facts.config, facts.network
-    recipe, optimizer = config.recipe, config.recipe.optimizer
-    kernels = ", ".join(f"{number} {size}" for size, number in sorted(network.kernels.items()))
-    shape = " x ".join(map(str, facts.sample_shape))
+    config = facts.config
     bounds = ", ".join(f"[{low:g}, {high:g}]" for low, high in config.search.bounds)
     references = ", ".join(
         f"{name} ({', '.join(f'{value:g}' for value in point)})"
         for name, point in config.references().items()
     )
-    stopping = recipe.early_stopping
-    ends = f", ends after {stopping.patience} epoch(s) without a better loss" if stopping else ""
     return {
         "study": config.study,
         "description": config.description,
-        "network": f"{config.model.name} {_options(config.model.options)}".strip(),
-        "sites": f"{network.sites} of {_square(config.kernel_size)}; all convolutions: {kernels}",
-        **({"left plain": ", ".join(network.left_plain)} if network.left_plain else {}),
-        "parameters": f"{network.parameters:,}, of which the density multiplies "
-        f"{_share(network.weighted_parameters, network.parameters)}",
-        "MACs": f"{_large(network.macs)} for a sample of {shape}, "
-        f"{_share(network.weighted_macs, network.macs)} of them in sites",
-        "data": f"{config.data.name} {_options(config.data.options)}".strip(),
-        "recipe": f"{recipe.preset or 'own'}: {optimizer.name}, lr {optimizer.lr:g}, "
-        f"{recipe.lr_schedule.summary}, batch size {recipe.batch_size}, "
-        f"{recipe.epochs} epochs{ends}, weights {recipe.init}",
+        **(_network_rows(facts) if facts.network else training_rows(config)),
         "objective": f"{config.direction} {config.objective.metric}",
         "density": f"{bounds}, outermost first, sampler {config.search.sampler.name}, pruner "
         f"{config.search.pruner.name}",
         **({"searched with it": _also(config)} if config.search.also else {}),
         "reference densities": references,
         "budget": budget_text(config),
-        "memory": f"about {_bytes(facts.memory_bytes)} per GPU, without data and CUDA's own",
+        **(
+            {"memory": f"about {_bytes(facts.memory_bytes)} per GPU, without data and CUDA's own"}
+            if facts.network is not None
+            else {}
+        ),
+    }
+
+
+def _network_rows(facts: StudyFacts) -> dict[str, str]:
+    network = facts.network
+    assert network is not None
+    config, recipe, optimizer = facts.config, facts.config.recipe, facts.config.recipe.optimizer
+    kernels = ", ".join(f"{number} {size}" for size, number in sorted(network.kernels.items()))
+    shape = " x ".join(map(str, facts.sample_shape))
+    stopping = recipe.early_stopping
+    ends = f", ends after {stopping.patience} epoch(s) without a better loss" if stopping else ""
+    return {
+        "network": f"{config.model.name} {options_text(config.model.options)}".strip(),
+        "sites": f"{network.sites} of {_square(config.kernel_size)}; all convolutions: {kernels}",
+        **({"left plain": ", ".join(network.left_plain)} if network.left_plain else {}),
+        "parameters": f"{network.parameters:,}, of which the density multiplies "
+        f"{_share(network.weighted_parameters, network.parameters)}",
+        "MACs": f"{_large(network.macs)} for a sample of {shape}, "
+        f"{_share(network.weighted_macs, network.macs)} of them in sites",
+        "data": f"{config.data.name} {options_text(config.data.options)}".strip(),
+        "recipe": f"{recipe.preset or 'own'}: {optimizer.name}, lr {optimizer.lr:g}, "
+        f"{recipe.lr_schedule.summary}, batch size {recipe.batch_size}, "
+        f"{recipe.epochs} epochs{ends}, weights {recipe.init}",
     }
 
 
@@ -162,7 +182,3 @@ def _large(number: int) -> str:
 
 def _bytes(number: int) -> str:
     return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"
-
-
-def _options(options: dict[str, Any]) -> str:
-    return " ".join(f"{name}={value}" for name, value in options.items())

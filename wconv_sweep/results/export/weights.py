@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 
 from wconv_jobs.errors import CheckpointError, CheckpointFault, JobError
+from wconv_jobs.program_trial import program_folder
 from wconv_sweep.errors import ConfigurationError, SweepFailed
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.study_status import StudyStatus
@@ -48,8 +49,15 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
     best = result.best
     assert best.trial is not None
     assert best.point is not None
+    config = load_frozen_config(storage, status.study)
+    if config.trainer is not None:
+        folder = program_folder(study_place(storage, status.study).folder.trial(best.trial))
+        raise ConfigurationError(
+            f"study {status.study}: {config.trainer.name} has trained the network, and its "
+            f"weights are where it has written them: {folder}. Leave --weights out."
+        )
     spec = trial_spec(
-        load_frozen_config(storage, status.study),
+        config,
         best.point,
         best.replicate,
         study_place(storage, status.study).folder.trial(best.trial),

@@ -68,6 +68,8 @@ def networks_of(status: StudyStatus) -> Networks | None:
     result = selected_result(status)
     if result is None:
         return None
+    if status.config.trainer is not None:
+        return None
     data = status.config.data
     if catalog.data_kind(data.name, data.kind) == "classification":
         return _confusion(status, result.best)

@@ -26,6 +26,7 @@ from wconv_sweep.study.definition_text import (
     recipe_text,
     reference_densities_text,
     sites_text,
+    training_rows,
 )
 
 MAX_TRIALS = 1000
@@ -222,9 +223,12 @@ def _clock(seconds: float) -> str:
 def _definition(status: StudyStatus) -> Iterator[tuple[str, str]]:
     config = status.config
     search = config.search
-    yield "network", f"{config.model.name} {_options(config.model.options)}".strip()
-    yield "data", f"{config.data.name} {_options(config.data.options)}".strip()
-    yield "recipe", recipe_text(config)
+    if config.trainer is not None:
+        yield from training_rows(config).items()
+    else:
+        yield "network", f"{config.model.name} {_options(config.model.options)}".strip()
+        yield "data", f"{config.data.name} {_options(config.data.options)}".strip()
+        yield "recipe", recipe_text(config)
     yield "objective", f"{config.direction} {config.objective.metric} of the validation set"
     yield (
         "density",

@@ -76,6 +76,8 @@ class Comparison:
     @property
     def classification(self) -> bool:
         """Whether the network classifies, rather than denoises."""
+        if self.config.trainer is not None:
+            return False
         return catalog.data_kind(self.config.data.name, self.config.data.kind) == "classification"
 
     @property

@@ -54,7 +54,7 @@ def notes(comparisons: Sequence[Comparison]) -> list[str]:
             f"paper: the value that {SOURCE} publishes, blank if it is unknown. The unit of "
             "its times per epoch is also unknown, so only the overheads can be compared."
         )
-    if any(not each.classification for each in comparisons):
+    if any(not each.classification and not each.config.trainer for each in comparisons):
         general.append(
             "UIQ: the index of the whole image as one window, which is most probably the paper's; "
             "windows of 8x8 give lower values, which the csv format has as test_uiq."
@@ -95,6 +95,9 @@ def _remarks(each: Comparison) -> Iterator[str]:
         shown = {key: value for key, value in options.items() if not key.endswith("folder")}
         if shown:
             yield f"{name}: {_keys(shown)}."
+    if config.trainer is not None:
+        yield f"Program: {_keys(config.trainer.model_dump(mode='json'))}. Seed: {config.seed}."
+        return
     yield f"Recipe: {_keys(config.recipe.model_dump(mode='json'))}. Seed: {config.seed}."
     if config.search.also:
         yield f"Searched for both networks, in equal numbers of trials: {also_text(config)}."

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from wconv_sweep.amounts import title, unit
 from wconv_sweep.evidence.statistics import Summary
 from wconv_sweep.results.report.comparison import VARIANTS, Comparison, Variant
 from wconv_sweep.results.text_tables import Column, Table
@@ -16,14 +17,19 @@ def tables(comparisons: Sequence[Comparison]) -> list[Table]:
     ours. All others stand in tables of the same layout without published values.
     """
     laid_out: list[Table] = []
+    ours = [each for each in comparisons if each.config.trainer is None]
     for theirs in (True, False):
         for classification in (True, False):
             chosen = [
                 each
-                for each in comparisons
+                for each in ours
                 if (each.published is not None) is theirs and each.classification is classification
             ]
             laid_out += _tables_of(chosen, theirs=theirs, classification=classification)
+    own = [each for each in comparisons if each.config.trainer is not None]
+    for metric in dict.fromkeys(each.config.objective.metric for each in own):
+        chosen = [each for each in own if each.config.objective.metric == metric]
+        laid_out += _tables_of(chosen, theirs=False, classification=False, metric=metric)
     return laid_out
 
 
@@ -80,15 +86,21 @@ _RECIPE = _Field("recipe", lambda each, _: each.recipe, numeric=False)
 
 
 def _tables_of(
-    chosen: Sequence[Comparison], *, theirs: bool, classification: bool
+    chosen: Sequence[Comparison],
+    *,
+    theirs: bool,
+    classification: bool,
+    metric: str | None = None,
 ) -> Iterator[Table]:
     if not chosen:
         return
     names = [_ARCHITECTURE]
     names += [] if theirs else [_DATA]
     names += [] if theirs and classification else [_KERNEL]
-    scores = _CLASSIFICATION if classification else _DENOISING
+    scores: tuple[Score, ...] = _CLASSIFICATION if classification else _DENOISING
     kind = "classification" if classification else "denoising"
+    if metric is not None:
+        scores, kind = _own_scores(metric), f"programs of your own, {title(metric)}"
     if theirs:
         first, where = (3, "CIFAR-100") if classification else (5, "DIV2K")
         titles = (
@@ -104,14 +116,22 @@ def _tables_of(
         yield _table(titles[1], fields, chosen, VARIANTS[:1])
 
 
+def _own_scores(metric: str) -> tuple[Score, ...]:
+    """Return the objective on the validation and the test set, as a program reports it."""
+    return (
+        Score(f"{title(metric)} (validation)", metric, 4, unit(metric)),
+        Score(f"{title(metric)} (test)", f"test_{metric}", 4, unit(metric)),
+    )
+
+
 def _table(
-    title: str,
+    heading: str,
     fields: Sequence[_Field],
     comparisons: Sequence[Comparison],
     variants: Sequence[Variant],
 ) -> Table:
     return Table(
-        title,
+        heading,
         tuple(Column(field.heading, field.numeric) for field in fields),
         tuple(
             tuple(field.text(each, variant) for field in fields)

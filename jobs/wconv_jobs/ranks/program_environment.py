@@ -1,0 +1,67 @@
+"""The variables of a program of the user's: which rank it is, as `torchrun` says it."""
+
+import os
+from pathlib import Path
+
+from wconv_jobs.program_trial import ProgramTrial
+from wconv_jobs.ranks.node_order import NodeOrder
+from wconv_jobs.ranks.program_channel import ProgramChannel
+from wconv_trial.names import CHANNEL_VARIABLE
+
+DEVICES_VARIABLE = "CUDA_VISIBLE_DEVICES"
+
+
+def program_environment(
+    order: NodeOrder, trial: ProgramTrial, channel: ProgramChannel, port: int
+) -> dict[str, str]:
+    """Return all variables of the program as the rank of this node that LOCAL_RANK names.
+
+    Args:
+        order: of this node.
+        trial: of the program.
+        channel: where it reports.
+        port: on rank 0's node, where its ranks may meet.
+    """
+    local_rank = int(os.environ["LOCAL_RANK"])
+    node = order.first_rank // order.ranks_here
+    return (
+        dict(os.environ)
+        | {
+            "RANK": str(order.first_rank + local_rank),
+            "WORLD_SIZE": str(order.ranks),
+            "LOCAL_WORLD_SIZE": str(order.ranks_here),
+            "GROUP_RANK": str(node),
+            "NODE_RANK": str(node),
+            "GROUP_WORLD_SIZE": str(order.ranks // order.ranks_here),
+            "MASTER_ADDR": order.address,
+            "MASTER_PORT": str(port),
+            # The store of our launcher is not for the ranks of all nodes, and may be of another
+            # version of torch.
+            "TORCHELASTIC_USE_AGENT_STORE": "False",
+            "OMP_NUM_THREADS": str(trial.threads_per_rank),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": _path(channel.packages),
+        }
+        | _visible(order.devices)
+        | trial.env
+        | {CHANNEL_VARIABLE: str(channel.address)}
+    )
+
+
+def _path(packages: Path) -> str:
+    """Return PYTHONPATH with the packages first, and without the program that runs this."""
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    kept = [each for each in given if each and not Path(each, "wconv_sweep").is_dir()]
+    return os.pathsep.join([str(packages), *kept])
+
+
+def _visible(devices: tuple[int, ...]) -> dict[str, str]:
+    """Return the GPUs of the trial, so that `cuda:LOCAL_RANK` is one of them.
+
+    They are numbers among those that this process sees, which may have names of their own.
+    """
+    if not devices:
+        return {}
+    seen = os.environ.get(DEVICES_VARIABLE)
+    names = seen.split(",") if seen else None
+    return {DEVICES_VARIABLE: ",".join(names[each] if names else str(each) for each in devices)}

@@ -1,0 +1,8 @@
+"""The names by which a program and the agent find each other."""
+
+CHANNEL_VARIABLE = "WCONV_TRIAL"
+"""Holds the path of the agent's Unix socket."""
+DENSITY_VARIABLE = "WCONV_DENSITY"
+"""Density of a program that runs outside of a study, e.g. 0.8,1.1."""
+EXIT_AGENT_GONE = 75
+"""Exit status of a program whose agent has died (EX_TEMPFAIL of sysexits.h)."""

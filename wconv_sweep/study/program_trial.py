@@ -1,0 +1,44 @@
+"""What one trial of a study runs whose trainer is a program of the user's own."""
+
+import sys
+from pathlib import Path
+
+from wconv_jobs.program_trial import ProgramTrial, program_folder
+from wconv_jobs.seeding import derive_seed
+from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.point import Point
+from wconv_sweep.study.trial_spec import config_at
+
+SEEDS = 2**31
+"""Seeds of programs are below: other libraries than torch take no larger ones."""
+
+
+def program_trial(
+    config: StudyConfig,
+    point: Point,
+    replicate: int,
+    folder: Path,
+    *,
+    threads_per_rank: int | None = None,
+    deadline_s: float | None = None,
+) -> ProgramTrial:
+    """Return the order to run the program; see `wconv_sweep.study.trial_spec.trial_spec`."""
+    config = config_at(config, point)
+    trainer = config.trainer
+    assert trainer is not None
+    seed = derive_seed(config.seed, replicate) % SEEDS
+    return ProgramTrial(
+        command=tuple(
+            trainer.command(sys.executable, point.density, seed, program_folder(folder))
+        ),
+        env=trainer.env,
+        options=trainer.options,
+        metric=config.objective.metric,
+        reports=trainer.reports,
+        density=point.density,
+        seed=seed,
+        threads_per_rank=threads_per_rank or config.trial.threads_per_rank,
+        checkpoint_folder=folder,
+        code_folder=config.code_folder,
+        deadline_s=deadline_s,
+    )

@@ -1,0 +1,97 @@
+"""A training program of the user's own, which takes the place of network, data and recipe."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from wconv_jobs.spec import Density, Option
+from wconv_jobs.spec_base import Spec
+
+TAKEN = ("model", "data", "recipe")
+"""Sections of a study that a trainer takes the place of."""
+
+GIVEN = ("density", "seed", "folder")
+"""Placeholders in `arguments` that need no option."""
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
+
+
+class TrainerSpec(Spec):
+    """A training program of your own, see docs/own-program.md."""
+
+    program: Annotated[str, Field(min_length=1)] | None = None
+    """Its file, in the folder `code`."""
+    module: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*$")] | None = None
+    """Or its module, as after `python -m`: in the folder `code`, or installed."""
+    arguments: list[str] = Field(default_factory=list)
+    """What follows it on its command line; {density}, {seed}, {folder} and the names of options in
+    braces are filled in."""
+    options: dict[str, Option] = Field(default_factory=dict)
+    """What the program gets as trial[NAME]."""
+    reports: Annotated[int, Field(ge=1)]
+    """How often a complete run reports, e.g. after each epoch: the number of its last step."""
+    python: str | list[str] | None = None
+    """Interpreter, e.g. that of a conda environment, or a command that ends with one; null: the
+    one that runs wconv-sweep."""
+    env: dict[str, str] = Field(default_factory=dict)
+    """Environment variables of the program."""
+
+    @property
+    def name(self) -> str:
+        """The program, as people call it."""
+        return self.program or self.module or ""
+
+    def command(self, python: str, density: Density, seed: int, folder: Path) -> list[str]:
+        """Return the command of a trial.
+
+        Args:
+            python: the interpreter where the study names none.
+            density: coefficients, outermost first.
+            seed: of the trial.
+            folder: of the program in it.
+        """
+        given = self.python or python
+        interpreter = [given] if isinstance(given, str) else given
+        program = [self.program] if self.program else ["-m", self.module or ""]
+        values = {name: str(value) for name, value in self.options.items()} | {
+            "density": ",".join(str(each) for each in density),
+            "seed": str(seed),
+            "folder": str(folder),
+        }
+
+        def filled(argument: str) -> str:
+            return _PLACEHOLDER.sub(lambda found: values[found[1]], argument)
+
+        return [*interpreter, *program, *map(filled, self.arguments)]
+
+    def unknown_placeholders(self) -> list[str]:
+        """Return the names in braces that nothing fills in."""
+        found = [name for each in self.arguments for name in _PLACEHOLDER.findall(each)]
+        return [name for name in found if name not in self.options and name not in GIVEN]
+
+
+def with_stand_ins(content: Any) -> Any:
+    """Return the content of a study whose trainer stands for network, data and recipe.
+
+    These have the name of the program and the number of its reports, and nothing else is read of
+    them: what asks a study for its epochs, or for a name to show, need not ask for a trainer.
+    """
+    trainer = content.get("trainer") if isinstance(content, Mapping) else None
+    if not isinstance(trainer, Mapping):
+        return content
+    name = str(trainer.get("program") or trainer.get("module") or "trainer")
+    reports = trainer.get("reports")
+    stand_ins = {
+        "model": {"name": name},
+        "data": {"name": name},
+        "recipe": {
+            "optimizer": {"name": "sgd", "lr": 1.0},
+            "epochs": reports if isinstance(reports, int) and reports > 0 else 1,
+            "batch_size": 1,
+            "memory_format": "contiguous",
+        },
+    }
+    return stand_ins | dict(content)
