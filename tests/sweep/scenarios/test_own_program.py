@@ -55,6 +55,8 @@ state = trial.folder / ("state-%s.json" % rank)
 trained = json.loads(state.read_text()) if state.exists() else []
 with open(str(trial.folder / "attempts"), "a") as attempts:
     attempts.write("%s %d %d\\n" % (rank, len(trained), os.getpid()))
+while not trial.resumed and len(open(str(trial.folder / "attempts")).readlines()) < 2:
+    time.sleep(0.01)  # for the other rank, as a collective would
 for epoch in range(len(trained), 3):
     if epoch == 1 and not trial.resumed:
         while not trial.should_stop:  # until the agent is killed
