@@ -6,10 +6,8 @@ is shows on the test set, by paired differences. Neither uses the run that selec
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from wconv_jobs import catalog
-from wconv_jobs.seeding import derive_seed
 from wconv_jobs.spec import Density
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.statistics import (
@@ -20,17 +18,9 @@ from wconv_sweep.evidence.statistics import (
     summarize,
 )
 from wconv_sweep.storage.slot_plan import ABLATIONS
-from wconv_sweep.storage.tables import SEARCHING, SlotState, Stage
+from wconv_sweep.storage.tables import SlotState, Stage
 from wconv_sweep.study.config import PLAIN, StudyConfig
-from wconv_sweep.study.point import Point, SearchArm, Settings
-
-if TYPE_CHECKING:
-    from wconv_sweep.evidence.surrogate import Surrogate
-
-EXPECTED, OBSERVED = "best expected", "best observed"
-"""Labels of the candidates that the search selects: by all of its trials, and by the best one."""
-SAME = 0.01
-"""Densities closer than this share of the bounds, in every coefficient, are one candidate."""
+from wconv_sweep.study.point import Point, Settings
 
 
 @dataclass(frozen=True)
@@ -187,98 +177,6 @@ def confirmation_of(trials: Sequence[TrialRow], config: StudyConfig) -> Confirma
     )
 
 
-def surrogate_of(
-    trials: Sequence[TrialRow], config: StudyConfig, arm: SearchArm | None = None
-) -> "Surrogate | None":
-    """Fit a surrogate to the completed trials of the search; None when there are none.
-
-    Pruned trials are left out: their scores are those of fewer epochs.
-
-    Args:
-        trials: of the study.
-        config: its definition.
-        arm: of the search, where it has two.
-    """
-    # Imported here: they need numpy and Optuna, and status must answer at once.
-    from wconv_sweep.evidence.coordinates import Coordinates
-    from wconv_sweep.evidence.surrogate import fit
-
-    pairs = searched(trials, arm)
-    if not pairs:
-        return None
-    space = Coordinates(config, arm)
-    points = [space.of(point) for point, _ in pairs]
-    values = [value for _, value in pairs]
-    seed = derive_seed(config.seed, "surrogate", *([arm.value] if arm else []))
-    return fit(points, values, space.bounds, config.direction, seed, space.snap)
-
-
-def best_expected(
-    trials: Sequence[TrialRow], config: StudyConfig, arm: SearchArm | None = None
-) -> Point | None:
-    """Return the point that is expected to be best; None before a trial has completed."""
-    from wconv_sweep.evidence.coordinates import Coordinates
-
-    surrogate = surrogate_of(trials, config, arm)
-    if surrogate is None:
-        return None
-    return Coordinates(config, arm).point(surrogate.best_point())
-
-
-def searched(
-    trials: Sequence[TrialRow], arm: SearchArm | None = None
-) -> list[tuple[Point, float]]:
-    """Return the points of completed trials, of one arm or all, with their objective."""
-    return [
-        (row.point, row.value)
-        for row in trials
-        if row.stage in SEARCHING
-        and row.state is SlotState.COMPLETE
-        and row.value is not None
-        and row.point is not None
-        and (arm is None or row.arm is arm)
-    ]
-
-
-def choose_candidates(trials: Sequence[TrialRow], config: StudyConfig) -> dict[str, Point]:
-    """Return the points to confirm, by label, without duplicates.
-
-    The best expected by all trials, the best observed, then the reference densities; none is plain
-    convolution, with which they are compared.
-    """
-    assert config.confirm is not None
-    arm = arm_of(config)
-    expected, plain = best_expected(trials, config, arm), plain_point(trials, config)
-    if expected is None or plain is None:
-        return {}
-    references = config.reference_points()
-    del references[PLAIN]
-    best = {EXPECTED: expected, OBSERVED: _best_observed(searched(trials, arm), config)}
-    chosen: dict[str, Point] = {}
-    known = [plain]
-    for label, point in list((best | references).items())[: config.confirm.candidates]:
-        if not any(_same(point, other, config) for other in known):
-            chosen[label] = point
-            known.append(point)
-    return chosen
-
-
-def arm_of(config: StudyConfig) -> SearchArm | None:
-    """Return the arm whose best density a study is about; None where its search has one."""
-    return SearchArm.WEIGHTED if config.search.also else None
-
-
-def plain_point(trials: Sequence[TrialRow], config: StudyConfig) -> Point | None:
-    """Return what the candidates are compared with: plain convolution, at its own best.
-
-    Where only the density is searched, that is the plain baseline. Otherwise it is the best
-    expected point of its arm, and None before a trial of it has completed.
-    """
-    if not config.search.also:
-        return config.reference_points()[PLAIN]
-    return best_expected(trials, config, SearchArm.PLAIN)
-
-
 def noise_of_baseline(trials: Sequence[TrialRow], metric: str) -> Summary | None:
     """Return the spread of the plain baseline over all its seeds, of search and confirmation.
 
@@ -300,22 +198,3 @@ def _arm(label: str, rows: Sequence[TrialRow]) -> Arm:
     runs = {row.replicate: row for row in own if row.state is SlotState.COMPLETE}
     failed = sum(row.state is SlotState.FAILED for row in own)
     return Arm(label, (own[0].point if own else None) or Point(()), runs, failed)
-
-
-def _best_observed(pairs: Sequence[tuple[Point, float]], config: StudyConfig) -> Point:
-    """Return the point with the best mean over its seeds."""
-    values: dict[Point, list[float]] = {}
-    for point, value in pairs:
-        values.setdefault(point, []).append(value)
-    sign = 1 if config.direction == "maximize" else -1
-    return max(values, key=lambda point: sign * summarize(values[point]).mean)
-
-
-def _same(point: Point, other: Point, config: StudyConfig) -> bool:
-    from wconv_sweep.study.search_space import distributions_of, params_of, share_of
-
-    one, two = params_of(config, point), params_of(config, other)
-    return all(
-        abs(share_of(each, one[name]) - share_of(each, two[name])) < SAME
-        for name, each in distributions_of(config).items()
-    )

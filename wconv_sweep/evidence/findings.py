@@ -3,13 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wconv_sweep.evidence.confirmation import (
-    Arm,
-    Confirmation,
-    arm_of,
-    noise_of_baseline,
-    surrogate_of,
-)
+from wconv_sweep.evidence.candidates import arm_of, surrogate_of
+from wconv_sweep.evidence.confirmation import Arm, Confirmation, noise_of_baseline
 from wconv_sweep.evidence.overview import StudyOverview
 from wconv_sweep.evidence.score_rows import ScoreDifference, ScoreRow, score_rows
 from wconv_sweep.evidence.statistics import Interval

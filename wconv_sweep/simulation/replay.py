@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from threadpoolctl import threadpool_limits
 
 from wconv_jobs.seeding import derive_seed
-from wconv_sweep.evidence.confirmation import choose_candidates, surrogate_of
+from wconv_sweep.evidence.candidates import choose_candidates, surrogate_of
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.statistics import paired_difference
 from wconv_sweep.search.known_trials import KnownTrials

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import URL
 
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.evidence.confirmation import searched, surrogate_of
+from wconv_sweep.evidence.candidates import searched, surrogate_of
 from wconv_sweep.evidence.study_status import StudyStatus, read_status
 from wconv_sweep.storage.open_storage import has_storage, open_storage
 from wconv_sweep.storage.study_lookup import study_names

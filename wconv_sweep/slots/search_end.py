@@ -9,7 +9,7 @@ import math
 
 from sqlalchemy import select, update
 
-from wconv_sweep.evidence.confirmation import surrogate_of
+from wconv_sweep.evidence.candidates import surrogate_of
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.slots.leases import study_row

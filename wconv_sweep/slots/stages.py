@@ -11,7 +11,8 @@ from itertools import product
 from sqlalchemy import Connection, Row, func, select, update
 
 from wconv_sweep.errors import StudyError
-from wconv_sweep.evidence.confirmation import choose_candidates, confirmation_of, plain_point
+from wconv_sweep.evidence.candidates import choose_candidates, plain_point
+from wconv_sweep.evidence.confirmation import confirmation_of
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.slots.leases import study_row

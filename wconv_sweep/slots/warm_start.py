@@ -16,7 +16,7 @@ from sqlalchemy import URL
 from wconv_jobs.seeding import derive_seed
 from wconv_jobs.spec import Density
 from wconv_sweep.errors import StudyError
-from wconv_sweep.evidence.confirmation import surrogate_of
+from wconv_sweep.evidence.candidates import surrogate_of
 from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.evidence.surrogate import Surrogate
 from wconv_sweep.storage.open_storage import Storage, has_storage, open_storage

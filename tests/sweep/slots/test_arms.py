@@ -14,7 +14,7 @@ from tests.sweep.searching import Searcher, launched, study_of
 from tests.sweep.slots.test_table import optuna_trials
 from wconv_sweep.cli.views.status import status_json
 from wconv_sweep.errors import ConfigurationError, StudyError
-from wconv_sweep.evidence.confirmation import EXPECTED, OBSERVED
+from wconv_sweep.evidence.candidates import EXPECTED, OBSERVED
 from wconv_sweep.evidence.study_status import StudyStatus, read_status
 from wconv_sweep.results.export.entries import export, render
 from wconv_sweep.simulation.simulated_study import read_study

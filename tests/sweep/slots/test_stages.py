@@ -10,7 +10,7 @@ import pytest
 from tests.sweep.searching import Searcher, launched, parabola, study_of
 from wconv_jobs.messages import Broken
 from wconv_sweep.errors import StudyError
-from wconv_sweep.evidence.confirmation import EXPECTED, OBSERVED
+from wconv_sweep.evidence.candidates import EXPECTED, OBSERVED
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.run_folder import RunFolder

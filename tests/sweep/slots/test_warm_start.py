@@ -9,7 +9,7 @@ from sqlalchemy import select
 from tests.sweep.searching import Curve, Searcher, launched, study_of
 from tests.sweep.tiny import StudyFile, run
 from wconv_sweep.errors import StudyError
-from wconv_sweep.evidence.confirmation import surrogate_of
+from wconv_sweep.evidence.candidates import surrogate_of
 from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.launching.plan import plan_launch
 from wconv_sweep.run_folder import RunFolder

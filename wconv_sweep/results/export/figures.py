@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from wconv_jobs.spec import CONFUSION_FILE
-from wconv_sweep.evidence.confirmation import arm_of
+from wconv_sweep.evidence.candidates import arm_of
 from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.evidence.surrogate import fit
