@@ -52,8 +52,10 @@ def keys_of(model: type[BaseModel]) -> Iterator[Location]:
     for name, info in model.model_fields.items():
         key = info.alias or name
         yield (key,)
-        for inner in _models_in(info.annotation):
-            for location in keys_of(inner):
+        # Between a mapping and what it holds by name stands a name of the user's.
+        inner = [] if typing.get_origin(info.annotation) is dict else _models_in(info.annotation)
+        for one in inner:
+            for location in keys_of(one):
                 yield (key, *location)
 
 

@@ -24,7 +24,7 @@ def study_of(
     epochs: int = 2,
     pruner: dict[str, Any] | None = None,
     bounds: list[list[float]] | None = None,
-    reference_densities: dict[str, list[float]] | None = None,
+    reference_densities: dict[str, Any] | None = None,
     confirm: dict[str, int] | None = None,
     **search_settings: Any,
 ) -> StudyConfig:

@@ -34,8 +34,8 @@ def choose_candidates(trials: Sequence[TrialRow], config: StudyConfig) -> dict[s
     expected, plain = best_expected(trials, config, arm), plain_point(trials, config)
     if expected is None or plain is None:
         return {}
-    references = config.reference_points()
-    del references[PLAIN]
+    points = config.reference_points()
+    references = {label: each for label, each in points.items() if not each.is_plain}
     best = {EXPECTED: expected, OBSERVED: _best_observed(searched(trials, arm), config)}
     chosen: dict[str, Point] = {}
     known = [plain]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from wconv_jobs.spec import Ablation
 from wconv_sweep.storage.tables import SlotState, Stage
-from wconv_sweep.study.config import PLAIN, StudyConfig
+from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.point import Point, SearchArm
 
 ABLATIONS: tuple[Ablation, ...] = ("initial weights", "gradient")
@@ -59,7 +59,7 @@ def plan_slots(config: StudyConfig, given: Sequence[GivenPoint] = ()) -> Iterato
     """
     replicates = range(config.search.seeds)
     for label, point in config.reference_points().items():
-        arm = _arm(config, is_plain=label == PLAIN)
+        arm = _arm(config, is_plain=point.is_plain)
         for replicate in replicates:
             yield PlannedSlot(Stage.REFERENCE, replicate, label, point, arm=arm)
     grid = config.grid_points()

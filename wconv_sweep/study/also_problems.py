@@ -37,6 +37,8 @@ def also_problems(
         config: the study.
         problems_of: what no single key shows of a study.
     """
+    unknown = list(_unknown_settings(config))
+    yield from unknown
     if not config.search.also:
         return
     found = [
@@ -59,6 +61,35 @@ def also_problems(
         for problem in _at_its_values(config, key, spec, known, problems_of)
     ]
     yield from of_one or _at_the_corners(config, known, problems_of)
+    if not of_one and not unknown:
+        yield from _at_the_references(config, known, problems_of)
+
+
+def _unknown_settings(config: StudyConfig) -> Iterator[Problem]:
+    """Yield which values of reference densities are not among those that are searched."""
+    for name, settings in config.reference_settings().items():
+        for key, value in settings.items():
+            spec = config.search.also.get(key)
+            if spec is None:
+                text = f"has {key}, which is not in search.also. Search it, or remove it here."
+                yield ("reference_densities", name), text
+            elif not spec.holds(value):
+                yield (
+                    ("reference_densities", name),
+                    f"has {key} {value!r}, which is not one of the values that are searched. Take "
+                    f"one of them ({spec.text}), or widen them.",
+                )
+
+
+def _at_the_references(
+    config: StudyConfig, known: set[str], problems_of: Callable[[StudyConfig], list[Problem]]
+) -> Iterator[Problem]:
+    """Yield what is wrong with the study at the values of each reference density."""
+    points = config.reference_points()
+    for name in config.reference_settings():
+        text = _wrong_at(config, points[name].settings, known, problems_of)
+        if text is not None:
+            yield ("reference_densities", name), f"cannot be trained: {text}"
 
 
 def _wrong_with(config: StudyConfig, key: str, spec: ParameterSpec) -> str | None:
@@ -183,9 +214,11 @@ def _search_problems(config: StudyConfig) -> Iterator[Problem]:
         points = math.prod(size for size in sizes if size is not None)
         proposals = left // (ARMS * seeds)
         # Its own values are those of the plain baseline.
-        if proposals > points - 1:
+        known = {each for each in config.reference_points().values() if each.is_plain}
+        if proposals > points - len(known):
             yield (
                 ("search", "also"),
-                f"has {points} combinations for plain convolution, one of them the study's own, "
-                f"but {proposals} are to be proposed. Add values, or trials with search.seeds.",
+                f"has {points} combinations for plain convolution, {len(known)} of them trained "
+                f"as references, but {proposals} are to be proposed. Add values, or trials with "
+                "search.seeds.",
             )

@@ -12,11 +12,14 @@ from wconv_jobs import catalog
 from wconv_jobs.spec import DataSpec, Density, ModelSpec, RecipeSpec, SitesSpec
 from wconv_jobs.spec_base import Spec
 from wconv_sweep.study.grid import grid_points
+from wconv_sweep.study.parameter import Choice
 from wconv_sweep.study.point import Point, Settings
 from wconv_sweep.study.search_config import (
     ConfirmSpec,
     GridSpec,
     Name,
+    Reference,
+    ReferencePoint,
     SearchSpec,
 )
 from wconv_sweep.study.trainer import TrainerSpec, with_stand_ins
@@ -90,10 +93,9 @@ class StudyConfig(Spec):
     recipe: RecipeSpec
     objective: ObjectiveSpec
     search: SearchSpec
-    reference_densities: dict[Name, Annotated[list[FiniteFloat], Field(min_length=1)]] = Field(
-        default_factory=dict
-    )
-    """Densities by name, trained beside the search, e.g. a published best one."""
+    reference_densities: dict[Name, Reference] = Field(default_factory=dict)
+    """Densities by name, trained beside the search, e.g. a published best one: the coefficients,
+    or `density` and values of keys in `search.also`."""
     confirm: ConfirmSpec | None = None
     """Trials on fresh seeds that end the study; null leaves the selected density unconfirmed."""
     budget: BudgetSpec
@@ -163,13 +165,28 @@ class StudyConfig(Spec):
         """Return the reference densities, always trained, the plain baseline first."""
         ones = (1.0,) * len(self.search.bounds)
         return {PLAIN: ones} | {
-            name: tuple(point) for name, point in self.reference_densities.items()
+            name: tuple(each.density if isinstance(each, ReferencePoint) else each)
+            for name, each in self.reference_densities.items()
         }
 
     def reference_points(self) -> dict[str, Point]:
-        """Return the same as points, at the study's own values of the keys in `search.also`."""
-        own = self.own_settings()
-        return {label: Point(density, own) for label, density in self.references().items()}
+        """Return the same as points, each with its own values of the keys in `search.also`.
+
+        The study's own, where a reference density does not give one.
+        """
+        own, given = dict(self.own_settings()), self.reference_settings()
+        return {
+            label: Point(density, tuple((own | given.get(label, {})).items()))
+            for label, density in self.references().items()
+        }
+
+    def reference_settings(self) -> dict[str, dict[str, Choice]]:
+        """Return the values that reference densities give, by name and key."""
+        return {
+            name: each.settings
+            for name, each in self.reference_densities.items()
+            if isinstance(each, ReferencePoint)
+        }
 
     def own_settings(self) -> Settings:
         """Return the keys in `search.also` with the values that the study itself gives them."""

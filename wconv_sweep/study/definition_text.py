@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from wconv_sweep.amounts import with_settings
 from wconv_sweep.study.config import StudyConfig
 
 
@@ -58,8 +59,10 @@ def also_text(config: StudyConfig) -> str:
 
 def reference_densities_text(config: StudyConfig) -> str:
     """Return the densities that are trained in any case, as the study file gives them."""
+    given = config.reference_settings()
     return ", ".join(
         f"{name} ({', '.join(f'{value:g}' for value in density)})"
+        f"{with_settings(given.get(name, {}).items())}"
         for name, density in config.references().items()
     )
 

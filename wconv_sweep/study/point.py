@@ -30,6 +30,11 @@ class Point:
     settings: Settings = ()
     """All other keys are as in the study."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is plain convolution: its density is ones."""
+        return all(coefficient == 1 for coefficient in self.density)
+
     def plain(self) -> dict[str, Any]:
         """Return the point as JSON holds it; the one place where a point is encoded."""
         settings = {"settings": dict(self.settings)} if self.settings else {}

@@ -31,7 +31,9 @@ def _problems_of(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
                 f"kernel_size: {2 * len(config.search.bounds) + 1}.",
             )
         )
-    for name, point in config.reference_densities.items():
+    references = config.references()
+    for name in config.reference_densities:
+        point = references[name]
         if name == PLAIN:
             problems.append(
                 (("reference_densities", name), "is always part of a study. Remove it.")

@@ -2,10 +2,10 @@
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, FiniteFloat, JsonValue, model_validator
+from pydantic import ConfigDict, Discriminator, Field, FiniteFloat, JsonValue, Tag, model_validator
 
 from wconv_jobs.spec_base import Spec
-from wconv_sweep.study.parameter import ParameterSpec
+from wconv_sweep.study.parameter import Choice, ParameterSpec
 from wconv_sweep.text_patterns import Matches
 
 Name = Annotated[
@@ -19,6 +19,9 @@ Name = Annotated[
 """Names become folders, job names and table keys: letters, digits, _ and - alone."""
 
 Bound = Annotated[tuple[FiniteFloat, FiniteFloat], Field(strict=False)]
+
+Density = Annotated[list[FiniteFloat], Field(min_length=1)]
+"""Coefficients of a density as a file holds them, outermost first."""
 
 _AtLeastOne = Annotated[int, Field(ge=1)]
 
@@ -205,6 +208,30 @@ class ConfirmSpec(Spec):
     def trials(self) -> int:
         """Trials of the whole confirmation."""
         return (self.candidates + 1) * self.seeds
+
+
+class ReferencePoint(Spec):
+    """A reference density with values of keys in `search.also`, e.g. of a published recipe."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Choice]
+    density: Density
+    """Its coefficients, outermost first."""
+
+    @property
+    def settings(self) -> dict[str, Choice]:
+        """Values by key; those that it does not give are the study's own."""
+        return dict(self.__pydantic_extra__)
+
+
+def _form_of(reference: object) -> str:
+    return "point" if isinstance(reference, dict | ReferencePoint) else "list"
+
+
+Reference = Annotated[
+    Annotated[Density, Tag("list")] | Annotated[ReferencePoint, Tag("point")],
+    Discriminator(_form_of),
+]
 
 
 class SearchSpec(Spec):

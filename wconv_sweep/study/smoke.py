@@ -1,5 +1,6 @@
 """Shrinks a study so that all of it runs in a minute or two on two CPU cores: `--smoke`."""
 
+from collections.abc import Set
 from pathlib import Path
 
 from wconv_jobs import catalog
@@ -59,6 +60,7 @@ def shrink(document: Document, folder: Path) -> Document:
             if key.startswith("recipe.") and key != "recipe.batch_size"
         }
         values["search", "also"] = kept
+        values |= _without_settings(document, also.keys() - kept.keys())
     if document.get(("search", "warm_start")) is not None:
         # Its sources are real studies, which a trial run need not have.
         values["search", "warm_start"] = []
@@ -96,6 +98,18 @@ def shrink(document: Document, folder: Path) -> Document:
 def generated_folder(folder: Path, data: str) -> Path:
     """Return the folder of the synthetic data of a data set."""
     return folder.absolute() / data
+
+
+def _without_settings(document: Document, dropped: Set[str]) -> dict[Location, object]:
+    """Return the reference densities without values of keys that are not searched any more."""
+    given = document.get(("reference_densities",))
+    return {
+        ("reference_densities", name): {
+            key: value for key, value in each.items() if key not in dropped
+        }
+        for name, each in (given.items() if isinstance(given, dict) else ())
+        if isinstance(each, dict)
+    }
 
 
 def _references(document: Document) -> int:

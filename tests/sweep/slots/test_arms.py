@@ -195,6 +195,26 @@ def test_what_knows_the_density_alone_refuses_such_a_study(
         read_study("tiny", storage.url, ())
 
 
+def test_a_reference_that_is_plain_convolution_helps_its_side_and_is_no_candidate(
+    sqlite_storage: Storage,
+) -> None:
+    good = {"density": [1.0], LR: 0.01, NORM: "batch"}
+    found = {"density": [0.8], LR: 1e-3, NORM: "batch"}
+    config = tuned(
+        trials=3 + 8 + 8,
+        reference_densities={"good": good, "found": found},
+        confirm={"candidates": 3, "seeds": 2},
+    )
+    confirmation = work(sqlite_storage, launched(sqlite_storage, config)).confirmation
+
+    assert confirmation is not None
+    assert dict(confirmation.plain.settings)[NORM] == "batch"
+    assert {arm.label for arm in confirmation.candidates} <= {EXPECTED, OBSERVED, "found"}
+    points = config.reference_points()
+    rows = [row for row in read_status(sqlite_storage, "tiny").trials if row.label == "good"]
+    assert [(row.point, row.arm) for row in rows] == [(points["good"], SearchArm.PLAIN)]
+
+
 def test_an_ablation_takes_the_settings_of_the_confirmed_point(
     ended: StudyStatus, storage: Storage
 ) -> None:

@@ -1,6 +1,7 @@
 """What is searched together with the density is checked by the schema of each key."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +9,13 @@ from pydantic import ValidationError
 
 from tests.sweep.searching import study_of
 from tests.sweep.tiny import TINY
+from wconv_sweep.storage.slot_plan import plan_slots
+from wconv_sweep.storage.tables import Stage
 from wconv_sweep.study.config import StudyConfig, config_of
+from wconv_sweep.study.definition_text import reference_densities_text
+from wconv_sweep.study.point import Point, SearchArm
 from wconv_sweep.study.problems import problems_of
+from wconv_sweep.study.trial_spec import trial_spec
 
 LINE = [[0.5, 1.5]]
 LR = {"low": 1e-4, "high": 0.1, "log": True}
@@ -72,8 +78,8 @@ def test_numbers_and_choices_of_recipe_network_and_data_are_taken(sampler: str) 
         ),
         (
             {"model.options.depth": {"choices": [3, 4]}},
-            "search.also: has 2 combinations for plain convolution, one of them the study's own, "
-            "but 4 are to be proposed.",
+            "search.also: has 2 combinations for plain convolution, 1 of them trained as "
+            "references, but 4 are to be proposed.",
         ),
     ],
 )
@@ -151,3 +157,77 @@ def test_a_study_without_it_is_the_one_that_it_was() -> None:
     assert "also" not in config.plain()["search"]
     assert config_of(with_it.plain()) == with_it
     assert with_it.digest() != study_of({"name": "random"}).digest()
+
+
+TUNED = {"density": [0.8], "recipe.optimizer.lr": 1e-3}
+
+
+def test_a_reference_density_may_come_with_the_values_that_it_was_found_with() -> None:
+    also = {"recipe.optimizer.lr": LR, "model.options.width": WIDTH}
+    given = {
+        "tuned": TUNED,
+        "slow": {"density": [1.0], "recipe.optimizer.lr": 5e-4},
+        "paper": [0.9],
+    }
+    config = study_of(
+        {"name": "random"}, trials=12, bounds=LINE, also=also, reference_densities=given
+    )
+    points = config.reference_points()
+
+    assert problems_of(config) == []
+    assert config_of(config.plain()) == config
+    assert config.plain()["reference_densities"] == given
+    own = dict(config.own_settings()) | {"recipe.optimizer.lr": 1e-3}
+    assert points["tuned"] == Point((0.8,), tuple(own.items()))
+    assert points["paper"] == Point((0.9,), config.own_settings())
+    assert trial_spec(config, points["tuned"], 0, Path()).recipe.optimizer.lr == 1e-3
+    assert "tuned (0.8), lr 0.001, slow (1), lr 0.0005, paper (0.9)" in (
+        reference_densities_text(config)
+    )
+    # One of ones is plain convolution, whose best point it helps to find.
+    arms = {slot.label: slot.arm for slot in plan_slots(config) if slot.stage == Stage.REFERENCE}
+    plain, weighted = SearchArm.PLAIN, SearchArm.WEIGHTED
+    assert arms == {"plain": plain, "tuned": weighted, "slow": plain, "paper": weighted}
+
+
+@pytest.mark.parametrize(
+    ("reference", "found"),
+    [
+        (
+            TUNED | {"recipe.batch_size": 4},
+            "has recipe.batch_size, which is not in search.also. Search it, or remove it here.",
+        ),
+        (
+            {"density": [0.8], "recipe.optimizer.lr": 1.0},
+            "has recipe.optimizer.lr 1.0, which is not one of the values that are searched. Take "
+            "one of them ([0.0001, 0.1], log), or widen them.",
+        ),
+        (
+            TUNED | {"model.options.width": 4.0},
+            "cannot be trained: model dncnn: option 'width' is 4.0",
+        ),
+        (
+            {"density": [0.8, 0.9]},
+            "has 2 coefficients, but kernel_size 3 takes 1, outermost first.",
+        ),
+    ],
+)
+def test_a_value_that_a_reference_density_cannot_have_is_named(
+    reference: dict[str, Any], found: str
+) -> None:
+    also = {"recipe.optimizer.lr": LR, "model.options.width": WIDTH}
+
+    (problem,) = problems(also, trials=10, reference_densities={"tuned": reference})
+
+    assert problem.startswith(f"reference_densities.tuned: {found}")
+
+
+def test_without_a_search_of_its_key_a_reference_density_has_no_value() -> None:
+    config = study_of({"name": "random"}, bounds=LINE, reference_densities={"tuned": TUNED})
+
+    assert problems_of(config) == [
+        (
+            ("reference_densities", "tuned"),
+            "has recipe.optimizer.lr, which is not in search.also. Search it, or remove it here.",
+        )
+    ]

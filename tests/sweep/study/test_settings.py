@@ -50,6 +50,12 @@ def test_an_option_can_be_added_to_a_choice_that_is_given_by_its_name_alone(
     assert config.recipe.lr_schedule == ConstantSpec(name="constant", warmup_epochs=1)
 
 
+def test_what_a_user_names_is_no_key_of_its_own(study_file: StudyFile) -> None:
+    for setting in ("density=[0.8]", "log=true"):
+        with pytest.raises(ConfigurationError, match="there is no key"):
+            _load(study_file, setting)
+
+
 def test_options_and_reference_densities_can_be_added(study_file: StudyFile) -> None:
     config = _load(study_file, "model.options.width=6", "reference_densities.paper=[0.8]")
 

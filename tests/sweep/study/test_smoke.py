@@ -8,6 +8,7 @@ import pytest
 from tests.sweep.tiny import TINY, StudyFile
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.study.files import load_study, locate_data
+from wconv_sweep.study.problems import problems_of
 from wconv_sweep.study.resources import shipped
 
 
@@ -76,6 +77,28 @@ def test_a_setting_is_known_before_the_study_is_shrunk(tmp_path: Path) -> None:
 
     assert small.model.name == "nafnet"
     assert small.budget.trials == 4 + 2 + 4
+
+
+def test_reference_densities_keep_the_values_that_are_still_searched(
+    study_file: StudyFile, tmp_path: Path
+) -> None:
+    rate, width = "recipe.optimizer.lr", "model.options.width"
+    path = study_file(
+        search={
+            "bounds": [[0.5, 1.5]],
+            "sampler": {"name": "random"},
+            "also": {rate: {"low": 1e-4, "high": 0.1}, width: {"choices": [2, 4]}},
+        },
+        reference_densities={"tuned": {"density": [0.8], rate: 1e-3, width: 4}, "paper": [0.9]},
+    )
+
+    small = load_study(str(path), smoke_folder=tmp_path)
+
+    assert small.plain()["reference_densities"] == {
+        "tuned": {"density": [0.8], rate: 1e-3},
+        "paper": [0.9],
+    }
+    assert problems_of(small) == []
 
 
 def test_no_setting_makes_a_smoke_run_look_like_the_real_one(tmp_path: Path) -> None:

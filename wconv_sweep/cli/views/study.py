@@ -17,6 +17,7 @@ from wconv_sweep.study.definition_text import (
     also_text,
     budget_text,
     options_text,
+    reference_densities_text,
     training_rows,
 )
 from wconv_sweep.study.facts import StudyFacts
@@ -106,10 +107,6 @@ def preparing(out: Console, name: str) -> Iterator[Callable[[int, int], None]]:
 def _rows(facts: StudyFacts) -> dict[str, str]:
     config = facts.config
     bounds = ", ".join(f"[{low:g}, {high:g}]" for low, high in config.search.bounds)
-    references = ", ".join(
-        f"{name} ({', '.join(f'{value:g}' for value in point)})"
-        for name, point in config.references().items()
-    )
     return {
         "study": config.study,
         "description": config.description,
@@ -118,7 +115,7 @@ def _rows(facts: StudyFacts) -> dict[str, str]:
         "density": f"{bounds}, outermost first, sampler {config.search.sampler.name}, pruner "
         f"{config.search.pruner.name}",
         **({"searched with it": _also(config)} if config.search.also else {}),
-        "reference densities": references,
+        "reference densities": reference_densities_text(config),
         "budget": budget_text(config),
         **(
             {"memory": f"about {_bytes(facts.memory_bytes)} per GPU, without data and CUDA's own"}
