@@ -10,6 +10,7 @@ import typer
 from wconv_sweep.cli.help_sections import OUTPUT, PILOTS, STUDY
 from wconv_sweep.cli.options import (
     DEFAULT_RUNS,
+    Arms,
     Cluster,
     Json,
     Runs,
@@ -101,6 +102,7 @@ def launch_command(
             help="Shrink the study to a minute or two on synthetic data, to try it out.",
         ),
     ] = False,
+    arms: Arms = None,
     ablate: Annotated[
         bool,
         typer.Option(
@@ -135,6 +137,8 @@ def launch_command(
     changes = list(settings or ())
     if max_gpu_hours is not None:
         changes.append(f"budget.gpu_hours={max_gpu_hours!r}")
+    if arms is not None:
+        changes.append(f"search.arms={arms}")
     url = choose_url(storage, runs, profile=load_profile(cluster).storage)
     plan = plan_launch(
         study,

@@ -4,7 +4,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,7 @@ from wconv_sweep.run_folder import DEFAULT_RUNS
 
 __all__ = [
     "DEFAULT_RUNS",
+    "Arms",
     "Cluster",
     "Force",
     "Json",
@@ -61,6 +62,14 @@ MaybeStudyName = Annotated[
         rich_help_panel=STUDY,
         help="One study (default: all studies of the storage).",
         autocompletion=complete_launched,
+    ),
+]
+Arms = Annotated[
+    Literal["both", "weighted"] | None,
+    typer.Option(
+        rich_help_panel=STUDY,
+        help="With search.also, tune both plain and weighted convolution (default), or weighted "
+        "alone, and then no gain is claimed (search.arms).",
     ),
 ]
 Cluster = Annotated[

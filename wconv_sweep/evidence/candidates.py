@@ -49,17 +49,17 @@ def choose_candidates(trials: Sequence[TrialRow], config: StudyConfig) -> dict[s
 def plain_point(trials: Sequence[TrialRow], config: StudyConfig) -> Point | None:
     """Return what the candidates are compared with: plain convolution, at its own best.
 
-    Where only the density is searched, that is the plain baseline. Otherwise it is the best
+    Where plain convolution is not tuned, that is the plain baseline. Otherwise it is the best
     expected point of its arm, and None before a trial of it has completed.
     """
-    if not config.search.also:
+    if not config.has_two_arms:
         return config.reference_points()[PLAIN]
     return best_expected(trials, config, SearchArm.PLAIN)
 
 
 def arm_of(config: StudyConfig) -> SearchArm | None:
     """Return the arm whose best density a study is about; None where its search has one."""
-    return SearchArm.WEIGHTED if config.search.also else None
+    return SearchArm.WEIGHTED if config.has_two_arms else None
 
 
 def best_expected(

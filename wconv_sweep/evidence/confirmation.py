@@ -22,6 +22,9 @@ from wconv_sweep.storage.tables import SlotState, Stage
 from wconv_sweep.study.config import PLAIN, StudyConfig
 from wconv_sweep.study.point import Point, Settings
 
+NOT_TUNED = "plain convolution was not tuned, so no gain is claimed"
+"""The conclusion of a study that has tuned weighted convolution alone."""
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -95,7 +98,12 @@ class Confirmation:
         return metric
 
     def difference(self, arm: Arm, metric: str) -> Difference | None:
-        """Return an arm minus plain convolution; None when they share no seed."""
+        """Return an arm minus plain convolution.
+
+        None when they share no seed, and where plain convolution was not tuned, but the arm was.
+        """
+        if not self.config.claims_gain:
+            return None
         return paired_difference(
             arm.values(metric),
             self.plain.values(metric),
@@ -135,6 +143,8 @@ class Confirmation:
     @property
     def claim(self) -> str:
         """The conclusion about the selected density, in a sentence."""
+        if not self.config.claims_gain:
+            return NOT_TUNED + ("" if self.complete else "; confirmation under way")
         arm = self.selected
         difference = None if arm is None else self.difference(arm, self.metric)
         if difference is None or difference.seeds < FEWEST_SEEDS:

@@ -171,7 +171,7 @@ class StudyOverview:
     @property
     def result(self) -> StudyResult | None:
         """The best density so far."""
-        return best_of(self.shown, self.config.direction)
+        return best_of(self.shown, self.config.direction, is_compared=self.config.claims_gain)
 
     @cached_property
     def confirmation(self) -> Confirmation | None:
@@ -278,7 +278,7 @@ def _shown(connection: Connection, config: StudyConfig) -> Sequence[Row[Any]]:
         SLOTS.c.stage.in_((Stage.CONFIRM, Stage.ABLATION)),
         SLOTS.c.label == PLAIN,
         SLOTS.c.slot == best(),
-        *([SLOTS.c.slot == best(SLOTS.c.arm == SearchArm.PLAIN)] if config.search.also else []),
+        *([SLOTS.c.slot == best(SLOTS.c.arm == SearchArm.PLAIN)] if config.has_two_arms else []),
     )
     return connection.execute(
         select(SLOTS).where(of_study, one_by_one).order_by(SLOTS.c.position)

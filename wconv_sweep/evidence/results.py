@@ -56,25 +56,38 @@ class StudyResult:
 
     best: TrialRow
     plain: TrialRow | None
+    is_compared: bool = True
+    """Whether both were treated alike, so that their difference means something."""
 
     @property
     def difference(self) -> float | None:
         """Objective of the best minus that of plain convolution, on the validation set."""
+        if not self.is_compared:
+            return None
         return _difference(self.best.value, self.plain.value if self.plain else None)
 
     def test_difference(self, metric: str) -> float | None:
         """Return the difference of a metric on the test set."""
+        if not self.is_compared:
+            return None
         name = f"test_{metric}"
         plain = self.plain.metrics.get(name) if self.plain else None
         return _difference(self.best.metrics.get(name), plain)
 
 
-def best_of(trials: Sequence[TrialRow], direction: str) -> StudyResult | None:
+def best_of(
+    trials: Sequence[TrialRow], direction: str, *, is_compared: bool = True
+) -> StudyResult | None:
     """Return the result of the completed trials of the search; None when there are none.
 
     The best is the best observed validation value. It is one run of one seed, so it is optimistic:
     the more trials, the more of them are lucky. The plain run is the one of its seed, or the first
     if that one has not completed; in a search of two arms it is the best of its own.
+
+    Args:
+        trials: of a study.
+        direction: of its objective.
+        is_compared: whether plain convolution was treated like the densities.
     """
     completed = [
         row
@@ -94,7 +107,7 @@ def best_of(trials: Sequence[TrialRow], direction: str) -> StudyResult | None:
         return StudyResult(best, max(tuned, key=rank))
     plains = [row for row in completed if row.label == PLAIN]
     plain = next((row for row in plains if row.replicate == best.replicate), None)
-    return StudyResult(best, plain or next(iter(plains), None))
+    return StudyResult(best, plain or next(iter(plains), None), is_compared)
 
 
 def trial_row_of(slot: Row[Any], gpu_hours: float = 0.0) -> TrialRow:

@@ -32,7 +32,7 @@ _STATES = {
 
 def mirrors_of(storage: Storage, config: StudyConfig) -> "dict[SearchArm | None, TrialMirror]":
     """Return the views of an agent: one for each arm of the search, or one for all of it."""
-    arms = tuple(SearchArm) if config.search.also else (None,)
+    arms = tuple(SearchArm) if config.has_two_arms else (None,)
     return {arm: TrialMirror(storage, config, arm) for arm in arms}
 
 

@@ -76,7 +76,7 @@ def is_due(trials: list[TrialRow], config: StudyConfig) -> bool:
     done.sort(key=lambda row: row.trial or 0)
     if len(done) < rule.minimum:
         return False
-    arms = tuple(SearchArm) if config.search.also else (None,)
+    arms = tuple(SearchArm) if config.has_two_arms else (None,)
     return all(
         _little_is_left(done[: len(done) - left_out], config, arm)
         for left_out in range(rule.in_a_row)

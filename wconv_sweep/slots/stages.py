@@ -75,6 +75,12 @@ def check_ablation(config: StudyConfig) -> ConfirmSpec:
             f"study {config.study}: an ablation changes how our own trainer applies a density, "
             f"and {config.trainer.name} trains this study. Launch it without --ablate."
         )
+    if not config.claims_gain:
+        raise StudyError(
+            f"study {config.study}: an ablation shows where a gain comes from, and none is "
+            "claimed where plain convolution was not tuned (search.arms: weighted). Launch it "
+            "without --ablate."
+        )
     if config.confirm is None:
         raise StudyError(
             f"study {config.study} has no confirmation, whose density and seeds an ablation "
@@ -114,7 +120,7 @@ def _open_confirmation(
         plain = "no density was found that differs from plain convolution"
         untuned = "no trial of plain convolution has completed to compare with"
         completed = {row.arm for row in trials if row.state is SlotState.COMPLETE}
-        is_tuned = not config.search.also or SearchArm.PLAIN in completed
+        is_tuned = not config.has_two_arms or SearchArm.PLAIN in completed
         _skip(connection, slots, (plain if is_tuned else untuned) if completed else nothing)
         return
     # Where candidates are the same, the others get more seeds. Seed by seed, so that whatever ends

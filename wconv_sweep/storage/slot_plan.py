@@ -112,6 +112,6 @@ def first_fresh_replicate(config: StudyConfig) -> int:
 
 
 def _arm(config: StudyConfig, *, is_plain: bool) -> SearchArm | None:
-    if not config.search.also:
+    if not config.has_two_arms:
         return None
     return SearchArm.PLAIN if is_plain else SearchArm.WEIGHTED

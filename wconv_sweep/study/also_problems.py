@@ -40,6 +40,11 @@ def also_problems(
     unknown = list(_unknown_settings(config))
     yield from unknown
     if not config.search.also:
+        if config.search.arms != "both":
+            yield (
+                ("search", "arms"),
+                "is weighted, but without search.also there are no two arms. Remove it.",
+            )
         return
     found = [
         ((("search", "also", key)), text)
@@ -191,7 +196,7 @@ def _search_problems(config: StudyConfig) -> Iterator[Problem]:
             at,
             f"is {sampler}, which takes numbers alone, not choices. Take tpe or gp.",
         )
-    if sampler == "cmaes" and len(search.also) == 1:
+    if sampler == "cmaes" and len(search.also) == 1 and config.has_two_arms:
         yield (
             at,
             "is cmaes, which takes two parameters or more, but plain convolution has only the one "
@@ -202,7 +207,13 @@ def _search_problems(config: StudyConfig) -> Iterator[Problem]:
             ("search", "warm_start"),
             "takes over densities, which say nothing of the keys in search.also. Remove it.",
         )
-    seeds, left = search.seeds, config.search_trials
+    if config.has_two_arms:
+        yield from _sharing_problems(config)
+
+
+def _sharing_problems(config: StudyConfig) -> Iterator[Problem]:
+    """Yield why plain and weighted convolution cannot get equal numbers of proposals."""
+    search, seeds, left = config.search, config.search.seeds, config.search_trials
     if left > 0 and left % (ARMS * seeds) and not left % seeds:
         yield (
             ("budget", "trials"),

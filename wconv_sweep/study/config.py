@@ -126,8 +126,9 @@ class StudyConfig(Spec):
         """Return the definition as plain data, with defaults filled in.
 
         Without keys that are younger than studies, where these say what was so before: `sites`
-        where all are meant, `search.also` where it is empty, one trial `per_gpu`, `trainer` and
-        `objective.goal` where there are none, and those that `RecipeSpec.plain` leaves out.
+        where all are meant, `search.also` where it is empty, `search.arms` where it is both, one
+        trial `per_gpu`, `trainer` and `objective.goal` where there are none, and those that
+        `RecipeSpec.plain` leaves out.
         """
         plain = self.model_dump(mode="json", by_alias=True)
         if self.objective.goal is None:
@@ -138,9 +139,21 @@ class StudyConfig(Spec):
             del plain["trainer"]
         if not self.search.also:
             del plain["search"]["also"]
+        if self.search.arms == "both":
+            del plain["search"]["arms"]
         if self.trial.per_gpu == 1:
             del plain["trial"]["per_gpu"]
         return plain | {"recipe": self.recipe.plain()}
+
+    @property
+    def has_two_arms(self) -> bool:
+        """Whether plain convolution is tuned, too, with as many proposals as weighted."""
+        return bool(self.search.also) and self.search.arms == "both"
+
+    @property
+    def claims_gain(self) -> bool:
+        """Whether plain convolution is treated like weighted, so that a difference is a gain."""
+        return not self.search.also or self.has_two_arms
 
     @property
     def code_folder(self) -> Path | None:

@@ -54,7 +54,8 @@ def bounds_text(config: StudyConfig) -> str:
 
 def also_text(config: StudyConfig) -> str:
     """Return the keys that are searched together with the density, with their values."""
-    return "; ".join(f"{key} {spec.text}" for key, spec in config.search.also.items())
+    text = "; ".join(f"{key} {spec.text}" for key, spec in config.search.also.items())
+    return text if config.has_two_arms else f"{text}; for weighted convolution alone"
 
 
 def reference_densities_text(config: StudyConfig) -> str:

@@ -243,6 +243,9 @@ class SearchSpec(Spec):
     """Further keys, as in `recipe.optimizer.lr`, that are searched together with the density. The
     search then has two arms, plain convolution and weighted convolution, with equal numbers of
     proposals, and the confirmation compares the best of each."""
+    arms: Literal["both", "weighted"] = "both"
+    """With `also`, what is tuned: plain and weighted convolution alike, or weighted convolution
+    alone, of which no gain over plain convolution is claimed then."""
     sampler: SamplerSpec
     pruner: PrunerSpec = NoPrunerSpec(name="none")
     warm_start: list[Name] = Field(default_factory=list)

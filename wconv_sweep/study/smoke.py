@@ -60,6 +60,8 @@ def shrink(document: Document, folder: Path) -> Document:
             if key.startswith("recipe.") and key != "recipe.batch_size"
         }
         values["search", "also"] = kept
+        if not kept and document.get(("search", "arms")) is not None:
+            values["search", "arms"] = "both"
         values |= _without_settings(document, also.keys() - kept.keys())
     if document.get(("search", "warm_start")) is not None:
         # Its sources are real studies, which a trial run need not have.

@@ -309,6 +309,19 @@ def test_jobs_that_wait_are_promised_another_use_only_where_there_is_one(ended: 
     assert ("`resume` uses them again" in lines[1]) is not ended
 
 
+def test_launch_may_tune_weighted_convolution_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    also = "search.also={recipe.optimizer.lr: {low: 1e-4, high: 0.1, log: true}}"
+    launch = ["launch", "--cluster", "local", "--study", "quickstart", "--dry-run", "--set", also]
+
+    _, shown, _ = run(monkeypatch, capsys, *launch, "--arms", "weighted")
+    _, document, _ = run(monkeypatch, capsys, *launch, "--arms", "weighted", "--json")
+
+    assert "log; for weighted convolution alone" in " ".join(shown.split())
+    assert json.loads(document)["config"]["search"]["arms"] == "weighted"
+
+
 def test_a_dry_run_tells_what_an_ablation_adds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,18 +12,22 @@ import pytest
 
 from tests.sweep.searching import Searcher, launched, study_of
 from tests.sweep.slots.test_table import optuna_trials
-from wconv_sweep.cli.views.status import status_json
+from wconv_sweep.cli.views.confirmation import confirmation_line
+from wconv_sweep.cli.views.status import status_json, status_view
 from wconv_sweep.errors import ConfigurationError, StudyError
 from wconv_sweep.evidence.candidates import EXPECTED, OBSERVED
+from wconv_sweep.evidence.confirmation import NOT_TUNED
 from wconv_sweep.evidence.study_status import StudyStatus, read_status
 from wconv_sweep.results.export.entries import export, render
+from wconv_sweep.results.report.comparison import report
+from wconv_sweep.results.report.formats import render as report_text
 from wconv_sweep.simulation.simulated_study import read_study
 from wconv_sweep.slots.stages import add_ablation
 from wconv_sweep.slots.warm_start import warm_densities
 from wconv_sweep.storage.open_storage import Storage, create_storage
 from wconv_sweep.storage.tables import Stage
 from wconv_sweep.storage.url import choose_url
-from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.config import StudyConfig, config_of
 from wconv_sweep.study.point import Point, SearchArm
 
 LR, NORM = "recipe.optimizer.lr", "model.options.norm"
@@ -213,6 +217,39 @@ def test_a_reference_that_is_plain_convolution_helps_its_side_and_is_no_candidat
     points = config.reference_points()
     rows = [row for row in read_status(sqlite_storage, "tiny").trials if row.label == "good"]
     assert [(row.point, row.arm) for row in rows] == [(points["good"], SearchArm.PLAIN)]
+
+
+def test_where_plain_convolution_is_not_tuned_no_gain_is_claimed(sqlite_storage: Storage) -> None:
+    config = tuned(trials=2 + 7 + 9, arms="weighted")
+    searcher = launched(sqlite_storage, config)
+    begun = read_status(sqlite_storage, "tiny")
+    status = work(sqlite_storage, searcher)
+    confirmation, result = status.confirmation, status.result
+
+    assert config_of(config.plain()) == config
+    assert config.digest() != tuned(trials=2 + 7 + 9).digest()
+    proposed = [row for row in status.trials if row.stage == Stage.SEARCH]
+    assert len({row.point for row in proposed}) == 7
+    assert {row.arm for row in begun.trials} | {row.arm for row in status.trials} == {None}
+    assert confirmation is not None
+    assert result is not None
+    assert confirmation.plain.point == config.reference_points()["plain"]
+    assert confirmation.claim == NOT_TUNED
+    assert confirmation.difference(confirmation.candidates[0], confirmation.metric) is None
+    assert (result.difference, result.test_difference("psnr_db")) == (None, None)
+    (entry,) = export(sqlite_storage, "tiny")
+    assert (entry["claim"], *entry["difference"].values()) == (NOT_TUNED, None, None)
+    texts = [
+        json.dumps(status_json(status)),
+        confirmation_line(confirmation),
+        "\n".join(map(str, status_view(status).renderables)),
+        report_text(report(sqlite_storage, "tiny"), "md"),
+        *(render([entry], form) for form in ("yaml", "csv", "md")),
+    ]
+    assert not any(word in text for text in texts for word in ("better", "worse", "no difference"))
+    assert sum(NOT_TUNED in text or NOT_TUNED.capitalize() in text for text in texts) >= 5
+    with pytest.raises(StudyError, match="none is claimed where plain convolution was not tuned"):
+        add_ablation(sqlite_storage, config)
 
 
 def test_an_ablation_takes_the_settings_of_the_confirmed_point(

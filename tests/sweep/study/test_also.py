@@ -231,3 +231,13 @@ def test_without_a_search_of_its_key_a_reference_density_has_no_value() -> None:
             "has recipe.optimizer.lr, which is not in search.also. Search it, or remove it here.",
         )
     ]
+
+
+def test_weighted_convolution_alone_has_all_the_proposals() -> None:
+    also = {"recipe.optimizer.lr": LR}
+
+    assert problems(also, trials=10, arms="weighted") == []
+    assert problems(also, trials=10, arms="weighted", sampler="cmaes") == []
+    assert problems({}, arms="weighted") == [
+        "search.arms: is weighted, but without search.also there are no two arms. Remove it."
+    ]

@@ -101,6 +101,16 @@ def test_reference_densities_keep_the_values_that_are_still_searched(
     assert problems_of(small) == []
 
 
+def test_without_a_searched_key_no_arm_is_left_out(study_file: StudyFile, tmp_path: Path) -> None:
+    also = {"model.options.width": {"choices": [2, 4]}}
+    search = {"bounds": [[0.5, 1.5]], "sampler": {"name": "random"}, "also": also}
+    path = study_file(search=search | {"arms": "weighted"})
+
+    small = load_study(str(path), smoke_folder=tmp_path)
+
+    assert (small.search.also, small.search.arms) == ({}, "both")
+
+
 def test_no_setting_makes_a_smoke_run_look_like_the_real_one(tmp_path: Path) -> None:
     small = load_study("quickstart", smoke_folder=tmp_path, settings=["study=mine"])
 

@@ -16,7 +16,7 @@ from wconv_sweep.amounts import with_settings as _with
 from wconv_sweep.cli.views.confirmation import confirmation_line
 from wconv_sweep.cli.views.jobs import jobs_json, jobs_lines
 from wconv_sweep.cli.views.pilots import agents_line, pilots_json, pilots_table
-from wconv_sweep.evidence.confirmation import noise_of_baseline
+from wconv_sweep.evidence.confirmation import NOT_TUNED, noise_of_baseline
 from wconv_sweep.evidence.failures import Failure
 from wconv_sweep.evidence.findings import confirmation_json, moved_text, pruning_json
 from wconv_sweep.evidence.overview import StudyOverview
@@ -234,8 +234,13 @@ def _best_line(status: StudyOverview, result: StudyResult) -> Text:
     if result.plain is not None and result.plain is not result.best:
         text += (
             f", plain convolution{_with(result.plain.settings)} "
-            f"{_amount(metric, result.plain.value)}, difference "
-            f"{_amount(metric, result.difference, signed=True)} (one run each, not confirmed)"
+            f"{_amount(metric, result.plain.value)}, "
+        )
+        text += (
+            f"difference {_amount(metric, result.difference, signed=True)} (one run each, not "
+            "confirmed)"
+            if result.is_compared
+            else f"one run each; {NOT_TUNED}"
         )
     noise = noise_of_baseline(status.shown, metric)
     if noise is not None and noise.sd is not None:

@@ -149,13 +149,15 @@ def _network_rows(facts: StudyFacts) -> dict[str, str]:
 
 
 def _also(config: StudyConfig) -> str:
-    proposals = config.search_trials // (len(SearchArm) * config.search.seeds)
+    arms = len(SearchArm) if config.has_two_arms else 1
+    proposals = config.search_trials // (arms * config.search.seeds)
     sizes = [spec.size for spec in config.search.also.values()]
     points = math.prod(size for size in sizes if size is not None)
     finite = f" x {points} combinations" if points > 1 else ""
     ranges = sum(size is None for size in sizes)
     space = f"{ranges} {'range' if ranges == 1 else 'ranges'}{finite}"
-    return f"{also_text(config)} ({space}); {proposals} proposals for each side"
+    whom = " for each side" if config.has_two_arms else ""
+    return f"{also_text(config)} ({space}); {proposals} proposals{whom}"
 
 
 def _table(*columns: str) -> Table:

@@ -9,7 +9,7 @@ import yaml
 
 from wconv_jobs.spec import Density, SitesSpec
 from wconv_sweep.errors import StudyError
-from wconv_sweep.evidence.confirmation import Arm
+from wconv_sweep.evidence.confirmation import NOT_TUNED, Arm
 from wconv_sweep.evidence.findings import confirmation_json, pruning_json, surrogate_json
 from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.evidence.study_status import StudyStatus, read_status
@@ -79,13 +79,16 @@ def selected_result(status: StudyStatus) -> StudyResult | None:
     plain_runs = confirmation.plain.runs
     paired = selected.runs.keys() & plain_runs.keys()
     plain = plain_runs[min(paired or plain_runs)] if plain_runs else None
-    return StudyResult(selected.runs[min(paired or selected.runs)], plain)
+    best = selected.runs[min(paired or selected.runs)]
+    return StudyResult(best, plain, status.config.claims_gain)
 
 
 def claim_of(status: StudyStatus) -> str:
     """Return the conclusion about that density, in a sentence."""
     confirmation = status.confirmation
-    return confirmation.claim if confirmation and confirmation.selected else CLAIM
+    if confirmation and confirmation.selected:
+        return confirmation.claim
+    return CLAIM if status.config.claims_gain else f"{CLAIM}; {NOT_TUNED}"
 
 
 def render(entries: Sequence[dict[str, Any]], form: Format) -> str:

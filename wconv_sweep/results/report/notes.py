@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from wconv_sweep.amounts import title, with_settings
+from wconv_sweep.evidence.confirmation import NOT_TUNED
 from wconv_sweep.evidence.epoch_times import FEWEST_PAIRS
 from wconv_sweep.evidence.findings import moved_text, pruning_json
 from wconv_sweep.evidence.results import TrialRow
@@ -100,7 +101,8 @@ def _remarks(each: Comparison) -> Iterator[str]:
         return
     yield f"Recipe: {_keys(config.recipe.model_dump(mode='json'))}. Seed: {config.seed}."
     if config.search.also:
-        yield f"Searched for both networks, in equal numbers of trials: {also_text(config)}."
+        whom = " for both networks, in equal numbers of trials" if config.has_two_arms else ""
+        yield f"Searched{whom}: {also_text(config)}."
 
 
 def _confirmed(each: Comparison) -> Iterator[str]:
@@ -113,6 +115,8 @@ def _confirmed(each: Comparison) -> Iterator[str]:
         yield f"Pruning saved {pruning['saved']} of {pruning['epochs_without']} epochs."
     confirmation = each.confirmation
     if confirmation is None:
+        if not each.config.claims_gain:
+            yield f"{NOT_TUNED[0].upper()}{NOT_TUNED[1:]}."
         return
     metric = confirmation.metric
     seeds = ", ".join(map(str, sorted(confirmation.plain.runs)))
