@@ -212,7 +212,9 @@ def _maps(
         rasterized=many,
         label="a trial",
     )
-    panels[1].plot(x_N, y_N, ".", color=GRAY, rasterized=many, label="a trial")
+    # Black with a white edge: the map is light on a dark page, too.
+    (dots,) = panels[1].plot(x_N, y_N, "ok", markersize=4.0, rasterized=many, label="a trial")
+    dots.set_markeredgecolor("w")
     for axes in panels:
         axes.set_xlabel(names[0])
         axes.set_ylabel(names[1])
