@@ -83,7 +83,7 @@ def _reported(status: StudyStatus) -> dict[int, tuple[SlotState, int]]:
 
 def _trial_line(status: StudyStatus, row: TrialRow) -> str:
     metric = status.config.objective.metric
-    label = f" ({row.label})" if row.label else ""
+    label = f" ({row.called})" if row.called else ""
     state = "" if row.state is SlotState.LEASED else f", {row.state}"
     reason = f": {row.reason}" if row.reason else ""
     return (

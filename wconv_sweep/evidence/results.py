@@ -49,6 +49,11 @@ class TrialRow:
         """The other values of its point."""
         return () if self.point is None else self.point.settings
 
+    @property
+    def called(self) -> str:
+        """What it is for: its label, its arm, both, or nothing; one word where they are equal."""
+        return ", ".join(dict.fromkeys(str(each) for each in (self.label, self.arm) if each))
+
 
 @dataclass(frozen=True)
 class StudyResult:

@@ -211,6 +211,23 @@ def file_names(folder: Path, name: str) -> dict[Path, Literal["png", "svg"]]:
     return {folder / f"{name}.png": "png", folder / f"{name}.svg": "svg"}
 
 
+def leave_out_collapsed(
+    axes: Axes, value_N: NDArray[np.float64], mean_P: NDArray[np.float64]
+) -> None:
+    """Limit the axis of the objective, so that a few diverged runs do not flatten all others.
+
+    Args:
+        axes: to change.
+        value_N: objective of each trial.
+        mean_P: what is expected.
+    """
+    low, high = np.quantile(value_N, [0.1, 0.9])
+    margin = 3 * max(high - low, float(np.ptp(mean_P)), 1e-12)
+    inside = (value_N > low - margin) & (value_N < high + margin)
+    if not inside.all():
+        axes.set_ylim(value_N[inside].min() - margin / 9, None)
+
+
 def _response_curve(axes: Axes, trials: Trials, surrogate: Surrogate, number: int) -> None:
     low, high = surrogate.bounds[number]
     shown = trials.density_NC[:, number]
@@ -227,7 +244,7 @@ def _response_curve(axes: Axes, trials: Trials, surrogate: Surrogate, number: in
     if trials.plain is not None:
         axes.axhline(trials.plain, color=ORANGE, linestyle="--", label="plain convolution")
     axes.axvline(trials.best[number], color=BLUE, linestyle=":", label="selected density")
-    _leave_out_collapsed(axes, trials, mean_P)
+    leave_out_collapsed(axes, trials.value_N, mean_P)
 
 
 def _response_map(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
@@ -260,12 +277,3 @@ def _add_legend(axes: Axes, points: int, *, frameon: bool) -> None:
     # Among many points there is no free place, only one that a frame makes; a search takes long.
     place: Literal["best", "lower right"] = "best" if points <= MANY_POINTS else "lower right"
     axes.legend(loc=place, frameon=frameon or points > MANY_POINTS, fontsize="small")
-
-
-def _leave_out_collapsed(axes: Axes, trials: Trials, mean_P: NDArray[np.float64]) -> None:
-    """Limit the axis, so that a few diverged runs do not flatten all others."""
-    low, high = np.quantile(trials.value_N, [0.1, 0.9])
-    margin = 3 * max(high - low, float(np.ptp(mean_P)), 1e-12)
-    inside = (trials.value_N > low - margin) & (trials.value_N < high + margin)
-    if not inside.all():
-        axes.set_ylim(trials.value_N[inside].min() - margin / 9, None)

@@ -1,5 +1,6 @@
 """A search of more than the density: plain and weighted convolution, each at its own best."""
 
+import io
 import json
 import math
 import random
@@ -9,6 +10,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from tests.sweep.searching import Searcher, launched, study_of
 from tests.sweep.slots.test_table import optuna_trials
@@ -17,8 +19,11 @@ from wconv_sweep.cli.views.status import status_json, status_view
 from wconv_sweep.errors import ConfigurationError, StudyError
 from wconv_sweep.evidence.candidates import EXPECTED, OBSERVED
 from wconv_sweep.evidence.confirmation import NOT_TUNED
+from wconv_sweep.evidence.overview import read_overviews
 from wconv_sweep.evidence.study_status import StudyStatus, read_status
 from wconv_sweep.results.export.entries import export, render
+from wconv_sweep.results.html import pictures
+from wconv_sweep.results.html.study import study_section
 from wconv_sweep.results.report.comparison import report
 from wconv_sweep.results.report.formats import render as report_text
 from wconv_sweep.simulation.simulated_study import read_study
@@ -130,6 +135,45 @@ def test_the_dashboard_and_status_tell_the_arms_apart(
         assert trial.params == {"density_1": point.density[0], **dict(point.settings)}
     shown = status_json(ended)
     assert json.dumps(shown)
+
+
+def test_the_terminal_and_the_table_of_trials_name_the_arm(
+    ended: StudyStatus, storage: Storage, sqlite_storage: Storage
+) -> None:
+    searcher = launched(sqlite_storage, tuned())
+    searcher.train(searcher.lease(), lambda density, epoch: 30.0)  # plain, before all others
+    for lane in range(3):
+        searcher = Searcher(sqlite_storage, tuned(), f"node/pilot-0/{lane}")
+        searcher.density_of(searcher.lease())
+    (running,) = read_overviews(sqlite_storage, "tiny")
+    console = Console(file=io.StringIO(), width=120, record=True)
+
+    console.print(status_view(running))
+    lines = console.export_text().splitlines()
+    heading = next(number for number, line in enumerate(lines) if line.startswith("trial"))
+
+    assert [line.split()[:2] for line in lines[heading : heading + 4]] == [
+        ["trial", "arm"],
+        ["1", "paper,"],
+        ["2", "plain"],
+        ["3", "weighted"],
+    ]
+    assert "paper, weighted" in lines[heading + 1]
+    cells = [row[2] for row in study_section(storage, ended).trials.rows]
+    assert cells[:2] == ["plain", "paper, weighted"]
+    assert set(cells[2:26]) == {"plain", "weighted"}
+
+
+def test_the_export_and_the_page_show_both_arms_in_pictures(
+    ended: StudyStatus, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Drawn once: in the file of these figures.
+    monkeypatch.setattr(pictures, "render", lambda figure, form: b"")
+
+    shown = [picture.name for picture in pictures.pictures_of(storage, ended)]
+
+    # There are too few trials for the importance.
+    assert shown == ["density", "response", "parallel", "learning_curves", "cost"]
 
 
 def test_the_export_has_the_settings_of_both(ended: StudyStatus, storage: Storage) -> None:

@@ -210,12 +210,14 @@ class Traceback(Text):
 def _running_table(status: StudyOverview, rows: int | None) -> Table:
     metric = status.config.objective.metric
     table = Table(box=None, pad_edge=False)
-    for column in ("trial", "density", "epoch", _title(metric), "attempt"):
+    arms = ("arm",) if status.config.search.also else ()
+    for column in ("trial", *arms, "density", "epoch", _title(metric), "attempt"):
         table.add_column(column, justify="right")
     shown = status.running[:rows]
     for row in shown:
         table.add_row(
             str(row.trial),
+            *(row.called for _ in arms),
             _density(row.density, row.settings),
             f"{row.epoch}/{status.config.recipe.epochs}",
             _amount(metric, row.value),

@@ -14,13 +14,11 @@ from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.evidence.surrogate import fit
 from wconv_sweep.results import plots
+from wconv_sweep.results.export.arm_figures import MIN_FITTED, arm_figures
 from wconv_sweep.results.export.entries import selected_density, selected_result
 from wconv_sweep.storage import trial_rows
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import SEARCHING, SLOTS, SlotState
-
-MIN_FITTED = 3
-"""Minimum number of completed trials for a response plot."""
 
 
 def figures_of(storage: Storage, status: StudyStatus) -> dict[str, Figure]:
@@ -46,7 +44,9 @@ def _figures(
     completed = _completed(status)
     trials = _trials(status, result, completed)
     # Where other keys are searched, too, the density alone does not explain the values.
-    if len(completed) >= MIN_FITTED and not status.config.search.also:
+    if status.config.search.also:
+        yield from arm_figures(status.config, status.trials)
+    elif len(completed) >= MIN_FITTED:
         bounds, direction = status.config.search.bounds, status.config.direction
         surrogate = fit(trials.density_NC, trials.value_N, bounds, direction, status.config.seed)
         yield "response", plots.response_figure(trials, surrogate, study)

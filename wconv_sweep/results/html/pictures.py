@@ -15,7 +15,9 @@ from wconv_sweep.storage.open_storage import Storage
 _SVG = "image/svg+xml"
 _CAPTIONS = {
     "density": "The density kernel: the factor of each weight",
-    "response": "How the objective depends on the density",
+    "response": "How the objective depends on what is searched",
+    "parallel": "All trials: their parameters and their objective",
+    "importance": "How important each parameter is",
     "learning_curves": "Learning curves",
     "cost": "Cost of the search",
     "confusion": "Confusion matrix",
@@ -44,8 +46,10 @@ def pictures_of(storage: Storage, status: StudyStatus) -> list[Picture]:
     alts = {
         "density": f"Heat map of Phi for the density {selected}; a factor of 1 is plain "
         "convolution.",
-        "response": f"{metric} of the validation set against the density, with the Gaussian "
-        f"process of all trials, plain convolution, and the selected density, {selected}.",
+        "response": _response_alt(status, metric, selected),
+        "parallel": f"A line for each trial of plain and of weighted convolution, through its "
+        f"parameters to its {metric} of the validation set.",
+        "importance": "A bar for each parameter, of plain and of weighted convolution.",
         "learning_curves": f"{metric} of the validation set after each epoch, of all trials; "
         "the best single run and plain convolution stand out.",
         "cost": f"The best {metric} of the validation set so far against the cost, beside "
@@ -62,6 +66,18 @@ def pictures_of(storage: Storage, status: StudyStatus) -> list[Picture]:
         )
         for name, figure in figures_of(storage, status).items()
     ]
+
+
+def _response_alt(status: StudyStatus, metric: str, selected: str) -> str:
+    if status.config.search.also:
+        return (
+            f"{metric} of the validation set against each coefficient of the density and each "
+            "further key: maps for weighted convolution, curves for plain convolution."
+        )
+    return (
+        f"{metric} of the validation set against the density, with the Gaussian process of all "
+        f"trials, plain convolution, and the selected density, {selected}."
+    )
 
 
 def data_uri(content: bytes, kind: str) -> str:

@@ -203,7 +203,7 @@ def _trial_cells(row: TrialRow, metric: str) -> Iterator[str]:
     yield from (
         str(row.trial),
         row.stage,
-        row.label or row.arm or "",
+        row.called,
         density_text(row.density, row.settings),
     )
     yield from (str(row.replicate), str(row.epoch))
