@@ -41,7 +41,7 @@ for epoch in range(first, epochs):
     save(epoch + 1)
     if answer.stop:
         sys.exit()
-trial.finish(test_accuracy=trial["gain"], seed=trial.seed)
+trial.finish(weights=state, test_accuracy=trial["gain"], seed=trial.seed)
 """
 
 
@@ -99,6 +99,7 @@ def test_a_program_on_two_ranks_is_stopped_resumed_and_complete(tmp_path: Path) 
     assert complete.metrics == {"accuracy": pytest.approx(2.4), "test_accuracy": 0.5, "seed": 17}
     assert complete.provenance["python"].startswith(sys.version.split()[0])
     assert complete.provenance["steady_epochs"] == "1"
+    assert complete.provenance["weights_file"] == "state.json"
     for rank in range(2):
         lines = (tmp_path / f"code/trace-{rank}").read_text().splitlines()
         assert [line.split()[1] for line in lines] == ["False", "True"]

@@ -83,6 +83,9 @@ def test_the_page_can_be_followed_word_for_word(tmp_path: Path) -> None:
 
     assert "2 trials complete, 0 failed" in printed
     assert "1 trials complete, 0 failed" in printed
+    assert "`checkpoint.pt` is stored as the program has written it" in (
+        tmp_path / "networks/stripes/README.md"
+    ).read_text("utf-8")
     assert "architecture: train.py" in (tmp_path / "stripes_density.yaml").read_text("utf-8")
 
 
