@@ -82,8 +82,14 @@ def moved_text(study: StudyOverview) -> str | None:
     return f"{moved} of {made} proposed densities were taken, and moved" if moved else None
 
 
-def score_row(arm: Mapping[str, Any], metric: str) -> ScoreRow:
-    """Return a score of a network in `confirmation_json` as a row."""
+def score_row(arm: Mapping[str, Any], metric: str, own_unit: str | None = None) -> ScoreRow:
+    """Return a score of a network in `confirmation_json` as a row.
+
+    Args:
+        arm: the network.
+        metric: the score.
+        own_unit: that the study gives the metric.
+    """
     scores = arm["metrics"][metric]
     found = scores.get("difference")
     difference = found and ScoreDifference(
@@ -93,6 +99,7 @@ def score_row(arm: Mapping[str, Any], metric: str) -> ScoreRow:
     )
     return ScoreRow(
         metric=metric,
+        own_unit=own_unit,
         label=arm["label"],
         is_selected=arm.get("selected", False),
         density=tuple(arm["density"]),

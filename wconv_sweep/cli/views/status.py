@@ -218,7 +218,7 @@ def _running_table(status: StudyOverview, rows: int | None) -> Table:
             str(row.trial),
             _density(row.density, row.settings),
             f"{row.epoch}/{status.config.recipe.epochs}",
-            _amount(metric, row.value),
+            _amount(metric, row.value, status.config.objective.unit),
             str(row.attempt),
         )
     if len(shown) < len(status.running):
@@ -227,19 +227,20 @@ def _running_table(status: StudyOverview, rows: int | None) -> Table:
 
 
 def _best_line(status: StudyOverview, result: StudyResult) -> Text:
-    metric = status.config.objective.metric
+    metric, own_unit = status.config.objective.metric, status.config.objective.unit
     name = "plain convolution " if result.best is result.plain else ""
     density = _density(result.best.density, result.best.settings)
-    text = f"best so far: {name}{density} {_amount(metric, result.best.value)}"
+    text = f"best so far: {name}{density} {_amount(metric, result.best.value, own_unit)}"
     if result.plain is not None and result.plain is not result.best:
         text += (
             f", plain convolution{_with(result.plain.settings)} "
-            f"{_amount(metric, result.plain.value)}, difference "
-            f"{_amount(metric, result.difference, signed=True)} (one run each, not confirmed)"
+            f"{_amount(metric, result.plain.value, own_unit)}, difference "
+            f"{_amount(metric, result.difference, own_unit, signed=True)} (one run each, not "
+            "confirmed)"
         )
     noise = noise_of_baseline(status.shown, metric)
     if noise is not None and noise.sd is not None:
-        text += f"; sd of plain over {noise.seeds} seeds: {_amount(metric, noise.sd)}"
+        text += f"; sd of plain over {noise.seeds} seeds: {_amount(metric, noise.sd, own_unit)}"
     return Text(text)
 
 
