@@ -105,6 +105,17 @@ def test_a_program_on_two_ranks_is_stopped_resumed_and_complete(tmp_path: Path) 
         assert [line.split()[1] for line in lines] == ["False", "True"]
 
 
+@pytest.mark.slow
+def test_a_program_whose_trial_is_pruned_ends_after_that_report(tmp_path: Path) -> None:
+    program = LOOP.replace("if answer.stop:", "if answer.stop and answer.pruned:")
+    recorder = Recorder({2: Verdict.PRUNE})
+
+    result = _run(_trial(tmp_path, program), recorder)
+
+    assert isinstance(result, Finished), result.reason
+    assert (result.ending, result.epoch, recorder.epochs) == ("pruned", 2, [1, 2])
+
+
 NO_LOOP = LOOP.replace("range(first, epochs)", "()")
 WRONG = [
     ("print('hello')", "the program ended without wconv_trial.begin()."),

@@ -18,7 +18,12 @@ from wconv_sweep.cli.views.jobs import jobs_json, jobs_lines
 from wconv_sweep.cli.views.pilots import agents_line, pilots_json, pilots_table
 from wconv_sweep.evidence.confirmation import noise_of_baseline
 from wconv_sweep.evidence.failures import Failure
-from wconv_sweep.evidence.findings import confirmation_json, moved_text, pruning_json
+from wconv_sweep.evidence.findings import (
+    confirmation_json,
+    moved_text,
+    pruning_json,
+    started_again_text,
+)
 from wconv_sweep.evidence.overview import StudyOverview
 from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.slurm.jobs import SlurmView
@@ -70,6 +75,9 @@ def status_view(
     moved = moved_text(status)
     if moved is not None:
         parts.append(Text(moved))
+    again = started_again_text(status)
+    if again is not None:
+        parts.append(Text(again, "yellow"))
     pruning = pruning_json(status)
     if pruning is not None:
         parts.append(
@@ -134,6 +142,7 @@ def status_json(status: StudyOverview, jobs: SlurmView | None = None) -> dict[st
         "difference": result.difference if result else None,
         "confirmation": confirmation,
         "proposals": asdict(status.proposals),
+        **({"started_again": status.started_again} if status.config.trainer else {}),
         "pruning": pruning_json(status),
         "failures": [
             {
