@@ -12,30 +12,41 @@ def title(metric: str) -> str:
     return (facts.title if facts else name) + (" on the test set" if name != metric else "")
 
 
-def unit(metric: str) -> str:
-    """Return the unit of a metric, also of `test_` and `input_` ones; empty where it has none."""
+def unit(metric: str, own: str | None = None) -> str:
+    """Return the unit of a metric, also of `test_` and `input_` ones; empty where it has none.
+
+    Args:
+        metric: its name.
+        own: unit of a metric that we do not know, from its study.
+    """
     facts = _facts(metric.removeprefix("test_").removeprefix("input_"))
-    return facts.unit if facts else ""
+    return facts.unit if facts else own or ""
 
 
-def axis_title(metric: str) -> str:
+def axis_title(metric: str, own_unit: str | None = None) -> str:
     """Return the usual name of a metric with its unit, for an axis."""
-    return f"{title(metric)}, {unit(metric)}" if unit(metric) else title(metric)
+    of = unit(metric, own_unit)
+    return f"{title(metric)}, {of}" if of else title(metric)
 
 
-def amount(metric: str, value: float | None, *, signed: bool = False) -> str:
-    """Return a value with its unit, or `-` if there is none."""
+def amount(
+    metric: str, value: float | None, own_unit: str | None = None, *, signed: bool = False
+) -> str:
+    """Return a value with its unit, see `unit`, or `-` if there is none.
+
+    Four decimals where the scale of the metric is not known.
+    """
     if value is None:
         return "-"
-    sign, of = "+" if signed else "", unit(metric)
-    return f"{value:{sign}.2f} {of}" if of else f"{value:{sign}.4f}"
+    sign, of = "+" if signed else "", unit(metric, own_unit)
+    return f"{value:{sign}.{2 if unit(metric) else 4}f} {of}".rstrip()
 
 
-def interval(metric: str, bounds: tuple[float, float] | None) -> str:
+def interval(metric: str, bounds: tuple[float, float] | None, own_unit: str | None = None) -> str:
     """Return an interval of differences, or `-` if there is none."""
     if bounds is None:
         return "-"
-    low, high = (amount(metric, bound, signed=True) for bound in bounds)
+    low, high = (amount(metric, bound, own_unit, signed=True) for bound in bounds)
     return f"{low} to {high}"
 
 

@@ -70,6 +70,8 @@ def test_outside_of_a_study_a_variable_gives_the_density_and_rank_0_alone_prints
         ("trial.report(1, a='x')", "a is 'x' at step 1, which is not a number"),
         ("trial.report(1, a=float('nan'))", "TrialDiverged: a is nan at step 1"),
         ("trial.finish(a=float('inf'))", "TrialDiverged: a is inf at the end"),
+        ("trial.finish(weights='x.pt')", "finish(weights='x.pt'): is no file in the folder of"),
+        ("trial.finish(weights=wconv_trial.__file__)", "is no file in the folder of the trial, /"),
     ],
 )
 def test_a_wrong_call_is_one_clear_sentence(tmp_path: Path, call: str, said: str) -> None:

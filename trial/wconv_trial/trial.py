@@ -4,12 +4,12 @@ import dataclasses
 import math
 import os
 import pathlib
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
 from wconv_trial.agent import Agent, origin
 from wconv_trial.alone import description, print_metrics
 from wconv_trial.errors import TrialDiverged, TrialError
-from wconv_trial.names import CHANNEL_VARIABLE
+from wconv_trial.names import CHANNEL_VARIABLE, WEIGHTS_KEY
 
 _trial: Optional["Trial"] = None
 
@@ -157,24 +157,46 @@ class Trial:
         self._stop, self._quiet_calls = bool(answer["stop"]), int(answer["calls"])
         return self._stop
 
-    def finish(self, **metrics: float) -> None:
+    def finish(
+        self, *, weights: Union[str, "os.PathLike[str]", None] = None, **metrics: float
+    ) -> None:
         """Say that the training is complete, with the metrics of the test set, e.g. test_accuracy.
 
         Every rank calls it, as the last thing; the metrics of rank 0 count. `test_` before the
         objective's name is the metric that a confirmation compares.
 
+        Args:
+            weights: file in `folder` with the trained network, in any format, which `wconv-sweep
+                export --weights` copies as it is.
+            metrics: finite numbers by name.
+
         Raises:
             TrialDiverged: a metric is not finite.
+            TrialError: one is not a number, or the weights are not a file in `folder`.
         """
         numbers = self._checked(metrics, "the end")
+        named = {}
+        if weights is not None and self._is_first:
+            named[WEIGHTS_KEY] = self._inside(weights)
         if self._agent is not None:
-            self._agent.ask("finish", metrics=numbers, origin=origin())
+            self._agent.ask("finish", metrics=numbers, origin=dict(origin(), **named))
         elif self._is_first:
             print_metrics("finished", numbers)
 
     def _checked(self, metrics: Mapping[str, Any], when: str) -> Dict[str, float]:
         """Return the metrics that count, see `_finite`; others may be anything."""
         return _finite(metrics, when) if self._is_first else {}
+
+    def _inside(self, weights: Union[str, "os.PathLike[str]"]) -> str:
+        """Return the path of a file relative to the folder: other trials do not write there, and
+        the folder may be moved."""
+        whole, folder = os.path.realpath(weights), os.path.realpath(str(self.folder))
+        if not os.path.isfile(whole) or os.path.commonpath([whole, folder]) != folder:
+            raise TrialError(
+                f"finish(weights={os.fspath(weights)!r}): is no file in the folder of the trial, "
+                f"{folder}. Write it to trial.folder before, and name it by its path."
+            )
+        return os.path.relpath(whole, folder)
 
 
 def _finite(metrics: Mapping[str, Any], when: str) -> Dict[str, float]:

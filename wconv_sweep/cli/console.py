@@ -65,7 +65,7 @@ def print_result(out: Console, status: StudyStatus, next_commands: Sequence[str]
     """Print the table that a study ends with, and what to run next."""
     result = status.result
     assert result is not None
-    metric = status.config.objective.metric
+    metric, own_unit = status.config.objective.metric, status.config.objective.unit
     out.print()
     confirmation = status.confirmation
     out.print(confirmation_table(confirmation) if confirmation else _result_table(status, result))
@@ -84,7 +84,8 @@ def print_result(out: Console, status: StudyStatus, next_commands: Sequence[str]
         against = (
             "the plain baseline failed"
             if result.difference is None
-            else f"{_amount(metric, result.difference, signed=True)} against plain convolution"
+            else f"{_amount(metric, result.difference, own_unit, signed=True)} against plain "
+            "convolution"
         )
         verdict = (
             f"The best was chosen on the validation set ({against}); it is one run of one seed, "
@@ -106,7 +107,7 @@ def print_result(out: Console, status: StudyStatus, next_commands: Sequence[str]
 
 
 def _result_table(status: StudyStatus, result: StudyResult) -> Table:
-    metric = status.config.objective.metric
+    metric, own_unit = status.config.objective.metric, status.config.objective.unit
     table = Table(title=f"{status.study}: {_title(metric)} on the test set", title_justify="left")
     table.add_column("")
     table.add_column("density", justify="right")
@@ -116,19 +117,19 @@ def _result_table(status: StudyStatus, result: StudyResult) -> Table:
         table.add_row(
             "best density",
             _density(result.best.density, result.best.settings),
-            _amount(metric, result.best.metrics.get(tested)),
+            _amount(metric, result.best.metrics.get(tested), own_unit),
         )
     if result.plain is not None:
         plain = result.plain
         table.add_row(
             "plain baseline",
             _density(plain.density, plain.settings),
-            _amount(metric, plain.metrics.get(tested)),
+            _amount(metric, plain.metrics.get(tested), own_unit),
         )
     unprocessed = result.best.metrics.get(f"input_{metric}")
     if unprocessed is not None:
-        table.add_row("noisy input", "", _amount(metric, unprocessed))
+        table.add_row("noisy input", "", _amount(metric, unprocessed, own_unit))
     difference = result.test_difference(metric)
     if difference is not None and result.best is not result.plain:
-        table.add_row("best - plain", "", _amount(metric, difference, signed=True))
+        table.add_row("best - plain", "", _amount(metric, difference, own_unit, signed=True))
     return table

@@ -89,5 +89,5 @@ def _trial_line(status: StudyStatus, row: TrialRow) -> str:
     return (
         f"trial {row.trial}{label}, density {_density(row.density, row.settings)}, epoch "
         f"{row.epoch}/{status.config.recipe.epochs}, {_title(metric)} "
-        f"{_amount(metric, row.value)}{state}{reason}"
+        f"{_amount(metric, row.value, status.config.objective.unit)}{state}{reason}"
     )

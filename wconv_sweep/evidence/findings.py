@@ -77,8 +77,25 @@ def moved_text(study: StudyOverview) -> str | None:
     return f"{moved} of {made} proposed densities were taken, and moved" if moved else None
 
 
-def score_row(arm: Mapping[str, Any], metric: str) -> ScoreRow:
-    """Return a score of a network in `confirmation_json` as a row."""
+def started_again_text(study: StudyOverview) -> str | None:
+    """Return how many trials started again from step 1, in words; None if none did."""
+    number = study.started_again
+    return (
+        f"{number} interrupted trial(s) started again from step 1: the program does not go on "
+        "from a checkpoint in trial.folder"
+        if number
+        else None
+    )
+
+
+def score_row(arm: Mapping[str, Any], metric: str, own_unit: str | None = None) -> ScoreRow:
+    """Return a score of a network in `confirmation_json` as a row.
+
+    Args:
+        arm: the network.
+        metric: the score.
+        own_unit: that the study gives the metric.
+    """
     scores = arm["metrics"][metric]
     found = scores.get("difference")
     difference = found and ScoreDifference(
@@ -88,6 +105,7 @@ def score_row(arm: Mapping[str, Any], metric: str) -> ScoreRow:
     )
     return ScoreRow(
         metric=metric,
+        own_unit=own_unit,
         label=arm["label"],
         is_selected=arm.get("selected", False),
         density=tuple(arm["density"]),

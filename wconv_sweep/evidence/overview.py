@@ -22,7 +22,7 @@ from wconv_sweep.evidence.pilot_use import (
     count_agents,
     pilots_of,
 )
-from wconv_sweep.evidence.proposals import Proposals, proposals_of
+from wconv_sweep.evidence.proposals import Proposals, proposals_of, started_again
 from wconv_sweep.evidence.results import StudyResult, TrialRow, best_of, trial_row_of
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.storage.open_storage import Storage
@@ -68,6 +68,8 @@ class StudyOverview:
     lanes_seen: int | None
     """Most trials that an agent had at a time; None: not known yet."""
     proposals: Proposals
+    started_again: int
+    """Trials whose program went back to its first step after an interruption."""
     agents: Agents
     pilots: list[PilotUse]
     """In the order of their numbers."""
@@ -234,6 +236,7 @@ def overview_of(connection: Connection, storage: Storage, study: str) -> StudyOv
         usage=usage_of(connection, now, study),
         lanes_seen=lanes_seen(connection, study),
         proposals=proposals_of(connection, config),
+        started_again=started_again(connection, study) if config.trainer else 0,
         agents=count_agents(agents),
         pilots=pilots_of(agents),
         provenance=row.provenance or {},

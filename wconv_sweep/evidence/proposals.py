@@ -1,4 +1,7 @@
-"""Counts the densities that a sampler proposed, and those that were moved because they were taken.
+"""Counts what the trials of a study have as attributes.
+
+Densities that a sampler proposed, those that were moved because they were taken, and trials whose
+program started again.
 
 Optuna's tables are named here rather than imported: `status` loads no Optuna.
 """
@@ -7,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, column, func, select, table
 
-from wconv_sweep.storage.tables import MOVED, SLOTS, Stage
+from wconv_sweep.storage.tables import MOVED, SLOTS, STARTED_AGAIN, Stage
 from wconv_sweep.study.config import StudyConfig
 
 _ATTRIBUTES = table("trial_system_attributes", column("trial_id"), column("key"))
@@ -42,3 +45,14 @@ def proposals_of(connection: Connection, config: StudyConfig) -> Proposals:
         made=connection.scalar(made) or 0,
         moved=connection.scalar(moved) or 0,
     )
+
+
+def started_again(connection: Connection, study: str) -> int:
+    """Count the trials whose program went back to its first step after an interruption."""
+    found = (
+        select(func.count())
+        .select_from(SLOTS)
+        .join(_ATTRIBUTES, _ATTRIBUTES.c.trial_id == SLOTS.c.trial_id)
+        .where(SLOTS.c.study == study, _ATTRIBUTES.c.key == STARTED_AGAIN)
+    )
+    return connection.scalar(found) or 0

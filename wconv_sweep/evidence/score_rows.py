@@ -52,6 +52,8 @@ class ScoreRow:
     """One score of one network over fresh seeds."""
 
     metric: str
+    own_unit: str | None
+    """That the study gives the metric."""
     label: str
     is_selected: bool
     """Whether the claim is about this density."""
@@ -104,18 +106,18 @@ def cell(row: ScoreRow, column: Column, *, without_difference: str = "-") -> str
     if column == "seeds":
         return str(row.seeds)
     if column in ("mean", "sd"):
-        return amount(row.metric, row.mean if column == "mean" else row.sd)
+        return amount(row.metric, row.mean if column == "mean" else row.sd, row.own_unit)
     difference = row.difference
     if difference is None:
         return without_difference
     if column == "difference":
-        return amount(row.metric, difference.mean, signed=True)
+        return amount(row.metric, difference.mean, row.own_unit, signed=True)
     if column == "level":
         return level_text(difference)
     if column == "verdict":
         return difference.verdict
     bounds = difference.interval if column == "interval" else difference.bootstrap
-    return interval(row.metric, bounds)
+    return interval(row.metric, bounds, row.own_unit)
 
 
 def level_text(difference: ScoreDifference) -> str:
@@ -127,6 +129,7 @@ def _row(confirmation: Confirmation, metric: str, arm: Arm, bootstrap: bool) -> 
     summary = arm.summary(metric)
     return ScoreRow(
         metric=metric,
+        own_unit=confirmation.config.own_unit(metric),
         label=arm.label,
         is_selected=arm is confirmation.selected,
         density=arm.density,

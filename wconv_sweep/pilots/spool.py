@@ -139,7 +139,8 @@ def adopt(slots: SlotTable, lease: Lease, metric: str, folder: RunFolder) -> Lea
         entry.message.epoch: entry
         for _, entries in spools
         for entry in entries
-        if isinstance(entry.message, Report)
+        # Those that the storage has would look like a trial that started again.
+        if isinstance(entry.message, Report) and entry.message.epoch > lease.epoch
     }
     for _, entry in sorted(reported.items()):
         _tell(slots, lease, entry, metric)

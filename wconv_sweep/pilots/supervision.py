@@ -43,6 +43,10 @@ class Following:
         self._time_start_up(report)
         decision = self._decide(report)
         # A resumed trial repeats the report that its checkpoint ends with.
+        if report.epoch <= self._epoch and self._parts.slots.is_start_again(
+            self._lease, report.epoch
+        ):
+            self._tell(report, decision)
         if report.epoch > self._epoch:
             self._epoch = report.epoch
             self._tell(report, decision)

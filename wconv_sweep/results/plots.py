@@ -50,6 +50,8 @@ class Trials:
     """Objective of plain convolution."""
     best: Density
     """The selected density."""
+    own_unit: str | None = None
+    """Of an objective that we do not know, from the study."""
 
 
 def kernel_figure(density: Sequence[float], title: str) -> Figure:
@@ -84,7 +86,7 @@ def response_figure(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
     for number, axes in enumerate(panels):
         _response_curve(axes, trials, surrogate, number)
         axes.set_xlabel("density" if coefficients == 1 else f"density_{number + 1}")
-    panels[0].set_ylabel(f"{axis_title(trials.metric)}, validation set")
+    panels[0].set_ylabel(f"{axis_title(trials.metric, trials.own_unit)}, validation set")
     # Framed: the line of the selected density may run through it.
     _add_legend(panels[0], len(trials.value_N), frameon=True)
     figure.suptitle(title)
@@ -92,7 +94,11 @@ def response_figure(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
 
 
 def learning_figure(
-    curves: dict[str, dict[int, float]], metric: str, highlighted: dict[str, str], title: str
+    curves: dict[str, dict[int, float]],
+    metric: str,
+    highlighted: dict[str, str],
+    title: str,
+    own_unit: str | None = None,
 ) -> Figure:
     """Return the objective after each epoch of each trial.
 
@@ -101,6 +107,7 @@ def learning_figure(
         metric: name of the objective.
         highlighted: legend texts of one or two of the trials.
         title: of the figure.
+        own_unit: of an objective that we do not know, from the study.
 
     Raises:
         ValueError: more than two are highlighted.
@@ -128,7 +135,7 @@ def learning_figure(
     axes.autoscale_view()
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
-    axes.set_ylabel(f"{axis_title(metric)}, validation set")
+    axes.set_ylabel(f"{axis_title(metric, own_unit)}, validation set")
     if highlighted:
         # Where the curves do not end: "best" does not see those that are drawn as one artist.
         ends = [curve[-1][1] for curve in begun.values()]
@@ -172,7 +179,7 @@ def cost_figure(
     if unit == "trials":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(unit)
-    axes.set_ylabel(f"{axis_title(trials.metric)}, validation set")
+    axes.set_ylabel(f"{axis_title(trials.metric, trials.own_unit)}, validation set")
     _add_legend(axes, len(value_N), frameon=False)
     axes.set_title(title)
     return figure
@@ -267,7 +274,7 @@ def _response_map(trials: Trials, surrogate: Surrogate, title: str) -> Figure:
     axes.set_xlabel("density_1 (outer)")
     axes.set_ylabel("density_2 (inner)")
     _add_legend(axes, len(trials.value_N), frameon=True)
-    label = f"{axis_title(trials.metric)}, expected on the validation set"
+    label = f"{axis_title(trials.metric, trials.own_unit)}, expected on the validation set"
     figure.colorbar(filled, ax=axes, label=label, format=ScalarFormatter(useOffset=False))
     figure.suptitle(title)
     return figure

@@ -103,8 +103,9 @@ def _end(status: StudyStatus) -> str:
         return f"{counts}; {density}{status.confirmation.claim}"
     if status.result is None:
         return f"{counts}; no trial has completed"
-    metric, best = status.config.objective.metric, status.result.best
+    objective, best = status.config.objective, status.result.best
+    metric = objective.metric
     return (
         f"{counts}; best density {density_text(best.density, best.settings)}, {title(metric)} "
-        f"{amount(metric, best.value)} (one run, not confirmed)"
+        f"{amount(metric, best.value, objective.unit)} (one run, not confirmed)"
     )

@@ -46,6 +46,7 @@ from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import (
     ENDED,
     SLOTS,
+    STARTED_AGAIN,
     STUDIES,
     AttemptOutcome,
     SlotState,
@@ -179,10 +180,22 @@ class SlotTable:
             ).one_or_none()
             if recorded is None:
                 renew(connection, self._storage, lease, self._lease_s)
+                if self.is_start_again(lease, epoch):
+                    trial_rows.set_system_attribute_once(
+                        connection, lease.trial_id, STARTED_AGAIN, lease.attempt
+                    )
                 return self._state(connection)
             trial_rows.add_intermediate_value(connection, lease.trial_id, epoch, value)
             trial_rows.set_system_attributes(connection, lease.trial_id, attributes or {})
             return self._state_of(connection, recorded.state, recorded.config)
+
+    def is_start_again(self, lease: Lease, epoch: int) -> bool:
+        """Return whether a report shows that a program of the user's did not go on where earlier
+        attempts were.
+
+        One that was killed between its first report and its checkpoint may repeat that.
+        """
+        return self._config.trainer is not None and epoch == 1 < lease.epoch
 
     def complete(
         self, lease: Lease, metrics: Mapping[str, float], provenance: Mapping[str, str]

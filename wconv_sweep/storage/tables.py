@@ -29,6 +29,9 @@ SCHEMA_VERSION = 4
 MOVED = "wconv:moved_from"
 """System attribute of an Optuna trial whose point was moved: what was proposed."""
 
+STARTED_AGAIN = "wconv:started_again"
+"""System attribute of an Optuna trial whose program went back to its first step: the attempt."""
+
 METADATA = MetaData()
 
 

@@ -98,6 +98,16 @@ def set_system_attributes(
     _set_attributes(connection, _SYSTEM_ATTRIBUTES, trial_id, attributes)
 
 
+def set_system_attribute_once(
+    connection: Connection, trial_id: int, key: str, value: object
+) -> None:
+    """Record an attribute unless the trial has it; the caller has locked the trial's slot."""
+    table = _SYSTEM_ATTRIBUTES
+    of_trial = (table.c.trial_id == trial_id, table.c.key == key)
+    if connection.execute(select(table.c.key).where(*of_trial)).first() is None:
+        _set_attributes(connection, table, trial_id, {key: value})
+
+
 def system_attributes(
     connection: Connection, trial_ids: Select[tuple[int | None]]
 ) -> defaultdict[int, dict[str, Any]]:

@@ -41,6 +41,8 @@ class ObjectiveSpec(Spec):
     better; or, with a trainer, what your program reports."""
     goal: Literal["maximize", "minimize"] | None = None
     """Of a metric of your own: whether more or less of it is better."""
+    unit: Annotated[str, Field(min_length=1, max_length=20)] | None = None
+    """Of a metric of your own: its unit, for tables and figures; null: it has none."""
 
 
 class BudgetSpec(Spec):
@@ -127,12 +129,14 @@ class StudyConfig(Spec):
 
         Without keys that are younger than studies, where these say what was so before: `sites`
         where all are meant, `search.also` where it is empty, `search.arms` where it is both, one
-        trial `per_gpu`, `trainer` and `objective.goal` where there are none, and those that
-        `RecipeSpec.plain` leaves out.
+        trial `per_gpu`, `trainer`, `objective.goal` and `objective.unit` where there are none, and
+        those that `RecipeSpec.plain` leaves out.
         """
         plain = self.model_dump(mode="json", by_alias=True)
         if self.objective.goal is None:
             del plain["objective"]["goal"]
+        if self.objective.unit is None:
+            del plain["objective"]["unit"]
         if self.sites == SitesSpec():
             del plain["sites"]
         if self.trainer is None:
@@ -164,6 +168,11 @@ class StudyConfig(Spec):
     def direction(self) -> Literal["maximize", "minimize"]:
         """Whether more or less of the objective is better."""
         return self.objective.goal or catalog.metric_facts(self.objective.metric).goal
+
+    def own_unit(self, metric: str) -> str | None:
+        """Return the unit that the study gives a metric, also on the test set; None without."""
+        is_objective = metric.removeprefix("test_") == self.objective.metric
+        return self.objective.unit if is_objective else None
 
     @property
     def search_trials(self) -> int:

@@ -63,11 +63,13 @@ def _training_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]
     """Return what is wrong with what our own trainer trains."""
     problems: list[tuple[tuple[str, ...], str]] = []
     size = config.kernel_size
+    metric = config.objective.metric
     if config.objective.goal is not None:
-        text = (
-            f"is for a trainer of your own; {config.objective.metric} knows its goal. Remove it."
-        )
+        text = f"is for a trainer of your own; {metric} knows its goal. Remove it."
         problems.append((("objective", "goal"), text))
+    if config.objective.unit is not None:
+        text = f"is for a trainer of your own; {metric} knows its unit. Remove it."
+        problems.append((("objective", "unit"), text))
     with own_code.folder_added(config.code_folder):
         named = catalog.check_options("models", config.model.name, config.model.options)
         problems += [(("model",), text) for text in named]

@@ -76,6 +76,9 @@ def _objective_problems(config: StudyConfig) -> list[Problem]:
         if goal not in (None, known):
             text = f"is {goal}, but {metric} is one to {known}. Give the metric another name."
             return [(("objective", "goal"), text)]
+        if config.objective.unit is not None:
+            text = f"is for a metric of your own; {metric} knows its unit. Remove it."
+            return [(("objective", "unit"), text)]
     elif goal is None:
         text = f"is missing: is more or less of {metric} better? Give `maximize` or `minimize`."
         return [(("objective", "goal"), text)]

@@ -41,7 +41,7 @@ for epoch in range(first, epochs):
     save(epoch + 1)
     if answer.stop:
         sys.exit()
-trial.finish(test_accuracy=trial["gain"], seed=trial.seed)
+trial.finish(weights=state, test_accuracy=trial["gain"], seed=trial.seed)
 """
 
 
@@ -99,9 +99,21 @@ def test_a_program_on_two_ranks_is_stopped_resumed_and_complete(tmp_path: Path) 
     assert complete.metrics == {"accuracy": pytest.approx(2.4), "test_accuracy": 0.5, "seed": 17}
     assert complete.provenance["python"].startswith(sys.version.split()[0])
     assert complete.provenance["steady_epochs"] == "1"
+    assert complete.provenance["weights_file"] == "state.json"
     for rank in range(2):
         lines = (tmp_path / f"code/trace-{rank}").read_text().splitlines()
         assert [line.split()[1] for line in lines] == ["False", "True"]
+
+
+@pytest.mark.slow
+def test_a_program_whose_trial_is_pruned_ends_after_that_report(tmp_path: Path) -> None:
+    program = LOOP.replace("if answer.stop:", "if answer.stop and answer.pruned:")
+    recorder = Recorder({2: Verdict.PRUNE})
+
+    result = _run(_trial(tmp_path, program), recorder)
+
+    assert isinstance(result, Finished), result.reason
+    assert (result.ending, result.epoch, recorder.epochs) == ("pruned", 2, [1, 2])
 
 
 NO_LOOP = LOOP.replace("range(first, epochs)", "()")

@@ -83,6 +83,9 @@ def test_the_page_can_be_followed_word_for_word(tmp_path: Path) -> None:
 
     assert "2 trials complete, 0 failed" in printed
     assert "1 trials complete, 0 failed" in printed
+    assert "`checkpoint.pt` is stored as the program has written it" in (
+        tmp_path / "networks/stripes/README.md"
+    ).read_text("utf-8")
     assert "architecture: train.py" in (tmp_path / "stripes_density.yaml").read_text("utf-8")
 
 
@@ -178,6 +181,10 @@ def test_init_writes_a_study_of_a_program_and_shows_the_lines_to_add(
             {"objective": {"metric": "accuracy", "goal": "minimize"}},
             "objective.goal: is minimize, but accuracy is one to maximize.",
         ),
+        (
+            {"objective": {"metric": "accuracy", "unit": "mm"}},
+            "objective.unit: is for a metric of your own; accuracy knows its unit. Remove it.",
+        ),
         ({"objective": {"metric": "a-b", "goal": "minimize"}}, "which no program can report"),
         (
             {"search": STUDY["search"] | {"also": {"recipe.optimizer.lr": {"choices": [1, 2]}}}},
@@ -247,7 +254,7 @@ def test_the_stored_definition_is_read_as_it_was(tmp_path: Path) -> None:
     assert config_of(config.plain()).digest() == config.digest()
     # The definitions of studies without a trainer are what they were.
     assert "trainer" not in ours.plain()
-    assert "goal" not in ours.plain()["objective"]
+    assert ours.plain()["objective"] == {"metric": "psnr_db"}
 
 
 def test_the_page_has_a_valid_study(tmp_path: Path) -> None:

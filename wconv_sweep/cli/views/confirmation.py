@@ -38,8 +38,9 @@ def confirmation_line(confirmation: Confirmation) -> str:
     difference = None if selected is None else confirmation.difference(selected, metric)
     if selected is None or difference is None or difference.interval is None:
         return confirmation.claim
+    own_unit = confirmation.config.own_unit(metric)
     return (
         f"confirmed: {density_text(selected.density, selected.settings)} "
-        f"{amount(metric, difference.mean, signed=True)} "
-        f"({interval(metric, difference.interval)}): {confirmation.claim}"
+        f"{amount(metric, difference.mean, own_unit, signed=True)} "
+        f"({interval(metric, difference.interval, own_unit)}): {confirmation.claim}"
     )

@@ -18,7 +18,12 @@ from wconv_sweep.cli.views.jobs import jobs_json, jobs_lines
 from wconv_sweep.cli.views.pilots import agents_line, pilots_json, pilots_table
 from wconv_sweep.evidence.confirmation import NOT_TUNED, noise_of_baseline
 from wconv_sweep.evidence.failures import Failure
-from wconv_sweep.evidence.findings import confirmation_json, moved_text, pruning_json
+from wconv_sweep.evidence.findings import (
+    confirmation_json,
+    moved_text,
+    pruning_json,
+    started_again_text,
+)
 from wconv_sweep.evidence.overview import StudyOverview
 from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.slurm.jobs import SlurmView
@@ -70,6 +75,9 @@ def status_view(
     moved = moved_text(status)
     if moved is not None:
         parts.append(Text(moved))
+    again = started_again_text(status)
+    if again is not None:
+        parts.append(Text(again, "yellow"))
     pruning = pruning_json(status)
     if pruning is not None:
         parts.append(
@@ -134,6 +142,7 @@ def status_json(status: StudyOverview, jobs: SlurmView | None = None) -> dict[st
         "difference": result.difference if result else None,
         "confirmation": confirmation,
         "proposals": asdict(status.proposals),
+        **({"started_again": status.started_again} if status.config.trainer else {}),
         "pruning": pruning_json(status),
         "failures": [
             {
@@ -220,7 +229,7 @@ def _running_table(status: StudyOverview, rows: int | None) -> Table:
             *(row.called for _ in arms),
             _density(row.density, row.settings),
             f"{row.epoch}/{status.config.recipe.epochs}",
-            _amount(metric, row.value),
+            _amount(metric, row.value, status.config.objective.unit),
             str(row.attempt),
         )
     if len(shown) < len(status.running):
@@ -229,24 +238,24 @@ def _running_table(status: StudyOverview, rows: int | None) -> Table:
 
 
 def _best_line(status: StudyOverview, result: StudyResult) -> Text:
-    metric = status.config.objective.metric
+    metric, own_unit = status.config.objective.metric, status.config.objective.unit
     name = "plain convolution " if result.best is result.plain else ""
     density = _density(result.best.density, result.best.settings)
-    text = f"best so far: {name}{density} {_amount(metric, result.best.value)}"
+    text = f"best so far: {name}{density} {_amount(metric, result.best.value, own_unit)}"
     if result.plain is not None and result.plain is not result.best:
         text += (
             f", plain convolution{_with(result.plain.settings)} "
-            f"{_amount(metric, result.plain.value)}, "
+            f"{_amount(metric, result.plain.value, own_unit)}, "
         )
         text += (
-            f"difference {_amount(metric, result.difference, signed=True)} (one run each, not "
-            "confirmed)"
+            f"difference {_amount(metric, result.difference, own_unit, signed=True)} (one run "
+            "each, not confirmed)"
             if result.is_compared
             else f"one run each; {NOT_TUNED}"
         )
     noise = noise_of_baseline(status.shown, metric)
     if noise is not None and noise.sd is not None:
-        text += f"; sd of plain over {noise.seeds} seeds: {_amount(metric, noise.sd)}"
+        text += f"; sd of plain over {noise.seeds} seeds: {_amount(metric, noise.sd, own_unit)}"
     return Text(text)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
-from wconv_sweep.evidence.confirmation import searched, surrogate_of
+from wconv_sweep.evidence.candidates import searched, surrogate_of
 from wconv_sweep.evidence.coordinates import Coordinates
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.results import arm_plots

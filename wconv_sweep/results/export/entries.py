@@ -105,6 +105,10 @@ def render(entries: Sequence[dict[str, Any]], form: Format) -> str:
     return yaml.safe_dump(list(entries), sort_keys=False, allow_unicode=True)
 
 
+def _own_unit(config: StudyConfig) -> dict[str, str]:
+    return {"unit": config.objective.unit} if config.objective.unit else {}
+
+
 def _entry(status: StudyStatus, result: StudyResult) -> dict[str, Any]:
     config = status.config
     metric = config.objective.metric
@@ -117,7 +121,7 @@ def _entry(status: StudyStatus, result: StudyResult) -> dict[str, Any]:
         **Point(*selected_point(status, result)).plain(),
         **_sites(config),
         "claim": claim_of(status),
-        "objective": {"metric": metric, "direction": config.direction},
+        "objective": {"metric": metric, "direction": config.direction, **_own_unit(config)},
         "best": _trial(result.best),
         "plain": _trial(result.plain) if result.plain else None,
         "difference": {

@@ -53,7 +53,13 @@ def _figures(
     metric = status.config.objective.metric
     yield (
         "learning_curves",
-        plots.learning_figure(_curves(storage, study), metric, _highlighted(result), study),
+        plots.learning_figure(
+            _curves(storage, study),
+            metric,
+            _highlighted(result),
+            study,
+            status.config.objective.unit,
+        ),
     )
     hours = [row.gpu_hours for row in completed]
     counted = sum(hours) > 0
@@ -108,6 +114,7 @@ def _trials(status: StudyStatus, result: StudyResult, completed: list[TrialRow])
         direction=status.config.direction,
         plain=result.plain.value if result.plain else None,
         best=selected_density(status, result),
+        own_unit=status.config.objective.unit,
     )
 
 

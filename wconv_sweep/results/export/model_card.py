@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from wconv_jobs.own_code import is_own
-from wconv_sweep.evidence.results import StudyResult
+from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.results.export.entries import claim_of
 from wconv_sweep.storage.tables import Stage
@@ -64,17 +64,14 @@ def model_card(
         )
     lines += [
         "",
-        f"One training run (trial {best.trial}, seed {config.seed}, seed index {best.replicate}), "
-        f"{_choice(status, result)}. One run says little: what may be claimed of the density is "
-        f"`{claim_of(status)}`.",
+        _one_run(status, result),
         "",
         "## How it was trained",
         "",
         f"* data: `{config.data.name}` `{config.data.options}`",
         f"* convolutions that the density scales: {sites_text(config)}",
         f"* recipe {recipe_text(config)}",
-        f"* wconv-sweep {status.version}, definition {status.config.digest()[:16]}",
-        *(f"* {key}: {value}" for key, value in sorted(best.provenance.items()) if _plain(value)),
+        *_origin(status, best),
         "",
         "## Load it",
         "",
@@ -83,6 +80,68 @@ def model_card(
     if pictures:
         lines += ["## Before, after, truth", "", *(f"![{name}]({name})" for name in pictures), ""]
     return "\n".join(lines)
+
+
+def given_card(status: StudyStatus, result: StudyResult, file: str) -> str:
+    """Return the card of a file that a program of the user's has written, as Markdown.
+
+    Args:
+        status: of the study.
+        result: the run that the file is of, and that of plain convolution.
+        file: its name.
+    """
+    best, plain = result.best, result.plain
+    config = status.config if best.point is None else config_at(status.config, best.point)
+    assert config.trainer is not None
+    density = ", ".join(f"{value:.6g}" for value in best.density or ())
+    return "\n".join(
+        [
+            f"# {config.trainer.name} of study {config.study}",
+            "",
+            f"Trained by a program, `{config.trainer.name}`, with density ({density}), outermost "
+            f"first, for weighted convolutions of size {config.kernel_size} "
+            "([arXiv:2505.24558](https://arxiv.org/abs/2505.24558)).",
+            "",
+            f"`{file}` is stored as the program has written it: its density is not folded into "
+            "stock convolutions, and its scores were not computed again. The program knows how "
+            "to load it. Where that calls `replace_convolutions(network, density)`, "
+            "`wconv_kernels.fold(network)` makes stock convolutions of the loaded network.",
+            "",
+            "## Scores, as the program has reported them",
+            "",
+            f"| metric | this run | {_plain_heading(result)} |",
+            "|---|---|---|",
+            *(
+                f"| {name} | {value:.6g} | {_number(plain.metrics.get(name) if plain else None)} |"
+                for name, value in best.metrics.items()
+            ),
+            "",
+            _one_run(status, result),
+            "",
+            "## How it was trained",
+            "",
+            f"* options: `{config.trainer.options}`",
+            f"* reports: {config.trainer.reports}",
+            *_origin(status, best),
+            "",
+        ]
+    )
+
+
+def _one_run(status: StudyStatus, result: StudyResult) -> str:
+    best = result.best
+    return (
+        f"One training run (trial {best.trial}, seed {status.config.seed}, seed index "
+        f"{best.replicate}), {_choice(status, result)}. One run says little: what may be claimed "
+        f"of the density is `{claim_of(status)}`."
+    )
+
+
+def _origin(status: StudyStatus, best: TrialRow) -> Iterator[str]:
+    yield f"* wconv-sweep {status.version}, definition {status.config.digest()[:16]}"
+    for key, value in sorted(best.provenance.items()):
+        if _plain(value):
+            yield f"* {key}: {value}"
 
 
 def _plain_heading(result: StudyResult) -> str:

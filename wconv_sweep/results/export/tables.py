@@ -112,20 +112,32 @@ def _best_cells(entry: Entry) -> Iterator[str]:
     yield _density(entry["density"]) + with_settings(entry.get("settings", {}).items())
     yield str(entry["seeds"])
     yield title(metric)
+    own_unit = _own_unit(entry, metric)
     confirmation = entry["confirmation"]
     candidates = confirmation["candidates"] if confirmation else ()
     selected = next((arm for arm in candidates if arm["selected"]), None)
     if selected is None:
         plain = entry["plain"]
-        yield amount(metric, plain["metrics"].get(metric) if plain else None)
-        yield amount(metric, entry["best"]["metrics"].get(metric))
-        yield amount(metric, entry["difference"]["test"], signed=True)
+        yield amount(metric, plain["metrics"].get(metric) if plain else None, own_unit)
+        yield amount(metric, entry["best"]["metrics"].get(metric), own_unit)
+        yield amount(metric, entry["difference"]["test"], own_unit, signed=True)
         yield "-"
         return
-    for arm in (confirmation["plain"], selected):
-        yield cell(score_row(arm, metric), "mean") if metric in arm["metrics"] else "-"
+
+    def shown(arm: Entry, column: ScoreColumn) -> str:
+        return cell(score_row(arm, metric, own_unit), column) if metric in arm["metrics"] else "-"
+
+    yield shown(confirmation["plain"], "mean")
+    yield shown(selected, "mean")
     for column in _COMPARED:
-        yield cell(score_row(selected, metric), column) if metric in selected["metrics"] else "-"
+        yield shown(selected, column)
+
+
+def _own_unit(entry: Entry, metric: str) -> str | None:
+    """Return the unit that the study gives a metric, as `StudyConfig.own_unit` does."""
+    objective = entry["objective"]
+    is_objective = metric.removeprefix("test_") == objective["metric"]
+    return objective.get("unit") if is_objective else None
 
 
 def _scores(entry: Entry) -> Table:
@@ -135,7 +147,10 @@ def _scores(entry: Entry) -> Table:
         metric for arm in arms for metric in arm["metrics"] if metric.startswith("test_")
     )
     rows = [
-        score_row(arm, metric) for metric in metrics for arm in arms if metric in arm["metrics"]
+        score_row(arm, metric, _own_unit(entry, metric))
+        for metric in metrics
+        for arm in arms
+        if metric in arm["metrics"]
     ]
     return Table(
         f"{entry['study']}: scores of the test set over fresh seeds",

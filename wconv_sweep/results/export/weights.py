@@ -1,7 +1,8 @@
 """The trained network of the selected density of a study, for use without this program.
 
 Folded into stock convolutions, as safetensors, with a model card, and with its test
-score computed again from the written bytes.
+score computed again from the written bytes. What a program of the user's has trained is copied as
+it is: its format is not known.
 """
 
 import json
@@ -11,13 +12,14 @@ from pathlib import Path
 from wconv_jobs.errors import CheckpointError, CheckpointFault, JobError
 from wconv_jobs.program_trial import program_folder
 from wconv_sweep.errors import ConfigurationError, SweepFailed
-from wconv_sweep.evidence.results import TrialRow
+from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.results.export.entries import selected_result
-from wconv_sweep.results.export.model_card import model_card
+from wconv_sweep.results.export.model_card import given_card, model_card
 from wconv_sweep.slots.definitions import load_frozen_config, study_place
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.study.trial_spec import config_at, trial_spec
+from wconv_trial.names import WEIGHTS_KEY
 
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
@@ -36,7 +38,8 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
     """Return the network of a study that has a result, as the content of files.
 
     Raises:
-        ConfigurationError: its checkpoint or its data cannot be used.
+        ConfigurationError: its checkpoint or its data cannot be used, or the program that has
+            trained it has named no file.
         SweepFailed: what would be written does not reproduce the recorded score.
     """
     # Imported here: they load torch.
@@ -51,11 +54,7 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
     assert best.point is not None
     config = load_frozen_config(storage, status.study)
     if config.trainer is not None:
-        folder = program_folder(study_place(storage, status.study).folder.trial(best.trial))
-        raise ConfigurationError(
-            f"study {status.study}: {config.trainer.name} has trained the network, and its "
-            f"weights are where it has written them: {folder}. Leave --weights out."
-        )
+        return _given(status, result, folder / status.study)
     spec = trial_spec(
         config,
         best.point,
@@ -84,6 +83,29 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
     files = {target / name: picture for name, picture in pictures.items()}
     card = model_card(status, result, reproduced, sorted(pictures))
     return {target / WEIGHTS: content, target / CARD: card.encode(), **files}
+
+
+def _given(status: StudyStatus, result: StudyResult, target: Path) -> dict[Path, bytes]:
+    """Return the file that a program of the user's has named, and its card."""
+    trial = result.best.trial
+    assert trial is not None
+    written = program_folder(status.folder.trial(trial))
+    name = result.best.provenance.get(WEIGHTS_KEY)
+    if name is None:
+        raise ConfigurationError(
+            f"study {status.study}: {status.config.model.name} has named no weights in trial "
+            f"{trial}, whose files are in {written}. Leave --weights out, and call "
+            "trial.finish(weights=FILE) in later studies."
+        )
+    try:
+        content = (written / name).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"study {status.study}: {written / name}: cannot be read ({error.strerror}). A "
+            "completed trial is not trained again: restore the file, or leave --weights out."
+        ) from error
+    file = target / Path(name).name
+    return {file: content, target / CARD: given_card(status, result, file.name).encode()}
 
 
 def _metadata(status: StudyStatus, row: TrialRow) -> dict[str, str]:

@@ -19,6 +19,7 @@ from wconv_sweep.results.html.scores import ablation_table, headline_table, metr
 from wconv_sweep.results.text_tables import Column, Table
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import PILOTS, SlotState
+from wconv_sweep.study.config import ObjectiveSpec
 from wconv_sweep.study.definition_text import (
     also_text,
     bounds_text,
@@ -97,7 +98,7 @@ def _mood(confirmation: Confirmation | None) -> str:
 
 def _headline(status: StudyStatus) -> Iterator[tuple[str, str]]:
     result, confirmation = status.result, status.confirmation
-    metric = status.config.objective.metric
+    metric, own_unit = status.config.objective.metric, status.config.objective.unit
     if result is not None:
         yield "best density", density_text(*selected_point(status, result))
         selected = confirmation.selected if confirmation else None
@@ -107,11 +108,12 @@ def _headline(status: StudyStatus) -> Iterator[tuple[str, str]]:
             else None
         )
         if difference is not None:
-            yield f"{title(metric)} against plain", amount(metric, difference.mean, signed=True)
+            found = amount(metric, difference.mean, own_unit, signed=True)
+            yield f"{title(metric)} against plain", found
             level = f"{100 * difference.level:.4g} % interval"
-            yield level, interval(metric, difference.interval)
+            yield level, interval(metric, difference.interval, own_unit)
             yield "fresh seeds", str(difference.seeds)
-        yield "best single run", amount(metric, result.best.value)
+        yield "best single run", amount(metric, result.best.value, own_unit)
     yield "trials", f"{status.ended} of {status.budget} ended"
 
 
@@ -195,11 +197,11 @@ def _trials(status: StudyStatus) -> Table:
             Column("GPU-hours", numeric=True),
             Column("reason", numeric=False),
         ),
-        tuple(tuple(_trial_cells(row, metric)) for row in begun[:MAX_TRIALS]),
+        tuple(tuple(_trial_cells(row, status.config.objective)) for row in begun[:MAX_TRIALS]),
     )
 
 
-def _trial_cells(row: TrialRow, metric: str) -> Iterator[str]:
+def _trial_cells(row: TrialRow, objective: ObjectiveSpec) -> Iterator[str]:
     yield from (
         str(row.trial),
         row.stage,
@@ -208,7 +210,7 @@ def _trial_cells(row: TrialRow, metric: str) -> Iterator[str]:
     )
     yield from (str(row.replicate), str(row.epoch))
     yield "running" if row.state is SlotState.LEASED else str(row.state)
-    yield amount(metric, row.value)
+    yield amount(objective.metric, row.value, objective.unit)
     yield f"{row.gpu_hours:.3f}"
     yield row.reason or ""
 

@@ -141,7 +141,7 @@ class Comparison:
                     scores,
                     variant,
                     metric,
-                    unit(metric),
+                    unit(metric, self.config.own_unit(metric)),
                     self.value(variant, metric),
                     self.published_value(variant, metric),
                 )

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from wconv_sweep.amounts import title, unit
+from wconv_sweep.amounts import axis_title, title, unit
 from wconv_sweep.evidence.statistics import Summary
 from wconv_sweep.results.report.comparison import VARIANTS, Comparison, Variant
 from wconv_sweep.results.text_tables import Column, Table
@@ -27,9 +27,13 @@ def tables(comparisons: Sequence[Comparison]) -> list[Table]:
             ]
             laid_out += _tables_of(chosen, theirs=theirs, classification=classification)
     own = [each for each in comparisons if each.config.trainer is not None]
-    for metric in dict.fromkeys(each.config.objective.metric for each in own):
-        chosen = [each for each in own if each.config.objective.metric == metric]
-        laid_out += _tables_of(chosen, theirs=False, classification=False, metric=metric)
+    for metric, own_unit in dict.fromkeys(_objective(each) for each in own):
+        chosen = [each for each in own if _objective(each) == (metric, own_unit)]
+        scores = _own_scores(metric, own_unit)
+        kind = f"programs of your own, {axis_title(metric, own_unit)}"
+        laid_out += _tables_of(
+            chosen, theirs=False, classification=False, scores=scores, kind=kind
+        )
     return laid_out
 
 
@@ -54,6 +58,8 @@ class Score:
     metric: str
     decimals: int
     unit: str = ""
+    factor: float = 1.0
+    """Between what is recorded and what is shown."""
 
     @property
     def heading(self) -> str:
@@ -64,10 +70,10 @@ class Score:
         """Return a value with the score's decimals; empty where there is none."""
         if value is None:
             return ""
-        return f"{100 * value if self.unit == '%' else value:.{self.decimals}f}"
+        return f"{self.factor * value:.{self.decimals}f}"
 
 
-ACCURACY = Score("accuracy", "test_accuracy", 2, "%")
+ACCURACY = Score("accuracy", "test_accuracy", 2, "%", 100.0)
 PSNR = Score("PSNR", "test_psnr_db", 2, "dB")
 _CLASSIFICATION = (ACCURACY, Score("F1", "test_macro_f1", 3))
 _DENOISING = (
@@ -90,17 +96,16 @@ def _tables_of(
     *,
     theirs: bool,
     classification: bool,
-    metric: str | None = None,
+    scores: tuple[Score, ...] = (),
+    kind: str = "",
 ) -> Iterator[Table]:
     if not chosen:
         return
     names = [_ARCHITECTURE]
     names += [] if theirs else [_DATA]
     names += [] if theirs and classification else [_KERNEL]
-    scores: tuple[Score, ...] = _CLASSIFICATION if classification else _DENOISING
-    kind = "classification" if classification else "denoising"
-    if metric is not None:
-        scores, kind = _own_scores(metric), f"programs of your own, {title(metric)}"
+    scores = scores or (_CLASSIFICATION if classification else _DENOISING)
+    kind = kind or ("classification" if classification else "denoising")
     if theirs:
         first, where = (3, "CIFAR-100") if classification else (5, "DIV2K")
         titles = (
@@ -116,11 +121,17 @@ def _tables_of(
         yield _table(titles[1], fields, chosen, VARIANTS[:1])
 
 
-def _own_scores(metric: str) -> tuple[Score, ...]:
+def _objective(comparison: Comparison) -> tuple[str, str | None]:
+    objective = comparison.config.objective
+    return objective.metric, objective.unit
+
+
+def _own_scores(metric: str, own_unit: str | None) -> tuple[Score, ...]:
     """Return the objective on the validation and the test set, as a program reports it."""
+    of = unit(metric, own_unit)
     return (
-        Score(f"{title(metric)} (validation)", metric, 4, unit(metric)),
-        Score(f"{title(metric)} (test)", f"test_{metric}", 4, unit(metric)),
+        Score(f"{title(metric)} (validation)", metric, 4, of),
+        Score(f"{title(metric)} (test)", f"test_{metric}", 4, of),
     )
 
 

@@ -18,6 +18,7 @@ from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.results.export.weights import weight_files
 from wconv_sweep.storage.open_storage import Storage
+from wconv_sweep.study.trainer import TrainerSpec
 
 
 @pytest.mark.slow
@@ -111,6 +112,40 @@ def test_each_checkpoint_that_cannot_be_exported_has_its_remedy(
         f". A completed trial is not trained again: {remedy.format(status.version)}, or leave "
         "--weights out."
     )
+
+
+def test_what_a_program_has_named_is_stored_as_given_and_its_card_says_so(
+    sqlite_storage: Storage, tmp_path: Path
+) -> None:
+    tiny = study_of({"name": "random"}, trials=3)
+    trainer = TrainerSpec(program="train.py", options={"gain": 2.0}, reports=2)
+    searcher = launched(sqlite_storage, tiny.model_copy(update={"trainer": trainer}))
+    named = searcher.lease()
+    searcher.density_of(named)
+    searcher.report(named, 2, 30.0)
+    file = {"weights_file": "last/net.bin"}
+    searcher.slots.complete(named, {"psnr_db": 30.0, "test_psnr_db": 29.0}, file)
+    status = read_status(sqlite_storage, "tiny")
+    written = status.folder.trial(0) / "program/last/net.bin"
+
+    with pytest.raises(ConfigurationError, match=r"net.bin: cannot be read \(No such file"):
+        weight_files(sqlite_storage, status, tmp_path)
+    written.parent.mkdir(parents=True)
+    written.write_bytes(b"whatever it is")
+    files = weight_files(sqlite_storage, status, tmp_path)
+    silent = searcher.lease()
+    searcher.density_of(silent)
+    searcher.report(silent, 2, 31.0)
+    searcher.slots.complete(silent, {"psnr_db": 31.0}, {})
+
+    assert files[tmp_path / "tiny/net.bin"] == b"whatever it is"
+    card = files[tmp_path / "tiny/README.md"].decode()
+    assert "# train.py of study tiny" in card
+    assert "`net.bin` is stored as the program has written it: its density is not folded" in card
+    assert "| test_psnr_db | 29 | 29 |" in card
+    assert "* options: `{'gain': 2.0}`" in card
+    with pytest.raises(ConfigurationError, match=r"has named no weights in trial 1, whose files"):
+        weight_files(sqlite_storage, read_status(sqlite_storage, "tiny"), tmp_path)
 
 
 def _change_weights(path: Path) -> None:
