@@ -64,6 +64,7 @@ def pair_figure(
     metric: str,
     direction: Literal["maximize", "minimize"],
     title: str,
+    own_unit: str | None = None,
 ) -> Figure:
     """Return how the objective depends on a coefficient of the density and on a further key.
 
@@ -74,7 +75,7 @@ def pair_figure(
     Args:
         arms: both.
         pairs: name of a coefficient, name of a further key.
-        metric: name of the objective.
+        metric, own_unit: name of the objective, and its unit if we do not know it.
         direction: of the objective.
         title: of the figure.
     """
@@ -83,10 +84,12 @@ def pair_figure(
     scale = Normalize(*_range(list(arms.values()), direction), clip=True)
     for (coefficient, key), (expected, unsure, curve) in zip(pairs, panels, strict=True):
         _maps(figure, (expected, unsure), arms[SearchArm.WEIGHTED], (key, coefficient), scale)
-        expected.set_title(f"weighted: {axis_title(metric)}, expected on the validation set")
+        expected.set_title(
+            f"weighted: {axis_title(metric, own_unit)}, expected on the validation set"
+        )
         unsure.set_title("weighted: standard deviation of the expected")
         _curve(curve, arms[SearchArm.PLAIN], key)
-        curve.set_title(f"plain: {axis_title(metric)}, validation set")
+        curve.set_title(f"plain: {axis_title(metric, own_unit)}, validation set")
     figure.suptitle(title)
     return figure
 
@@ -96,6 +99,7 @@ def parallel_figure(
     metric: str,
     direction: Literal["maximize", "minimize"],
     title: str,
+    own_unit: str | None = None,
 ) -> Figure:
     """Return all trials as lines through their parameters to their objective, which colors them.
 
@@ -104,7 +108,7 @@ def parallel_figure(
 
     Args:
         arms: both.
-        metric: name of the objective.
+        metric, own_unit: name of the objective, and its unit if we do not know it.
         direction: of the objective.
         title: of the figure.
     """
@@ -133,7 +137,7 @@ def parallel_figure(
         )
         _parallel_axes(axes, {**each.space, metric: FloatDistribution(low, high)})
         axes.set_title(f"{each.arm} convolution, {len(each.value_N)} trials")
-    label = f"{axis_title(metric)}, validation set"
+    label = f"{axis_title(metric, own_unit)}, validation set"
     figure.colorbar(colors, ax=list(panels), label=label, format=ScalarFormatter(useOffset=False))
     figure.suptitle(title)
     return figure

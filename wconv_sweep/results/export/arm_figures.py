@@ -47,10 +47,11 @@ def arm_figures(config: StudyConfig, trials: Sequence[TrialRow]) -> Iterator[tup
     arms = {arm: _arm(config, trials, arm, points[arm]) for arm in SearchArm}
     keys = list(config.search.also)
     coefficients = [name for name in distributions_of(config) if name not in keys]
-    metric, direction = config.objective.metric, config.direction
+    metric, own_unit = config.objective.metric, config.objective.unit
+    direction = config.direction
     pairs = list(product(coefficients, keys))
-    yield "response", arm_plots.pair_figure(arms, pairs, metric, direction, study)
-    yield "parallel", arm_plots.parallel_figure(arms, metric, direction, study)
+    yield "response", arm_plots.pair_figure(arms, pairs, metric, direction, study, own_unit)
+    yield "parallel", arm_plots.parallel_figure(arms, metric, direction, study, own_unit)
     rated = {arm: found for arm in SearchArm if (found := _importances(config, arm, points[arm]))}
     if rated:
         yield "importance", arm_plots.importance_figure(rated, study)

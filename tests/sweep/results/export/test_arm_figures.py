@@ -17,7 +17,7 @@ from wconv_sweep.results import plots
 from wconv_sweep.results.export.arm_figures import MIN_RATED, arm_figures
 from wconv_sweep.results.html.dark import in_the_dark
 from wconv_sweep.storage.tables import SlotState, Stage
-from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.config import ObjectiveSpec, StudyConfig
 from wconv_sweep.study.point import Point, SearchArm
 from wconv_sweep.study.search_space import at_share, point_at, space_of
 
@@ -234,3 +234,14 @@ def test_the_same_trials_give_the_same_bytes() -> None:
 
     assert one.keys() == {"response", "parallel"}
     assert one == again
+
+
+def test_the_unit_of_an_own_metric_stands_on_each_picture_of_scores() -> None:
+    config = searching(LR)
+    objective = ObjectiveSpec(metric="error", goal="minimize", unit="mm")
+    found = figures(config.model_copy(update={"objective": objective}), trained(config, 6))
+
+    titles = [axes.get_title() for axes in found["response"].axes]
+    assert "weighted: error, mm, expected on the validation set" in titles
+    assert "plain: error, mm, validation set" in titles
+    assert "error, mm, validation set" in [axes.get_ylabel() for axes in found["parallel"].axes]
