@@ -67,6 +67,7 @@ MaybeStudyName = Annotated[
 Arms = Annotated[
     Literal["both", "weighted"] | None,
     typer.Option(
+        metavar="WHICH",
         rich_help_panel=STUDY,
         help="With search.also, tune both plain and weighted convolution (default), or weighted "
         "alone, and then no gain is claimed (search.arms).",
