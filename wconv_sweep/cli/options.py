@@ -67,10 +67,10 @@ MaybeStudyName = Annotated[
 Arms = Annotated[
     Literal["both", "weighted"] | None,
     typer.Option(
-        metavar="WHICH",
+        metavar="ARMS",
         rich_help_panel=STUDY,
-        help="With search.also, tune both plain and weighted convolution (default), or weighted "
-        "alone, and then no gain is claimed (search.arms).",
+        help="With search.also, tune plain and weighted convolution (both, the default), or "
+        "weighted alone, and then no gain is claimed (search.arms).",
     ),
 ]
 Cluster = Annotated[
