@@ -183,20 +183,28 @@ def _either(root: dict[str, Any], variants: list[dict[str, Any]]) -> str:
 
 def _entries(root: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
     """Return what a mapping from names or a list holds, where that has keys of its own."""
+    forms = [form for form in _forms(value) if "$ref" in form]
+    if len(forms) != 1:
+        return {}
+    return forms[0] if "properties" in _resolved(root, forms[0]) else {}
+
+
+def _forms(value: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the forms that an entry of a mapping from names or of a list may have."""
     # Names that must match a pattern stand under that pattern.
     by_pattern = next(iter(value.get("patternProperties", {}).values()), None)
     inner = by_pattern or value.get("additionalProperties") or value.get("items")
-    if not isinstance(inner, dict) or "$ref" not in inner:
-        return {}
-    return inner if "properties" in _resolved(root, inner) else {}
+    if not isinstance(inner, dict):
+        return []
+    forms: list[dict[str, Any]] = inner.get("oneOf", [inner])
+    return forms
 
 
 def _takes_entries(value: dict[str, Any]) -> str:
-    return (
-        "mapping from name to the keys below"
-        if value["type"] == "object"
-        else ("list of the keys below")
-    )
+    if value["type"] != "object":
+        return "list of the keys below"
+    short = [_plain_takes(form) for form in _forms(value) if "$ref" not in form]
+    return f"mapping from name to {' or '.join([*short, 'the keys below'])}"
 
 
 def _takes(value: dict[str, Any]) -> str:
