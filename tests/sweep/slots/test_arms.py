@@ -22,6 +22,7 @@ from wconv_sweep.evidence.confirmation import NOT_TUNED
 from wconv_sweep.evidence.overview import read_overviews
 from wconv_sweep.evidence.study_status import StudyStatus, read_status
 from wconv_sweep.results.export.entries import export, render
+from wconv_sweep.results.export.figures import figures_of
 from wconv_sweep.results.html import pictures
 from wconv_sweep.results.html.study import study_section
 from wconv_sweep.results.report.comparison import report
@@ -292,6 +293,8 @@ def test_where_plain_convolution_is_not_tuned_no_gain_is_claimed(sqlite_storage:
     ]
     assert not any(word in text for text in texts for word in ("better", "worse", "no difference"))
     assert sum(NOT_TUNED in text or NOT_TUNED.capitalize() in text for text in texts) >= 5
+    # There is no other side to show beside it.
+    assert set(figures_of(sqlite_storage, status)) == {"density", "learning_curves", "cost"}
     with pytest.raises(StudyError, match="none is claimed where plain convolution was not tuned"):
         add_ablation(sqlite_storage, config)
 
