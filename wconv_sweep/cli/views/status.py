@@ -219,7 +219,7 @@ class Traceback(Text):
 def _running_table(status: StudyOverview, rows: int | None) -> Table:
     metric = status.config.objective.metric
     table = Table(box=None, pad_edge=False)
-    arms = ("arm",) if status.config.search.also else ()
+    arms = ("arm",) if status.config.has_two_arms else ()
     for column in ("trial", *arms, "density", "epoch", _title(metric), "attempt"):
         table.add_column(column, justify="right")
     shown = status.running[:rows]
