@@ -38,7 +38,7 @@ simple response, the evaluator named the wrong one as the most important in 4 of
 def arm_figures(config: StudyConfig, trials: Sequence[TrialRow]) -> Iterator[tuple[str, Figure]]:
     """Return the figures that tell the arms of a search apart, by name.
 
-    There are none before a trial of each arm has completed.
+    There are none before a trial of each arm has completed, and where the search has one arm.
     """
     points = {arm: _points(trials, arm) for arm in SearchArm}
     if not all(points.values()):
