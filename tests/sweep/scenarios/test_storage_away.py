@@ -19,6 +19,7 @@ from tests.sweep.scenarios.test_local_sweep import (
     agent_of,
     assert_all_gone,
     launch,
+    rank_of,
     training,
     until,
 )
@@ -216,13 +217,17 @@ def test_a_pilot_that_must_end_while_the_server_is_away_leaves_its_trial_to_the_
     sweep: Sweep, study_file: StudyFile, own_postgres: OwnServer, place: list[str]
 ) -> None:
     profile = sweep.folder / "hasty.yaml"
-    facts = "schema: 1\ncluster: hasty\nlauncher: local\npilots: 1\ngpus_per_pilot: 0\n"
+    facts = "schema: 1\ncluster: hasty\nlauncher: local\npilots: 1\ngpus_per_pilot: 0\nlanes: 1\n"
     profile.write_text(f"{facts}walltime_min: 60\ngrace_s: 8\n", "utf-8")
     path = study_file(**LONG)
     sweep.run("launch", "--cluster", str(profile), "--study", str(path), *place, "--detach")
     await_status(place, training)
 
+    # Frozen while the server goes away: its ten epochs may take less time than that.
+    rank = rank_of(sweep)
+    os.kill(rank, signal.SIGSTOP)
     own_postgres.stop()
+    os.kill(rank, signal.SIGCONT)
     wait_for(lambda: len(spooled(sweep)) >= 1)
     os.kill(agent_of(sweep), signal.SIGTERM)
     assert_all_gone(sweep)
