@@ -359,6 +359,7 @@ def test_a_model_compiled_by_inductor_equals_the_eager_one() -> None:
 
 
 @OF_PYTHON_3_13_0
+@pytest.mark.slow
 def test_a_compiled_model_is_not_compiled_again_after_a_step() -> None:
     torch.compiler.reset()
     engine = engine_run(small_resnet(), 0.7, sgd)
@@ -385,6 +386,7 @@ def test_a_compiled_model_is_not_compiled_again_after_a_step() -> None:
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("grads", GRADS)
 @pytest.mark.parametrize("make_optimizer", [sgd, adamw])
+@pytest.mark.slow
 def test_a_compiled_optimizer_steps_on_the_raw_weights(
     make_optimizer: Callable[[nn.Module], Optimizer], grads: Literal["hook", "foreach"]
 ) -> None:

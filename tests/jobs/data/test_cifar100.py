@@ -369,6 +369,7 @@ def test_two_processes_that_prepare_at_once_leave_one_good_result(
         assert (made / name).read_bytes() == expected.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_killed_preparation_is_not_taken_for_prepared(unprepared: Path) -> None:
     command = [sys.executable, "-c", _PREPARE, str(unprepared), "die"]
 
@@ -380,6 +381,7 @@ def test_a_killed_preparation_is_not_taken_for_prepared(unprepared: Path) -> Non
     assert check_data("cifar100", _options(unprepared), thorough=True) == []
 
 
+@pytest.mark.slow
 def test_nothing_that_a_login_node_does_imports_torch(unprepared: Path) -> None:
     code = (
         "import sys; from wconv_jobs.catalog import *; "

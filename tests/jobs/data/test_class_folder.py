@@ -386,6 +386,7 @@ def test_two_processes_that_prepare_at_once_leave_one_good_result(tmp_path: Path
     assert check_data("class_folder", _options(tmp_path), thorough=True) == []
 
 
+@pytest.mark.slow
 def test_a_killed_preparation_is_not_taken_for_prepared(tmp_path: Path) -> None:
     _two_classes(tmp_path)
     command = [sys.executable, "-c", _PREPARE, str(tmp_path), "die"]

@@ -197,6 +197,7 @@ def test_the_compiler_takes_the_options(folders: Path) -> None:
     ],
     ids=["float64", "channels_last, bfloat16"],
 )
+@pytest.mark.slow
 def test_a_compiled_trial_equals_the_eager_one_up_to_rounding(
     recipe: dict[str, Any], tolerance: float, folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

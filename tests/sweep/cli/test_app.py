@@ -362,6 +362,7 @@ def test_the_version_is_that_of_the_package(
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["launch", "--help"], ["status"], ["status", "--json"]]
 )
+@pytest.mark.slow
 def test_help_and_status_load_neither_torch_nor_optuna(
     sweep: Sweep, study_file: StudyFile, arguments: list[str]
 ) -> None:
@@ -373,6 +374,7 @@ def test_help_and_status_load_neither_torch_nor_optuna(
     assert loaded(sweep.folder, *arguments, among={"torch", "optuna", "submitit"}) == []
 
 
+@pytest.mark.slow
 def test_a_launch_on_slurm_loads_neither_torch_nor_optuna_nor_numpy(
     sweep: Sweep, study_file: StudyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -506,6 +508,7 @@ def printing_to(output: IO[str], *arguments: str) -> subprocess.CompletedProcess
 
 @pytest.mark.usefixtures("buffering")
 @pytest.mark.parametrize("arguments", [("--version",), ("launch", "--help")])
+@pytest.mark.slow
 def test_an_output_that_finds_no_room_is_told_in_one_line(arguments: tuple[str, ...]) -> None:
     with open("/dev/full", "w") as full:
         ended = printing_to(full, *arguments)

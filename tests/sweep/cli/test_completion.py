@@ -106,6 +106,7 @@ def test_completing_names_loads_nothing_slow(home: Path) -> None:
     assert ended.stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_the_singular_of_studies_is_understood() -> None:
     ended = subprocess.run([PROGRAM, "study", "list"], capture_output=True, text=True, check=False)
 

@@ -329,6 +329,7 @@ def test_gpus_that_torch_does_not_find_are_wrong_and_the_log_stays(sweep: Sweep)
     assert list(sweep.folder.glob("wconv_runs/_doctor/*/pilots/job_log.err"))
 
 
+@pytest.mark.slow
 def test_the_login_node_loads_no_torch(empty_folder: Path) -> None:
     code = (
         "import sys\n"
