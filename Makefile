@@ -29,7 +29,7 @@ test: .venv/.for-tests slurm browser
 	$(BIN)/python -m pytest -m slow -n 4 --dist loadscope --no-loadscope-reorder
 
 test-fast: .venv/.for-tests
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n 3 --dist loadfile
 
 # The quick tests with the lowest versions that pyproject.toml allows, in an environment of its own.
 # Python must be as old as they are: 3.11. What they need themselves is as new as they let it be.

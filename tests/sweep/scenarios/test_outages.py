@@ -110,6 +110,7 @@ def test_what_will_never_work_is_not_repeated(storage: Storage) -> None:
     assert not isinstance(caught.value, StorageError)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_is_one_plain_line(postgres: Server) -> None:
     url = postgres.url("db").set(port=1)
 
@@ -121,6 +122,7 @@ def test_a_server_that_is_away_is_one_plain_line(postgres: Server) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_what_a_server_refuses_for_good_is_not_waited_for(
     postgres: Server, tmp_path: Path
 ) -> None:
@@ -137,6 +139,7 @@ def test_what_a_server_refuses_for_good_is_not_waited_for(
         assert not isinstance(caught.value, StorageAway)
 
 
+@pytest.mark.slow
 def test_sessions_have_time_limits_in_the_order_that_frees_the_others(
     server_storage: Storage,
 ) -> None:
@@ -152,6 +155,7 @@ def test_sessions_have_time_limits_in_the_order_that_frees_the_others(
 
 
 @pytest.mark.usefixtures("short_timeouts")
+@pytest.mark.slow
 def test_a_lock_that_another_holds_is_given_up(postgres: Server) -> None:
     one, other = (Storage(postgres.database()) for _ in range(2))
     take = text("SELECT pg_advisory_xact_lock(1)")
@@ -168,6 +172,7 @@ def test_a_lock_that_another_holds_is_given_up(postgres: Server) -> None:
 
 
 @pytest.mark.usefixtures("short_timeouts")
+@pytest.mark.slow
 def test_a_statement_that_hangs_is_cut_off(postgres: Server) -> None:
     storage = Storage(postgres.database())
 
@@ -201,6 +206,7 @@ def test_a_frozen_process_holds_its_locks_for_a_moment_only(postgres: Server) ->
     other.close()
 
 
+@pytest.mark.slow
 def test_optunas_client_shares_the_one_connection_of_the_process(
     server_storage: Storage, postgres: Server
 ) -> None:

@@ -32,6 +32,7 @@ def secret_storage(postgres: Server, tmp_path: Path) -> Storage:
     return create_storage(choose_url(None, tmp_path, {"WCONV_SWEEP_STORAGE": text}))
 
 
+@pytest.mark.slow
 def test_no_object_shows_it_or_carries_it_along(
     postgres: Server, secret_storage: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -52,6 +53,7 @@ def test_no_object_shows_it_or_carries_it_along(
     assert [each for each in pickled if postgres.secret.encode() in each] == []
 
 
+@pytest.mark.slow
 def test_no_error_shows_it(postgres: Server, secret_storage: Storage) -> None:
     secret_storage.close()
     for wrong in (

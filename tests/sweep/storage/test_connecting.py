@@ -112,6 +112,7 @@ def test_a_server_that_is_full_or_shuts_down_is_waited_for(german: OwnServer) ->
     user.close()
 
 
+@pytest.mark.slow
 def test_an_answer_counts_more_than_no_answer_at_another_address(
     postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -209,6 +209,7 @@ def test_whether_a_database_is_a_storage_can_be_asked_before(tmp_path: Path) -> 
     assert (before, left, has_storage(url)) == (False, [], True)
 
 
+@pytest.mark.slow
 def test_a_server_without_tables_is_told_from_one_with_them(postgres: Server) -> None:
     url = postgres.empty_database()
 
@@ -251,6 +252,7 @@ def test_text_of_any_origin_can_be_stored(storage: Storage) -> None:
     assert stored == "a\\x00b \\udcff \u00e4"
 
 
+@pytest.mark.slow
 def test_paths_are_relative_beside_a_file_and_absolute_on_a_server(
     sqlite_storage: Storage, postgres: Server, tmp_path: Path
 ) -> None:
