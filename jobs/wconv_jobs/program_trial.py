@@ -11,6 +11,12 @@ from pydantic import Field, FiniteFloat
 from wconv_jobs.spec import Option
 from wconv_jobs.spec_base import Spec
 
+RANK_VARIABLES = (
+    *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK"),
+    *("GROUP_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "CUDA_VISIBLE_DEVICES"),
+)
+"""Environment variables that say which rank a process is, and which GPUs it has."""
+
 REPORTS_FILE = "reports.jsonl"
 """Name of the file in a trial's folder that holds what the program has reported, a line each."""
 

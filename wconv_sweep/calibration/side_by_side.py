@@ -15,8 +15,8 @@ from wconv_jobs.training.speed import Speed
 from wconv_sweep.calibration.order import CalibrationOrder
 from wconv_sweep.evidence.calibration_record import Shape, in_shape
 from wconv_sweep.pilots.node_share import lane_devices
-from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.point import Point
+from wconv_sweep.study.search_space import weighted_density
 from wconv_sweep.study.trial_spec import trial_spec
 
 
@@ -94,10 +94,4 @@ class _Together:
 
 def _spec(order: CalibrationOrder, shape: Shape, folder: Path) -> TrialSpec:
     config = in_shape(order.config, shape)
-    return trial_spec(config, weighting(config), 0, folder)
-
-
-def weighting(config: StudyConfig) -> Point:
-    """Return a point that is none of plain convolution, whose steps are those of other code."""
-    low, high = zip(*config.search.bounds, strict=True)
-    return Point(high if all(value == 1 for value in low) else low)
+    return trial_spec(config, Point(weighted_density(config)), 0, folder)

@@ -14,6 +14,7 @@ from wconv_sweep.study.config import PLAIN, StudyConfig
 from wconv_sweep.study.own_modules import freeze_modules
 from wconv_sweep.study.point import Point
 from wconv_sweep.study.program_trial import program_trial
+from wconv_sweep.study.search_space import weighted_density
 
 
 def trainer_checks(config: StudyConfig, folder: Path) -> Iterator[Check]:
@@ -39,13 +40,13 @@ def trainer_checks(config: StudyConfig, folder: Path) -> Iterator[Check]:
     if (failure := _failure(first)) is not None:
         yield failure
         return
-    yield _reported(config, first)
+    yield _reported(first)
     yield from _stopped_and_resumed(config, first, plain, folder)
     again = _run(config, plain, folder / "again", stop_after=1)
     yield _failure(again) or _same_seed(first, again)
-    low = tuple(low for low, _ in config.search.bounds)
-    other = _run(config, low, folder / "other", stop_after=1)
-    yield _failure(other) or _density_matters(first, other, low)
+    density = weighted_density(config)
+    other = _run(config, density, folder / "other", stop_after=1)
+    yield _failure(other) or _density_matters(first, other, density)
 
 
 @dataclass
@@ -85,7 +86,7 @@ def _failure(run: _Run) -> Check | None:
     return wrong(f"{found.error}: {found.reason} [{found.where}]", remedy)
 
 
-def _reported(config: StudyConfig, run: _Run) -> Check:
+def _reported(run: _Run) -> Check:
     metrics = ", ".join(f"{name} {value:.6g}" for name, value in run.reports[0].metrics.items())
     seconds = run.reports[-1].epoch_s
     return right(f"reports after each step, the last one in {seconds:.3g} s: {metrics}")

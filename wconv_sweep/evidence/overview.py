@@ -223,6 +223,7 @@ def overview_of(connection: Connection, storage: Storage, study: str) -> StudyOv
     config = config_of(row.config)
     now = storage.now()
     agents = agents_of(connection, now, study)
+    usage = usage_of(connection, now, study)
     return StudyOverview(
         config=config,
         version=row.version,
@@ -233,8 +234,9 @@ def overview_of(connection: Connection, storage: Storage, study: str) -> StudyOv
         failures=failures_of(connection, study),
         spent_s=spent_seconds(connection, now, study),
         now_s=connection.scalar(select(now)) or 0.0,
-        usage=usage_of(connection, now, study),
-        lanes_seen=lanes_seen(connection, study),
+        usage=usage,
+        # Where all GPUs of a pilot hold one trial, as many were seen.
+        lanes_seen=lanes_seen(connection, study) if usage.lanes > 1 else None,
         proposals=proposals_of(connection, config),
         started_again=started_again(connection, study) if config.trainer else 0,
         agents=count_agents(agents),

@@ -8,14 +8,13 @@ from pydantic import ValidationError
 
 from wconv_sweep.study.config import PLAIN, StudyConfig, value_at
 from wconv_sweep.study.parameter import ParameterSpec
-from wconv_sweep.study.point import Point, Settings
+from wconv_sweep.study.point import Point, SearchArm, Settings
 from wconv_sweep.study.search_config import GridSpec
 from wconv_sweep.study.trial_spec import config_at
 from wconv_sweep.validation import did_you_mean, first_problem
 
 Problem = tuple[tuple[str, ...], str]
 
-ARMS = 2
 MOST_KEYS = 6
 _SECTIONS = ("recipe.", "model.options.", "data.options.")
 _OF_TRAINER = "trainer.options."
@@ -214,16 +213,17 @@ def _search_problems(config: StudyConfig) -> Iterator[Problem]:
 def _sharing_problems(config: StudyConfig) -> Iterator[Problem]:
     """Yield why plain and weighted convolution cannot get equal numbers of proposals."""
     search, seeds, left = config.search, config.search.seeds, config.search_trials
-    if left > 0 and left % (ARMS * seeds) and not left % seeds:
+    round_ = len(SearchArm) * seeds  # a proposal for each side
+    if left > 0 and left % round_ and not left % seeds:
         yield (
             ("budget", "trials"),
             f"leaves {left} for the search, which plain and weighted convolution cannot share "
-            f"evenly. Set {config.budget.trials - left % (ARMS * seeds)}.",
+            f"evenly. Set {config.budget.trials - left % round_}.",
         )
     sizes = [spec.size for spec in search.also.values()]
     if all(size is not None for size in sizes):
         points = math.prod(size for size in sizes if size is not None)
-        proposals = left // (ARMS * seeds)
+        proposals = left // round_
         # Its own values are those of the plain baseline.
         known = {each for each in config.reference_points().values() if each.is_plain}
         if proposals > points - len(known):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from wconv_jobs.spec import Density
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.parameter import ParameterSpec
 from wconv_sweep.study.point import Point, SearchArm, Setting
@@ -39,6 +40,12 @@ def point_at(config: StudyConfig, params: Mapping[str, Setting]) -> Point:
     coefficients = range(1, len(config.search.bounds) + 1)
     density = tuple(float(params.get(f"density_{number}", 1.0)) for number in coefficients)
     return Point(density, tuple((key, params[key]) for key in config.search.also))
+
+
+def weighted_density(config: StudyConfig) -> Density:
+    """Return a density of the search that is not plain convolution."""
+    low, high = zip(*config.search.bounds, strict=True)
+    return high if all(value == 1 for value in low) else low
 
 
 def at_share(distribution: Distribution, share: float) -> Setting:

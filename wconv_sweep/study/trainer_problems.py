@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from wconv_jobs import catalog
+from wconv_jobs.program_trial import RANK_VARIABLES
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.trainer import TAKEN, TrainerSpec, with_stand_ins
 
@@ -37,6 +38,9 @@ def _program_problems(config: StudyConfig, trainer: TrainerSpec) -> list[Problem
         known = ", ".join(["density", "seed", "folder", *trainer.options])
         text = f"has {{{name}}}, which nothing fills in. Known are {known}; name it in options."
         problems.append((("trainer", "arguments"), text))
+    for name in sorted(trainer.env.keys() & set(RANK_VARIABLES)):
+        text = f"has {name}, which says what rank a process is, or its GPUs. Remove it."
+        problems.append((("trainer", "env"), text))
     python = trainer.python if isinstance(trainer.python, list) else [trainer.python or "python"]
     if not python or ("/" in python[0] and not python[0].startswith("/")):
         text = "is no command, or a path that starts nowhere. Give a full path, or a name."

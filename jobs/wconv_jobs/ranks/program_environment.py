@@ -1,6 +1,7 @@
 """The variables of a program of the user's: which rank it is, as `torchrun` says it."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from wconv_jobs.program_trial import ProgramTrial
@@ -26,6 +27,8 @@ def program_environment(
     node = order.first_rank // order.ranks_here
     return (
         dict(os.environ)
+        | {"OMP_NUM_THREADS": str(trial.threads_per_rank), "PYTHONUNBUFFERED": "1"}
+        | trial.env
         | {
             "RANK": str(order.first_rank + local_rank),
             "WORLD_SIZE": str(order.ranks),
@@ -38,19 +41,16 @@ def program_environment(
             # The store of our launcher is not for the ranks of all nodes, and may be of another
             # version of torch.
             "TORCHELASTIC_USE_AGENT_STORE": "False",
-            "OMP_NUM_THREADS": str(trial.threads_per_rank),
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONPATH": _path(channel.packages),
+            "PYTHONPATH": _path(channel.packages, trial.env),
+            CHANNEL_VARIABLE: str(channel.address),
         }
         | _visible(order.devices)
-        | trial.env
-        | {CHANNEL_VARIABLE: str(channel.address)}
     )
 
 
-def _path(packages: Path) -> str:
+def _path(packages: Path, env: Mapping[str, str]) -> str:
     """Return PYTHONPATH with the packages first, and without the program that runs this."""
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    given = env.get("PYTHONPATH", os.environ.get("PYTHONPATH", "")).split(os.pathsep)
     kept = [each for each in given if each and not Path(each, "wconv_sweep").is_dir()]
     return os.pathsep.join([str(packages), *kept])
 

@@ -238,8 +238,10 @@ def test_a_program_is_told_its_rank_as_torchrun_tells_it(
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b,GPU-c,GPU-d")
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}/mine")
+    given = {"WHO": "me", "OMP_NUM_THREADS": "7", "RANK": "0", "CUDA_VISIBLE_DEVICES": "0"}
+    trial = _trial(tmp_path).model_copy(update={"env": given})
     order = NodeOrder(
-        trial=_trial(tmp_path),
+        trial=trial,
         ranks=4,
         ranks_here=2,
         first_rank=2,
@@ -250,7 +252,10 @@ def test_a_program_is_told_its_rank_as_torchrun_tells_it(
     )
 
     with ProgramChannel() as channel:
-        env = program_environment(order, _trial(tmp_path), channel, 4321)
+        env = program_environment(order, trial, channel, 4321)
+        theirs = program_environment(
+            order, trial.model_copy(update={"env": {"PYTHONPATH": "/theirs"}}), channel, 4321
+        )
         packages = sorted(path.name for path in channel.packages.iterdir())
 
     assert (env["RANK"], env["WORLD_SIZE"], env["LOCAL_WORLD_SIZE"]) == ("3", "4", "2")
@@ -260,7 +265,9 @@ def test_a_program_is_told_its_rank_as_torchrun_tells_it(
     # Its own packages, and none of ours but these two.
     assert env["PYTHONPATH"] == f"{channel.packages}{os.pathsep}/mine"
     assert packages == ["wconv_kernels", "wconv_trial"]
-    assert env["WHO"] == "me"
+    assert theirs["PYTHONPATH"] == f"{channel.packages}{os.pathsep}/theirs"
+    # What the study adds changes no rank.
+    assert (env["WHO"], env["OMP_NUM_THREADS"]) == ("me", "7")
 
 
 def test_a_program_that_broke_before_it_began_says_why() -> None:

@@ -4,8 +4,8 @@ import pytest
 
 from tests.sweep.tiny import TINY
 from wconv_jobs.spec import Density
-from wconv_sweep.calibration.side_by_side import weighting
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.search_space import weighted_density
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ def test_the_density_is_none_of_plain_convolution(
         TINY | {"search": {"bounds": bounds, "sampler": {"name": "random"}}}
     )
 
-    assert weighting(config).density == density
+    assert weighted_density(config) == density
