@@ -70,6 +70,12 @@ class Left(Message):
     rank: int
 
 
+class Stepped(Message):
+    """The trial has taken the first step of its attempt; sent by rank 0."""
+
+    kind: Literal["stepped"] = "stepped"
+
+
 class Report(Message):
     """State of the trial after an epoch; sent by rank 0, answered with a `Verdict`."""
 
@@ -144,7 +150,7 @@ class NodeEnded(Message):
     """The first rank that ended without a word."""
 
 
-AnyMessage = Hello | Left | Report | Finished | Broken | NodeEnded
+AnyMessage = Hello | Left | Stepped | Report | Finished | Broken | NodeEnded
 _ANY_MESSAGE: TypeAdapter[AnyMessage] = TypeAdapter(
     Annotated[AnyMessage, Field(discriminator="kind")]
 )

@@ -72,7 +72,8 @@ class Agent:
         )
         self._owner = f"{place.prefix}{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._share = share
-        self._idle: queue.SimpleQueue[Lane] = queue.SimpleQueue()
+        self._news: queue.SimpleQueue[Lane | None] = queue.SimpleQueue()
+        """Lanes that have become idle; None where one of the others has taken its first step."""
         self._busy: set[Lane] = set()
         self._failure: BaseException | None = None
         self._show_life_at = 0.0
@@ -85,7 +86,10 @@ class Agent:
         self._parts = self._storage.retrying(
             self._begin, patience_s=max(0.0, self._end.patience_s), wait=self._end.wait
         )
-        lanes = [Lane(self._parts, number) for number in range(len(self._share.lanes))]
+        lanes = [
+            Lane(self._parts, number, lambda: self._news.put(None))
+            for number in range(len(self._share.lanes))
+        ]
         logger.info(
             event(
                 "pilot started",
@@ -186,7 +190,8 @@ class Agent:
             if self._end.superseded:
                 return None
             self._replay()
-            leases = self._slots.lease_many(self._owner, count, nonce=nonce)
+            stepped = any(lane.has_stepped for lane in self._busy)
+            leases = self._slots.lease_many(self._owner, count, nonce=nonce, stepped=stepped)
         except StorageAway as error:
             logger.warning(event("storage is away, nothing leased", why=error))
             return None
@@ -234,19 +239,20 @@ class Agent:
             self._failure = error
             self._end.begin()
         finally:
-            self._idle.put(lane)
+            self._news.put(lane)
 
     def _wait_for_lanes(self, seconds: float) -> list[Lane]:
-        """Return the lanes that have become idle, after a while or as soon as there is one."""
-        until, ended = time.monotonic() + seconds, list[Lane]()
+        """Return the lanes that have become idle, after a while or as soon as there is news."""
+        until, news = time.monotonic() + seconds, list[Lane | None]()
         begun = self._end.has_begun
-        while not ended and time.monotonic() < until and self._end.has_begun == begun:
+        while not news and time.monotonic() < until and self._end.has_begun == begun:
             with contextlib.suppress(queue.Empty):
                 # A signal does not end this wait.
-                ended.append(self._idle.get(timeout=POLL_S))
+                news.append(self._news.get(timeout=POLL_S))
         with contextlib.suppress(queue.Empty):
             while True:
-                ended.append(self._idle.get_nowait())
+                news.append(self._news.get_nowait())
+        ended = [lane for lane in news if lane is not None]
         self._busy.difference_update(ended)
         return ended
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+from collections.abc import Callable
 
 from wconv_jobs.errors import CheckpointError
 from wconv_jobs.messages import Broken, Finished
@@ -31,8 +32,17 @@ NO_CHECKPOINT = "NoCheckpoint"
 class Lane:
     """Trains the trials of one lease after another on its share of the node."""
 
-    def __init__(self, parts: AgentParts, number: int) -> None:
+    def __init__(self, parts: AgentParts, number: int, on_first_step: Callable[[], None]) -> None:
+        """
+        Args:
+            parts: of the agent.
+            number: of the lane, from 0.
+            on_first_step: called, in the thread of the lane, once a trial has taken a step.
+        """
         self.number = number
+        self.has_stepped = False
+        """Whether its trial has taken a step."""
+        self._on_first_step = on_first_step
         self._parts = parts
         self._share: LaneShare = parts.share.lanes[number]
 
@@ -65,6 +75,8 @@ class Lane:
             logger.warning(
                 event("storage is away, trial left to others", trial=lease.trial, why=error)
             )
+        finally:
+            self.has_stepped = False
 
     def _attempt(self, lease: Lease, spool: Spool) -> Finished | Broken:
         # Imported here: it loads torch, too slow for commands on a login node.
@@ -94,6 +106,7 @@ class Lane:
                 log_folder=logs,
                 on_report=following.on_report,
                 on_tick=following.on_tick,
+                on_first_step=self._note_first_step,
             )
         except RanksAborted:
             # The work of its ranks since the last checkpoint is lost.
@@ -106,6 +119,10 @@ class Lane:
             # The ranks themselves saw that the time for training is over.
             parts.end.begin()
         return result
+
+    def _note_first_step(self) -> None:
+        self.has_stepped = True
+        self._on_first_step()
 
     def _propose(self, lease: Lease) -> Point:
         parts = self._parts

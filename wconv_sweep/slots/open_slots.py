@@ -1,4 +1,4 @@
-"""Leases open slots: one at a time while the canary runs, and never past the cap."""
+"""Leases open slots: to one agent alone while the canary runs, and never past the cap."""
 
 import enum
 import secrets
@@ -54,18 +54,21 @@ class OpenSlots:
         self._provenance = provenance
 
     def lease_many(
-        self, owner: str, count: int, *, nonce: str | None = None
+        self, owner: str, count: int, *, nonce: str | None = None, stepped: bool = False
     ) -> list[Lease] | NoSlot:
         """Lease up to `count` open slots, each with its trial, to `owner`.
 
         As long as no trial has finished an epoch there is one at a time: the canary. If it breaks,
-        so would all others. No slot is leased whose expected cost would pass the cap.
+        so would all others. Once it has taken a step, its worker may lease more: what holds them
+        is there already, and idle otherwise. With a cap on the cost they wait for the epoch, from
+        which it is known. No slot is leased whose expected cost would pass the cap.
 
         Args:
             owner: the worker.
             count: slots wanted.
             nonce: names this call; a repeated one with the same nonce returns what the first one
                 has leased and that is still held. Each call has its own when left out.
+            stepped: whether one of the worker's trials has taken a step.
         """
         holder = f"{owner}/{nonce or secrets.token_hex(4)}"
         with self._storage.write() as connection:
@@ -86,10 +89,11 @@ class OpenSlots:
             if leased and usage.used_up:
                 # What runs stops at its checkpoint, and who waits for it holds GPUs for nothing.
                 return NoSlot.CAPPED
-            if leased and not begun:
+            several = begun or (stepped and not capped and self._all_are_of(connection, owner))
+            if leased and not several:
                 return NoSlot.WAIT
             leases: list[Lease] = []
-            while len(leases) < (count if begun else 1):
+            while len(leases) < (count if several else 1):
                 row = self._next_open(connection, usage)
                 if row is None:
                     break
@@ -226,6 +230,12 @@ class OpenSlots:
         for row in expired:
             reopen(connection, self._storage, row.slot, row.attempt, "lease ran out")
         return int(found[0]) - len(expired)
+
+    def _all_are_of(self, connection: Connection, owner: str) -> bool:
+        """Return whether there are leased slots, and all of them are this worker's."""
+        leased = (SLOTS.c.study == self._study, SLOTS.c.state == SlotState.LEASED)
+        owners = connection.scalars(select(SLOTS.c.owner).where(*leased)).all()
+        return bool(owners) and all(each.startswith(f"{owner}/") for each in owners)
 
     def _has_begun(self, connection: Connection) -> bool:
         """Return whether any trial has finished an epoch."""

@@ -102,7 +102,7 @@ class SlotTable:
         return leases if isinstance(leases, NoSlot) else leases[0]
 
     def lease_many(
-        self, owner: str, count: int, *, nonce: str | None = None
+        self, owner: str, count: int, *, nonce: str | None = None, stepped: bool = False
     ) -> list[Lease] | NoSlot:
         """Lease up to `count` open slots, of the next stage once the one before has ended.
 
@@ -110,7 +110,7 @@ class SlotTable:
         """
         self._search_end.end_if_due()
         while True:
-            leases = self._open_slots.lease_many(owner, count, nonce=nonce)
+            leases = self._open_slots.lease_many(owner, count, nonce=nonce, stepped=stepped)
             if leases is not NoSlot.STAGE:
                 return leases
             open_stage(self._storage, self._config)

@@ -12,7 +12,7 @@ import torch
 
 from wconv_jobs import own_code
 from wconv_jobs.errors import JobError, TrainingDiverged
-from wconv_jobs.messages import STEADY_EPOCHS, Broken, Finished, Left, Report
+from wconv_jobs.messages import STEADY_EPOCHS, Broken, Finished, Left, Report, Stepped
 from wconv_jobs.program_trial import ProgramTrial
 from wconv_jobs.ranks.agent_link import AgentLink
 from wconv_jobs.ranks.agent_signals import ignore_signals
@@ -78,7 +78,13 @@ def _trained(order: NodeOrder, trial: TrialSpec, link: AgentLink, world: World) 
         return Finished(
             ending="complete", epoch=0, metrics=asdict(speed), provenance=_provenance(world)
         )
-    result = train(trial, link.report, world, link.checkpoint_is_demanded)
+    result = train(
+        trial,
+        link.report,
+        world,
+        link.checkpoint_is_demanded,
+        lambda: _tell_of_step(link, world),
+    )
     return Finished(
         ending=result.ending,
         epoch=len(result.reports),
@@ -90,6 +96,13 @@ def _trained(order: NodeOrder, trial: TrialSpec, link: AgentLink, world: World) 
 def _wait(link: AgentLink) -> None:
     """Wait until the agent has heard of all trials that are measured side by side."""
     link.report(Report(epoch=0, metrics={}, epoch_s=0.0))
+
+
+def _tell_of_step(link: AgentLink, world: World) -> None:
+    if world.device.type == "cuda":
+        # Until then it is only queued, and may still fail.
+        torch.cuda.synchronize(world.device)
+    link.send(Stepped())
 
 
 def _driver() -> str:

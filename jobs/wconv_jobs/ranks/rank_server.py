@@ -17,6 +17,7 @@ from wconv_jobs.messages import (
     ChannelError,
     Hello,
     Report,
+    Stepped,
     Verdict,
     parse,
 )
@@ -176,6 +177,6 @@ def _heard(line: bytes, connection: _Connection) -> AnyMessage:
         )
     if isinstance(message, Hello):
         connection.rank = message.rank
-    elif not isinstance(message, Report):
+    elif not isinstance(message, Report | Stepped):
         connection.said_goodbye = True
     return message

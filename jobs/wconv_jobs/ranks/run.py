@@ -6,7 +6,17 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from wconv_jobs.messages import Broken, Demand, Finished, Hello, Left, NodeEnded, Report, Verdict
+from wconv_jobs.messages import (
+    Broken,
+    Demand,
+    Finished,
+    Hello,
+    Left,
+    NodeEnded,
+    Report,
+    Stepped,
+    Verdict,
+)
 from wconv_jobs.program_trial import ProgramTrial
 from wconv_jobs.ranks.launcher import Launcher
 from wconv_jobs.ranks.node_order import NodeOrder
@@ -35,6 +45,7 @@ def run_ranks(
     log_folder: Path,
     on_report: Callable[[Report], Verdict],
     on_tick: Callable[[], Demand],
+    on_first_step: Callable[[], None] = lambda: None,
     measured_s: float | None = None,
 ) -> Finished | Broken:
     """Train one trial on fresh processes, on this node and others, and return how it ended.
@@ -51,6 +62,7 @@ def run_ranks(
         log_folder: gets what each rank prints; on a file system that the nodes share.
         on_report: answers a report of rank 0.
         on_tick: called at least every `TICK_S`; says what the agent wants.
+        on_first_step: called once the trial has taken a step; for a program of the user's, never.
         measured_s: only measure the speed, for so long, seconds; then there is one report, of
             epoch 0, whose answer lets the time begin. See `wconv_jobs.training.speed`.
 
@@ -76,6 +88,8 @@ def run_ranks(
             for message in said + [words for node in nodes for words in node.messages()]:
                 if isinstance(message, Report):
                     server.answer(on_report(message))
+                elif isinstance(message, Stepped):
+                    on_first_step()
                 elif isinstance(message, Hello):
                     missing.discard(message.rank)
                 elif not isinstance(message, Left):

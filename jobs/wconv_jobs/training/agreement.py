@@ -38,6 +38,7 @@ class Agreement:
         demanded: whether the agent wants the trial to end at a checkpoint; called on rank 0.
         deadline_s: Unix time from which on it ends without being asked; None has no limit.
         checkpoint_every_s: longest time without a checkpoint, seconds.
+        stepped: called on rank 0 after the first step.
     """
 
     def __init__(
@@ -47,14 +48,19 @@ class Agreement:
         *,
         deadline_s: float | None,
         checkpoint_every_s: float,
+        stepped: Callable[[], None] = lambda: None,
     ) -> None:
         self._world, self._demanded = world, demanded
+        self._stepped: Callable[[], None] | None = stepped if world.rank == 0 else None
         self._deadline_s, self._every_s = deadline_s, checkpoint_every_s
         self._saved_s = self._asked_s = time.monotonic()
         self._steps = self._left = 1
 
     def after_step(self) -> Action:
         """Return the action of every rank; each rank calls this after each of its steps."""
+        if self._stepped is not None:
+            self._stepped()
+            self._stepped = None
         self._left -= 1
         if self._left > 0:
             return Action.GO

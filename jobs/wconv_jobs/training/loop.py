@@ -55,6 +55,7 @@ def train(
     report: Callable[[Report], Verdict],
     world: World = LONE_PROCESS,
     demanded: Callable[[], bool] = lambda: False,
+    stepped: Callable[[], None] = lambda: None,
 ) -> TrainingResult:
     """Train the trial from its checkpoint, or from the start, to its end.
 
@@ -77,13 +78,14 @@ def train(
         report: called on rank 0 only; returns what to do next.
         world: the process group to train in.
         demanded: whether the run should stop at a checkpoint; called on rank 0 only.
+        stepped: called after the first step of this attempt, on rank 0 only.
 
     Raises:
         TrainingDiverged: loss or a metric is not finite.
         JobError: data or model cannot be used; the message says why.
         CheckpointError: the checkpoint cannot be used.
     """
-    run = Run(spec, world, demanded)
+    run = Run(spec, world, demanded, stepped)
     progress = checkpoint.load(spec, run.state)
     first = len(progress.reports)
     position = len(progress.reports) * (run.steps + 1) + progress.step
@@ -122,7 +124,13 @@ def losses(reports: Sequence[Report]) -> list[float]:
 class Run:
     """The objects of one training run, built so that two trials differ only in the density."""
 
-    def __init__(self, spec: TrialSpec, world: World, demanded: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        spec: TrialSpec,
+        world: World,
+        demanded: Callable[[], bool],
+        stepped: Callable[[], None] = lambda: None,
+    ) -> None:
         recipe = spec.recipe
         self.spec, self.world = spec, world
         self.seed = derive_seed(spec.study_seed, spec.replicate)
@@ -150,6 +158,7 @@ class Run:
             demanded,
             deadline_s=spec.deadline_s,
             checkpoint_every_s=spec.checkpoint_every_s,
+            stepped=stepped,
         )
 
     def is_unfinished(self, reports: list[Report]) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wconv_jobs.messages import Broken, Finished, Hello, Left, Message, Report, Verdict
+from wconv_jobs.messages import Broken, Finished, Hello, Left, Message, Report, Stepped, Verdict
 from wconv_jobs.ranks.rank_server import RankServer, short_temporary_folder
 
 _REPORT = Report(epoch=1, metrics={"accuracy": 0.5}, epoch_s=1.0)
@@ -122,6 +122,16 @@ def test_a_rank_that_says_how_it_ended_is_not_lost(last_words: Finished | Left |
 
     assert arrived == [Hello(rank=0), last_words]
     assert server.lost is None
+
+
+def test_a_rank_that_ends_after_its_first_step_without_a_word_is_lost() -> None:
+    with RankServer() as server:
+        with _connect(server, 0) as rank:
+            rank.sendall(_line(Stepped()))
+        arrived = server.messages(0)
+
+    assert arrived == [Hello(rank=0), Stepped()]
+    assert server.lost == 0
 
 
 def test_the_first_lost_rank_is_remembered() -> None:

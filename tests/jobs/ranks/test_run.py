@@ -46,6 +46,7 @@ def _run(
     ranks: int = 2,
     devices: tuple[int, ...] = (),
     on_tick: Callable[[], Demand] = lambda: Demand.GO,
+    on_first_step: Callable[[], None] = lambda: None,
 ) -> Finished | Broken:
     logs = spec.checkpoint_folder.parent / f"logs of {spec.checkpoint_folder.name}"
     result = run_ranks(
@@ -54,6 +55,7 @@ def _run(
         log_folder=logs,
         on_report=on_report,
         on_tick=on_tick,
+        on_first_step=on_first_step,
     )
     assert ranks_of(os.getpid()) == []
     return result
@@ -210,9 +212,17 @@ def test_a_demand_drops_the_evaluation_of_all_ranks_and_keeps_the_epoch(
     def tick() -> Demand:
         return Demand.CHECKPOINT if (folder / "evaluating").exists() else Demand.GO
 
-    result = _finished(_run(classification(folder), Recorder(), on_tick=tick))
+    steps: list[bool] = []
+    result = _finished(
+        _run(
+            classification(folder),
+            Recorder(),
+            on_tick=tick,
+            on_first_step=lambda: steps.append(True),
+        )
+    )
 
-    assert (result.ending, result.epoch) == ("stopped", 0)
+    assert (result.ending, result.epoch, steps) == ("stopped", 0, [True])
     assert (saved(folder)["reports"], saved(folder)["step"]) == ([], 3)
 
 

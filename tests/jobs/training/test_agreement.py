@@ -47,6 +47,25 @@ def test_ranks_ask_again_after_as_many_steps_as_fit_into_half_a_second(
     assert world.sent == [[Action.GO, 4]] * 3
 
 
+@pytest.mark.parametrize(("rank", "told"), [(0, ["stepped"]), (1, [])])
+def test_rank_0_tells_of_the_first_step_once(rank: int, told: list[str]) -> None:
+    heard: list[str] = []
+    world = _Rank0OfTwo(rank=rank, size=2, device=torch.device("cpu"))
+    agreement = Agreement(
+        world,
+        lambda: False,
+        deadline_s=None,
+        checkpoint_every_s=600.0,
+        stepped=lambda: heard.append("stepped"),
+    )
+
+    before = list(heard)
+    for _ in range(3):
+        agreement.after_step()
+
+    assert (before, heard) == ([], told)
+
+
 def test_a_step_that_takes_longer_is_asked_about_each_time(clock: list[float]) -> None:
     world = _Rank0OfTwo(rank=0, size=2, device=torch.device("cpu"))
     agreement = _agreement(world)

@@ -259,6 +259,13 @@ def test_the_canary_is_leased_while_nothing_is_known_of_the_cost(launch: Launch)
     assert isinstance(launch(cap=0.001).lease("node/pilot-0/1"), Lease)
 
 
+def test_under_a_cap_the_canary_is_alone_until_its_epoch_tells_the_cost(launch: Launch) -> None:
+    slots = launch(cap=3.5)
+    leased(slots)
+
+    assert slots.lease_many("node/pilot-0/1", 3, stepped=True) is NoSlot.WAIT
+
+
 def test_the_hours_before_a_pilots_first_sign_of_life_count(
     launch: Launch, storage: Storage
 ) -> None:

@@ -47,6 +47,7 @@ def train(
     log_folder: Path,
     on_report: Callable[[Report], Verdict],
     on_tick: Callable[[], Demand],
+    on_first_step: Callable[[], None] = lambda: None,
     measured_s: float | None = None,
 ) -> Finished:
     """Do what `run_ranks` does, to the storage: see there."""

@@ -106,6 +106,32 @@ def test_the_first_trial_is_a_canary(slots: SlotTable) -> None:
     assert isinstance(after_its_first_epoch, Lease)
 
 
+def test_the_worker_of_a_canary_that_has_taken_a_step_may_lease_more_and_no_other(
+    slots: SlotTable,
+) -> None:
+    canary = leased(slots)
+
+    others = slots.lease_many("node/pilot-1/2", 2, stepped=True)
+    of_a_similar_name = slots.lease_many("node/pilot-0/12", 2, stepped=True)
+    before_its_step = slots.lease_many("node/pilot-0/1", 2)
+    mine = slots.lease_many("node/pilot-0/1", 2, stepped=True)
+
+    assert {others, of_a_similar_name, before_its_step} == {NoSlot.WAIT}
+    assert isinstance(mine, list)
+    assert [lease.position for lease in (canary, *mine)] == [0, 1, 2]
+
+
+def test_after_a_canary_that_broke_there_is_one_again(slots: SlotTable) -> None:
+    canary = leased(slots)
+    slots.break_(canary, failure())
+
+    # What the worker knows of the step is of the trial that has just broken.
+    leases = slots.lease_many("node/pilot-0/1", 2, stepped=True)
+
+    assert isinstance(leases, list)
+    assert len(leases) == 1
+
+
 def test_of_many_that_lease_at_once_one_gets_the_canary(
     slots: SlotTable, storage: Storage, tiny_config: StudyConfig
 ) -> None:
