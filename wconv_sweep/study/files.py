@@ -11,7 +11,7 @@ from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.problems import problems_of
 from wconv_sweep.study.recipes import fill_in_recipe
 from wconv_sweep.study.settings import apply_settings
-from wconv_sweep.study.smoke import shrink
+from wconv_sweep.study.smoke import as_whole, shrink
 from wconv_sweep.validation import validate
 from wconv_sweep.yaml_files import Document, read_document
 
@@ -39,9 +39,8 @@ def load_study(
         folder = (path.parent / Path(code).expanduser()).resolve()
         document = document.with_value(("code",), str(folder), origin)
     if smoke_folder is not None:
-        _refuse_smoke_of_trainer(
-            check_study(document)
-        )  # shrinking would hide problems of the study
+        # Shrinking would hide problems of the study.
+        _refuse_smoke_of_trainer(check_study(as_whole(document)))
         document = shrink(document, smoke_folder)
     return check_study(document)
 

@@ -23,8 +23,8 @@ def shrink(document: Document, folder: Path) -> Document:
     Small network, few and small samples, two epochs, two proposals beside the reference densities,
     the best of them on two more seeds, one rank, no pruner. Everything else is that of the study.
     Data read from files are synthetic ones in the same file format, see `generated_folder`. What a
-    setting has given stays, but for the name and the folders: synthetic data must not get among
-    real ones, nor a smoke run among real results.
+    setting has given stays, and the rest is chosen to go with it, but for the name and the
+    folders: synthetic data must not get among real ones, nor a smoke run among real results.
 
     Args:
         document: of the study, with its settings.
@@ -35,19 +35,25 @@ def shrink(document: Document, folder: Path) -> Document:
         ("study",): f"{document.get(('study',))}{SUFFIX}",
         ("is_smoke",): True,
     }
+    ranks = _set(document, ("trial", "ranks"), 1)
+    warmup_epochs = _set(document, ("recipe", "lr_schedule", "warmup_epochs"), EPOCHS - 1)
+    seeds = _set(document, ("search", "seeds"), 1)
+    trials = (_references(document) + SEARCH_TRIALS) * seeds
     values: dict[Location, object] = {
-        ("recipe", "epochs"): EPOCHS,
-        ("recipe", "batch_size"): BATCH_SIZE,
-        ("trial", "ranks"): 1,
-        ("budget", "trials"): _references(document) + SEARCH_TRIALS,
+        ("recipe", "epochs"): max(EPOCHS, warmup_epochs + 1),
+        ("recipe", "batch_size"): -(-BATCH_SIZE // ranks) * ranks,  # which the ranks can share
+        ("trial", "ranks"): ranks,
     }
     if document.get(("confirm",)) is not None:
-        values["confirm", "candidates"], values["confirm", "seeds"] = 1, CONFIRM_SEEDS
-        values["budget", "trials"] = _references(document) + SEARCH_TRIALS + 2 * CONFIRM_SEEDS
+        candidates = _set(document, ("confirm", "candidates"), 1)
+        repeats = _set(document, ("confirm", "seeds"), CONFIRM_SEEDS)
+        values["confirm", "candidates"], values["confirm", "seeds"] = candidates, repeats
+        trials += (candidates + 1) * repeats
+    values["budget", "trials"] = trials
     if document.get(("recipe", "lr_schedule", "warmup_epochs")):
-        values["recipe", "lr_schedule", "warmup_epochs"] = EPOCHS - 1
+        values["recipe", "lr_schedule", "warmup_epochs"] = warmup_epochs
     if document.get(("search", "seeds")) is not None:
-        values["search", "seeds"] = 1
+        values["search", "seeds"] = seeds
     if document.get(("search", "sampler", "name")) == "grid":
         # A grid is as large as it is: two of its points are two random ones.
         values["search", "sampler"] = {"name": "random"}
@@ -97,6 +103,22 @@ def shrink(document: Document, folder: Path) -> Document:
     return document
 
 
+def as_whole(document: Document) -> Document:
+    """Return the document to look for problems in before it is shrunk.
+
+    A batch size or a share of a GPU that a setting gives is that of the small run, which has one
+    rank unless a setting says otherwise: those of the study in its file need not go with it.
+
+    Args:
+        document: of the study, with its settings.
+    """
+    of_ranks: tuple[Location, ...] = (("recipe", "batch_size"), ("trial", "per_gpu"))
+    is_set = any(document.origin(location) is not None for location in of_ranks)
+    if is_set and document.origin(("trial", "ranks")) is None:
+        return document.with_value(("trial", "ranks"), 1, ORIGIN)
+    return document
+
+
 def generated_folder(folder: Path, data: str) -> Path:
     """Return the folder of the synthetic data of a data set."""
     return folder.absolute() / data
@@ -112,6 +134,14 @@ def _without_settings(document: Document, dropped: Set[str]) -> dict[Location, o
         for name, each in (given.items() if isinstance(given, dict) else ())
         if isinstance(each, dict)
     }
+
+
+def _set(document: Document, location: Location, otherwise: int) -> int:
+    """Return what a setting has given, and otherwise another value."""
+    value = document.get(location)
+    if document.origin(location) is None or not isinstance(value, int):
+        return otherwise
+    return value
 
 
 def _references(document: Document) -> int:

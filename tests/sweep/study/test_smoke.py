@@ -45,6 +45,35 @@ def test_a_setting_wins_over_the_smoke_scale(tmp_path: Path) -> None:
     assert (small.recipe.epochs, small.trial.ranks) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("setting", "seen"),
+    [
+        ("batch_size=50", {"batch_size": 50, "ranks": 1}),  # the study has 4 ranks
+        ("per_gpu=2", {"per_gpu": 2, "ranks": 1}),
+        ("ranks=16", {"batch_size": 16, "ranks": 16}),
+        ("lr_schedule.warmup_epochs=5", {"epochs": 6, "warmup_epochs": 5}),
+        ("confirm.seeds=5", {"trials": 2 + 2 + 10}),
+        ("confirm.candidates=3", {"trials": 2 + 2 + 8}),
+        ("confirm={candidates: 2, seeds: 3}", {"trials": 2 + 2 + 9}),
+        ("search.seeds=2", {"trials": 2 * (2 + 2) + 4}),
+    ],
+)
+def test_the_rest_of_a_smoke_run_goes_with_a_setting(
+    setting: str, seen: dict[str, int], tmp_path: Path
+) -> None:
+    small = load_study("dncnn_3x3", smoke_folder=tmp_path, settings=[setting])
+
+    facts = {
+        "batch_size": small.recipe.batch_size,
+        "ranks": small.trial.ranks,
+        "per_gpu": small.trial.per_gpu,
+        "epochs": small.recipe.epochs,
+        "warmup_epochs": small.recipe.lr_schedule.warmup_epochs,
+        "trials": small.budget.trials,
+    }
+    assert facts | seen == facts
+
+
 def test_a_grid_and_a_pruner_are_too_much_for_the_smoke_scale(
     study_file: StudyFile, tmp_path: Path
 ) -> None:
