@@ -26,7 +26,8 @@ def validate(document: Document, model: type[_Model]) -> _Model:
         return model.model_validate(document.content)
     except ValidationError as error:
         problems: dict[Location, str] = {}
-        for details in _without_renamed(error.errors()):
+        errors = list(_without_renamed(error.errors()))
+        for details in errors:
             location = _without_tags(document, details)
             # The name of a key and its value can be wrong both.
             at = (*location, _KEY) if details["loc"][-1:] == (_KEY,) else location
@@ -35,7 +36,8 @@ def validate(document: Document, model: type[_Model]) -> _Model:
                 _describe(document, model, details, location)
                 if at not in problems
                 else document.problem(
-                    location, f"{_ANY_OPTION} (it is {_shown(details['input'])})"
+                    location,
+                    f"{_alternatives(details, errors)} (it is {_shown(details['input'])})",
                 )
             )
         # Of a list that fits no alternative, its elements are named, too.
@@ -86,6 +88,7 @@ _OTHER_NAMES = {
 
 _SHOWN_CHARACTERS = 200
 _MAPPING = "must hold `key: value` lines"
+_ANY_CHOICE = "takes true or false, a number or a text"
 _ANY_OPTION = "takes true or false, a number, a text, or a list of them"
 _KEYS_ARE_TEXTS = "keys must be texts: write this one in quotes"
 
@@ -123,6 +126,8 @@ def first_problem(error: ValidationError) -> str:
     """Return what is wrong with data that no file holds, without place and value."""
     details = error.errors()[0]
     kind = details["type"]
+    if kind == "extra_forbidden":
+        return f"it takes no key {details['loc'][-1]}, which the study has"
     return _SENTENCES[kind](details.get("ctx", {})) if kind in _SENTENCES else details["msg"]
 
 
@@ -132,6 +137,13 @@ def _without_renamed(errors: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
     for each in errors:
         if each["type"] != "missing" or ".".join(map(str, each["loc"])) not in there:
             yield each
+
+
+def _alternatives(details: ErrorDetails, errors: Sequence[ErrorDetails]) -> str:
+    """Return what a value may be that fits none of several types, one of which may be a list."""
+    *at, _ = details["loc"]
+    tags = (each["loc"][len(at)] for each in errors if [*each["loc"][: len(at)]] == at)
+    return _ANY_OPTION if any(str(tag).startswith("list[") for tag in tags) else _ANY_CHOICE
 
 
 def _describe(

@@ -211,9 +211,14 @@ def smoke_classes(name: str) -> int | None:
     return classes
 
 
+def option_names(kind: Kind, name: str) -> tuple[str, ...]:
+    """Return the options that a known name takes."""
+    return tuple(defaults_of(_options(kind, name)))
+
+
 def has_option(kind: Kind, name: str, option: str) -> bool:
     """Return whether a known name takes an option."""
-    return option in defaults_of(_options(kind, name))
+    return option in option_names(kind, name)
 
 
 def _valid(kind: Kind, name: str, options: Mapping[str, object]) -> BaseModel | None:

@@ -267,6 +267,27 @@ def test_a_name_that_is_wrong_and_its_value_are_both_named() -> None:
     ]
 
 
+def test_only_what_takes_a_list_says_so() -> None:
+    paths = {
+        "list": ("model", "options", "width"),
+        "no list": ("search", "also", "recipe.optimizer.lr", "choices", 1),
+        "no list in a density's values": ("reference_densities", "tuned", "recipe.optimizer.lr"),
+    }
+    content = STUDY | {
+        "search": STUDY["search"] | {"also": {"recipe.optimizer.lr": {"choices": [0.1, 0.2]}}},
+        "reference_densities": {"tuned": {"density": [0.8], "recipe.optimizer.lr": 0.1}},
+    }
+
+    said = {name: _problems(StudyConfig, _with(content, at, None)) for name, at in paths.items()}
+
+    plain = "takes true or false, a number or a text (it is None)"
+    assert {name: [each.split(": ", 2)[-1] for each in found] for name, found in said.items()} == {
+        "list": ["takes true or false, a number, a text, or a list of them (it is None)"],
+        "no list": [plain],
+        "no list in a density's values": [plain],
+    }
+
+
 def test_a_long_value_is_cut() -> None:
     (problem,) = _problems(StudyConfig, STUDY | {"study": "x" * 5000})
 

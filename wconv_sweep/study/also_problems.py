@@ -3,9 +3,12 @@
 import math
 from collections.abc import Callable, Iterator
 from itertools import product
+from typing import Any
 
 from pydantic import ValidationError
 
+from wconv_jobs import catalog
+from wconv_jobs.catalog import Kind
 from wconv_sweep.study.config import PLAIN, StudyConfig, value_at
 from wconv_sweep.study.parameter import ParameterSpec
 from wconv_sweep.study.point import Point, SearchArm, Settings
@@ -54,6 +57,8 @@ def also_problems(
     yield from _search_problems(config)
     if found:
         return
+    if config.has_two_arms:
+        yield from _sharing_problems(config)
     if len(config.search.also) > MOST_KEYS:
         text = f"has {len(config.search.also)} keys. Take at most {MOST_KEYS}: each needs trials."
         yield ("search", "also"), text
@@ -110,24 +115,52 @@ def _wrong_with(config: StudyConfig, key: str, spec: ParameterSpec) -> str | Non
         )
     if key in _REFUSED:
         return f"{_REFUSED[key]}. Leave it out."
-    whole = config.model_dump(mode="json", by_alias=True)
-    section, _, name = key.rpartition(".")
-    own, siblings = value_at(whole, key), value_at(whole, section)
-    if own is None and key.startswith("recipe.") and name not in (siblings or {}):
-        known = sorted(siblings) if isinstance(siblings, dict) else []
-        remedy = did_you_mean(name, known) or f"Known keys: {', '.join(known)}."
-        return f"is not a known key. {remedy}"
+    own = value_at(config.model_dump(mode="json", by_alias=True), key)
     if own is None:
-        return (
+        return _unknown(config, key) or (
             f"has no value in the study, at which the reference densities are trained. Set {key} "
             "to one of those that are searched."
         )
+    if isinstance(own, dict):
+        one = ", ".join(f"{key}.{name}" for name in own)
+        return f"holds keys, which are searched one by one. Take one of {one}."
+    if isinstance(own, list):
+        return f"is a list in the study ({own!r}), and lists are not searched. Leave it out."
     if not spec.holds(own):
         return (
             f"is {own!r} in the study, which is not one of the values that are searched; the "
             f"reference densities are trained at it. Set {key} to one of them, or widen them."
         )
     return None
+
+
+def _unknown(config: StudyConfig, key: str) -> str | None:
+    """Return that a key without a value is none of a study's; None if it is one, or may be."""
+    found: Any = config.model_dump(mode="json", by_alias=True)
+    # What the study leaves out is an option nevertheless; that of a function or program of the
+    # user's shows when it has a value.
+    kinds: list[tuple[str, Kind, str]] = [
+        ("model", "models", config.model.name),
+        ("data", "data", config.data.name),
+    ]
+    for section, kind, name in kinds:
+        if name in catalog.names(kind):
+            left_out = dict.fromkeys(catalog.option_names(kind, name))
+            found[section]["options"] = left_out | found[section]["options"]
+        elif key.startswith(f"{section}."):
+            return None
+    if config.trainer is not None:
+        return None
+    above = ""
+    for name in key.split("."):
+        if not isinstance(found, dict):
+            break
+        if name not in found:
+            known = sorted(found)
+            listed = f"Known keys: {', '.join(known)}."
+            return f"is not a known key. {did_you_mean(name, known) or listed}"
+        found, above = found[name], f"{above}.{name}".removeprefix(".")
+    return None if found is None else f"is not a known key: {above} holds no keys. Write it alone."
 
 
 def _at_its_values(
@@ -206,8 +239,6 @@ def _search_problems(config: StudyConfig) -> Iterator[Problem]:
             ("search", "warm_start"),
             "takes over densities, which say nothing of the keys in search.also. Remove it.",
         )
-    if config.has_two_arms:
-        yield from _sharing_problems(config)
 
 
 def _sharing_problems(config: StudyConfig) -> Iterator[Problem]:
@@ -215,10 +246,11 @@ def _sharing_problems(config: StudyConfig) -> Iterator[Problem]:
     search, seeds, left = config.search, config.search.seeds, config.search_trials
     round_ = len(SearchArm) * seeds  # a proposal for each side
     if left > 0 and left % round_ and not left % seeds:
+        fewer = config.budget.trials - left % round_
         yield (
             ("budget", "trials"),
             f"leaves {left} for the search, which plain and weighted convolution cannot share "
-            f"evenly. Set {config.budget.trials - left % round_}.",
+            f"evenly. Set {fewer} or {fewer + round_}.",
         )
     sizes = [spec.size for spec in search.also.values()]
     if all(size is not None for size in sizes):

@@ -1,10 +1,13 @@
 """Further keys of a study that are searched together with the density: `search.also`."""
 
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
 from wconv_jobs.spec_base import Spec
+
+_BOTH = "takes low and high, or choices, e.g. {low: 1e-4, high: 0.1} or {choices: [none, batch]}"
 
 Choice = bool | int | FiniteFloat | str
 
@@ -23,6 +26,13 @@ class ParameterSpec(Spec):
     choices: Annotated[list[Choice], Field(min_length=2)] | None = None
     """Values without an order, e.g. names; or give `low` and `high`."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _holds_keys(cls, content: Any) -> Any:
+        if not isinstance(content, Mapping | cls):
+            raise ValueError(_BOTH)
+        return content
+
     @model_validator(mode="after")
     def _is_a_range_or_choices(self) -> Self:
         low, high = self.low, self.high
@@ -33,7 +43,7 @@ class ParameterSpec(Spec):
                 raise ValueError("choices must differ from each other")
             return self
         if low is None or high is None:
-            raise ValueError("takes low and high, or choices, e.g. {low: 1e-4, high: 0.1}")
+            raise ValueError(_BOTH)
         if not low < high:
             raise ValueError(f"low must be less than high (they are {low:g} and {high:g})")
         if self.log and low <= 0:

@@ -191,9 +191,10 @@ def _budget_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
             f"Set at least {least}."
         )
     elif left % seeds:
+        fewer = config.budget.trials - left % seeds
         text = (
             f"leaves {left} for the search, which {seeds} seeds of each density cannot share "
-            f"evenly. Set {config.budget.trials - left % seeds}."
+            f"evenly. Set {fewer} or {fewer + seeds}."
         )
     else:
         return []

@@ -47,7 +47,30 @@ def test_numbers_and_choices_of_recipe_network_and_data_are_taken(sampler: str) 
     ("also", "found"),
     [
         ({"recipe.optimizer.lrr": LR}, "recipe.optimizer.lrr: is not a known key. Did you mean"),
-        ({"recipe.sptimizer.lr": LR}, "recipe.sptimizer.lr: is not a known key."),
+        (
+            {"recipe.sptimizer.lr": LR},
+            "recipe.sptimizer.lr: is not a known key. Did you mean 'optimizer'?",
+        ),
+        ({"recipe.optimizer.lr.x": LR}, "recipe.optimizer.lr.x: is not a known key: recipe."),
+        ({"recipe.optimizer": {"choices": ["adam", "sgd"]}}, "recipe.optimizer: holds keys,"),
+        (
+            {"recipe.optimizer.betas": {"choices": [0.9, 0.99]}},
+            "recipe.optimizer.betas: is a list",
+        ),
+        (
+            {"recipe.optimizer.lr": LR, "recipe.optimizer.name": {"choices": ["adam", "sgd"]}},
+            "recipe.optimizer.name: cannot be 'sgd': it takes no key betas, which the study has.",
+        ),
+        (
+            {"recipe.early_stopping.patience": WIDTH},
+            "recipe.early_stopping.patience: has no value",
+        ),
+        (
+            {"model.options.widht": WIDTH},
+            "model.options.widht: is not a known key. Did you mean 'width'?",
+        ),
+        ({"model.options.norm.x": WIDTH}, "model.options.norm.x: is not a known key: model."),
+        ({"data.options.crop": WIDTH}, "data.options.crop: is not a known key. Did you mean"),
         ({"lr": LR}, "lr: is not below recipe, model.options or data.options."),
         ({"budget.trials": WIDTH}, "budget.trials: is not below recipe, model.options or"),
         ({"recipe.epochs": WIDTH}, "recipe.epochs: sets how long a trial is"),
@@ -108,6 +131,8 @@ def test_keys_that_do_not_fit_each_other_are_named_together() -> None:
     [
         ({}, "takes low and high, or choices"),
         ({"low": 1.0}, "takes low and high, or choices"),
+        (["none", "batch"], "takes low and high, or choices"),
+        (0.1, "takes low and high, or choices"),
         ({"low": 2.0, "high": 1.0}, "low must be less than high"),
         ({"low": 0.0, "high": 1.0, "log": True}, "low must be greater than 0 where log is true"),
         ({"low": 1.5, "high": 3.0, "integer": True}, "must be whole numbers"),
@@ -115,7 +140,7 @@ def test_keys_that_do_not_fit_each_other_are_named_together() -> None:
         ({"choices": [1, 1]}, "choices must differ"),
     ],
 )
-def test_values_are_a_range_or_choices(values: dict[str, Any], found: str) -> None:
+def test_values_are_a_range_or_choices(values: Any, found: str) -> None:
     with pytest.raises(ValidationError, match=re.escape(found)):
         study_of({"name": "random"}, also={"recipe.optimizer.lr": values})
 
@@ -146,7 +171,7 @@ def test_a_sampler_says_what_it_does_not_take(
 def test_both_arms_get_the_same_number_of_proposals() -> None:
     assert problems({"recipe.optimizer.lr": LR}, trials=10) == [
         "budget.trials: leaves 9 for the search, which plain and weighted convolution cannot "
-        "share evenly. Set 9."
+        "share evenly. Set 9 or 11."
     ]
 
 

@@ -93,7 +93,7 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
                 "budget": {"trials": 7},
             },
             "budget.trials: leaves 5 for the search, which 2 seeds of each density cannot "
-            "share evenly. Set 6.",
+            "share evenly. Set 6 or 8.",
         ),
         (
             {"confirm": {"candidates": 3, "seeds": 2}, "budget": {"trials": 20}},
