@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from multiprocessing import popen_forkserver
 
 from wconv_jobs.ranks.agent_signals import AGENT_SIGNALS
+from wconv_jobs.ranks.descendants import kill_orphans
 from wconv_jobs.ranks.rank_server import short_temporary_folder
 
 _PRELOADED = "wconv_jobs.ranks.preloaded"
@@ -42,6 +43,15 @@ def start_fork_server() -> None:
             # Once more, because it unblocks signals when it has started its process.
             signal.pthread_sigmask(signal.SIG_BLOCK, AGENT_SIGNALS)
             multiprocessing.forkserver.ensure_running()
+
+
+def end_orphans() -> None:
+    """Kill what programs of the user's have left running whose ranks were killed."""
+    # Its own children, the ranks, stay in its session; a program has one of its own.
+    server: int | None = getattr(multiprocessing.forkserver._forkserver, "_forkserver_pid", None)
+    if server is not None:
+        with contextlib.suppress(ProcessLookupError):  # it was killed
+            kill_orphans(server)
 
 
 class SharedPopen(popen_forkserver.Popen):

@@ -12,7 +12,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from wconv_jobs.messages import EXIT_AGENT_GONE, Broken
 from wconv_jobs.ranks import out_of_memory, rank
-from wconv_jobs.ranks.fork_server import start_fork_server
+from wconv_jobs.ranks.fork_server import end_orphans, start_fork_server
 from wconv_jobs.ranks.node_order import NodeOrder
 from wconv_jobs.ranks.rank_death import how_it_ended, rank_died
 from wconv_jobs.ranks.rank_server import RankServer
@@ -72,6 +72,7 @@ class Launcher:
     def __exit__(self, *_: object) -> None:
         self._server.hang_up()
         self._thread.join()
+        end_orphans()
 
     @property
     def ended(self) -> bool:

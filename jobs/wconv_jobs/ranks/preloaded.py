@@ -4,9 +4,13 @@ Nothing that these imports make is garbage. Looking for it takes a fifth of thei
 rank it would touch, and so copy, the memory that all of them share (`gc.freeze`).
 """
 
+import atexit
 import gc
+import warnings
 from importlib import import_module
 from multiprocessing import spawn
+
+from wconv_jobs.ranks.descendants import adopt_orphans, kill_descendants
 
 gc.disable()
 # torch._dynamo is what the first step of any optimizer imports, torch.utils.serialization what
@@ -32,5 +36,10 @@ def _leave_out(main: str) -> None:
 # agent into each rank, its database and its sampler, too.
 for fixup in ("_fixup_main_from_name", "_fixup_main_from_path"):
     setattr(spawn, fixup, _leave_out)
+# What a program of the user's has started may outlive its rank, if that is killed. The agent ends
+# it with the trial; if the agent has been killed, too, this process ends after its last rank.
+adopt_orphans()
+atexit.register(kill_descendants)
+warnings.filterwarnings("ignore", "forkserver: waitpid returned unexpected pid")
 gc.freeze()
 gc.enable()

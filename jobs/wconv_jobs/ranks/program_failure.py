@@ -1,6 +1,7 @@
 """Why a program of the user's broke, as it printed it or by its exit status."""
 
 import re
+import signal
 
 from wconv_jobs.messages import Broken
 from wconv_jobs.ranks.rank_death import how_it_ended, rank_died
@@ -19,12 +20,12 @@ def program_broke(status: int, printed: str, rank: int) -> Broken:
     """Return the end of a program with an exit status other than 0.
 
     Args:
-        status: negative for a signal.
+        status: negative for a signal; 128 and more where a shell or a container has passed one on.
         printed: the end of its standard error.
         rank: number of the rank.
     """
-    if status < 0:
-        return rank_died(how_it_ended(status), rank)
+    if status < 0 or status - 128 in signal.valid_signals():
+        return rank_died(how_it_ended(status if status < 0 else 128 - status), rank)
     text = _PREFIX.sub("", printed)
     _, found, trace = text.rpartition(_TRACEBACK)
     if found:

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from wconv_jobs.ranks.descendants import adopt_orphans, kill_descendants
+
 TERM_S = 5.0
 """Time between SIGTERM and SIGKILL, seconds."""
 
@@ -51,6 +53,7 @@ class ProgramProcess:
             if self._ended:
                 return
             sys.stdout.flush()
+            adopt_orphans()
             process = self._process = subprocess.Popen(
                 command,
                 env=dict(env),
@@ -86,6 +89,7 @@ class ProgramProcess:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self._process.wait(TERM_S)
             self._signal(signal.SIGKILL)
+            kill_descendants()
             self._process.wait()
 
     def _signal(self, number: signal.Signals) -> None:

@@ -45,6 +45,21 @@ trial.finish(weights=state, test_accuracy=trial["gain"], seed=trial.seed)
 """
 
 
+# What its process group holds, and what has left it: a service, and one whose parent has ended.
+LEAVES_BEHIND = """
+import subprocess
+sleeper = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
+orphan = "import subprocess, sys; print(subprocess.Popen(%r, stdout=-3).pid)"
+left = [subprocess.Popen(sleeper, start_new_session=own).pid for own in (False, True)]
+left.append(int(subprocess.check_output([sys.executable, "-S", "-c", orphan % (sleeper,)])))
+(trial.folder / "left").write_text(" ".join(map(str, left)))
+"""
+
+
+def _left_behind(trial: ProgramTrial) -> list[int]:
+    return [int(pid) for pid in (trial.program_folder / "left").read_text().split()]
+
+
 def _trial(folder: Path, program: str = LOOP, *arguments: str) -> ProgramTrial:
     code = folder / "code"
     code.mkdir(exist_ok=True)
@@ -208,13 +223,25 @@ def test_a_program_that_does_not_end_gets_sigterm_and_is_killed(tmp_path: Path) 
 
 
 @pytest.mark.slow
+def test_what_a_program_has_started_ends_with_it(tmp_path: Path) -> None:
+    trial = _trial(tmp_path, LOOP.replace("for epoch in", f"{LEAVES_BEHIND}\nfor epoch in"))
+
+    result = _run(trial)
+
+    assert isinstance(result, Finished), result.reason
+    assert len(_left_behind(trial)) == 3
+    wait_until(lambda: not any(map(is_alive, _left_behind(trial))))
+
+
+@pytest.mark.slow
 def test_a_program_ends_with_its_rank_whoever_kills_that(tmp_path: Path) -> None:
-    program = LOOP.replace("    save(epoch", "    time.sleep(600)\n    save(epoch")
+    program = LOOP.replace("for epoch in", f"{LEAVES_BEHIND}\ntime.sleep(600)\nfor epoch in")
     trial = _trial(tmp_path, program)
+    left = trial.program_folder / "left"
     trace = tmp_path / "code/trace-0"
 
     def kill() -> Demand:
-        if trace.exists() and trace.read_text():
+        if left.exists() and left.read_text():
             for pid in ranks_of(os.getpid()):
                 os.kill(pid, signal.SIGKILL)
         return Demand.GO
@@ -229,7 +256,8 @@ def test_a_program_ends_with_its_rank_whoever_kills_that(tmp_path: Path) -> None
 
     assert isinstance(result, Broken)
     assert result.error == "RankDied"
-    wait_until(lambda: not is_alive(int(trace.read_text().split()[-1])))
+    pids = [int(trace.read_text().split()[-1]), *_left_behind(trial)]
+    wait_until(lambda: not any(map(is_alive, pids)))
 
 
 def test_a_program_is_told_its_rank_as_torchrun_tells_it(
@@ -283,6 +311,7 @@ def test_a_program_that_broke_before_it_began_says_why() -> None:
     raised = program_broke(1, printed, 1)
     left = program_broke(3, "usage: train.py\ntrain.py: error: no such option\n", 0)
     killed = program_broke(-signal.SIGSEGV, printed, 0)
+    told = program_broke(128 + signal.SIGTERM, "Terminated\n", 1)
 
     assert (raised.error, raised.where) == ("ModuleNotFoundError", "train.py:3")
     assert raised.reason == "No module named 'missing'"
@@ -291,3 +320,5 @@ def test_a_program_that_broke_before_it_began_says_why() -> None:
         "the program of rank 0 exited with status 3: train.py: error: no such option"
     )
     assert killed.reason == "rank 0 was ended by SIGSEGV"
+    # By a shell or a container around it, which then is no failure of the program's own.
+    assert (told.error, told.reason) == ("RankDied", "rank 1 was ended by SIGTERM")
