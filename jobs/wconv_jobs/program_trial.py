@@ -37,6 +37,7 @@ class ProgramTrial(Spec):
     density: tuple[FiniteFloat, ...] = Field(strict=False, min_length=1)
     """Coefficients, outermost first."""
     seed: Annotated[int, Field(ge=0)]
+    """The program's `trial.long_seed`."""
     threads_per_rank: Annotated[int, Field(ge=1)] = 1
     """CPU threads of each rank."""
     checkpoint_folder: Path = Field(strict=False)

@@ -9,7 +9,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple, Union
 from wconv_trial.agent import Agent, origin
 from wconv_trial.alone import description, print_metrics
 from wconv_trial.errors import TrialDiverged, TrialError
-from wconv_trial.names import CHANNEL_VARIABLE, WEIGHTS_KEY
+from wconv_trial.names import CHANNEL_VARIABLE, SHORT_SEEDS, WEIGHTS_KEY
 
 _trial: Optional["Trial"] = None
 
@@ -55,6 +55,9 @@ class Trial:
     seed: int
     """Seed of whatever is random: the same for all densities that are compared, another one for
     each repetition."""
+    long_seed: int
+    """The same with 63 bits, from which `wconv_jobs.seeding.derive_seed` derives all seeds of our
+    own trainer; `seed` is its remainder by 2**31, since many libraries take no larger ones."""
     folder: pathlib.Path
     """Folder of this trial, which exists: for its checkpoint, and whatever it leaves. Outside of a
     study: wconv_alone/DENSITY in the current folder."""
@@ -68,7 +71,8 @@ class Trial:
     ) -> None:
         """For `begin`, which has the arguments."""
         self.density = tuple(float(each) for each in described["density"])
-        self.seed = int(described["seed"])
+        self.long_seed = int(described["seed"])
+        self.seed = self.long_seed % SHORT_SEEDS
         self.folder = pathlib.Path(described["folder"])
         self.resumed = bool(described["resumed"])
         self.in_study = agent is not None

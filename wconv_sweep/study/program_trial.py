@@ -8,9 +8,7 @@ from wconv_jobs.seeding import derive_seed
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.point import Point
 from wconv_sweep.study.trial_spec import config_at
-
-SEEDS = 2**31
-"""Seeds of programs are below: other libraries than torch take no larger ones."""
+from wconv_trial.names import SHORT_SEEDS
 
 
 def program_trial(
@@ -26,10 +24,12 @@ def program_trial(
     config = config_at(config, point)
     trainer = config.trainer
     assert trainer is not None
-    seed = derive_seed(config.seed, replicate) % SEEDS
+    seed = derive_seed(config.seed, replicate)
     return ProgramTrial(
         command=tuple(
-            trainer.command(sys.executable, point.density, seed, program_folder(folder))
+            trainer.command(
+                sys.executable, point.density, seed % SHORT_SEEDS, program_folder(folder)
+            )
         ),
         env=trainer.env,
         options=trainer.options,

@@ -10,6 +10,9 @@ from wconv_jobs.ranks.program_channel import ProgramChannel
 from wconv_trial.names import CHANNEL_VARIABLE
 
 DEVICES_VARIABLE = "CUDA_VISIBLE_DEVICES"
+SAFE_PATH_VARIABLE = "PYTHONSAFEPATH"
+"""Keeps pilots from taking packages of the current folder for ours; a program would not find the
+modules beside it."""
 
 
 def program_environment(
@@ -26,7 +29,7 @@ def program_environment(
     local_rank = int(os.environ["LOCAL_RANK"])
     node = order.first_rank // order.ranks_here
     return (
-        dict(os.environ)
+        {name: value for name, value in os.environ.items() if name != SAFE_PATH_VARIABLE}
         | {"OMP_NUM_THREADS": str(trial.threads_per_rank), "PYTHONUNBUFFERED": "1"}
         | trial.env
         | {

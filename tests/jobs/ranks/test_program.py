@@ -298,6 +298,25 @@ def test_a_program_is_told_its_rank_as_torchrun_tells_it(
     assert (env["WHO"], env["OMP_NUM_THREADS"]) == ("me", "7")
 
 
+def test_a_program_finds_the_modules_beside_it_unless_the_study_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")  # as pilots are started
+    trial = _trial(tmp_path)
+    order = NodeOrder(
+        trial=trial, ranks=1, ranks_here=1, address="n1", port=0, log_folder=tmp_path
+    )
+
+    with ProgramChannel() as channel:
+        env = program_environment(order, trial, channel, 4321)
+        asked = trial.model_copy(update={"env": {"PYTHONSAFEPATH": "1"}})
+        safe = program_environment(order, asked, channel, 4321)
+
+    assert "PYTHONSAFEPATH" not in env
+    assert safe["PYTHONSAFEPATH"] == "1"
+
+
 def test_a_program_that_broke_before_it_began_says_why() -> None:
     printed = (
         "W1130 something from a library\n"
