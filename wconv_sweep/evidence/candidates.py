@@ -97,7 +97,8 @@ def surrogate_of(
     points = [space.of(point) for point, _ in pairs]
     values = [value for _, value in pairs]
     seed = derive_seed(config.seed, "surrogate", *([arm.value] if arm else []))
-    return fit(points, values, space.bounds, config.direction, seed, space.snap)
+    wary = bool(config.search.also)
+    return fit(points, values, space.bounds, config.direction, seed, space.snap, is_wary=wary)
 
 
 def searched(

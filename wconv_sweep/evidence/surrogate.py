@@ -37,6 +37,9 @@ MAX_TRIALS = 400
 """Trials that are fitted, chosen at random if there are more: the cost grows with their cube."""
 SURE_SDS = 2.0
 """Deviations of the posterior that hold nearly all of it."""
+UPPER_SHARE, FLOOR_SPREADS = 0.75, 3.0
+"""Of a wary surrogate, values further below this quantile than so many times its distance from
+the best value count as if they were there: how deep runs have fallen says nothing of the good."""
 STEP = 1e-7
 """Of differences, in widths of the bounds."""
 
@@ -52,7 +55,7 @@ class Surrogate:
     trials: int
     """Trials that were fitted."""
     collapsed: int
-    """Trials left out because they had collapsed."""
+    """Trials that had collapsed: left out, or of a wary surrogate fitted as merely bad."""
     _process: GaussianProcess = field(repr=False)
     _sign: float = field(repr=False)
     _center: float = field(repr=False)
@@ -61,6 +64,8 @@ class Surrogate:
     _collapsed_NC: Vector = field(repr=False)
     _seed: int = field(repr=False)
     _snap: "Snap" = field(repr=False)
+    _caution_sds: float = field(repr=False)
+    """Deviations by which a point's expectation is lowered before it may be called best."""
 
     def mean_sd(self, points_PC: ArrayLike) -> tuple[Vector, Vector]:
         """Return the expected objective at densities and how uncertain it is.
@@ -78,28 +83,30 @@ class Surrogate:
     def best_point(self) -> Density:
         """Return the density with the best expected objective within the bounds.
 
-        The search starts from a Sobol sequence and the trained densities, refines the best of
-        them, and leaves out points whose nearest trained density has collapsed. The same trials
-        and seed give the same density, with four decimals: more would mean nothing.
+        Of a wary surrogate, the one whose objective is best with certainty: its expectation less
+        `SURE_SDS` deviations. The search starts from a Sobol sequence and the trained densities,
+        refines the best of them, and leaves out points whose nearest trained density has
+        collapsed. The same trials and seed give the same density, with four decimals: more would
+        mean nothing.
         """
         from scipy.optimize import minimize
 
         candidates_PC = self._candidates()
-        mean_P, _ = self._posterior(candidates_PC)
-        order = np.argsort(-mean_P, kind="stable")[:5]
-        best, best_mean = candidates_PC[order[0]], mean_P[order[0]]
+        worth_P = self._worth(candidates_PC)
+        order = np.argsort(-worth_P, kind="stable")[:5]
+        best, best_worth = candidates_PC[order[0]], worth_P[order[0]]
         for start in candidates_PC[order]:
             found = minimize(
-                self._falling_mean,
+                self._falling_worth,
                 start,
                 method="L-BFGS-B",
                 jac=True,
                 bounds=[(0.0, 1.0)] * len(self.bounds),
             )
             (point,) = self._snap(found.x[None])
-            mean = -self._falling_mean(point)[0]
-            if mean > best_mean and self._may_be_best(point[None])[0]:
-                best, best_mean = point, mean
+            worth = -self._falling_worth(point)[0]
+            if worth > best_worth and self._may_be_best(point[None])[0]:
+                best, best_worth = point, worth
         rounded = (round(float(value), 4) for value in self._density(best))
         pairs = zip(rounded, self.bounds, strict=True)
         return tuple(min(max(value, low), high) for value, (low, high) in pairs)
@@ -119,12 +126,19 @@ class Surrogate:
         """Return mean and deviation of the standardized objective, of which more is better."""
         return self._process.mean_sd(unit_PC)
 
-    def _falling_mean(self, unit_C: Vector) -> tuple[float, Vector]:
-        """Return minus the posterior mean and its gradient, from differences into the bounds."""
+    def _worth(self, unit_PC: Vector) -> Vector:
+        """Return the posterior mean, less some deviations where the surrogate is wary."""
+        if not self._caution_sds:
+            return self._process.mean(unit_PC)
+        mean_P, sd_P = self._posterior(unit_PC)
+        return mean_P - self._caution_sds * sd_P
+
+    def _falling_worth(self, unit_C: Vector) -> tuple[float, Vector]:
+        """Return minus the worth of a point and its gradient, from differences into the bounds."""
         step_C = np.where(unit_C < 0.5, STEP, -STEP)
         near_PC = np.concatenate([unit_C[None], unit_C + np.diag(step_C)])
-        mean_P = self._process.mean(near_PC)
-        return -float(mean_P[0]), -(mean_P[1:] - mean_P[0]) / step_C
+        worth_P = self._worth(near_PC)
+        return -float(worth_P[0]), -(worth_P[1:] - worth_P[0]) / step_C
 
     def _candidates(self) -> Vector:
         from scipy.stats import qmc
@@ -158,6 +172,8 @@ def fit(
     direction: Literal["maximize", "minimize"],
     seed: int = 0,
     snap: Snap = lambda unit_PC: unit_PC,
+    *,
+    is_wary: bool = False,
 ) -> Surrogate:
     """Fit a Gaussian process with estimated noise to completed trials.
 
@@ -175,13 +191,18 @@ def fit(
         direction: whether more or less of the objective is better.
         seed: of restarts and candidates; the same trials and seed give the same process.
         snap: of a space in which not every point can be trained.
+        is_wary: for spaces in which whole regions collapse, as at high learning rates. Bad values
+            are fitted as if they were those of `FLOOR_SPREADS`, so that the model keeps away from
+            where they are and yet resolves the good ones, and the best point is one that is
+            surely good.
 
     Raises:
         ValueError: no trial is left to be fitted.
     """
     densities = np.asarray(densities_NC, dtype=float).reshape(-1, len(bounds))
     sign = 1.0 if direction == "maximize" else -1.0
-    values = sign * np.asarray(values_N, dtype=float)
+    seen = sign * np.asarray(values_N, dtype=float)
+    values = _with_floor(seen) if is_wary else seen
     good = ~collapsed(values)
     if not good.any():
         raise ValueError("a surrogate needs at least one completed trial")
@@ -203,7 +224,7 @@ def fit(
         bounds=tuple((float(low), float(high)) for low, high in bounds),
         noise_sd=scale * noise,
         trials=len(fitted),
-        collapsed=int(len(values) - good.sum()),
+        collapsed=int((collapsed(seen) | ~good).sum()),
         _process=process,
         _sign=sign,
         _center=center,
@@ -212,6 +233,7 @@ def fit(
         _collapsed_NC=unit_NC[~good],
         _seed=seed % 2**32,
         _snap=snap,
+        _caution_sds=SURE_SDS if is_wary else 0.0,
     )
 
 
@@ -226,6 +248,16 @@ def collapsed(values_N: Vector) -> NDArray[np.bool_]:
         return ~finite
     with np.errstate(invalid="ignore"):
         return np.asarray(~finite | (values_N < median - COLLAPSED_MADS * deviation))
+
+
+def _with_floor(values_N: Vector) -> Vector:
+    """Return values, of which more is better, with the bad ones raised; see `FLOOR_SPREADS`."""
+    is_finite_N = np.isfinite(values_N)
+    if not is_finite_N.any():
+        return values_N
+    finite_N = np.where(is_finite_N, values_N, values_N[is_finite_N].min())
+    upper = np.quantile(finite_N, UPPER_SHARE)
+    return np.asarray(np.maximum(finite_N, upper - FLOOR_SPREADS * (finite_N.max() - upper)))
 
 
 def _chosen(good_N: NDArray[np.bool_], seed: int) -> NDArray[np.intp]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import qmc
 
 from wconv_sweep.evidence.surrogate import Surrogate, collapsed, fit
 
@@ -124,3 +125,46 @@ def test_what_may_still_be_gained_shrinks_with_the_trials() -> None:
 def test_no_trial_makes_no_surrogate() -> None:
     with pytest.raises(ValueError, match="at least one completed trial"):
         fit(np.empty((0, 1)), [], BOUNDS, "maximize")
+
+
+def of_best_beside_a_cliff(seed: int, *, is_wary: bool) -> float:
+    """Return the true score of the point that ten runs name, in deviations of a run.
+
+    The best is (0.6, 0.5), with a score of 0; where the second coordinate is above 0.65, training
+    collapses, to 40 below.
+    """
+
+    def truth(points: np.ndarray) -> np.ndarray:
+        score = -16 * ((points - (0.6, 0.5)) ** 2).sum(axis=1)
+        return np.where(points[:, 1] > 0.65, -40.0, score)
+
+    points = qmc.Sobol(2, seed=seed).random(10)
+    value = truth(points) + np.random.default_rng(seed).normal(size=10)
+    surrogate = fit(points, value, [(0.0, 1.0)] * 2, "maximize", is_wary=is_wary)
+    return float(truth(np.array([surrogate.best_point()]))[0])
+
+
+@pytest.mark.filterwarnings("ignore:The balance properties of Sobol:UserWarning")
+def test_a_wary_surrogate_names_a_good_point_beside_a_cliff_that_few_runs_have_met() -> None:
+    wary, bold = (
+        [of_best_beside_a_cliff(seed, is_wary=is_wary) for seed in range(12)]
+        for is_wary in (True, False)
+    )
+
+    assert min(bold) == -40
+    assert np.mean(bold) < -3
+    assert min(wary) > -4
+    assert np.mean(wary) > -1
+
+
+@pytest.mark.parametrize("depth", [20.0, 1e6, np.inf])
+def test_how_far_runs_have_fallen_changes_nothing_for_a_wary_surrogate(depth: float) -> None:
+    rate = np.linspace(0, 1, 11)[:, None]
+    good = -16 * (rate[:, 0] - 0.3) ** 2 + np.random.default_rng(0).normal(0, 0.3, 11)
+    fallen, deeper = (np.where(rate[:, 0] > 0.75, -each, good) for each in (30.0, depth))
+
+    found = [fit(rate, each, [(0.0, 1.0)], "maximize", is_wary=True) for each in (fallen, deeper)]
+
+    assert found[0].best_point() == found[1].best_point()
+    assert found[0].best_point() == pytest.approx((0.3,), abs=0.1)
+    assert found[0].noise_sd == found[1].noise_sd < 1
