@@ -4,35 +4,38 @@ Other than `wconv_sweep.results.plots`, which knows densities alone, these know 
 kind. A figure shows both arms, on the same scales.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 from numpy.typing import NDArray
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from wconv_sweep.amounts import axis_title
 from wconv_sweep.evidence.surrogate import collapsed
-from wconv_sweep.results.plots import BLUE, GRAY, MANY_POINTS, ORANGE, leave_out_collapsed
+from wconv_sweep.results.plots import (
+    BLUE,
+    GRAY,
+    MANY_POINTS,
+    ORANGE,
+    leave_out_collapsed,
+)
 from wconv_sweep.study.point import SearchArm, Setting
-from wconv_sweep.study.search_space import Distribution, at_share, choices_of, share_of
+from wconv_sweep.study.search_space import Distribution, at_share, choices_of
 
 # Shape letters: N trials, P points of a curve, X and Y points of a map.
 
 Params = Mapping[str, Setting]
 """Values of parameters by name."""
 
-_COLORS = "cividis"
+COLORS = "cividis"
 _STEPS = 41  # of a map along an axis, and of a curve
-_COLOR_OF = {SearchArm.PLAIN: ORANGE, SearchArm.WEIGHTED: BLUE}
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def pair_figure(
     """
     figure = Figure(figsize=(14.0, 4.0 * len(pairs)), layout="constrained")
     panels = figure.subplots(len(pairs), 3, squeeze=False)
-    scale = Normalize(*_range(list(arms.values()), direction), clip=True)
+    scale = Normalize(*value_range(arms.values(), direction), clip=True)
     for (coefficient, key), (expected, unsure, curve) in zip(pairs, panels, strict=True):
         _maps(figure, (expected, unsure), arms[SearchArm.WEIGHTED], (key, coefficient), scale)
         expected.set_title(
@@ -90,91 +93,38 @@ def pair_figure(
         unsure.set_title("weighted: standard deviation of the expected")
         _curve(curve, arms[SearchArm.PLAIN], key)
         curve.set_title(f"plain: {axis_title(metric, own_unit)}, validation set")
+    # One for all panels: in each it would lie on trials.
+    shown = [axes.get_legend_handles_labels() for axes in panels[0, ::-1]]
+    marks = {label: mark for found in shown for mark, label in zip(*found, strict=True)}
+    figure.legend(marks.values(), marks, loc="outside lower center", ncols=len(marks))
     figure.suptitle(title)
     return figure
 
 
-def parallel_figure(
-    arms: Mapping[SearchArm, ArmTrials],
-    metric: str,
-    direction: Literal["maximize", "minimize"],
-    title: str,
-    own_unit: str | None = None,
-) -> Figure:
-    """Return all trials as lines through their parameters to their objective, which colors them.
-
-    Each arm has a panel of its own. Runs that have collapsed have the color and the place of the
-    worst that has not.
-
-    Args:
-        arms: both.
-        metric, own_unit: name of the objective, and its unit if we do not know it.
-        direction: of the objective.
-        title: of the figure.
-    """
-    most = max(len(each.space) for each in arms.values())
-    figure = Figure(figsize=(3.0 + 1.6 * most, 3.6 * len(arms)), layout="constrained")
-    panels = figure.subplots(len(arms), 1, squeeze=False)[:, 0]
-    low, high = _range(list(arms.values()), direction)
-    colors = ScalarMappable(Normalize(low, high, clip=True), _COLORS)
-    for axes, each in zip(panels, arms.values(), strict=True):
-        # The best are drawn last, above the others.
-        order = np.argsort(each.value_N if direction == "maximize" else -each.value_N)
-        share_NA = np.array(
-            [
-                [*(_share(one, each.params[n][name]) for name, one in each.space.items()), share]
-                for n, share in zip(order, (each.value_N[order] - low) / (high - low), strict=True)
-            ]
-        ).reshape(-1, len(each.space) + 1)
-        share_NA[:, -1] = share_NA[:, -1].clip(0.0, 1.0)
-        axes.add_collection(
-            LineCollection(
-                [list(enumerate(share_A)) for share_A in share_NA.tolist()],
-                colors=colors.to_rgba(each.value_N[order]),
-                linewidths=1.0,
-                rasterized=share_NA.size > MANY_POINTS,
-            )
-        )
-        _parallel_axes(axes, {**each.space, metric: FloatDistribution(low, high)})
-        axes.set_title(f"{each.arm} convolution, {len(each.value_N)} trials")
-    label = f"{axis_title(metric, own_unit)}, validation set"
-    figure.colorbar(colors, ax=list(panels), label=label, format=ScalarFormatter(useOffset=False))
-    figure.suptitle(title)
-    return figure
-
-
-def importance_figure(importances: Mapping[SearchArm, Mapping[str, float]], title: str) -> Figure:
-    """Return how important each parameter is, as bars.
-
-    Args:
-        importances: by arm, the share of each parameter.
-        title: of the figure.
-    """
-    names = list(dict.fromkeys(name for each in importances.values() for name in each))
-    figure = Figure(figsize=(6.4, 1.6 + 0.5 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    height = 0.8 / len(importances)
-    for number, (arm, each) in enumerate(importances.items()):
-        places = [names.index(name) + (number + 0.5) * height - 0.4 for name in each]
-        color, label = _COLOR_OF[arm], f"{arm} convolution"
-        axes.barh(places, list(each.values()), height, color=color, label=label)
-    axes.set_yticks(range(len(names)), labels=names)
-    axes.invert_yaxis()
-    axes.set_xlim(0.0, 1.0)
-    axes.set_xlabel("importance for being among the best tenth, of 1 in all")
-    axes.legend(frameon=False, fontsize="small")
-    axes.set_title(title)
-    return figure
-
-
-def _range(
-    arms: Sequence[ArmTrials], direction: Literal["maximize", "minimize"]
+def value_range(
+    arms: Iterable[ArmTrials], direction: Literal["maximize", "minimize"]
 ) -> tuple[float, float]:
     """Return the least and the greatest objective of runs that have not collapsed."""
     value_N = np.concatenate([each.value_N for each in arms])
     kept_N = value_N[~collapsed(value_N if direction == "maximize" else -value_N)]
     low, high = float(kept_N.min()), float(kept_N.max())
     return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def scale_axis(axes: Axes, which: Literal["x", "y"], one: Distribution) -> None:
+    """Give an axis the scale and the ticks of a parameter."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    if isinstance(one, CategoricalDistribution):
+        axis.set_ticks(range(len(one.choices)), labels=[str(each) for each in one.choices])
+        axes.set(**{f"{which}lim": (-0.5, len(one.choices) - 0.5)})
+    elif one.log:
+        axes.set(**{f"{which}scale": "log"})
+        if isinstance(one, IntDistribution):  # 20 rather than 2 x 10^1
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter(ScalarFormatter())
+            axis.set_minor_formatter(NullFormatter())
+    elif isinstance(one, IntDistribution):
+        axis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _maps(
@@ -199,7 +149,7 @@ def _maps(
                 _places(y_one, ys),
                 content_P.reshape(len(ys), len(xs)),
                 norm=norm,
-                cmap=_COLORS if norm else "Purples",
+                cmap=COLORS if norm else "Purples",
                 rasterized=True,  # a path for each step would take a megabyte
             )
             figure.colorbar(image, ax=axes, format=ScalarFormatter(useOffset=False))
@@ -210,7 +160,7 @@ def _maps(
         y_N,
         c=trials.value_N,
         norm=scale,
-        cmap=_COLORS,
+        cmap=COLORS,
         edgecolors="w",
         linewidths=0.0 if many else 0.8,
         rasterized=many,
@@ -222,9 +172,8 @@ def _maps(
     for axes in panels:
         axes.set_xlabel(names[0])
         axes.set_ylabel(names[1])
-        _scale(axes, "x", x_one)
-        _scale(axes, "y", y_one)
-        axes.legend(loc="lower right", fontsize="small")
+        scale_axis(axes, "x", x_one)
+        scale_axis(axes, "y", y_one)
 
 
 def _curve(axes: Axes, trials: ArmTrials, key: str) -> None:
@@ -247,23 +196,7 @@ def _curve(axes: Axes, trials: ArmTrials, key: str) -> None:
     many = len(x_N) > MANY_POINTS
     axes.plot(x_N, trials.value_N, ".", color=GRAY, label="a trial", rasterized=many)
     axes.set_xlabel(key)
-    _scale(axes, "x", one)
-    axes.legend(loc="lower right", fontsize="small")
-
-
-def _parallel_axes(axes: Axes, spaces: Mapping[str, Distribution]) -> None:
-    """Draw an axis for each parameter, at 0, 1, 2 and so on."""
-    last = len(spaces) - 1
-    axes.set(xlim=(0, last), ylim=(0, 1), yticks=[])
-    axes.set_xticks(range(len(spaces)), labels=list(spaces))
-    axes.tick_params(axis="x", length=0, pad=8)
-    for number, one in enumerate(spaces.values()):
-        own = axes.twinx()
-        _scale(own, "y", one)
-        if not isinstance(one, CategoricalDistribution):
-            own.set_ylim(one.low, one.high)
-        own.spines[["top", "bottom", "left"]].set_visible(False)
-        own.spines["right"].set_position(("axes", number / last))
+    scale_axis(axes, "x", one)
 
 
 def _steps(one: Distribution) -> list[Setting]:
@@ -280,21 +213,3 @@ def _places(one: Distribution, values: Sequence[Setting]) -> list[float]:
     if isinstance(one, CategoricalDistribution):
         return [float(one.choices.index(value)) for value in values]
     return [float(value) for value in values]
-
-
-def _share(one: Distribution, value: Setting) -> float:
-    """Return where a value lies on its axis: 0 at the lower end, 1 at the upper."""
-    if isinstance(one, CategoricalDistribution):
-        return (share_of(one, value) + 0.5) / len(one.choices)
-    return share_of(one, value)
-
-
-def _scale(axes: Axes, which: Literal["x", "y"], one: Distribution) -> None:
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    if isinstance(one, CategoricalDistribution):
-        axis.set_ticks(range(len(one.choices)), labels=[str(each) for each in one.choices])
-        axes.set(**{f"{which}lim": (-0.5, len(one.choices) - 0.5)})
-    elif one.log:
-        axes.set(**{f"{which}scale": "log"})
-    elif isinstance(one, IntDistribution):
-        axis.set_major_locator(MaxNLocator(integer=True))

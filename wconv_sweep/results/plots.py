@@ -5,7 +5,7 @@ same figure. No global state of matplotlib changes.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
@@ -216,6 +218,12 @@ def render(figure: Figure, form: Literal["png", "svg"]) -> bytes:
 def file_names(folder: Path, name: str) -> dict[Path, Literal["png", "svg"]]:
     """Return the files of a figure."""
     return {folder / f"{name}.png": "png", folder / f"{name}.svg": "svg"}
+
+
+def raise_from_ground(texts: Iterable[Text], paper: str) -> None:
+    """Give texts an edge in the color of the ground, so that they can be read on lines."""
+    for text in texts:
+        text.set_path_effects([withStroke(linewidth=3, foreground=paper)])
 
 
 def leave_out_collapsed(

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from wconv_sweep.evidence.candidates import searched, surrogate_of
 from wconv_sweep.evidence.coordinates import Coordinates
 from wconv_sweep.evidence.results import TrialRow
-from wconv_sweep.results import arm_plots
+from wconv_sweep.results import arm_plots, parameter_plots
 from wconv_sweep.results.arm_plots import ArmTrials, Params, Response
 from wconv_sweep.search.known_trials import KnownTrials
 from wconv_sweep.study.config import StudyConfig
@@ -51,10 +51,10 @@ def arm_figures(config: StudyConfig, trials: Sequence[TrialRow]) -> Iterator[tup
     direction = config.direction
     pairs = list(product(coefficients, keys))
     yield "response", arm_plots.pair_figure(arms, pairs, metric, direction, study, own_unit)
-    yield "parallel", arm_plots.parallel_figure(arms, metric, direction, study, own_unit)
+    yield "parallel", parameter_plots.parallel_figure(arms, metric, direction, study, own_unit)
     rated = {arm: found for arm in SearchArm if (found := _importances(config, arm, points[arm]))}
     if rated:
-        yield "importance", arm_plots.importance_figure(rated, study)
+        yield "importance", parameter_plots.importance_figure(rated, study)
 
 
 def _points(trials: Sequence[TrialRow], arm: SearchArm) -> list[tuple[Point, float]]:

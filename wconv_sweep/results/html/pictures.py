@@ -13,6 +13,7 @@ from wconv_sweep.results.plots import render
 from wconv_sweep.storage.open_storage import Storage
 
 _SVG = "image/svg+xml"
+_WIDE_INCHES = 8.0  # the others stand side by side
 _CAPTIONS = {
     "density": "The density kernel: the factor of each weight",
     "response": "How the objective depends on what is searched",
@@ -32,6 +33,8 @@ class Picture:
     caption: str
     alt: str
     """Alternative text."""
+    is_wide: bool
+    """Whether it needs the whole width of the page."""
     light: str
     dark: str
 
@@ -61,6 +64,7 @@ def pictures_of(storage: Storage, status: StudyStatus) -> list[Picture]:
             name=name,
             caption=_CAPTIONS[name],
             alt=alts[name],
+            is_wide=figure.get_figwidth() > _WIDE_INCHES,
             light=data_uri(render(transparent(figure), "svg"), _SVG),
             dark=data_uri(render(in_the_dark(figure), "svg"), _SVG),
         )

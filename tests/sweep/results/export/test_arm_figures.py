@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from tests.sweep.searching import study_of
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.results import plots
 from wconv_sweep.results.export.arm_figures import MIN_RATED, arm_figures
-from wconv_sweep.results.html.dark import in_the_dark
+from wconv_sweep.results.html.dark import PAPER, in_the_dark
 from wconv_sweep.storage.tables import SlotState, Stage
 from wconv_sweep.study.config import ObjectiveSpec, StudyConfig
 from wconv_sweep.study.point import Point, SearchArm
@@ -164,7 +165,46 @@ def test_a_line_leads_through_the_parameters_of_each_trial_to_its_objective() ->
         [pytest.approx(1.0), pytest.approx(1.0), 0.25, 0.5, 1.0],
     ]
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert titles == ["plain convolution, 1 trials", "weighted convolution, 2 trials"]
+    assert titles == ["plain convolution, 1 trial", "weighted convolution, 2 trials"]
+
+
+def test_six_parameters_can_be_read_also_on_a_dark_page() -> None:
+    also: dict[str, Any] = ALSO | {
+        "recipe.optimizer.weight_decay": {"low": 0.0, "high": 0.1},
+        "recipe.batch_size": {"choices": [2, 4]},
+        "model.options.depth": {"low": 2, "high": 64, "integer": True, "log": True},
+    }
+    config = study_of({"name": "random"}, bounds=[[0.5, 1.5]], also=also)
+    found = figures(config, trained(config, 4))
+    parallel, response = found["parallel"], found["response"]
+    parallel.draw_without_rendering()
+
+    names = [label.get_text() for label in parallel.axes[1].get_xticklabels()]
+    assert names[1:5] == [
+        "recipe.\noptimizer.\nlr",
+        "model.\noptions.\nnorm",
+        "model.\noptions.\nwidth",
+        "recipe.\noptimizer.\nweight_decay",
+    ]
+    boxes = [label.get_window_extent() for label in parallel.axes[1].get_xticklabels()]
+    assert [left.x1 < right.x0 for left, right in pairwise(boxes)] == [True] * (len(names) - 1)
+    # The numbers of an axis stand on the lines, which lead through the axes to the right of it.
+    plain_axes = parallel.axes[2:8]
+    numbers = [label for axes in plain_axes for label in axes.get_yticklabels()]
+    assert [bool(label.get_path_effects()) for label in numbers] == [True] * len(numbers)
+    assert "50" in [label.get_text() for label in numbers]
+    in_the_dark(parallel)
+    effects = [effect for each in numbers for effect in each.get_path_effects()]
+    grounds = {vars(effect)["_gc"]["foreground"] for effect in effects}
+    assert grounds == {PAPER}
+    # A legend in a panel would lie on trials.
+    assert [axes.get_legend() for axes in response.axes if axes.get_legend()] == []
+    (legend,) = response.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "Gaussian process, 95 %",
+        "a trial",
+        "best expected",
+    ]
 
 
 def test_a_run_that_collapsed_leaves_the_others_their_colors_also_on_a_dark_page() -> None:
