@@ -12,7 +12,6 @@ from importlib.resources import files
 from itertools import pairwise
 
 import numpy as np
-import optuna
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -39,6 +38,8 @@ class Weighted(nn.Conv2d):
 
 def main() -> None:
     """Work on the study until it has its trials."""
+    import optuna  # here: jobs of `hydra_app`, which train the same trials, do without
+
     storage, trials, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)

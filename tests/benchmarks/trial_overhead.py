@@ -12,15 +12,11 @@ where other programs keep the cores busy.
 """
 
 import argparse
-import contextlib
-import ctypes
 import datetime
 import os
 import random
 import re
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,11 +28,11 @@ from typing import Any
 import optuna
 import yaml
 
+from tests.benchmarks.commands import timed
 from tests.benchmarks.plain_optuna_worker import STUDY
 
 PLAIN, OURS, BEFORE = "two plain Optuna workers", "wconv-sweep", "wconv-sweep, commit 98ec1ee"
 BATCH, WORKERS = 8, 2
-_PR_SET_CHILD_SUBREAPER = 36
 _EVENT = re.compile(
     r"^(\S+ \S+) INFO \S+ \S+ (trial started|epoch received|trial complete) trial=(\d+)(.*)$"
 )
@@ -71,8 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--before", help="the command of commit 98ec1ee")
     given = parser.parse_args(arguments)
-    # Pilots outlive their launch: this process inherits them, and with them their CPU time.
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     os.environ["OMP_NUM_THREADS"] = "1"
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     own = str(Path(sys.executable).with_name("wconv-sweep"))
@@ -99,7 +93,7 @@ def plain(folder: Path, trials: int, steps: int) -> Run:
     command = [sys.executable, worker, storage, str(trials), str(steps)]
     # Beforehand: of two workers that make the tables of a new database at once, one fails.
     search = optuna.create_study(study_name=STUDY, storage=storage, direction="maximize")
-    wall_s, cpu_s = _timed([command] * WORKERS, folder)
+    wall_s, cpu_s = timed([command] * WORKERS, folder)
     return Run(len(search.trials), wall_s, cpu_s)  # more than asked for: each ends its own
 
 
@@ -109,7 +103,7 @@ def ours(command: Sequence[str], definition: dict[str, Any], folder: Path) -> Ru
     program, *options = command
     command = [program, "launch", "--cluster=local", "--study=study.yaml", *options]
     began = time.time()
-    wall_s, cpu_s = _timed([command], folder)
+    wall_s, cpu_s = timed([command], folder)
     events = list(_events(folder))
     epochs = {
         trial: (at, _epoch_s(text)) for at, name, trial, text in events if name == "epoch received"
@@ -155,33 +149,6 @@ def study_before(trials: int, steps: int) -> dict[str, Any]:
     definition = study(trials, steps)
     definition["recipe"]["batch"] = definition["recipe"].pop("batch_size")
     return definition
-
-
-def _timed(commands: Sequence[Sequence[str]], folder: Path) -> tuple[float, float]:
-    """Run commands at once; return wall time and CPU time of all their processes, seconds."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    began = time.monotonic()
-    with (folder / "output.txt").open("w") as output:
-        processes = [
-            # No profiles of the user's: that of this machine has a lane for each core.
-            subprocess.Popen(
-                command,
-                cwd=folder,
-                env=os.environ | {"XDG_CONFIG_HOME": str(folder)},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-            for command in commands
-        ]
-        statuses = [process.wait() for process in processes]
-    wall_s = time.monotonic() - began
-    if any(statuses):
-        sys.exit((folder / "output.txt").read_text())
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.wait()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def _events(folder: Path) -> Iterator[tuple[float, str, int, str]]:
