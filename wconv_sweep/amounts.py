@@ -1,8 +1,13 @@
-"""Writes metrics and densities for people, in the words and units of the field."""
+"""Writes counts, metrics and densities for people, in the words and units of the field."""
 
 from collections.abc import Iterable, Sequence
 
 from wconv_jobs import catalog
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things, as "1 trial" or "2 trials"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def title(metric: str) -> str:

@@ -27,7 +27,7 @@ from wconv_sweep.calibration.node_run import measured
 from wconv_sweep.calibration.order import CalibrationOrder
 from wconv_sweep.calibration.shapes import Machine
 from wconv_sweep.evidence.calibration_record import Calibration, Round, Shape
-from wconv_sweep.launching.machine import free_memory_mb, usable_cores
+from wconv_sweep.pilots.machine import free_memory_mb, usable_cores
 from wconv_sweep.study.config import StudyConfig
 
 NO_GPU = (

@@ -21,7 +21,7 @@ from wconv_sweep.evidence.calibration_record import (
     Round,
     Shape,
 )
-from wconv_sweep.launching.machine import free_memory_mb, usable_cores
+from wconv_sweep.pilots.machine import free_memory_mb, usable_cores
 
 Measure = Callable[[Shape], "list[OneTrial] | Broken"]
 

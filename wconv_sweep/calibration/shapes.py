@@ -8,7 +8,7 @@ from typing import get_args
 from wconv_jobs.recipe.optimizer import Implementation
 from wconv_jobs.spec import Compile, MemoryFormat
 from wconv_sweep.evidence.calibration_record import Amp, LeftOut, Shape
-from wconv_sweep.launching.machine import RANK_MB
+from wconv_sweep.pilots.machine import room_for
 from wconv_sweep.study.config import StudyConfig
 
 RANKS = (1, 2, 4)
@@ -105,9 +105,8 @@ def _lanes(config: StudyConfig, machine: Machine, ranks: int) -> list[tuple[int,
     if machine.gpus:
         several = (*(each for each in PER_GPU if each != own), own) if ranks == 1 else (1,)
         return [(machine.gpus // ranks * per_gpu, per_gpu) for per_gpu in several]
-    by_cores = machine.cores // (ranks * config.trial.threads_per_rank)
-    most = max(1, min(by_cores, machine.memory_mb // (ranks * RANK_MB)))
-    return [(lanes, own if ranks == 1 else 1) for lanes in sorted({1, most})]
+    room = room_for(ranks, config.trial.threads_per_rank, machine.cores, machine.memory_mb)
+    return [(lanes, own if ranks == 1 else 1) for lanes in sorted({1, room.lanes})]
 
 
 def _why_not(config: StudyConfig, machine: Machine, ranks: int) -> str | None:

@@ -13,9 +13,9 @@ from submitit.local.local import LocalJob
 
 from wconv_sweep.clusters.profile import LocalProfile
 from wconv_sweep.launching.code_snapshot import freeze, path_with
-from wconv_sweep.launching.machine import cores_of_pilot, lanes_of_pilot
 from wconv_sweep.pilots.command import pilot_command, write_order
 from wconv_sweep.pilots.lock import is_running
+from wconv_sweep.pilots.machine import cores_of_pilot, lanes_of_pilot
 from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.storage.open_storage import Storage
@@ -68,25 +68,40 @@ def start_local(
     jobs: dict[int, Job[None]] = {}
     with _detached(folder.pilots / "submitit.log", frozen):
         for number in missing:
-            order = PilotOrder(
-                study=config.study,
-                storage=storage.name,
-                run_folder=folder.path,
-                pilot=number,
-                gpus_used_per_node=profile.gpus_per_pilot,
-                gpus_held_per_node=profile.gpus_per_pilot,
-                lanes=lanes_of_pilot(profile, config.trial),
-                cpus=cores_of_pilot(profile),
-                lease_s=profile.lease_s,
-                grace_s=profile.grace_s,
-                walltime_s=60.0 * profile.walltime_min,
-            )
+            order = local_order(config, storage.name, folder, profile, number)
             path = order_path(folder, number)
             write_order(order, path)
             gpus = profile.gpus_per_pilot
             executor.update_parameters(visible_gpus=range(number * gpus, (number + 1) * gpus))
             jobs[number] = executor.start(pilot_command(path))
     return LocalPilots(folder, profile.pilots, jobs)
+
+
+def local_order(
+    config: StudyConfig, storage: str, folder: RunFolder, profile: LocalProfile, number: int
+) -> PilotOrder:
+    """Return the order for a pilot of a study.
+
+    Args:
+        config: of the study.
+        storage: its URL, without a password.
+        folder: of the study.
+        profile: of this machine.
+        number: of the pilot.
+    """
+    return PilotOrder(
+        study=config.study,
+        storage=storage,
+        run_folder=folder.path,
+        pilot=number,
+        gpus_used_per_node=profile.gpus_per_pilot,
+        gpus_held_per_node=profile.gpus_per_pilot,
+        lanes=lanes_of_pilot(profile, config.trial),
+        cpus=cores_of_pilot(profile),
+        lease_s=profile.lease_s,
+        grace_s=profile.grace_s,
+        walltime_s=60.0 * profile.walltime_min,
+    )
 
 
 def order_path(folder: RunFolder, number: int) -> Path:

@@ -70,7 +70,8 @@ class Plan:
 
     def preview(self) -> Preview:
         """Return the preview; a new study has no name in SLURM yet."""
-        return self.launcher.preview(self.config.study, self.uid or NEW, self.folder)
+        storage = self.storage_url.render_as_string(hide_password=True)
+        return self.launcher.preview(self.config, self.uid or NEW, storage, self.folder)
 
 
 def plan_launch(

@@ -10,12 +10,15 @@ from wconv_sweep.clusters.pilot_request import PilotRequest, PilotShape, resolve
 from wconv_sweep.clusters.profile import ClusterProfile, LocalProfile, SlurmProfile
 from wconv_sweep.errors import ConfigurationError, SlurmAway, SlurmError
 from wconv_sweep.evidence.study_status import StudyStatus
-from wconv_sweep.launching.local_pilots import order_path, start_local
+from wconv_sweep.launching.local_pilots import local_order, order_path, start_local
 from wconv_sweep.launching.preview import Preview
 from wconv_sweep.launching.slurm.asking import ask_for_pilots
-from wconv_sweep.launching.slurm.options import trials_at_once
+from wconv_sweep.launching.slurm.options import pilot_order, trials_at_once
 from wconv_sweep.launching.slurm.pilots import clusters_with, next_batch, start_slurm
 from wconv_sweep.pilots.command import pilot_command
+from wconv_sweep.pilots.machine import room_of_pilot
+from wconv_sweep.pilots.node_share import LaneShare, share_of
+from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots.definitions import StudyPlace
 from wconv_sweep.slurm.batch import batch_script
@@ -68,8 +71,15 @@ class Launcher(Protocol):
         None: nobody bills them, or no pilot can hold one.
         """
 
-    def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
-        """Return the preview of a launch."""
+    def preview(self, config: StudyConfig, uid: str, storage: str, folder: RunFolder) -> Preview:
+        """Return the preview of a launch.
+
+        Args:
+            config: of the study.
+            uid: of the study in its storage.
+            storage: its URL, without a password.
+            folder: of the study.
+        """
 
     def ask(self, study: str, uid: str | None, folder: RunFolder) -> str | None:
         """Return why the pilots would have to wait for repairs, if so; change nothing.
@@ -113,6 +123,15 @@ def launcher_of(profile: ClusterProfile, request: PilotRequest) -> Launcher:
     )
 
 
+def _lanes(order: PilotOrder, trial: TrialShape) -> tuple[LaneShare, ...]:
+    """Return the lanes of a pilot's first node; none where it cannot hold a trial."""
+    try:
+        share = share_of(order, trial, 0)
+    except ConfigurationError:
+        return ()  # `Launcher.findings` says why
+    return share.lanes if share else ()
+
+
 @dataclass(frozen=True)
 class LocalLauncher:
     """Starts pilots as processes of this machine."""
@@ -138,13 +157,18 @@ class LocalLauncher:
     def bill(self, hours: float, trial: TrialShape) -> Cost | None:
         return None
 
-    def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
-        profile = self.profile
+    def preview(self, config: StudyConfig, uid: str, storage: str, folder: RunFolder) -> Preview:
+        profile, trial = self.profile, config.trial
+        lanes = _lanes(local_order(config, storage, folder, profile, 0), trial)
+        by_room = not self.on_gpus and profile.lanes is None
         gpus = f"{profile.gpus_per_pilot} GPU(s)" if profile.gpus_per_pilot else "no GPU"
         return Preview(
             summary=f"{profile.pilots} pilot(s) with {gpus} each, at most {profile.walltime_min} "
             "min",
             pilots=profile.pilots,
+            at_once=len(lanes) or None,
+            threads_per_rank=lanes[0].threads_per_rank if lanes else None,
+            room=room_of_pilot(profile, trial) if by_room else None,
             command=pilot_command(order_path(folder, 0)),
         )
 
@@ -185,13 +209,18 @@ class SlurmLauncher:
         # What a pilot holds beside its trials is billed with them.
         return cost_of(self.profile, self.shape, hours * self.shape.nodes / at_once)
 
-    def preview(self, study: str, uid: str, folder: RunFolder) -> Preview:
-        job, shape = next_batch(self.profile, self.shape, study, uid, folder), self.shape
+    def preview(self, config: StudyConfig, uid: str, storage: str, folder: RunFolder) -> Preview:
+        shape, trial = self.shape, config.trial
+        job = next_batch(self.profile, shape, config.study, uid, folder)
+        order = pilot_order(self.profile, shape, config.study, trial, storage, folder)
+        lanes = _lanes(order, trial)
         gpus = f"{shape.gpus_used_per_node} GPU(s)" if shape.gpus_used_per_node else "no GPU"
         return Preview(
             summary=f"{shape.pilots} job(s) of {shape.nodes} node(s) with {gpus} each, at most "
             f"{shape.walltime_min} min",
             pilots=shape.pilots,
+            at_once=trials_at_once(shape, trial) if lanes else None,
+            threads_per_rank=lanes[0].threads_per_rank if lanes else None,
             command=job.command,
             # Without arrays, each pilot is a job of its own.
             script=batch_script(job, min(shape.pilots, self.profile.max_array_size) or None),

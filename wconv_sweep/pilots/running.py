@@ -15,6 +15,7 @@ from wconv_sweep.pilots import slurm_pilot
 from wconv_sweep.pilots.agent import Agent
 from wconv_sweep.pilots.end import PilotEnd
 from wconv_sweep.pilots.lock import pilot_lock
+from wconv_sweep.pilots.machine import within_memory
 from wconv_sweep.pilots.node_share import share_of
 from wconv_sweep.pilots.notification import notify
 from wconv_sweep.pilots.order import PilotOrder
@@ -97,7 +98,7 @@ def _work(
     config: StudyConfig,
     began_s: float,
 ) -> None:
-    share = share_of(order, config.trial, place.node)
+    share = share_of(within_memory(order, config.trial), config.trial, place.node)
     if share is None:
         logger.info(event("node has no trials of its own", node=place.node, host=place.host))
         return

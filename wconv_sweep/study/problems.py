@@ -4,6 +4,7 @@ from typing import get_args
 
 from wconv_jobs import catalog, own_code
 from wconv_jobs.kinds import TaskKind
+from wconv_sweep.amounts import counted
 from wconv_sweep.study.also_problems import also_problems
 from wconv_sweep.study.config import MAX_TRIALS, PLAIN, StudyConfig
 from wconv_sweep.study.grid import grid_size
@@ -26,7 +27,7 @@ def _problems_of(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
         problems.append(
             (
                 ("search", "bounds"),
-                f"has {_count(len(config.search.bounds), 'bound')}, but kernel_size {size} takes "
+                f"has {counted(len(config.search.bounds), 'bound')}, but kernel_size {size} takes "
                 f"{count} (one [low, high] per ring, outermost first). Give {count}, or set "
                 f"kernel_size: {2 * len(config.search.bounds) + 1}.",
             )
@@ -42,7 +43,7 @@ def _problems_of(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
             problems.append(
                 (
                     ("reference_densities", name),
-                    f"has {_count(len(point), 'coefficient')}, but kernel_size {size} takes "
+                    f"has {counted(len(point), 'coefficient')}, but kernel_size {size} takes "
                     f"{count}, outermost first.",
                 )
             )
@@ -209,7 +210,7 @@ def _grid_problems(config: StudyConfig, grid: GridSpec) -> list[tuple[tuple[str,
         return [
             (
                 ("search", "sampler", key),
-                f"has {_count(given, 'value')}, but search.bounds has {coefficients}. Give one "
+                f"has {counted(given, 'value')}, but search.bounds has {coefficients}. Give one "
                 "per coefficient, outermost first.",
             )
         ]
@@ -236,7 +237,3 @@ def _grid_problems(config: StudyConfig, grid: GridSpec) -> list[tuple[tuple[str,
 
 def _densities(number: int) -> str:
     return "1 reference density" if number == 1 else f"{number} reference densities"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

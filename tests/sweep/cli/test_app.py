@@ -19,6 +19,7 @@ from tests.sweep.slurm.test_site import CONFIG, NODE, PARTITION
 from tests.sweep.tiny import StudyFile, Sweep, run
 from wconv_sweep.cli.options import next_command
 from wconv_sweep.launching.stopping import Stopped
+from wconv_sweep.pilots import machine
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.slots import studies
 from wconv_sweep.slurm.job import JobState, SlurmJob
@@ -180,6 +181,67 @@ def test_a_wrong_option_gets_status_2(
 
     assert status == 2
     assert "No such option: --studdy" in errors
+
+
+@pytest.mark.parametrize(
+    ("profile", "settings", "said"),
+    [
+        # By memory, by cores, by the user.
+        (
+            {},
+            {"ranks": 2},
+            "1 trial on each pilot, of 2 ranks with 1 thread each: 8 cores, and free memory for "
+            "1 trial at 1,024 MiB a rank",
+        ),
+        (
+            {},
+            {"threads_per_rank": 4},
+            "2 trials on each pilot, of 1 rank with 4 threads each: 8 cores, and free memory for "
+            "3 trials at 1,024 MiB a rank",
+        ),
+        # No more threads than cores.
+        (
+            {"lanes": 4},
+            {"threads_per_rank": 4},
+            "4 trials on each pilot, of 1 rank with 2 threads",
+        ),
+        ({"gpus_per_pilot": 4}, {"ranks": 2}, "2 trials on each pilot, of 2 ranks with 1 thread"),
+        ({"gpus_per_pilot": 4}, {"per_gpu": 2}, "8 trials on each pilot, of 1 rank with 1 thread"),
+        (
+            {"launcher": "slurm", "cpus_per_node": 32, "nodes": 2, "gpus_per_node": 0},
+            {},
+            "64 trials on each pilot, of 1 rank with 1 thread each; fewer on a node with less "
+            "free memory than 1,024 MiB a rank",
+        ),
+        (
+            {"launcher": "slurm", "cpus_per_node": 32, "gpus_per_node": 4},
+            {"threads_per_rank": 8},
+            "4 trials on each pilot, of 1 rank with 8 threads each",
+        ),
+    ],
+)
+def test_a_dry_run_says_how_many_trials_go_side_by_side_and_what_that_follows_from(
+    profile: dict[str, Any],
+    settings: dict[str, int],
+    said: str,
+    empty_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(machine, "usable_cores", lambda root: 8)
+    monkeypatch.setattr(machine, "free_memory_mb", lambda root: 3500)
+    facts = {"schema": 1, "cluster": "here", "launcher": "local", "walltime_min": 60} | profile
+    if facts["launcher"] == "local":
+        facts = {"pilots": 1, "gpus_per_pilot": 0} | facts
+    (empty_folder / "here.yaml").write_text(yaml.safe_dump(facts), "utf-8")
+    words = ["launch", "--cluster", "here.yaml", "--study", "quickstart", "--dry-run"]
+    words += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+
+    _, output, _ = run(monkeypatch, capsys, *words)
+    _, document, _ = run(monkeypatch, capsys, *words, "--json")
+
+    assert f"side by side: {said}" in " ".join(output.split())
+    assert json.loads(document)["trials_at_once"] == int(said.split()[0])
 
 
 def test_a_dry_run_says_how_many_trials_share_a_gpu(

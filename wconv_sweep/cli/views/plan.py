@@ -6,11 +6,13 @@ from typing import Any
 
 from rich.console import Console
 
+from wconv_sweep.amounts import counted
 from wconv_sweep.cli.views.cost import billed_text, expected_json, expected_text, unknown_text
 from wconv_sweep.clusters.billing import Cost
 from wconv_sweep.evidence.expected_cost import ExpectedCost
 from wconv_sweep.launching.plan import Plan
 from wconv_sweep.launching.preview import Preview
+from wconv_sweep.pilots.machine import RANK_MB
 from wconv_sweep.study.definition_text import (
     also_text,
     bounds_text,
@@ -54,6 +56,8 @@ def plan_json(plan: Plan, changes: Sequence[str], expected: ExpectedCost | None)
         "run_folder": str(plan.folder.path),
         "pilot": preview.command,
         "pilots": preview.pilots,
+        "trials_at_once": preview.at_once,
+        "threads_per_rank": preview.threads_per_rank,
         "batch_script": preview.script,
         "cost": None if preview.cost is None else asdict(preview.cost),
         "expected_cost": expected_json(expected, _bill(plan, expected)),
@@ -82,6 +86,7 @@ def _rows(plan: Plan, preview: Preview) -> dict[str, str]:
         "confirmation": _confirm(config.confirm),
         **_ablation(plan),
         "cluster": f"{plan.profile.cluster}: {preview.summary}",
+        **_at_once(plan, preview),
         "storage": plan.storage_url.render_as_string(hide_password=True),
         "run folder": str(plan.folder.path),
         "pilot": preview.command,
@@ -89,6 +94,25 @@ def _rows(plan: Plan, preview: Preview) -> dict[str, str]:
     if preview.cost is not None:
         rows["at most"] = _cost(preview.cost, config.budget.gpu_hours)
     return rows
+
+
+def _at_once(plan: Plan, preview: Preview) -> dict[str, str]:
+    ranks = plan.config.trial.ranks
+    if preview.at_once is None:
+        return {}
+    text = (
+        f"{counted(preview.at_once, 'trial')} on each pilot, of {counted(ranks, 'rank')} with "
+        f"{counted(preview.threads_per_rank or 1, 'thread')} each"
+    )
+    room = preview.room
+    if room is not None:
+        text += (
+            f": {counted(room.cores, 'core')}, and free memory for "
+            f"{counted(room.by_memory, 'trial')} at {RANK_MB:,} MiB a rank"
+        )
+    elif not plan.launcher.on_gpus and plan.profile.launcher == "slurm":
+        text += f"; fewer on a node with less free memory than {RANK_MB:,} MiB a rank"
+    return {"side by side": text}
 
 
 def _confirm(confirm: ConfirmSpec | None) -> str:

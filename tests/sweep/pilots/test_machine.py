@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from wconv_sweep.clusters.profile import LocalProfile
-from wconv_sweep.launching.machine import (
+from wconv_sweep.pilots.machine import (
     cores_of_pilot,
     free_memory_mb,
     lanes_of_pilot,
     usable_cores,
+    within_memory,
 )
+from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.study.config import TrialShape
 
 
@@ -51,6 +53,28 @@ def test_trials_side_by_side_follow_from_cores_and_memory_unless_the_profile_say
     keys: dict[str, Any], shape: dict[str, Any], lanes: int, machine: Path
 ) -> None:
     assert lanes_of_pilot(profile(**keys), TrialShape(**shape), machine) == lanes
+
+
+@pytest.mark.parametrize(
+    ("facts", "shape", "lanes"),
+    [
+        ({"launcher": "slurm", "lanes": 32}, {}, 5),
+        ({"launcher": "slurm", "lanes": 32}, {"ranks": 2}, 2),
+        ({"launcher": "slurm", "lanes": 3}, {}, 3),
+        ({"launcher": "slurm", "lanes": 1}, {"ranks": 8}, 1),
+        # Counted where it was launched, or the profile says; with GPUs, they tell.
+        ({"launcher": "local", "lanes": 32}, {}, 32),
+        ({"launcher": "slurm", "lanes": 32, "gpus_used_per_node": 4}, {}, 32),
+    ],
+)
+def test_a_job_on_cpus_trains_no_more_at_once_than_its_node_has_memory_for(
+    facts: dict[str, Any], shape: dict[str, Any], lanes: int, machine: Path
+) -> None:
+    whole: dict[str, Any] = {"gpus_used_per_node": 0, "gpus_held_per_node": 4} | facts
+    rest: dict[str, Any] = {"study": "tiny", "storage": "", "run_folder": Path("runs"), "pilot": 0}
+    order = PilotOrder(**rest, **whole, lease_s=60.0, grace_s=60.0, walltime_s=60.0)
+
+    assert within_memory(order, TrialShape(**shape), machine).lanes == lanes
 
 
 def test_pilots_share_the_cores(machine: Path) -> None:

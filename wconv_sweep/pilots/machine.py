@@ -1,14 +1,36 @@
 """How many trials fit side by side on the CPUs of this machine."""
 
+import logging
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from wconv_sweep.clusters.profile import LocalProfile
+from wconv_sweep.log import event
+from wconv_sweep.pilots.order import PilotOrder
 from wconv_sweep.study.config import TrialShape
+
+logger = logging.getLogger(__name__)
 
 RANK_MB = 1024
 """Memory that a rank is counted with, MiB: twice what one of the quickstart's takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """Room for trials of a shape, side by side."""
+
+    cores: int
+    by_cores: int
+    """Trials that the cores can compute."""
+    by_memory: int
+    """Trials that free memory can hold, with `RANK_MB` for each rank."""
+
+    @property
+    def lanes(self) -> int:
+        """The smaller number of trials, at least 1."""
+        return max(1, min(self.by_cores, self.by_memory))
 
 
 def cores_of_pilot(profile: LocalProfile, root: Path = Path("/")) -> int:
@@ -28,9 +50,40 @@ def lanes_of_pilot(profile: LocalProfile, trial: TrialShape, root: Path = Path("
     """
     if profile.lanes is not None:
         return profile.lanes
-    by_cores = cores_of_pilot(profile, root) // (trial.ranks * trial.threads_per_rank)
-    by_memory = free_memory_mb(root) // profile.pilots // (trial.ranks * RANK_MB)
-    return max(1, min(by_cores, by_memory))
+    return room_of_pilot(profile, trial, root).lanes
+
+
+def room_of_pilot(profile: LocalProfile, trial: TrialShape, root: Path = Path("/")) -> Room:
+    """Return the same as numbers, whatever the profile says."""
+    free_mb = free_memory_mb(root) // profile.pilots
+    return room_for(trial.ranks, trial.threads_per_rank, cores_of_pilot(profile, root), free_mb)
+
+
+def room_for(ranks: int, threads_per_rank: int, cores: int, free_mb: int) -> Room:
+    """Return the room that cores and free memory, MiB, give to trials."""
+    return Room(
+        cores=cores,
+        by_cores=cores // (ranks * threads_per_rank),
+        by_memory=free_mb // (ranks * RANK_MB),
+    )
+
+
+def within_memory(order: PilotOrder, trial: TrialShape, root: Path = Path("/")) -> PilotOrder:
+    """Return a pilot's order with no more lanes than this node has memory for, at least 1.
+
+    A launch counts the memory of its own machine, but knows nothing of that of a job's node.
+
+    Args:
+        order: of the pilot.
+        trial: the shape of each trial.
+        root: of the file system; for tests.
+    """
+    if order.launcher == "local" or order.gpus_used_per_node:
+        return order
+    lanes = max(1, min(order.lanes, free_memory_mb(root) // (trial.ranks * RANK_MB)))
+    if lanes < order.lanes:
+        logger.info(event("cores for more trials than memory", lanes=lanes, cores=order.lanes))
+    return order.model_copy(update={"lanes": lanes})
 
 
 def usable_cores(root: Path = Path("/")) -> int:
