@@ -25,7 +25,7 @@ from wconv_jobs.files.atomic import replace_file
 from wconv_sweep.calibration.comparison import Comparison, Row, compare
 from wconv_sweep.calibration.node_run import measured
 from wconv_sweep.calibration.order import CalibrationOrder
-from wconv_sweep.calibration.shapes import Machine
+from wconv_sweep.calibration.shapes import Choice, Machine
 from wconv_sweep.evidence.calibration_record import Calibration, Round, Shape
 from wconv_sweep.pilots.machine import free_memory_mb, usable_cores
 from wconv_sweep.study.config import StudyConfig
@@ -118,12 +118,15 @@ def measure(
             cpus=0,
             ranks=[1],
             compile=True,
+            every=False,
             seconds=seconds,
             rounds=rounds,
             limit_s=limit_s,
         )
         machine = Machine(gpus=order.gpus, cores=usable_cores(), memory_mb=free_memory_mb())
-        answer = measured(order, machine, [WAYS[way] for way in ways], [])
+        answer = measured(
+            order, machine, Choice(wanted=[WAYS[way] for way in ways], left_out=[], untried=0)
+        )
     if answer.calibration is None:
         return answer.problem
     found = answer.calibration

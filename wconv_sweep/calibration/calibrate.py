@@ -36,6 +36,8 @@ class Wanted:
     """Numbers of ranks to try; none: see `wconv_sweep.calibration.shapes`."""
     compile: bool = False
     """Whether compiled steps are tried, too."""
+    every: bool = False
+    """Whether every combination is measured, not one change of the study's shape at a time."""
     seconds: float
     """Training time of each measurement."""
     rounds: int
@@ -117,6 +119,7 @@ def calibrate(
         cpus=pilots.cpus_per_task if pilots else 0,
         ranks=list(wanted.ranks),
         compile=wanted.compile,
+        every=wanted.every,
         seconds=wanted.seconds,
         rounds=wanted.rounds,
         limit_s=max(1.0, 60.0 * limit_min - _END_S),

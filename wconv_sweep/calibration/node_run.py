@@ -12,7 +12,7 @@ from wconv_jobs.files.atomic import replace_file
 from wconv_jobs.messages import Broken
 from wconv_jobs.ranks.gpu_check import gpu_count
 from wconv_sweep.calibration.order import CalibrationAnswer, CalibrationOrder
-from wconv_sweep.calibration.shapes import Machine, shapes
+from wconv_sweep.calibration.shapes import Choice, Machine, shapes
 from wconv_sweep.calibration.side_by_side import OneTrial, train_side_by_side
 from wconv_sweep.evidence.calibration_record import (
     Calibration,
@@ -101,29 +101,25 @@ def calibrate_node(order: CalibrationOrder) -> CalibrationAnswer:
         cores=min(usable_cores(), order.cpus or usable_cores()),
         memory_mb=free_memory_mb(),
     )
-    return measured(
-        order, machine, *shapes(order.config, machine, order.ranks, compiled=order.compile)
-    )
+    choice = shapes(order.config, machine, order.ranks, compiled=order.compile, every=order.every)
+    return measured(order, machine, choice)
 
 
-def measured(
-    order: CalibrationOrder, machine: Machine, wanted: Sequence[Shape], left_out: Sequence[LeftOut]
-) -> CalibrationAnswer:
+def measured(order: CalibrationOrder, machine: Machine, choice: Choice) -> CalibrationAnswer:
     """Measure shapes on this node.
 
     Args:
         order: to this node.
         machine: what it has.
-        wanted: the shapes.
-        left_out: others, which it cannot run.
+        choice: the shapes.
     """
     found = measure_rounds(
-        wanted,
+        choice.wanted,
         lambda shape: train_side_by_side(order, shape),
         rounds=order.rounds,
         limit_s=order.limit_s,
     )
-    left_out = sorted([*left_out, *found.left_out], key=lambda each: each.ranks)
+    left_out = sorted([*choice.left_out, *found.left_out], key=lambda each: each.ranks)
     if not found.measured:
         reasons = dict.fromkeys(f"{each.ranks} ranks: {each.reason}" for each in left_out)
         return CalibrationAnswer(calibration=None, problem=_none("; ".join(reasons)))
@@ -147,6 +143,7 @@ def measured(
                 for shape, each in found.measured.items()
             ],
             left_out=left_out,
+            untried=choice.untried,
         )
     )
 

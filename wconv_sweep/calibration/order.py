@@ -24,6 +24,8 @@ class CalibrationOrder(Spec):
     """Numbers of ranks to try; none: see `wconv_sweep.calibration.shapes`."""
     compile: bool
     """Whether compiled steps are tried, too."""
+    every: bool
+    """Whether every combination is measured, not one change of the study's shape at a time."""
     seconds: Annotated[float, Field(gt=0)]
     """Training time of each measurement."""
     rounds: Annotated[int, Field(ge=1)]

@@ -7,7 +7,7 @@ from typing import get_args
 
 from wconv_jobs.recipe.optimizer import Implementation
 from wconv_jobs.spec import Compile, MemoryFormat
-from wconv_sweep.evidence.calibration_record import Amp, LeftOut, Shape
+from wconv_sweep.evidence.calibration_record import Amp, LeftOut, Shape, shape_of
 from wconv_sweep.pilots.machine import room_for
 from wconv_sweep.study.config import StudyConfig
 
@@ -28,31 +28,52 @@ class Machine:
     """Free, MiB."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What to measure on a node."""
+
+    wanted: list[Shape]
+    left_out: list[LeftOut]
+    """What it cannot run, with the reason."""
+    untried: int
+    """Shapes that it could run, too, which differ from the study's in several ways."""
+
+
 def shapes(
-    config: StudyConfig, machine: Machine, ranks: Sequence[int] = (), *, compiled: bool = False
-) -> tuple[list[Shape], list[LeftOut]]:
-    """Return the shapes to measure, and those that are left out with the reason.
+    config: StudyConfig,
+    machine: Machine,
+    ranks: Sequence[int] = (),
+    *,
+    compiled: bool = False,
+    every: bool = False,
+) -> Choice:
+    """Return the shapes to measure.
 
     On GPUs, each rank has one of its own, and as many trials run side by side as that allows;
     trials of one rank are also tried with several on each GPU. On CPU cores, a trial is measured
     alone, and with as many others as there are cores for. Other ways to take a step are tried with
     the ranks of the study, or the fewest, and as many trials as pilots would train.
 
+    Each shape differs from the study's own in one way: ranks and trials at once, order in memory
+    and precision, compiling, or the optimizer's implementation. All combinations are more than can
+    be measured in some minutes.
+
     Args:
         config: of the study.
         machine: the node.
         ranks: numbers of ranks to try; none: `RANKS`, and that of the study.
         compiled: whether compiled steps are among those ways.
+        every: whether combinations of these ways are wanted, too.
     """
-    wanted: list[Shape] = []
-    left_out: list[LeftOut] = []
     numbers = sorted(set(ranks or (*RANKS, config.trial.ranks)))
-    several = config.trial.ranks if config.trial.ranks in numbers else numbers[0]
-    for number in numbers:
-        reason = _why_not(config, machine, number)
-        if reason is not None:
-            left_out.append(LeftOut(ranks=number, reason=reason))
-            continue
+    reasons = {number: _why_not(config, machine, number) for number in numbers}
+    left_out = [LeftOut(ranks=number, reason=why) for number, why in reasons.items() if why]
+    able = [number for number, why in reasons.items() if why is None]
+    if not able:
+        return Choice(wanted=[], left_out=left_out, untried=0)
+    several = config.trial.ranks if config.trial.ranks in able else able[0]
+    wanted: list[Shape] = []
+    for number in able:
         if config.recipe.dtype == "float64":
             reason = "autocast needs recipe.dtype: float32"
             left_out.append(LeftOut(ranks=number, amp="bfloat16", reason=reason))
@@ -76,7 +97,21 @@ def shapes(
             for amp in get_args(Amp)
             if amp == "none" or config.recipe.dtype == "float32"
         ]
-    return wanted, left_out
+    lanes, per_gpu = _lanes(config, machine, several)[-1]
+    own = shape_of(config, lanes).model_copy(update={"ranks": several, "per_gpu": per_gpu})
+    some = [shape for shape in wanted if every or _ways_apart(shape, own) < 2]
+    return Choice(wanted=some, left_out=left_out, untried=len(wanted) - len(some))
+
+
+def _ways_apart(one: Shape, other: Shape) -> int:
+    """Return in how many ways shapes differ."""
+    ways = [
+        {"ranks", "lanes", "per_gpu"},
+        {"memory_format", "amp"},
+        {"compile"},
+        {"optimizer"},
+    ]
+    return sum(one.model_dump(include=way) != other.model_dump(include=way) for way in ways)
 
 
 def _ways(

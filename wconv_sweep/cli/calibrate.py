@@ -35,6 +35,14 @@ def calibrate_command(
             help="Try compiled training steps, too; compiling takes up to some minutes each.",
         ),
     ] = False,
+    every: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            rich_help_panel=STUDY,
+            help="Measure every combination, not one change of the study at a time.",
+        ),
+    ] = False,
     seconds: Annotated[
         float,
         typer.Option(
@@ -71,8 +79,8 @@ def calibrate_command(
 
     Trains for some seconds each with several numbers of ranks, both orders in memory, with and
     without bfloat16, the fused optimizer on GPUs, and as many trials side by side as there is room
-    for: here, or in one short SLURM job. Prints trials per hour, memory, the cost of the study and
-    lines for its file.
+    for, one of these changed at a time: here, or in one short SLURM job. Prints trials per hour,
+    memory, the cost of the study and lines for its file.
 
     Example: wconv-sweep calibrate --study quickstart --cluster local
     """
@@ -88,6 +96,7 @@ def calibrate_command(
     wanted = Wanted(
         ranks=ranks or (),
         compile=compile_,
+        every=every,
         seconds=seconds,
         rounds=rounds,
         wait_s=60 * wait_min,

@@ -78,6 +78,8 @@ class Calibration(Spec):
     steps_per_epoch: Annotated[int, Field(ge=1)]
     measured: Annotated[list[MeasuredShape], Field(min_length=1)]
     left_out: list[LeftOut]
+    untried: Annotated[int, Field(ge=0)] = 0
+    """Shapes that nobody has asked for: combinations of several changes."""
 
 
 class CalibrationRecord(Spec):

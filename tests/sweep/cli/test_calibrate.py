@@ -108,6 +108,18 @@ def test_a_difference_within_the_spread_is_none(capsys: pytest.CaptureFixture[st
     assert not any("With bfloat16" in line for line in lines)
 
 
+def test_what_nobody_has_asked_for_is_said_with_how_to_try_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    some = calibration(measured(10, 10, 10), SLOWER)
+
+    assert not any("--all" in line for line in shown(some, capsys))
+    assert any(
+        "15 further combinations were left out. --all measures them, too." in line
+        for line in shown(some.model_copy(update={"untried": 15}), capsys)
+    )
+
+
 def test_other_lanes_belong_into_the_profile(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(calibration(measured(10, 10), measured(4, 4, lanes=2)), capsys)
 

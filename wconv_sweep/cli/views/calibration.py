@@ -34,6 +34,7 @@ def calibrated_json(found: Calibrated) -> dict[str, Any]:
         "base": _row_json(found, comparison.base),
         "rows": [_row_json(found, row) for row in comparison.rows],
         "left_out": [each.model_dump(mode="json") for each in found.found.left_out],
+        "untried": found.found.untried,
         "best": {
             amp: best.shape.model_dump(mode="json")
             for amp in get_args(Amp)
@@ -115,6 +116,11 @@ def _lines(found: Calibrated) -> Iterator[str]:
         f"start included, the test left out; ratio of trials/h, median [lowest, highest] of "
         f"{rounds} round{'s' if rounds > 1 else ''} in which all took turns."
     )
+    if found.found.untried:
+        yield (
+            "One thing was changed at a time, or order in memory and precision together: "
+            f"{found.found.untried} further combinations were left out. --all measures them, too."
+        )
     if shape_of(config, base.shape.lanes) != base.shape:
         yield "The study's own shape was not measured; see above why."
     yield f"As it is, {_cost(found, base)}."
