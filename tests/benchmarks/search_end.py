@@ -18,8 +18,8 @@ from threadpoolctl import threadpool_limits
 
 from wconv_jobs.seeding import derive_seed
 from wconv_sweep.evidence.candidates import surrogate_of
-from wconv_sweep.simulation.replay import Response, Trained, rows_of, shares, train_on
 from wconv_sweep.simulation.surfaces import SHAPES, surface
+from wconv_sweep.simulation.synthetic_trials import Response, Trained, rows_of, shares, train_on
 from wconv_sweep.slots.search_end import is_due
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.point import Point

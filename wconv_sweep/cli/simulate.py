@@ -1,11 +1,16 @@
 """The command `simulate`: what to expect of a study before it costs GPU-hours."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wconv_sweep.cli.options import DEFAULT_RUNS, Json, Runs, Settings, StorageUrl
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from wconv_sweep.simulation.simulated_study import SimulatedStudy
 
 
 def simulate_command(
@@ -53,30 +58,42 @@ def simulate_command(
 
     Runs its search on synthetic surfaces, in seconds. Shows how far the selected density is from
     the best one, and how optimistic the study is (predicted minus true gain), for several budgets
-    and numbers of workers.
+    and numbers of workers. Of a study with search.also: how often its claim is right, and what
+    is claimed falsely where plain convolution is not tuned, too.
 
     Example: wconv-sweep simulate --study dncnn_5x5 --plot simulation.png
     """
-    from rich.console import Console
-
-    from wconv_sweep.cli import console
     from wconv_sweep.cli.views import simulation as simulation_view
-    from wconv_sweep.simulation.replay import cells, simulate, standard_budgets
     from wconv_sweep.simulation.simulated_study import read_study
     from wconv_sweep.storage.open_storage import choose_url
 
     if plot is not None:
         simulation_view.check_picture(plot)
     found = read_study(study, choose_url(storage, runs), settings or ())
-    config = found.config
-    out = Console(stderr=True, highlight=False) if as_json else console.console()
+    many = sorted(workers or (1, 32))
+    if found.config.search.also:
+        _simulate_sides(found, budget, many, repeats, plot, as_json)
+    else:
+        _simulate_density(found, budget, many, repeats, plot, as_json)
+
+
+def _simulate_density(
+    found: "SimulatedStudy",
+    given: list[int] | None,
+    workers: list[int],
+    repeats: int,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    from wconv_sweep.cli import console
+    from wconv_sweep.cli.views import simulation as simulation_view
+    from wconv_sweep.simulation.replay import cells, simulate, standard_budgets
+
+    config, out = found.config, _console(as_json)
+    budgets = sorted(given or standard_budgets(config))
     with simulation_view.simulating(out) as show:
         outcomes = simulate(
-            config,
-            budgets=sorted(budget or standard_budgets(config)),
-            workers=sorted(workers or (1, 32)),
-            repeats=repeats,
-            on_study=show,
+            config, budgets=budgets, workers=workers, repeats=repeats, on_study=show
         )
     table = cells(outcomes)
     if plot is not None:
@@ -87,3 +104,50 @@ def simulate_command(
     simulation_view.print_cells(out, config, table, found.measured)
     if plot is not None:
         out.print(f"Figure: {plot}", markup=False, soft_wrap=True)
+
+
+def _simulate_sides(
+    found: "SimulatedStudy",
+    given: list[int] | None,
+    workers: list[int],
+    repeats: int,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    from wconv_sweep.cli import console
+    from wconv_sweep.cli.views import sides_simulation, simulation
+    from wconv_sweep.errors import ConfigurationError
+    from wconv_sweep.simulation.replay import standard_budgets
+    from wconv_sweep.simulation.two_sides import fewest_trials, sides_cells, simulate_sides
+
+    config, out = found.config, _console(as_json)
+    if plot is not None:
+        raise ConfigurationError(
+            f"simulate: --plot {plot} draws searches of the density alone, and study "
+            f"{config.study} has search.also. Leave out --plot, or take --json."
+        )
+    least = fewest_trials(config)
+    if given and min(given) < least:
+        raise ConfigurationError(
+            f"simulate: --budget {min(given)} leaves nothing to search beside the reference "
+            f"densities and the confirmation of study {config.study}. Set at least {least}."
+        )
+    budgets = sorted(given or {max(each, least) for each in standard_budgets(config)})
+    with simulation.simulating(out) as show:
+        outcomes = simulate_sides(
+            config, budgets=budgets, workers=workers, repeats=repeats, on_study=show
+        )
+    table = sides_cells(outcomes)
+    if as_json:
+        console.print_json(sides_simulation.sides_json(config, table, found.measured))
+        return
+    sides_simulation.print_sides(out, config, table, found.measured)
+
+
+def _console(as_json: bool) -> "Console":
+    """Return where progress and tables go: beside what scripts read."""
+    from rich.console import Console
+
+    from wconv_sweep.cli import console
+
+    return Console(stderr=True, highlight=False) if as_json else console.console()

@@ -4,7 +4,8 @@ That is the best point by a Gaussian process of all completed trials, which nois
 than the best single run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wconv_jobs.seeding import derive_seed
@@ -19,42 +20,78 @@ if TYPE_CHECKING:
 
 EXPECTED, OBSERVED = "best expected", "best observed"
 """Labels of the candidates that the search selects: by all of its trials, and by the best one."""
+OF_PLAIN = f"{PLAIN}, "
+"""What the labels of further candidates of plain convolution begin with; the first is `PLAIN`."""
 SAME = 0.01
 """Densities closer than this share of the bounds, in every coefficient, are one candidate."""
 
 
-def choose_candidates(trials: Sequence[TrialRow], config: StudyConfig) -> dict[str, Point]:
-    """Return the points to confirm, by label, without duplicates.
+@dataclass(frozen=True)
+class Candidates:
+    """The points that a confirmation trains, by label; none of a side is twice in it."""
 
-    The best expected by all trials, the best observed, then the reference densities; none is plain
-    convolution, with which they are compared.
+    plain: Mapping[str, Point]
+    """Plain convolution, at its own best where it is tuned; the first is labeled `PLAIN`."""
+    weighted: Mapping[str, Point]
+    """Densities, each with what was found with it; none is plain convolution."""
+
+
+def choose_candidates(
+    trials: Sequence[TrialRow], config: StudyConfig, of_plain: int | None = None
+) -> Candidates:
+    """Return the points to confirm; none of either side where there is nothing to compare.
+
+    Of weighted convolution the best expected by all trials, the best observed, then the reference
+    densities. Of plain convolution the plain baseline, and where it is tuned, the same as of
+    weighted convolution, from its own arm.
+
+    Args:
+        trials: of the study.
+        config: its definition.
+        of_plain: candidates of plain convolution at most; None: as many as of weighted.
     """
     assert config.confirm is not None
-    arm = arm_of(config)
-    expected, plain = best_expected(trials, config, arm), plain_point(trials, config)
-    if expected is None or plain is None:
-        return {}
+    number = config.confirm.candidates
+    expected = best_expected(trials, config, arm_of(config))
+    plain = _plain_candidates(trials, config, number if of_plain is None else of_plain)
+    if expected is None or not plain:
+        return Candidates({}, {})
     points = config.reference_points()
     references = {label: each for label, each in points.items() if not each.is_plain}
-    best = {EXPECTED: expected, OBSERVED: _best_observed(searched(trials, arm), config)}
-    chosen: dict[str, Point] = {}
-    known = [plain]
-    for label, point in list((best | references).items())[: config.confirm.candidates]:
-        if not any(_same(point, other, config) for other in known):
-            chosen[label] = point
-            known.append(point)
-    return chosen
+    observed = _best_observed(searched(trials, arm_of(config)), config)
+    best = {EXPECTED: expected, OBSERVED: observed} | references
+    weighted = _different(best, number, config, list(plain.values()))
+    return Candidates(plain, weighted) if weighted else Candidates({}, {})
 
 
-def plain_point(trials: Sequence[TrialRow], config: StudyConfig) -> Point | None:
-    """Return what the candidates are compared with: plain convolution, at its own best.
-
-    Where plain convolution is not tuned, that is the plain baseline. Otherwise it is the best
-    expected point of its arm, and None before a trial of it has completed.
-    """
+def _plain_candidates(
+    trials: Sequence[TrialRow], config: StudyConfig, number: int
+) -> dict[str, Point]:
+    points = config.reference_points()
     if not config.has_two_arms:
-        return config.reference_points()[PLAIN]
-    return best_expected(trials, config, SearchArm.PLAIN)
+        return {PLAIN: points[PLAIN]}
+    expected = best_expected(trials, config, SearchArm.PLAIN)
+    if expected is None:
+        return {}
+    observed = _best_observed(searched(trials, SearchArm.PLAIN), config)
+    references = {
+        f"{OF_PLAIN}{'at the values of the study' if label == PLAIN else label}": each
+        for label, each in points.items()
+        if each.is_plain
+    }
+    best = {PLAIN: expected, f"{OF_PLAIN}{OBSERVED}": observed} | references
+    return _different(best, number, config)
+
+
+def _different(
+    points: Mapping[str, Point], number: int, config: StudyConfig, known: Sequence[Point] = ()
+) -> dict[str, Point]:
+    """Return the first so many of some points, without those that others, or known ones, equal."""
+    chosen: dict[str, Point] = {}
+    for label, point in list(points.items())[:number]:
+        if not any(_same(point, other, config) for other in (*known, *chosen.values())):
+            chosen[label] = point
+    return chosen
 
 
 def arm_of(config: StudyConfig) -> SearchArm | None:

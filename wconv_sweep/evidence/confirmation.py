@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from wconv_jobs import catalog
 from wconv_jobs.spec import Density
+from wconv_sweep.evidence.candidates import OF_PLAIN
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.statistics import (
     FEWEST_SEEDS,
@@ -66,7 +67,8 @@ class Confirmation:
     """The results of the fresh seeds so far."""
 
     config: StudyConfig
-    plain: Arm
+    plains: list[Arm]
+    """Plain convolution; where it is tuned, its candidates."""
     candidates: list[Arm]
     ablations: list[Arm]
     """Plain convolution with one half of the effect of the selected density."""
@@ -76,11 +78,25 @@ class Confirmation:
     @property
     def selected(self) -> Arm | None:
         """The candidate with the best mean validation score; None before one has completed."""
+        return self._best(self.candidates)
+
+    @property
+    def plain(self) -> Arm:
+        """What the selected density is compared with: of plain convolution's candidates, too, the
+        one with the best mean validation score; the first before one has completed."""
+        return self._best(self.plains) or self.plains[0]
+
+    def is_selected(self, arm: Arm) -> bool:
+        """Return whether the claim is about an arm; plain convolution counts where it had several
+        candidates."""
+        return arm is self.selected or (len(self.plains) > 1 and arm is self.plain)
+
+    def _best(self, arms: Sequence[Arm]) -> Arm | None:
         metric = self.config.objective.metric
         sign = 1 if self.config.direction == "maximize" else -1
         means = [
             (sign * summary.mean, -number, arm)
-            for number, arm in enumerate(self.candidates)
+            for number, arm in enumerate(arms)
             if (summary := arm.summary(metric)) is not None
         ]
         return max(means, key=lambda each: each[:2])[2] if means else None
@@ -100,14 +116,16 @@ class Confirmation:
     def difference(self, arm: Arm, metric: str) -> Difference | None:
         """Return an arm minus plain convolution.
 
+        Each side selects one of its candidates, so the intervals of all pairs hold together.
         None when they share no seed, and where plain convolution was not tuned, but the arm was.
         """
         if not self.config.claims_gain:
             return None
+        pairs = len(self.candidates) * len(self.plains)
         return paired_difference(
             arm.values(metric),
             self.plain.values(metric),
-            comparisons=len(self.ablations if arm.label in ABLATIONS else self.candidates),
+            comparisons=len(self.ablations) if arm.label in ABLATIONS else pairs,
             step=self._step(metric),
         )
 
@@ -115,7 +133,7 @@ class Confirmation:
         """Return the scores that runs have on the validation and the test set, by name."""
         found = {
             name
-            for arm in [self.plain, *self.candidates]
+            for arm in [*self.plains, *self.candidates]
             for row in arm.runs.values()
             for name in row.metrics
         }
@@ -175,13 +193,14 @@ def confirmation_of(trials: Sequence[TrialRow], config: StudyConfig) -> Confirma
     begun = [row for row in rows if row.label is not None and row.point is not None]
     if not begun:
         return None
-    labels = list(dict.fromkeys(row.label for row in begun if row.label != PLAIN))
+    labels = list(dict.fromkeys(str(row.label) for row in begun))
+    plains = [label for label in labels if label == PLAIN or label.startswith(OF_PLAIN)]
     open_ = (SlotState.CLOSED, SlotState.OPEN, SlotState.LEASED)
     ablation = [row for row in trials if row.stage == Stage.ABLATION and row.point is not None]
     return Confirmation(
         config,
-        plain=_arm(PLAIN, begun),
-        candidates=[_arm(str(label), begun) for label in labels],
+        plains=[_arm(label, begun) for label in plains],
+        candidates=[_arm(label, begun) for label in labels if label not in plains],
         ablations=[_arm(label, ablation) for label in ABLATIONS] if ablation else [],
         complete=not any(row.state in open_ for row in rows),
     )

@@ -27,12 +27,23 @@ def confirmation_json(confirmation: Confirmation, *, bootstrap: bool) -> dict[st
             "indices": sorted(confirmation.plain.runs),
         },
         "plain": _arm(confirmation, confirmation.plain, bootstrap),
+        **_further_plains(confirmation, bootstrap),
         "candidates": [
             {"selected": arm is confirmation.selected} | _arm(confirmation, arm, bootstrap)
             for arm in confirmation.candidates
         ],
         "ablation": [_arm(confirmation, arm, bootstrap) for arm in confirmation.ablations],
     }
+
+
+def _further_plains(confirmation: Confirmation, bootstrap: bool) -> dict[str, Any]:
+    """Return the candidates of plain convolution that were not selected, where it had several."""
+    further = [arm for arm in confirmation.plains if arm is not confirmation.plain]
+    return (
+        {"plain_candidates": [_arm(confirmation, arm, bootstrap) for arm in further]}
+        if further
+        else {}
+    )
 
 
 def surrogate_json(status: StudyStatus) -> dict[str, Any] | None:

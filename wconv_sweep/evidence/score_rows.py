@@ -6,8 +6,10 @@ from typing import Literal
 
 from wconv_jobs.seeding import derive_seed
 from wconv_sweep.amounts import amount, density_text, interval, title
+from wconv_sweep.evidence.candidates import OF_PLAIN
 from wconv_sweep.evidence.confirmation import Arm, Confirmation
 from wconv_sweep.evidence.statistics import Interval
+from wconv_sweep.study.config import PLAIN
 from wconv_sweep.study.point import Settings
 
 Column = Literal[
@@ -25,7 +27,7 @@ Column = Literal[
 ]
 
 _NAMES = {
-    "plain": "plain convolution",
+    PLAIN: "plain convolution",
     "initial weights": "initial weights alone",
     "gradient": "gradient alone",
 }
@@ -56,7 +58,7 @@ class ScoreRow:
     """That the study gives the metric."""
     label: str
     is_selected: bool
-    """Whether the claim is about this density."""
+    """Whether the claim is about this density; or this plain convolution, where several were."""
     density: tuple[float, ...]
     settings: Settings
     """What was searched together with it."""
@@ -100,6 +102,8 @@ def cell(row: ScoreRow, column: Column, *, without_difference: str = "-") -> str
     if column == "metric":
         return title(row.metric).removesuffix(" on the test set")
     if column == "network":
+        if row.label.startswith(OF_PLAIN):
+            return f"{_NAMES[PLAIN]}, {row.label.removeprefix(OF_PLAIN)}"
         return _NAMES.get(row.label, row.label)
     if column == "density":
         return density_text(row.density, row.settings)
@@ -131,7 +135,7 @@ def _row(confirmation: Confirmation, metric: str, arm: Arm, bootstrap: bool) -> 
         metric=metric,
         own_unit=confirmation.config.own_unit(metric),
         label=arm.label,
-        is_selected=arm is confirmation.selected,
+        is_selected=confirmation.is_selected(arm),
         density=arm.density,
         settings=arm.settings,
         seeds=summary.seeds if summary else 0,
@@ -145,7 +149,11 @@ def _row(confirmation: Confirmation, metric: str, arm: Arm, bootstrap: bool) -> 
 def _difference(
     confirmation: Confirmation, metric: str, arm: Arm, bootstrap: bool
 ) -> ScoreDifference | None:
-    found = None if arm is confirmation.plain else confirmation.difference(arm, metric)
+    found = (
+        None
+        if any(arm is each for each in confirmation.plains)
+        else confirmation.difference(arm, metric)
+    )
     if found is None:
         return None
     seed = derive_seed(confirmation.config.seed, "bootstrap", arm.label, metric)

@@ -1,7 +1,7 @@
 """A study's trials in Optuna's in-memory storage, for its samplers and pruners.
 
 A source of trials, an agent with the slot table (`wconv_sweep.search.trial_mirror`) or a
-simulation (`wconv_sweep.simulation.replay`), provides them; samplers and pruners see no
+simulation (`wconv_sweep.simulation.synthetic_trials`), provides them; samplers and pruners see no
 difference. Their attributes are collected, and count only once they are recorded.
 """
 

@@ -1,54 +1,36 @@
-"""A study's search on synthetic surfaces: what to expect of its budget and its workers.
+"""A search of the density on synthetic surfaces: what to expect of its budget and its workers.
 
-The densities come from `wconv_sweep.search.sampling.propose`, the code that agents call, which is
-given trials that were never trained. A value is that of the surface plus a draw of N(0, 1): all is
-in standard deviations of the seed. `workers` trials run at a time and take 1 +- 0.1 each.
+All is in standard deviations of the seed, see `wconv_sweep.simulation.synthetic_trials`.
 """
 
-import heapq
 import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
-from optuna.trial import TrialState
 from threadpoolctl import threadpool_limits
 
 from wconv_jobs.seeding import derive_seed
 from wconv_sweep.evidence.candidates import choose_candidates, surrogate_of
-from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.statistics import paired_difference
-from wconv_sweep.search.known_trials import KnownTrials
-from wconv_sweep.search.sampling import propose
 from wconv_sweep.simulation.surfaces import SHAPES, surface
-from wconv_sweep.storage.slot_plan import PlannedSlot, plan_slots
-from wconv_sweep.storage.tables import SEARCHING, SlotState, Stage
+from wconv_sweep.simulation.synthetic_trials import (
+    Response,
+    Trained,
+    as_objective,
+    rows_of,
+    shares,
+    train_on,
+)
 from wconv_sweep.study.config import PLAIN, StudyConfig
 from wconv_sweep.study.point import Point
 
-DURATION_SD = 0.1
-"""Relative spread of the time of a trial."""
-
-
-Response = Callable[[Sequence[float]], float]
-"""Mean over all seeds at a density, given as shares of its bounds."""
 NamedBy = Literal["observed", "model", "confirmed"]
 """The best observed run, the maximum of the surrogate, or the best of both by fresh seeds."""
 NAMED_BY: tuple[NamedBy, ...] = get_args(NamedBy)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A synthetic trial."""
-
-    point: Point
-    value: float
-    """What was observed."""
-    truth: float
-    """Value of the surface, i.e. the mean over all seeds; 0 is the optimum."""
 
 
 @dataclass(frozen=True)
@@ -166,73 +148,15 @@ def cells(outcomes: Iterable[Outcome]) -> list[Cell]:
                 named_by,
                 len(group),
                 float(regrets.mean()),
-                _standard_error(regrets),
+                standard_error(regrets),
                 float(biases.mean()),
-                _standard_error(biases),
+                standard_error(biases),
                 sum(held) / len(held) if held else None,
             )
         )
     return sorted(
         found, key=lambda cell: (cell.workers, cell.trials, NAMED_BY.index(cell.named_by))
     )
-
-
-def train_on(
-    config: StudyConfig, response: Response, workers: int, trials: int, seed: int
-) -> list[Trained]:
-    """Return the trials of a study, in the order of their start.
-
-    Args:
-        config: the study; its sampler, bounds and reference densities are used.
-        response: the surface, in standard deviations of the seed.
-        workers: trials that run at the same time.
-        trials: how many, reference densities included; a grid has as many as it has.
-        seed: of the noise, of the sampler and of how long each trial takes.
-    """
-    config = config.model_copy(update={"seed": seed})
-    noise = np.random.default_rng([seed, 1]).normal(size=trials)
-    durations = 1 + DURATION_SD * np.random.default_rng([seed, 2]).normal(size=trials)
-    planned = _searching(config, trials)
-    known, begun = KnownTrials(config), list[Trained]()
-    running: list[tuple[float, int]] = []
-    now = 0.0
-    for number in range(len(planned)):
-        if len(running) == workers:
-            now, ended = heapq.heappop(running)
-            trained = begun[ended]
-            known.tell(ended, state=TrialState.COMPLETE, value=_in(config, trained.value))
-        known.tell(number)
-        point, notes = planned[number].point, dict[str, Any]()
-        if point is None and planned[number].replicate:
-            point = begun[-1].point
-        elif point is None:
-            proposal = propose(config, known, number, number)
-            point, notes = proposal.point, dict(proposal.attributes)
-        known.tell(number, point, attributes=notes)
-        truth = response(shares(config, point))
-        begun.append(Trained(point, truth + float(noise[number]), truth))
-        heapq.heappush(running, (now + float(durations[number]), number))
-    return begun
-
-
-def _searching(config: StudyConfig, trials: int) -> list[PlannedSlot]:
-    """Return the slots of a study up to its confirmation, for so many trials."""
-    budget = config.budget.model_copy(update={"trials": trials})
-    searching = config.model_copy(update={"budget": budget, "confirm": None})
-    return [slot for slot in plan_slots(searching) if slot.stage in SEARCHING][:trials]
-
-
-def shares(config: StudyConfig, point: Point) -> list[float]:
-    """Return a point in the unit cube; what lies outside of the bounds lies outside of it."""
-    return [
-        (value - low) / (high - low)
-        for (low, high), value in zip(config.search.bounds, point.density, strict=True)
-    ]
-
-
-def _in(config: StudyConfig, value: float) -> float:
-    """Return a value of which more is better as the objective has it, and the other way round."""
-    return value if config.direction == "maximize" else -value
 
 
 def _name(
@@ -251,8 +175,8 @@ def _name(
     if "model" in named_by:
         yield "model", *_by_model(config, response, searched), None
     if "confirmed" in named_by and config.confirm is not None:
-        searched = trained[: budget - config.confirm.trials]
-        if budget >= config.confirm.trials + len(config.references()) * config.search.seeds:
+        searched = trained[: budget - config.confirm_trials]
+        if budget >= config.confirm_trials + len(config.references()) * config.search.seeds:
             yield "confirmed", *_by_confirmation(config, response, searched, [seed, 3, budget])
 
 
@@ -265,7 +189,7 @@ def _by_model(
     density = model.best_point()
     (promised,), _ = model.mean_sd([density])
     truth = response(shares(config, Point(density)))
-    return -truth, _in(config, float(promised)) - truth
+    return -truth, as_objective(config, float(promised)) - truth
 
 
 def _by_confirmation(
@@ -276,7 +200,7 @@ def _by_confirmation(
     If all candidates are plain convolution, that is selected, and nothing is compared.
     """
     assert config.confirm is not None
-    candidates = list(choose_candidates(rows_of(config, searched), config).values())
+    candidates = list(choose_candidates(rows_of(config, searched), config).weighted.values())
     plain = Point(config.references()[PLAIN])
     truths = [response(shares(config, each)) for each in [plain, *candidates]]
     random = np.random.default_rng(seed)
@@ -293,27 +217,6 @@ def _by_confirmation(
     return -truths[named], bias, low <= truths[named] - truths[0] <= high
 
 
-def rows_of(config: StudyConfig, searched: Sequence[Trained]) -> list[TrialRow]:
-    """Return synthetic trials as a study has them, all completed."""
-    return [
-        TrialRow(
-            position=number,
-            stage=Stage.SEARCH,
-            label=None,
-            point=each.point,
-            state=SlotState.COMPLETE,
-            trial=number,
-            attempt=1,
-            epoch=config.recipe.epochs,
-            value=_in(config, each.value),
-            metrics={},
-            provenance={},
-            reason=None,
-            lease_until=None,
-        )
-        for number, each in enumerate(searched)
-    ]
-
-
-def _standard_error(values: np.ndarray) -> float:
-    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+def standard_error(values: Sequence[float] | np.ndarray) -> float:
+    """Return the standard error of a mean; nan for one value."""
+    return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import URL
 
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.evidence.candidates import searched, surrogate_of
+from wconv_sweep.evidence.candidates import arm_of, searched, surrogate_of
 from wconv_sweep.evidence.study_status import StudyStatus, read_status
 from wconv_sweep.storage.open_storage import has_storage, open_storage
 from wconv_sweep.storage.study_lookup import study_names
@@ -47,14 +47,14 @@ def read_study(wanted: str, url: URL, settings: Sequence[str]) -> SimulatedStudy
 
     Raises:
         ConfigurationError: there is no such study, it is wrong, or it searches more than the
-            density.
+            density and ends without a confirmation.
     """
     found = _found(wanted, url, settings)
-    if found.config.search.also:
+    if found.config.search.also and found.config.confirm is None:
         raise ConfigurationError(
-            f"simulate: study {found.config.study} searches {', '.join(found.config.search.also)} "
-            "together with the density, and the synthetic surfaces have the density alone. Take "
-            "a copy of the study's file without search.also."
+            f"simulate: study {found.config.study} has search.also and no confirmation, and what "
+            "is simulated of such a study is the claim of its confirmation. Set confirm, e.g. "
+            "{candidates: 1, seeds: 5}."
         )
     return found
 
@@ -81,8 +81,9 @@ def _status_of(study: str, url: URL) -> StudyStatus | None:
 
 
 def _measured(status: StudyStatus) -> Measured | None:
-    if status.config.search.also or len(searched(status.trials)) < ENOUGH:
+    arm = arm_of(status.config)
+    if len(searched(status.trials, arm)) < ENOUGH:
         return None
-    model = surrogate_of(status.trials, status.config)
+    model = surrogate_of(status.trials, status.config, arm)
     assert model is not None
     return Measured(model.noise_sd, status.trial_h)

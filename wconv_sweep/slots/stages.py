@@ -11,7 +11,7 @@ from itertools import product
 from sqlalchemy import Connection, Row, func, select, update
 
 from wconv_sweep.errors import StudyError
-from wconv_sweep.evidence.candidates import choose_candidates, plain_point
+from wconv_sweep.evidence.candidates import Candidates, choose_candidates
 from wconv_sweep.evidence.confirmation import confirmation_of
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.study_status import read_status
@@ -19,7 +19,7 @@ from wconv_sweep.slots.leases import study_row
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.slot_plan import first_fresh_replicate, plan_ablation
 from wconv_sweep.storage.tables import SLOTS, SlotState, Stage
-from wconv_sweep.study.config import PLAIN, StudyConfig
+from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.point import Point, SearchArm
 from wconv_sweep.study.search_config import ConfirmSpec
 
@@ -48,15 +48,14 @@ def open_stage(storage: Storage, config: StudyConfig) -> None:
     trials = read_status(storage, config.study).trials
     # Outside of the transaction: fitting takes seconds. The trials before have ended, so that
     # every agent gets the same result.
-    candidates = choose_candidates(trials, config) if due is Stage.CONFIRM else {}
-    plain = plain_point(trials, config) if candidates else None
+    chosen = _candidates(trials, config) if due is Stage.CONFIRM else Candidates({}, {})
     with storage.write() as connection:
         study_row(connection, config.study, lock=True)
         if stage_due(connection, config.study) is not due:
             return
         slots = _closed(connection, config.study, due)
         if due is Stage.CONFIRM:
-            arms = {PLAIN: plain, **candidates} if plain is not None else {}
+            arms = {**chosen.plain, **chosen.weighted}
             _open_confirmation(connection, config, slots, arms, trials)
         elif due is Stage.ABLATION:
             _open_ablation(connection, config, slots, trials)
@@ -106,6 +105,18 @@ def add_ablation(storage: Storage, config: StudyConfig) -> None:
         replicates = range(first, first + confirm.seeds)
         for number, planned in enumerate(plan_ablation(replicates), start=position + 1):
             connection.execute(SLOTS.insert().values(planned.row(config.study, number)))
+
+
+def _candidates(trials: Sequence[TrialRow], config: StudyConfig) -> Candidates:
+    """Return what the slots of a confirmation are for.
+
+    Studies of earlier versions have slots for one candidate of plain convolution, however many
+    there are of weighted.
+    """
+    assert config.confirm is not None
+    slots = sum(row.stage == Stage.CONFIRM for row in trials)
+    of_plain = slots // config.confirm.seeds - config.confirm.candidates
+    return choose_candidates(trials, config, of_plain)
 
 
 def _open_confirmation(

@@ -75,7 +75,7 @@ def plan_slots(config: StudyConfig, given: Sequence[GivenPoint] = ()) -> Iterato
         yield from plan_search(config, config.search_trials - spent)
     if config.confirm is not None:
         # Its points and labels are written when it opens.
-        for number in range(config.confirm.trials):
+        for number in range(config.confirm_trials):
             replicate = first_fresh_replicate(config) + number % config.confirm.seeds
             yield PlannedSlot(Stage.CONFIRM, replicate, state=SlotState.CLOSED)
 

@@ -181,7 +181,18 @@ class StudyConfig(Spec):
         A grid has its own number.
         """
         references = len(self.references()) * self.search.seeds
-        return self.budget.trials - references - (self.confirm.trials if self.confirm else 0)
+        return self.budget.trials - references - self.confirm_trials
+
+    @property
+    def confirm_trials(self) -> int:
+        """Slots of the confirmation: of each candidate and of plain convolution, on each seed.
+
+        Plain convolution has as many candidates as weighted where it is tuned like it.
+        """
+        if self.confirm is None:
+            return 0
+        of_plain = self.confirm.candidates if self.has_two_arms else 1
+        return (self.confirm.candidates + of_plain) * self.confirm.seeds
 
     def references(self) -> dict[str, Density]:
         """Return the reference densities, always trained, the plain baseline first."""

@@ -186,7 +186,7 @@ def _budget_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]:
     least = config.budget.trials - left
     if left < 0:
         references = len(config.references()) * seeds
-        confirm = f" and the confirmation {config.confirm.trials}" if config.confirm else ""
+        confirm = f" and the confirmation {config.confirm_trials}" if config.confirm else ""
         text = (
             f"is {config.budget.trials}, but the reference densities take {references}{confirm}. "
             f"Set at least {least}."
@@ -225,7 +225,7 @@ def _grid_problems(config: StudyConfig, grid: GridSpec) -> list[tuple[tuple[str,
     references = _densities(len(config.references()))
     common = f" ({size}, less {size - points} among the references)" if size > points else ""
     times = f", {search.seeds} times each," if search.seeds > 1 else ""
-    confirm = f" and a confirmation of {config.confirm.trials}" if config.confirm else ""
+    confirm = f" and a confirmation of {config.confirm_trials}" if config.confirm else ""
     return [
         (
             ("budget", "trials"),

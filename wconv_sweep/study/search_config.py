@@ -199,15 +199,11 @@ class ConfirmSpec(Spec):
 
     candidates: _AtLeastOne = 2
     """Densities compared with plain convolution: the best expected by all trials, the best
-    observed, then the reference densities in their order."""
+    observed, then the reference densities in their order. Where plain convolution is tuned, too,
+    it has as many candidates of its own."""
     seeds: Annotated[int, Field(ge=2)] = 5
     """Trials of each candidate and of plain convolution, on the same seeds; more give a narrower
     interval, and from two nothing is concluded."""
-
-    @property
-    def trials(self) -> int:
-        """Trials of the whole confirmation."""
-        return (self.candidates + 1) * self.seeds
 
 
 class ReferencePoint(Spec):

@@ -8,15 +8,9 @@ from typing import Any
 import pytest
 
 from tests.sweep.searching import launched, study_of
-from wconv_sweep.simulation.replay import (
-    Outcome,
-    cells,
-    shares,
-    simulate,
-    standard_budgets,
-    train_on,
-)
+from wconv_sweep.simulation.replay import Outcome, cells, simulate, standard_budgets
 from wconv_sweep.simulation.surfaces import Surface
+from wconv_sweep.simulation.synthetic_trials import shares, train_on
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.study.point import Point
 

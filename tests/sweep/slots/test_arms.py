@@ -4,6 +4,7 @@ import io
 import json
 import math
 import random
+import statistics
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,13 +12,14 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from sqlalchemy import select
 
 from tests.sweep.searching import Searcher, launched, study_of
 from tests.sweep.slots.test_table import optuna_trials
-from wconv_sweep.cli.views.confirmation import confirmation_line
+from wconv_sweep.cli.views.confirmation import confirmation_line, confirmation_table
 from wconv_sweep.cli.views.status import status_json, status_view
-from wconv_sweep.errors import ConfigurationError, StudyError
-from wconv_sweep.evidence.candidates import EXPECTED, OBSERVED
+from wconv_sweep.errors import StudyError
+from wconv_sweep.evidence.candidates import EXPECTED, OBSERVED, OF_PLAIN
 from wconv_sweep.evidence.confirmation import NOT_TUNED
 from wconv_sweep.evidence.overview import read_overviews
 from wconv_sweep.evidence.study_status import StudyStatus, read_status
@@ -27,13 +29,12 @@ from wconv_sweep.results.html import pictures
 from wconv_sweep.results.html.study import study_section
 from wconv_sweep.results.report.comparison import report
 from wconv_sweep.results.report.formats import render as report_text
-from wconv_sweep.simulation.simulated_study import read_study
 from wconv_sweep.slots.stages import add_ablation
 from wconv_sweep.slots.warm_start import warm_densities
 from wconv_sweep.storage.open_storage import Storage, create_storage
-from wconv_sweep.storage.tables import Stage
+from wconv_sweep.storage.tables import SLOTS, Stage
 from wconv_sweep.storage.url import choose_url
-from wconv_sweep.study.config import StudyConfig, config_of
+from wconv_sweep.study.config import PLAIN, StudyConfig, config_of
 from wconv_sweep.study.point import Point, SearchArm
 
 LR, NORM = "recipe.optimizer.lr", "model.options.norm"
@@ -46,7 +47,7 @@ ALSO: dict[str, Any] = {
 def tuned(sampler: dict[str, Any] | None = None, **changes: Any) -> StudyConfig:
     """Return a study of the density, a learning rate and a choice."""
     arguments: dict[str, Any] = {
-        "trials": 2 + 24 + 9,
+        "trials": 2 + 24 + 12,
         "bounds": [[0.5, 1.5]],
         "reference_densities": {"paper": [0.9]},
         "confirm": {"candidates": 2, "seeds": 3},
@@ -103,7 +104,7 @@ def test_both_arms_get_equal_numbers_and_plain_is_plain(ended: StudyStatus) -> N
 def test_the_confirmation_compares_the_best_of_each_arm(ended: StudyStatus) -> None:
     confirmation = ended.confirmation
     assert confirmation is not None
-    plain, (expected, observed) = confirmation.plain, confirmation.candidates
+    plain, (expected, observed) = confirmation.plains[0], confirmation.candidates
 
     assert (expected.label, observed.label) == (EXPECTED, OBSERVED)
     assert plain.density == (1.0,)
@@ -119,6 +120,62 @@ def test_the_confirmation_compares_the_best_of_each_arm(ended: StudyStatus) -> N
     assert result.plain is not None
     arms = [row for row in ended.trials if row.arm is SearchArm.PLAIN]
     assert result.plain.value == max(row.value or 0.0 for row in arms)
+
+
+def test_each_side_has_its_candidates_and_the_claim_compares_the_selected_ones(
+    ended: StudyStatus, storage: Storage
+) -> None:
+    confirmation = ended.confirmation
+    assert confirmation is not None
+    assert confirmation.selected is not None
+    expected, observed = confirmation.plains
+    validation = [statistics.fmean(arm.values("psnr_db").values()) for arm in (expected, observed)]
+    difference = confirmation.difference(confirmation.selected, confirmation.metric)
+
+    assert [arm.label for arm in (expected, observed)] == [PLAIN, f"{OF_PLAIN}{OBSERVED}"]
+    assert (expected.density, observed.density) == ((1.0,), (1.0,))
+    assert expected.settings != observed.settings
+    best = expected if validation[0] > validation[1] else observed
+    assert confirmation.plain is best
+    assert difference is not None
+    # Any of both candidates of either side may be selected: 4 pairs, whose intervals all hold.
+    assert difference.level == 1 - 0.05 / 4
+    ours, theirs = (each.values("test_psnr_db") for each in (confirmation.selected, best))
+    assert difference.by_seed == tuple(ours[seed] - theirs[seed] for seed in (1, 2, 3))
+    console = Console(file=io.StringIO(), width=200, record=True)
+    console.print(confirmation_table(confirmation))
+    (entry,) = export(storage, "tiny")
+    (further,) = entry["confirmation"]["plain_candidates"]
+    assert {further["label"], entry["confirmation"]["plain"]["label"]} == {
+        PLAIN,
+        f"{OF_PLAIN}{OBSERVED}",
+    }
+    for text in (console.export_text(), render([entry], "md")):
+        assert "plain convolution, best observed" in text
+    assert ",confirm,plain, best observed," not in render([entry], "csv")  # one cell
+    assert ',confirm,"plain, best observed",' in render([entry], "csv")
+
+
+def test_a_study_of_an_earlier_version_confirms_one_candidate_of_plain_convolution(
+    sqlite_storage: Storage,
+) -> None:
+    config = tuned(trials=2 + 8 + 12)
+    searcher = launched(sqlite_storage, config)
+    confirm = SLOTS.c.stage == Stage.CONFIRM
+    with sqlite_storage.write() as connection:
+        positions = select(SLOTS.c.position).where(confirm).order_by(SLOTS.c.position.desc())
+        surplus = list(connection.scalars(positions.limit(3)))
+        connection.execute(SLOTS.delete().where(SLOTS.c.position.in_(surplus)))
+
+    confirmation = work(sqlite_storage, searcher).confirmation
+
+    assert confirmation is not None
+    assert [arm.label for arm in confirmation.plains] == [PLAIN]
+    assert {arm.label for arm in confirmation.candidates} <= {EXPECTED, OBSERVED}
+    assert all({1, 2, 3} <= arm.runs.keys() for arm in confirmation.candidates)
+    difference = confirmation.difference(confirmation.candidates[0], confirmation.metric)
+    assert difference is not None
+    assert difference.level == 1 - 0.05 / len(confirmation.candidates)
 
 
 def test_the_dashboard_and_status_tell_the_arms_apart(
@@ -240,8 +297,6 @@ def test_what_knows_the_density_alone_refuses_such_a_study(
 
     with pytest.raises(StudyError, match="which searched more than the density"):
         warm_densities(storage.url, warm)
-    with pytest.raises(ConfigurationError, match="simulate: study tiny searches recipe"):
-        read_study("tiny", storage.url, ())
 
 
 def test_a_reference_that_is_plain_convolution_helps_its_side_and_is_no_candidate(
@@ -250,7 +305,7 @@ def test_a_reference_that_is_plain_convolution_helps_its_side_and_is_no_candidat
     good = {"density": [1.0], LR: 0.01, NORM: "batch"}
     found = {"density": [0.8], LR: 1e-3, NORM: "batch"}
     config = tuned(
-        trials=3 + 8 + 8,
+        trials=3 + 8 + 12,
         reference_densities={"good": good, "found": found},
         confirm={"candidates": 3, "seeds": 2},
     )

@@ -38,7 +38,7 @@ def of_stage(storage: Storage, stage: Stage) -> list[TrialRow]:
 def search_to_its_end(searcher: Searcher) -> None:
     """Train until the next lease is one of the confirmation, which is left open."""
     config = searcher.config
-    searching = config.budget.trials - (config.confirm.trials if config.confirm else 0)
+    searching = config.budget.trials - config.confirm_trials
     for _ in range(searching):
         searcher.train(searcher.lease())
 

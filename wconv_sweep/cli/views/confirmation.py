@@ -12,7 +12,7 @@ _COLUMNS: tuple[Column, ...] = ("density", "seeds", "mean", "sd", "difference", 
 def confirmation_table(confirmation: Confirmation) -> Table:
     """Return a row for each density, on the test set, with its difference to plain."""
     metric = confirmation.metric
-    arms = (confirmation.plain, *confirmation.candidates, *confirmation.ablations)
+    arms = (*confirmation.plains, *confirmation.candidates, *confirmation.ablations)
     rows = score_rows(confirmation, [metric], arms)
     # Candidates may be more, or fewer, than ablations: then their intervals have other levels.
     levels = sorted({level_text(row.difference) for row in rows if row.difference})

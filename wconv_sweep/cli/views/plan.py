@@ -13,13 +13,13 @@ from wconv_sweep.evidence.expected_cost import ExpectedCost
 from wconv_sweep.launching.plan import Plan
 from wconv_sweep.launching.preview import Preview
 from wconv_sweep.pilots.machine import RANK_MB
+from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.definition_text import (
     also_text,
     bounds_text,
     reference_densities_text,
     training_rows,
 )
-from wconv_sweep.study.search_config import ConfirmSpec
 
 
 def print_plan(
@@ -83,7 +83,7 @@ def _rows(plan: Plan, preview: Preview) -> dict[str, str]:
         "reference densities": reference_densities_text(config),
         "budget": f"{config.budget.trials} trials of {config.recipe.epochs} epochs, "
         f"{config.trial.ranks} {'rank' if config.trial.ranks == 1 else 'ranks'} each{shared}",
-        "confirmation": _confirm(config.confirm),
+        "confirmation": _confirm(config),
         **_ablation(plan),
         "cluster": f"{plan.profile.cluster}: {preview.summary}",
         **_at_once(plan, preview),
@@ -115,12 +115,14 @@ def _at_once(plan: Plan, preview: Preview) -> dict[str, str]:
     return {"side by side": text}
 
 
-def _confirm(confirm: ConfirmSpec | None) -> str:
+def _confirm(config: StudyConfig) -> str:
+    confirm = config.confirm
     if confirm is None:
         return "none"
+    sides = "of each side" if config.has_two_arms else "and plain convolution"
     return (
-        f"{confirm.trials} of these trials: {confirm.candidates} candidate(s) and plain "
-        f"convolution on {confirm.seeds} seeds"
+        f"{config.confirm_trials} of these trials: {confirm.candidates} candidate(s) {sides} on "
+        f"{confirm.seeds} seeds"
     )
 
 

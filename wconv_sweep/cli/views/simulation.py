@@ -45,14 +45,18 @@ def print_cells(
         "or more; four times the --repeats halve it.",
         soft_wrap=True,
     )
-    if measured is None:
-        out.print(
-            f"A seed-sigma is the standard deviation of {metric} between seeds. The study has not "
-            "run, so it is not known yet.",
-            soft_wrap=True,
-        )
-    else:
-        out.print(f"The standard deviation of {metric} between seeds: {measured.noise_sd:.3g}.")
+    out.print(noise_text(config, measured), soft_wrap=True)
+
+
+def noise_text(config: StudyConfig, measured: Measured | None) -> str:
+    """Return what the unit of a simulation is, in a sentence."""
+    metric = config.objective.metric
+    if measured is not None:
+        return f"The standard deviation of {metric} between seeds: {measured.noise_sd:.3g}."
+    return (
+        f"A seed-sigma is the standard deviation of {metric} between seeds. The study has not "
+        "run, so it is not known yet."
+    )
 
 
 def cells_json(

@@ -142,7 +142,7 @@ def _own_unit(entry: Entry, metric: str) -> str | None:
 
 def _scores(entry: Entry) -> Table:
     confirmation = entry["confirmation"]
-    arms = (confirmation["plain"], *confirmation["candidates"], *confirmation["ablation"])
+    arms = (*_plains(confirmation), *confirmation["candidates"], *confirmation["ablation"])
     metrics = dict.fromkeys(
         metric for arm in arms for metric in arm["metrics"] if metric.startswith("test_")
     )
@@ -157,6 +157,11 @@ def _scores(entry: Entry) -> Table:
         tuple(Column(name, name not in ("metric", "network")) for name in _SCORE_COLUMNS),
         tuple(tuple(_score_cell(row, name) for name in _SCORE_COLUMNS) for row in rows),
     )
+
+
+def _plains(confirmation: Mapping[str, Any]) -> list[Any]:
+    """Return plain convolution, the selected one of its candidates first."""
+    return [confirmation["plain"], *confirmation.get("plain_candidates", [])]
 
 
 def _score_cell(row: ScoreRow, column: ScoreColumn) -> str:
@@ -201,7 +206,7 @@ def _arms(entry: Entry) -> Iterator[dict[str, Any]]:
     confirmation = entry["confirmation"]
     if confirmation is None:
         return
-    arms = [("confirm", confirmation["plain"])]
+    arms = [("confirm", arm) for arm in _plains(confirmation)]
     arms += [("confirm", arm) for arm in confirmation["candidates"]]
     arms += [("ablation", arm) for arm in confirmation["ablation"]]
     for stage, arm in arms:

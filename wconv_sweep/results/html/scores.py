@@ -16,14 +16,14 @@ _COLUMNS: tuple[scores.Column, ...] = (
 def headline_table(confirmation: Confirmation) -> Table:
     """Return the metric of the claim: plain convolution and each candidate."""
     metric = confirmation.metric
-    arms = (confirmation.plain, *confirmation.candidates)
+    arms = (*confirmation.plains, *confirmation.candidates)
     return _table(f"{title(metric)}, fresh seeds", confirmation, [metric], arms)
 
 
 def metrics_table(confirmation: Confirmation) -> Table:
     """Return every score of the test set, of plain convolution and of each candidate."""
     tested = [name for name in confirmation.metrics() if name.startswith("test_")]
-    arms = (confirmation.plain, *confirmation.candidates)
+    arms = (*confirmation.plains, *confirmation.candidates)
     return _table("All scores of the test set", confirmation, tested, arms)
 
 

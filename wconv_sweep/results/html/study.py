@@ -243,7 +243,9 @@ def _definition(status: StudyStatus) -> Iterator[tuple[str, str]]:
     yield "reference densities", reference_densities_text(config)
     if config.confirm is not None:
         confirm = config.confirm
-        yield "confirmation", f"{confirm.candidates} candidate(s) on {confirm.seeds} fresh seeds"
+        sides = " of each side" if config.has_two_arms else ""
+        candidates = f"{confirm.candidates} candidate(s){sides}"
+        yield "confirmation", f"{candidates} on {confirm.seeds} fresh seeds"
     yield "budget", budget_text(config)
     yield "seed", str(config.seed)
     if status.confirmation is not None:
