@@ -16,9 +16,6 @@ from wconv_sweep.study.trial_spec import config_at
 if TYPE_CHECKING:
     from wconv_jobs.inspection import NetworkFacts
 
-# Data sets that draw crops say so; an epoch of others is the same at every point.
-_SAMPLES = "crops_per_epoch"
-
 
 @dataclass(frozen=True, order=True)
 class PointCosts:
@@ -100,8 +97,8 @@ class _Known:
         except ValueError as error:  # JobError, SiteError
             at = ", ".join(f"{key} {value}" for key, value in point.settings)
             raise ConfigurationError(
-                f"study {self._config.study}: search.also: there is no network to train at {at}: "
-                f"{error}"
+                f"study {self._config.study}: search.also: no network can be built at {at}. Leave "
+                f"such values out, or correct the network: {error}"
             ) from error
         return PointCosts(
             operations=self._operations(there) / self._own_operations,
@@ -112,11 +109,9 @@ class _Known:
 
     def _operations(self, config: StudyConfig) -> int:
         """Return the operations of an epoch, up to a factor that is the same at every point."""
-        name = config.data.name
-        samples: object = config.data.options.get(_SAMPLES)
-        if samples is None and name in catalog.names("data"):
-            samples = catalog.default_of("data", name, _SAMPLES)
-        return self._network(config).macs * (samples if isinstance(samples, int) else 1)
+        # Where files decide how many samples there are, all points have the same.
+        samples = catalog.epoch_samples(config.data.name, config.data.options)
+        return self._network(config).macs * (samples or 1)
 
     def _network(self, config: StudyConfig) -> "NetworkFacts":
         # Imported here: it loads torch, which takes two seconds.

@@ -82,6 +82,6 @@ def test_a_network_that_cannot_be_built_somewhere_in_the_space_is_found(tmp_path
 
     (problem,) = caught.value.problems
     assert problem.startswith(
-        "study tiny: search.also: there is no network to train at model.options.width 6: "
+        "study tiny: search.also: no network can be built at model.options.width 6. Leave such "
     )
     assert "too wide" in problem
