@@ -178,6 +178,15 @@ def sample_shape(name: str, options: Mapping[str, object]) -> tuple[int, ...]:
     return tuple(_data_set(name).sample_shape(data_options(name, options)))
 
 
+def epoch_samples(name: str, options: Mapping[str, object]) -> int | None:
+    """Return the training samples of an epoch where options of a known data set say how many; None
+    where its files, or a function of the user's, decide."""
+    if name not in names("data"):
+        return None
+    samples = options.get("crops_per_epoch", default_of("data", name, "crops_per_epoch"))
+    return samples if isinstance(samples, int) else None
+
+
 def data_kind(name: str, own: TaskKind | None = None) -> TaskKind:
     """Return the kind of task of a data set.
 

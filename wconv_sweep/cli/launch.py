@@ -224,12 +224,13 @@ def _show_plan(plan: "Plan", runs: Path, *, as_json: bool) -> None:
     from wconv_sweep.cli import console
     from wconv_sweep.cli.views.plan import plan_json, print_plan
     from wconv_sweep.launching.plan import changes_since, cost_ahead
+    from wconv_sweep.study.cost_range import cost_range
 
-    changes, expected = changes_since(plan), cost_ahead(plan, runs)
+    changes, expected, costs = changes_since(plan), cost_ahead(plan, runs), cost_range(plan.config)
     if as_json:
-        console.print_json(plan_json(plan, changes, expected))
+        console.print_json(plan_json(plan, changes, expected, costs))
     else:
-        print_plan(console.console(), plan, changes, expected)
+        print_plan(console.console(), plan, changes, expected, costs)
     if plan.problems:
         raise ConfigurationError(plan.problems)
 

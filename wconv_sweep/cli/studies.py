@@ -86,7 +86,7 @@ def show_command(
         console.print_json(study_view.facts_json(facts, expected))
     else:
         named = study_options(study, settings or ())
-        cost = study_view.cost_text(named, config.trial, expected, problem)
+        cost = study_view.cost_text(named, config.trial, expected, problem, facts.costs)
         study_view.print_facts(console.console(), facts, cost)
 
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from wconv_sweep.storage.tables import ATTEMPTS, PILOTS, SLOTS, STUDIES, SlotState
+from wconv_sweep.study.costly_keys import changes_cost
 
 SILENCE_S = 300.0
 """A pilot without a heartbeat for so long is not expected to use any more, seconds."""
@@ -128,7 +129,8 @@ def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> U
     """Return what a study has used so far.
 
     A trial is expected to use the mean of those that have completed; before there is one, what the
-    epochs so far have used, times their number.
+    epochs so far have used, times their number. Where what is searched changes the costs, it is
+    expected to use as much as the dearest so far.
 
     Args:
         connection: to the storage.
@@ -170,6 +172,8 @@ def usage_of(connection: Connection, now: ColumnElement[float], study: str) -> U
         trial_h = used.complete / slots.complete
     else:
         trial_h = used.all / slots.epochs * epochs if slots.epochs else 0.0
+    if any(map(changes_cost, config["search"].get("also", ()))):
+        trial_h = max(trial_h, _dearest_h(connection, hours, study))
     gpu_h = trial_h * per_gpu / used.gpus if used.gpus else 0.0
     lanes = per_gpu
     if used.gpus:
@@ -255,6 +259,19 @@ def spent_seconds(connection: Connection, now: ColumnElement[float], study: str)
         .where(SLOTS.c.study == study)
     )
     return float(seconds or 0.0)
+
+
+def _dearest_h(connection: Connection, hours: ColumnElement[float], study: str) -> float:
+    """Return what the dearest trial has used that has completed, or runs and will use more."""
+    counted = SLOTS.c.state.in_((SlotState.COMPLETE, SlotState.LEASED))
+    each = (
+        select(func.sum(hours).label("hours"))
+        .select_from(ATTEMPTS.join(SLOTS))
+        .where(SLOTS.c.study == study, counted)
+        .group_by(SLOTS.c.slot)
+        .subquery()
+    )
+    return float(connection.scalar(select(func.max(each.c.hours))) or 0.0)
 
 
 def _attempt_seconds(now: ColumnElement[float]) -> ColumnElement[float]:

@@ -55,11 +55,43 @@ class ExpectedCost:
     """Trials on other kinds, which are left out."""
     calibrated: CalibratedTrial | None = None
     """What `wconv-sweep calibrate` has found, where no trial was measured."""
+    searched: int = 0
+    """How many of the measured trials are proposals of a search."""
 
     @property
     def hours(self) -> float:
         """Of all trials that are left, in `unit`."""
         return sum(each.left * each.trial_h for each in self.stages)
+
+    @property
+    def has_seen_the_range(self) -> bool:
+        """Whether enough proposals were measured to tell what the cheapest and dearest cost."""
+        return self.searched >= ENOUGH
+
+    def between_h(self, least: float, most: float) -> tuple[float, float]:
+        """Return the hours of all trials that are left if each is as cheap as a search may propose
+        them, and if each is as dear.
+
+        As the cheapest and the dearest that were measured, see `has_seen_the_range`; before, by
+        their operations.
+
+        Args:
+            least, most: operations of the cheapest and of the dearest trial, as a multiple of
+                those at the study's own values.
+        """
+        low = high = 0.0
+        for each in self.stages:
+            if self.has_seen_the_range:
+                low, high = low + each.left * each.lowest_h, high + each.left * each.highest_h
+                continue
+            # Reference densities are trained at the study's own values.
+            is_own = each.stage is Stage.REFERENCE
+            hours = each.left * each.trial_h
+            low, high = (
+                low + hours * (1 if is_own else least),
+                high + hours * (1 if is_own else most),
+            )
+        return low, high
 
     def one_by_one_h(self, trial: TrialShape) -> float:
         """Return how long the trials take one after the other, hours.
@@ -167,6 +199,7 @@ def expected_cost(
         studies=tuple(sorted({trial.study for trial in chosen})),
         device=device,
         others=len(ended) - len(chosen),
+        searched=sum(trial.stage is Stage.SEARCH for trial in chosen),
     )
 
 

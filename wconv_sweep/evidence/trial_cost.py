@@ -15,12 +15,7 @@ from wconv_sweep.evidence.accounting import slot_hours
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import SLOTS, STUDIES, SlotState, Stage
 from wconv_sweep.study.config import StudyConfig, config_of
-
-_CHEAP = ("preset", "init", "label_smoothing", "lr_schedule")
-"""Keys of a recipe that change no step's cost; with early stopping they change how many there are.
-"""
-
-_CHEAP_KEYS = ("recipe.optimizer.", *(f"recipe.{key}" for key in _CHEAP))
+from wconv_sweep.study.costly_keys import CHEAP_RECIPE, changes_cost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +74,7 @@ def _steps(plain: Mapping[str, Any], *, folders: bool) -> dict[str, Any]:
     keys = ("code", "kernel_size", "model", "sites", "trainer", "trial")
     recipe = {**plain["recipe"], "memory_format": _memory_format(plain)}
     if recipe.get("early_stopping") is None:
-        recipe = {key: value for key, value in recipe.items() if key not in _CHEAP}
+        recipe = {key: value for key, value in recipe.items() if key not in CHEAP_RECIPE}
         optimizer = plain["recipe"]["optimizer"]
         recipe["optimizer"] = optimizer["name"], optimizer.get("implementation")
     left_out = ("cache_folder",) if folders else ("folder", "cache_folder")
@@ -89,9 +84,7 @@ def _steps(plain: Mapping[str, Any], *, folders: bool) -> dict[str, Any]:
     data = {"name": plain["data"]["name"], "options": options}
     # What is searched together with the density may cost, too: then trials differ in it.
     also = {
-        key: values
-        for key, values in plain["search"].get("also", {}).items()
-        if not key.startswith(_CHEAP_KEYS)
+        key: values for key, values in plain["search"].get("also", {}).items() if changes_cost(key)
     }
     kept = {key: plain.get(key) for key in keys}
     return kept | {"recipe": recipe, "data": data, "also": also}

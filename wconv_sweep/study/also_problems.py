@@ -186,7 +186,7 @@ def _at_the_corners(
     config: StudyConfig, known: set[str], problems_of: Callable[[StudyConfig], list[Problem]]
 ) -> Iterator[Problem]:
     """Yield what is wrong where several keys are at their ends at once."""
-    ends = [(spec.probes[0], spec.probes[-1]) for spec in config.search.also.values()]
+    ends = [(spec.ends[0], spec.ends[-1]) for spec in config.search.also.values()]
     for values in product(*ends):
         settings = tuple(zip(config.search.also, values, strict=True))
         text = _wrong_at(config, settings, known, problems_of)

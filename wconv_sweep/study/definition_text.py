@@ -1,10 +1,12 @@
 """What defines a study, in the words in which every page and table says it."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from wconv_sweep.amounts import with_settings
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.point import SearchArm
 
 
 def recipe_text(config: StudyConfig) -> str:
@@ -56,6 +58,19 @@ def also_text(config: StudyConfig) -> str:
     """Return the keys that are searched together with the density, with their values."""
     text = "; ".join(f"{key} {spec.text}" for key, spec in config.search.also.items())
     return text if config.has_two_arms else f"{text}; for weighted convolution alone"
+
+
+def searched_text(config: StudyConfig) -> str:
+    """Return the same with the size of the space, and the number of proposals in it."""
+    arms = len(SearchArm) if config.has_two_arms else 1
+    proposals = config.search_trials // (arms * config.search.seeds)
+    sizes = [spec.size for spec in config.search.also.values()]
+    points = math.prod(size for size in sizes if size is not None)
+    finite = f" x {points} combinations" if points > 1 else ""
+    ranges = sum(size is None for size in sizes)
+    space = f"{ranges} {'range' if ranges == 1 else 'ranges'}{finite}"
+    whom = " for each side" if config.has_two_arms else ""
+    return f"{also_text(config)} ({space}); {proposals} proposals{whom}"
 
 
 def reference_densities_text(config: StudyConfig) -> str:

@@ -1,9 +1,6 @@
 """The costs of a study's network, before any training."""
 
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +9,9 @@ from wconv_jobs import catalog, own_code
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.study import resources
 from wconv_sweep.study.config import PLAIN, StudyConfig
+from wconv_sweep.study.cost_range import CostRange, cost_range, memory_on_gpu
 from wconv_sweep.study.files import load_study
-from wconv_sweep.study.own_modules import freeze_modules
+from wconv_sweep.study.own_modules import as_pilots_see_it
 from wconv_sweep.study.point import Point
 from wconv_sweep.study.trial_spec import trial_spec
 
@@ -35,8 +33,14 @@ class StudyFacts:
     sample_shape: tuple[int, ...]
     """Shape of one training sample, the channels first, that the costs refer to."""
     memory_bytes: int
-    """Estimate of the memory taken on each GPU, see `wconv_jobs.inspection.memory_bytes`; of all
-    trials that share it."""
+    """Estimate of the memory taken on each GPU, see `memory_on_gpu`, at the study's own values."""
+    costs: CostRange | None = None
+    """Where keys in `search.also` change them; None: all trials cost the same."""
+
+    @property
+    def most_memory_bytes(self) -> int:
+        """That of the dearest trials."""
+        return self.costs.dearest.memory_bytes if self.costs else self.memory_bytes
 
 
 def shipped_studies() -> list[StudyConfig]:
@@ -57,12 +61,12 @@ def study_facts(config: StudyConfig) -> StudyFacts:
     if config.trainer is not None:
         return StudyFacts(config, None, (), 0)
     # Imported here: it loads torch, which takes two seconds.
-    from wconv_jobs.inspection import inspect_network, memory_bytes, sample_shape
+    from wconv_jobs.inspection import inspect_network, sample_shape
     from wconv_jobs.training.network import try_network
 
     key, ones = "data", config.references()[PLAIN]
     try:
-        with _as_pilots_see_it(config.code_folder):
+        with as_pilots_see_it(config.code_folder):
             shape = sample_shape(config.data)
             key = "model"
             network = inspect_network(config.model, config.kernel_size, shape, config.sites)
@@ -70,35 +74,13 @@ def study_facts(config: StudyConfig) -> StudyFacts:
                 try_network(trial_spec(config, Point(ones), 0, Path()), config.trial.ranks)
     except ValueError as error:  # JobError, SiteError
         raise ConfigurationError(f"study {config.study}: {key}: {error}") from error
-    memory = memory_bytes(network, config.recipe, config.trial.ranks)
-    return StudyFacts(config, network, shape, memory * config.trial.per_gpu)
+    return StudyFacts(config, network, shape, memory_on_gpu(config, network), cost_range(config))
 
 
 def _is_own_and_at_hand(config: StudyConfig) -> bool:
     """Return whether network or data are the user's own, and the samples need no file of ours."""
     data, model = own_code.is_own(config.data.name), own_code.is_own(config.model.name)
     return data or (model and not catalog.reads_files(config.data.name))
-
-
-@contextmanager
-def _as_pilots_see_it(folder: Path | None) -> Iterator[None]:
-    """Make the user's modules importable from a copy that holds what a launch would copy."""
-    if folder is None:
-        yield
-        return
-    loaded = set(sys.modules)
-    with (
-        tempfile.TemporaryDirectory() as name,
-        own_code.folder_added(freeze_modules(folder, Path(name).resolve())),
-    ):
-        try:
-            yield
-        finally:
-            # Those of another study may have the same names.
-            for module in set(sys.modules) - loaded:
-                origin = getattr(sys.modules[module], "__file__", None)
-                if origin and Path(origin).is_relative_to(Path(name).resolve()):
-                    del sys.modules[module]
 
 
 def check_studies(wanted: Sequence[str]) -> tuple[list[StudyFacts], list[str]]:

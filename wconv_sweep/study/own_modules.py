@@ -9,9 +9,13 @@ import json
 import os
 import re
 import shutil
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from wconv_jobs import own_code
 from wconv_jobs.files.atomic import create_folder_once, replace_file
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.run_folder import is_run_folder
@@ -52,6 +56,27 @@ def modules_sha256(folder: Path, run_folder: Path | None = None) -> str:
             if frozen_modules(run_folder, before) == frozen:
                 return before
     return now
+
+
+@contextmanager
+def as_pilots_see_it(folder: Path | None) -> Iterator[None]:
+    """Make the user's modules importable from a copy that holds what a launch would copy."""
+    if folder is None:
+        yield
+        return
+    loaded = set(sys.modules)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        own_code.folder_added(freeze_modules(folder, Path(name).resolve())),
+    ):
+        try:
+            yield
+        finally:
+            # Those of another study may have the same names.
+            for module in set(sys.modules) - loaded:
+                origin = getattr(sys.modules[module], "__file__", None)
+                if origin and Path(origin).is_relative_to(Path(name).resolve()):
+                    del sys.modules[module]
 
 
 def _sha256(folder: Path, files: Sequence[Path]) -> str:

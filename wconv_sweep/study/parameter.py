@@ -79,6 +79,11 @@ class ParameterSpec(Spec):
         return [self.low, (self.low + self.high) / 2, self.high]
 
     @property
+    def ends(self) -> list[Choice]:
+        """The ends of a range; every choice."""
+        return self.probes if self.choices is not None else [self.probes[0], self.probes[-1]]
+
+    @property
     def size(self) -> int | None:
         """Number of its values; None if there is no end to them."""
         if self.choices is not None:

@@ -108,6 +108,23 @@ def _training_problems(config: StudyConfig) -> list[tuple[tuple[str, ...], str]]
                         f"has {metric}, but {kind} takes {known}.",
                     )
                 )
+        if kind == "denoising" and config.recipe.label_smoothing:
+            problems.append(
+                (
+                    ("recipe", "label_smoothing"),
+                    f"is {config.recipe.label_smoothing:g}, but data '{config.data.name}' has no "
+                    "labels to smooth. Set it to 0.",
+                )
+            )
+    samples = catalog.epoch_samples(config.data.name, config.data.options)
+    if samples is not None and config.recipe.batch_size > samples:
+        problems.append(
+            (
+                ("recipe", "batch_size"),
+                f"is {config.recipe.batch_size}, but an epoch of data '{config.data.name}' has "
+                f"only {samples} samples. Set it to that or less.",
+            )
+        )
     if config.recipe.batch_size % config.trial.ranks:
         problems.append(
             (

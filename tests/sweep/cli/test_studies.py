@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.sweep.tiny import StudyFile, run
+from tests.sweep.tiny import TINY, StudyFile, run
 from wconv_jobs import catalog
 from wconv_jobs.catalog import generate_data
 from wconv_sweep.storage.open_storage import Storage
@@ -72,6 +72,42 @@ def test_a_study_whose_trials_share_a_gpu_is_shown_with_the_memory_of_all_of_the
 
     assert shared["memory_bytes"] == 4 * alone["memory_bytes"]
     assert "15 trials on 1 rank(s) each, 4 of them on each GPU" in text
+
+
+def test_a_space_is_shown_with_its_size_and_costed_at_its_ends(
+    monkeypatch: Monkey, capsys: Capture, study_file: StudyFile, empty_folder: Path
+) -> None:
+    also = {
+        "recipe.optimizer.lr": {"low": 1e-4, "high": 0.1, "log": True},
+        "model.options.width": {"low": 2, "high": 8, "integer": True},
+        "recipe.batch_size": {"choices": [4, 8, 16]},
+    }
+    path = str(study_file(search=TINY["search"] | {"also": also}, budget={"trials": 9}))
+
+    _, output, _ = run(monkeypatch, capsys, "studies", "show", path)
+    _, as_json, _ = run(monkeypatch, capsys, "studies", "show", path, "--json")
+    _, checked, _ = run(monkeypatch, capsys, "studies", "check", path)
+    dry_run = ("launch", "--cluster", "local", "--study", path, "--dry-run")
+    _, planned, _ = run(monkeypatch, capsys, *dry_run)
+    _, planned_json, _ = run(monkeypatch, capsys, *dry_run, "--json")
+
+    shown, plan = (
+        dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        for text in (output, planned)
+    )
+    for each in (shown, plan):
+        assert "(1 range x 21 combinations); 4 proposals for each side" in each["searched with it"]
+        assert each["cheapest trials"].strip().startswith("width 2, batch_size 4: 151 parameters,")
+        assert each["dearest trials"].strip().startswith("width 8, batch_size 16: 1,027 param")
+    assert "per GPU" in shown["dearest trials"]
+    found = json.loads(as_json)["cost_range"]
+    assert found == json.loads(planned_json)["cost_range"]
+    assert found["dearest"]["settings"] == {"model.options.width": 8, "recipe.batch_size": 16}
+    assert found["cheapest"]["operations"] < 1 < found["dearest"]["operations"]
+    # A check of the memory is one of what the dearest trials need.
+    most = found["dearest"]["memory_bytes"]
+    assert most > json.loads(as_json)["memory_bytes"]
+    assert checked.splitlines()[-1].endswith(f"{most / 2**20:.0f} MiB")
 
 
 def test_a_study_is_shown_with_settings_and_for_scripts(

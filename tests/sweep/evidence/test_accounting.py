@@ -42,11 +42,18 @@ def launch(storage: Storage) -> Launch:
     """Create or extend the study of up to six trials of ten epochs."""
 
     def create(
-        *, cap: float | None = None, gpus: int = 1, trials: int = 6, per_gpu: int = 1
+        *,
+        cap: float | None = None,
+        gpus: int = 1,
+        trials: int = 6,
+        per_gpu: int = 1,
+        also: dict[str, object] | None = None,
     ) -> SlotTable:
         recipe = TINY["recipe"] | {"epochs": 10}
         budget = {"trials": trials, "gpu_hours": cap}
+        search = TINY["search"] | {"also": also or {}}
         sections = {"recipe": recipe, "budget": budget, "trial": {"per_gpu": per_gpu}}
+        sections |= {"search": search}
         config = StudyConfig.model_validate(TINY | sections)
         studies.create_or_extend(storage, config, RunFolder.of(storage.folder, "tiny"), "local")
         return SlotTable(storage, config, lease_s=LEASE_S, gpus_per_trial=gpus)
@@ -143,6 +150,44 @@ def test_trials_that_share_a_gpu_use_their_part_of_it(launch: Launch, storage: S
     assert (usage.trial_h, usage.held_h) == pytest.approx((0.25, 1.0), abs=0.01)
     # The running one keeps the GPU for up to an hour, which the cap of 2.2 does not allow.
     assert not usage.allows(0)
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "expected", "later_h"),
+    [
+        ("model.options.width", [4, 8], 3.0, 4.0),
+        ("recipe.optimizer.lr", [0.003, 0.001], 2.0, 2.0),
+    ],
+)
+def test_where_a_search_changes_the_costs_the_cap_counts_a_trial_as_the_dearest(
+    launch: Launch,
+    storage: Storage,
+    key: str,
+    values: list[float],
+    expected: float,
+    later_h: float,
+) -> None:
+    slots = launch(cap=7.5, also={key: {"choices": values}})
+    settings = ((key, values[0]),)
+    for hours in (1.0, 3.0):
+        lease = leased(slots)
+        if lease.point is None:
+            slots.set_point(lease, Point((0.9,), settings))
+        slots.report(lease, 10, 28.0, {})
+        slots.complete(lease, {}, {})
+        lasts(storage, lease, hours)
+    running = leased(slots)
+
+    with storage.read() as connection:
+        usage = usage_of(connection, storage.now(), "tiny")
+    lasts(storage, running, 4.0)
+    with storage.read() as connection:
+        later = usage_of(connection, storage.now(), "tiny")
+
+    assert usage.trial_h == pytest.approx(expected, abs=0.01)
+    assert usage.running_h == pytest.approx(expected, abs=0.01)
+    # The one that runs has become the dearest itself.
+    assert later.trial_h == pytest.approx(later_h, abs=0.01)
 
 
 def test_status_tells_what_each_pilot_has_used(launch: Launch, storage: Storage) -> None:

@@ -26,6 +26,7 @@ from wconv_sweep.slots import definitions
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import SlotState, Stage
 from wconv_sweep.study.config import StudyConfig, TrialShape
+from wconv_sweep.study.cost_range import CostRange, PointCosts
 
 __all__ = ["launch"]  # a fixture
 
@@ -160,6 +161,7 @@ def test_of_several_kinds_of_gpus_the_commonest_counts() -> None:
         studies=("tiny",),
         device=A100,
         others=1,
+        searched=3,
     )
 
 
@@ -182,6 +184,30 @@ def test_trials_that_share_a_gpu_take_longer_than_their_gpu_hours() -> None:
     assert found.one_by_one_h(TrialShape(per_gpu=4)) == pytest.approx(8.0)
     assert "2.00 GPU-hours of trials, a GPU for 4 of them" in expected_text(
         found, TrialShape(per_gpu=4)
+    )
+
+
+def test_a_search_that_changes_the_costs_is_costed_at_its_cheapest_and_its_dearest() -> None:
+    left = {Stage.REFERENCE: 1.0, Stage.SEARCH: 10.0}
+    costs = CostRange(
+        PointCosts(0.5, 2**20, 100, 10**6),
+        (("model.options.width", 2),),
+        PointCosts(3.0, 2**22, 900, 10**7),
+        (("model.options.width", 6),),
+    )
+    before = expected_cost([trial(2.0, Stage.REFERENCE)], left)
+    seen = expected_cost([trial(hours) for hours in (1.0, 2.0, 5.0)], left)
+
+    assert before is not None
+    assert seen is not None
+    # A reference density at the study's own width, ten proposals at the narrowest or the widest.
+    assert before.between_h(0.5, 3.0) == (2.0 + 10.0, 2.0 + 60.0)
+    assert seen.between_h(0.5, 3.0) == (11.0, 55.0)
+    assert "12.00 to 62.00 at the cheapest and the dearest values, if time goes with" in (
+        expected_text(before, TrialShape(), costs=costs)
+    )
+    assert "; 11.00 to 55.00 if all were like the cheapest or the dearest of these; " in (
+        expected_text(seen, TrialShape(), costs=costs)
     )
 
 

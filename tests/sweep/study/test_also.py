@@ -92,6 +92,14 @@ def test_numbers_and_choices_of_recipe_network_and_data_are_taken(sampler: str) 
             "recipe.dtype: cannot be 'float16': must be 'float32' or 'float64'.",
         ),
         (
+            {"recipe.label_smoothing": {"low": 0.0, "high": 0.2}},
+            "recipe.label_smoothing: cannot be 0.1: is 0.1, but data 'photographs' has no labels",
+        ),
+        (
+            {"recipe.optimizer.lr": LR, "recipe.batch_size": {"choices": [8, 32]}},
+            "recipe.batch_size: cannot be 32: is 32, but an epoch of data 'photographs' has only",
+        ),
+        (
             {"model.options.width": {"low": 0, "high": 6, "integer": True}},
             "model.options.width: cannot be 0: model dncnn: option 'width' is 0",
         ),

@@ -197,6 +197,16 @@ def test_the_plain_baseline_comes_first_and_has_ones(study_file: StudyFile) -> N
             "recipe.batch_size: is 8, which 3 ranks cannot share evenly. Set a multiple of 3.",
         ),
         (
+            {"recipe": TINY["recipe"] | {"batch_size": 17}},
+            "recipe.batch_size: is 17, but an epoch of data 'photographs' has only 16 samples. "
+            "Set it to that or less.",
+        ),
+        (
+            {"recipe": TINY["recipe"] | {"label_smoothing": 0.1}},
+            "recipe.label_smoothing: is 0.1, but data 'photographs' has no labels to smooth. Set "
+            "it to 0.",
+        ),
+        (
             {"trial": {"ranks": 2, "per_gpu": 4}},
             "trial.per_gpu: is 4, but only trials of one rank share a GPU, and trial.ranks is 2. "
             "Set one of them to 1.",

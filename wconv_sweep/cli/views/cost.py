@@ -5,18 +5,27 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from wconv_sweep.amounts import with_settings
 from wconv_sweep.clusters.billing import Cost
 from wconv_sweep.evidence.expected_cost import ExpectedCost, StageCost
 from wconv_sweep.study.config import TrialShape
+from wconv_sweep.study.cost_range import CostRange, PointCosts
+from wconv_sweep.study.point import Settings
 
 
-def expected_text(expected: ExpectedCost, trial: TrialShape, bill: Cost | None = None) -> str:
+def expected_text(
+    expected: ExpectedCost,
+    trial: TrialShape,
+    bill: Cost | None = None,
+    costs: CostRange | None = None,
+) -> str:
     """Return what a study is expected to cost, and what that was measured on.
 
     Args:
         expected: the cost.
         trial: the shape of each.
         bill: of the nodes that hold the trials, where a site bills.
+        costs: of the trials, where they differ.
     """
     on_gpus = "a GPU for each rank"
     if trial.per_gpu > 1:
@@ -25,6 +34,8 @@ def expected_text(expected: ExpectedCost, trial: TrialShape, bill: Cost | None =
     parts = [f"about {expected.hours:,.2f} {expected.unit} of trials, {each}"]
     if expected.stages:
         parts[0] += f": {', '.join(map(_stage, expected.stages))}"
+    if costs is not None:
+        parts.append(_between(expected, costs))
     if bill is not None:
         parts.append(billed_text(bill))
     return f"{'; '.join(parts)}; {_measured(expected)}"
@@ -58,14 +69,77 @@ def billed_text(cost: Cost) -> str:
     return f"the site bills {cost.billed:,.1f} {cost.unit}"
 
 
-def expected_json(expected: ExpectedCost | None, bill: Cost | None = None) -> Any:
+def expected_json(
+    expected: ExpectedCost | None, bill: Cost | None = None, costs: CostRange | None = None
+) -> Any:
     """Return the same as plain data; null: nothing was measured."""
     if expected is None:
         return None
     return asdict(expected) | {
         "hours": expected.hours,
+        "hours_between": None if costs is None else _between_h(expected, costs),
         "bill": None if bill is None else asdict(bill),
     }
+
+
+def range_rows(costs: CostRange | None, *, on_gpus: bool = True) -> dict[str, str]:
+    """Return the cheapest and the dearest trials of a search; none where all cost the same.
+
+    Args:
+        costs: of the trials.
+        on_gpus: whether their memory is that of GPUs.
+    """
+    if costs is None:
+        return {}
+    return {
+        "cheapest trials": _point(costs.cheapest_at, costs.cheapest, on_gpus=on_gpus),
+        "dearest trials": _point(costs.dearest_at, costs.dearest, on_gpus=on_gpus),
+    }
+
+
+def range_json(costs: CostRange | None) -> Any:
+    """Return the same as plain data; null where all cost the same."""
+    if costs is None:
+        return None
+    return {
+        "cheapest": asdict(costs.cheapest) | {"settings": dict(costs.cheapest_at)},
+        "dearest": asdict(costs.dearest) | {"settings": dict(costs.dearest_at)},
+    }
+
+
+def large(number: int) -> str:
+    """Return a number of operations."""
+    if number < 1e6:
+        return f"{number:,}"
+    return f"{number / 1e9:.2f} G" if number >= 1e9 else f"{number / 1e6:.1f} M"
+
+
+def memory(number: int) -> str:
+    """Return a number of bytes."""
+    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"
+
+
+def _point(settings: Settings, costs: PointCosts, *, on_gpus: bool) -> str:
+    return (
+        f"{with_settings(settings).removeprefix(', ')}: {costs.parameters:,} parameters, "
+        f"{large(costs.macs)} MACs a sample, {costs.operations:.3g} times the operations of the "
+        f"study's own values"
+        + (f", about {memory(costs.memory_bytes)} per GPU" if on_gpus else "")
+    )
+
+
+def _between_h(expected: ExpectedCost, costs: CostRange) -> tuple[float, float]:
+    return expected.between_h(costs.cheapest.operations, costs.dearest.operations)
+
+
+def _between(expected: ExpectedCost, costs: CostRange) -> str:
+    low, high = _between_h(expected, costs)
+    how = (
+        "if all were like the cheapest or the dearest of these"
+        if expected.has_seen_the_range
+        else "at the cheapest and the dearest values, if time goes with the operations"
+    )
+    return f"{low:,.2f} to {high:,.2f} {how}"
 
 
 def _stage(cost: StageCost) -> str:

@@ -7,23 +7,35 @@ from typing import Any
 from rich.console import Console
 
 from wconv_sweep.amounts import counted
-from wconv_sweep.cli.views.cost import billed_text, expected_json, expected_text, unknown_text
+from wconv_sweep.cli.views.cost import (
+    billed_text,
+    expected_json,
+    expected_text,
+    range_json,
+    range_rows,
+    unknown_text,
+)
 from wconv_sweep.clusters.billing import Cost
 from wconv_sweep.evidence.expected_cost import ExpectedCost
 from wconv_sweep.launching.plan import Plan
 from wconv_sweep.launching.preview import Preview
 from wconv_sweep.pilots.machine import RANK_MB
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.cost_range import CostRange
 from wconv_sweep.study.definition_text import (
-    also_text,
     bounds_text,
     reference_densities_text,
+    searched_text,
     training_rows,
 )
 
 
 def print_plan(
-    out: Console, plan: Plan, changes: Sequence[str], expected: ExpectedCost | None
+    out: Console,
+    plan: Plan,
+    changes: Sequence[str],
+    expected: ExpectedCost | None,
+    costs: CostRange | None,
 ) -> None:
     """Print what a launch would do, on a SLURM cluster with the exact batch script.
 
@@ -32,10 +44,11 @@ def print_plan(
         plan: of the launch.
         changes: what has changed since the study was started.
         expected: the cost of what is left of the study; None: nothing was measured.
+        costs: of the trials, where they differ.
     """
     preview = plan.preview()
-    rows = _rows(plan, preview)
-    rows["expected"] = _expected(plan, expected)
+    rows = _rows(plan, preview, costs)
+    rows["expected"] = _expected(plan, expected, costs)
     if changes:
         rows["changed"] = f"{'; '.join(changes)}. Launch with --accept-changes."
     for name, value in rows.items():
@@ -46,7 +59,12 @@ def print_plan(
     out.print("Nothing was written or started (--dry-run).")
 
 
-def plan_json(plan: Plan, changes: Sequence[str], expected: ExpectedCost | None) -> dict[str, Any]:
+def plan_json(
+    plan: Plan,
+    changes: Sequence[str],
+    expected: ExpectedCost | None,
+    costs: CostRange | None,
+) -> dict[str, Any]:
     """Return what a launch would do as plain data."""
     preview = plan.preview()
     return {
@@ -60,7 +78,8 @@ def plan_json(plan: Plan, changes: Sequence[str], expected: ExpectedCost | None)
         "threads_per_rank": preview.threads_per_rank,
         "batch_script": preview.script,
         "cost": None if preview.cost is None else asdict(preview.cost),
-        "expected_cost": expected_json(expected, _bill(plan, expected)),
+        "cost_range": range_json(costs),
+        "expected_cost": expected_json(expected, _bill(plan, expected), costs),
         "ablation_trials": plan.ablation_trials,
         "gpu_hours_cap": plan.config.budget.gpu_hours,
         "problems": list(plan.problems),
@@ -69,7 +88,7 @@ def plan_json(plan: Plan, changes: Sequence[str], expected: ExpectedCost | None)
     }
 
 
-def _rows(plan: Plan, preview: Preview) -> dict[str, str]:
+def _rows(plan: Plan, preview: Preview, costs: CostRange | None) -> dict[str, str]:
     config = plan.config
     pruner = config.search.pruner.name
     pruned = "" if pruner == "none" else f", pruner {pruner}"
@@ -79,7 +98,8 @@ def _rows(plan: Plan, preview: Preview) -> dict[str, str]:
         **{name: text for name, text in training_rows(config).items() if name != "recipe"},
         "density": f"kernel size {config.kernel_size}, coefficients in {bounds_text(config)}, "
         f"sampler {config.search.sampler.name}{pruned}",
-        **({"searched with it": also_text(config)} if config.search.also else {}),
+        **({"searched with it": searched_text(config)} if config.search.also else {}),
+        **range_rows(costs, on_gpus=plan.launcher.on_gpus),
         "reference densities": reference_densities_text(config),
         "budget": f"{config.budget.trials} trials of {config.recipe.epochs} epochs, "
         f"{config.trial.ranks} {'rank' if config.trial.ranks == 1 else 'ranks'} each{shared}",
@@ -133,10 +153,10 @@ def _ablation(plan: Plan) -> dict[str, str]:
     return {"ablation": f"{trials} further trials, unless the study has them already"}
 
 
-def _expected(plan: Plan, expected: ExpectedCost | None) -> str:
+def _expected(plan: Plan, expected: ExpectedCost | None, costs: CostRange | None) -> str:
     if expected is None:
         return unknown_text(plan.named, plan.cluster, on_gpus=plan.launcher.on_gpus)
-    return expected_text(expected, plan.config.trial, _bill(plan, expected))
+    return expected_text(expected, plan.config.trial, _bill(plan, expected), costs)
 
 
 def _bill(plan: Plan, expected: ExpectedCost | None) -> Cost | None:

@@ -1,6 +1,5 @@
 """Draws studies and data before a launch, for `console`."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -10,18 +9,26 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from wconv_sweep.cli.views.cost import expected_json, expected_text, unknown_text
+from wconv_sweep.cli.views.cost import (
+    expected_json,
+    expected_text,
+    large,
+    memory,
+    range_json,
+    range_rows,
+    unknown_text,
+)
 from wconv_sweep.evidence.expected_cost import ExpectedCost
 from wconv_sweep.study.config import StudyConfig, TrialShape
+from wconv_sweep.study.cost_range import CostRange
 from wconv_sweep.study.definition_text import (
-    also_text,
     budget_text,
     options_text,
     reference_densities_text,
+    searched_text,
     training_rows,
 )
 from wconv_sweep.study.facts import StudyFacts
-from wconv_sweep.study.point import SearchArm
 
 
 def print_studies(out: Console, configs: Sequence[StudyConfig]) -> None:
@@ -58,14 +65,18 @@ def print_checked(out: Console, right: Sequence[StudyFacts]) -> None:
             facts.config.study,
             str(facts.network.sites),
             f"{facts.network.parameters:,}",
-            _large(facts.network.macs),
-            _bytes(facts.memory_bytes),
+            large(facts.network.macs),
+            memory(facts.most_memory_bytes),
         )
     out.print(table)
 
 
 def cost_text(
-    study: Sequence[str], trial: TrialShape, expected: ExpectedCost | None, problem: str | None
+    study: Sequence[str],
+    trial: TrialShape,
+    expected: ExpectedCost | None,
+    problem: str | None,
+    costs: CostRange | None = None,
 ) -> str:
     """Return what a study will cost in words.
 
@@ -74,12 +85,13 @@ def cost_text(
         trial: the shape of each trial.
         expected: the cost; None: nothing was measured.
         problem: why the storage cannot be asked.
+        costs: of the trials, where they differ.
     """
     if problem is not None:
         return f"not known: {problem}"
     if expected is None:
         return unknown_text(study, "CLUSTER", on_gpus=True)
-    return expected_text(expected, trial)
+    return expected_text(expected, trial, costs=costs)
 
 
 def facts_json(facts: StudyFacts, expected: ExpectedCost | None) -> dict[str, Any]:
@@ -89,7 +101,8 @@ def facts_json(facts: StudyFacts, expected: ExpectedCost | None) -> dict[str, An
         "network": None if facts.network is None else asdict(facts.network),
         "sample_shape": list(facts.sample_shape),
         "memory_bytes": facts.memory_bytes,
-        "expected_cost": expected_json(expected),
+        "cost_range": range_json(facts.costs),
+        "expected_cost": expected_json(expected, costs=facts.costs),
     }
 
 
@@ -114,11 +127,12 @@ def _rows(facts: StudyFacts) -> dict[str, str]:
         "objective": f"{config.direction} {config.objective.metric}",
         "density": f"{bounds}, outermost first, sampler {config.search.sampler.name}, pruner "
         f"{config.search.pruner.name}",
-        **({"searched with it": _also(config)} if config.search.also else {}),
+        **({"searched with it": searched_text(config)} if config.search.also else {}),
+        **range_rows(facts.costs),
         "reference densities": reference_densities_text(config),
         "budget": budget_text(config),
         **(
-            {"memory": f"about {_bytes(facts.memory_bytes)} per GPU, without data and CUDA's own"}
+            {"memory": f"about {memory(facts.memory_bytes)} per GPU, without data and CUDA's own"}
             if facts.network is not None
             else {}
         ),
@@ -139,25 +153,13 @@ def _network_rows(facts: StudyFacts) -> dict[str, str]:
         **({"left plain": ", ".join(network.left_plain)} if network.left_plain else {}),
         "parameters": f"{network.parameters:,}, of which the density multiplies "
         f"{_share(network.weighted_parameters, network.parameters)}",
-        "MACs": f"{_large(network.macs)} for a sample of {shape}, "
+        "MACs": f"{large(network.macs)} for a sample of {shape}, "
         f"{_share(network.weighted_macs, network.macs)} of them in sites",
         "data": f"{config.data.name} {options_text(config.data.options)}".strip(),
         "recipe": f"{recipe.preset or 'own'}: {optimizer.name}, lr {optimizer.lr:g}, "
         f"{recipe.lr_schedule.summary}, batch size {recipe.batch_size}, "
         f"{recipe.epochs} epochs{ends}, weights {recipe.init}",
     }
-
-
-def _also(config: StudyConfig) -> str:
-    arms = len(SearchArm) if config.has_two_arms else 1
-    proposals = config.search_trials // (arms * config.search.seeds)
-    sizes = [spec.size for spec in config.search.also.values()]
-    points = math.prod(size for size in sizes if size is not None)
-    finite = f" x {points} combinations" if points > 1 else ""
-    ranges = sum(size is None for size in sizes)
-    space = f"{ranges} {'range' if ranges == 1 else 'ranges'}{finite}"
-    whom = " for each side" if config.has_two_arms else ""
-    return f"{also_text(config)} ({space}); {proposals} proposals{whom}"
 
 
 def _table(*columns: str) -> Table:
@@ -173,11 +175,3 @@ def _square(kernel_size: int) -> str:
 
 def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %"
-
-
-def _large(number: int) -> str:
-    return f"{number / 1e9:.2f} G" if number >= 1e9 else f"{number / 1e6:.1f} M"
-
-
-def _bytes(number: int) -> str:
-    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"
