@@ -12,7 +12,8 @@
 
 Needs the standard library alone, of Python 3.8 or newer. Outside of a study the program runs as
 before: with plain convolution, or the density in the variable WCONV_DENSITY, and what it reports
-is printed.
+is printed. `wconv_trial.lightning` and `wconv_trial.transformers` have callbacks for programs with
+these frameworks.
 
 begin                    returns the trial of this process
 Trial                    density, options, seed, folder; report, should_stop, finish

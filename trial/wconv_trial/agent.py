@@ -15,7 +15,7 @@ from typing import Any, Dict, Optional, Type
 from wconv_trial.errors import TrialDiverged, TrialError
 from wconv_trial.names import EXIT_AGENT_GONE
 
-PACKAGES = ("torch", "lightning", "accelerate", "transformers", "numpy")
+PACKAGES = ("torch", "lightning", "pytorch_lightning", "accelerate", "transformers", "numpy")
 """Packages whose versions belong to a result, if the program has loaded them."""
 
 
@@ -103,6 +103,14 @@ def origin() -> Dict[str, str]:
         if version is not None:
             found[name] = str(version)
     return found
+
+
+def joined_ranks() -> int:
+    """Return the number of ranks in the process group of torch.distributed; 0: there is none."""
+    distributed: Any = sys.modules.get("torch.distributed")
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return 0
+    return int(distributed.get_world_size())
 
 
 def _failure(

@@ -6,7 +6,7 @@ import os
 import pathlib
 from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
-from wconv_trial.agent import Agent, origin
+from wconv_trial.agent import Agent, joined_ranks, origin
 from wconv_trial.alone import description, print_metrics
 from wconv_trial.errors import TrialDiverged, TrialError
 from wconv_trial.names import CHANNEL_VARIABLE, SHORT_SEEDS, WEIGHTS_KEY
@@ -139,7 +139,8 @@ class Trial:
             if self._is_first:
                 print_metrics(f"step {step}", numbers)
             return Answer(stop=False)
-        verdict = self._agent.ask("report", step=step, metrics=numbers)["verdict"]
+        message = {"step": step, "metrics": numbers, "joined": joined_ranks()}
+        verdict = self._agent.ask("report", **message)["verdict"]
         self._stop = self._stop or verdict != "continue"
         return Answer(stop=verdict != "continue", pruned=verdict == "prune")
 

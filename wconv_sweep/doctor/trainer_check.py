@@ -15,6 +15,7 @@ from wconv_sweep.study.own_modules import freeze_modules
 from wconv_sweep.study.point import Point
 from wconv_sweep.study.program_trial import program_trial
 from wconv_sweep.study.search_space import weighted_density
+from wconv_trial.names import JOINED_RANKS
 
 
 def trainer_checks(config: StudyConfig, folder: Path) -> Iterator[Check]:
@@ -41,6 +42,8 @@ def trainer_checks(config: StudyConfig, folder: Path) -> Iterator[Check]:
         yield failure
         return
     yield _reported(first)
+    if config.trial.ranks > 1:
+        yield _together(first, config.trial.ranks)
     yield from _stopped_and_resumed(config, first, plain, folder)
     again = _run(config, plain, folder / "again", stop_after=1)
     yield _failure(again) or _same_seed(first, again)
@@ -92,16 +95,33 @@ def _reported(run: _Run) -> Check:
     return right(f"reports after each step, the last one in {seconds:.3g} s: {metrics}")
 
 
+def _together(run: _Run, ranks: int) -> Check:
+    assert isinstance(run.result, Finished)
+    joined = run.result.provenance.get(JOINED_RANKS, "0")
+    if joined == str(ranks):
+        return right(f"its {ranks} ranks train together")
+    return warning(
+        f"its {ranks} ranks have no process group of torch.distributed with each other",
+        "Each trains for itself, unless they exchange gradients in another way.",
+    )
+
+
 def _stopped_and_resumed(
     config: StudyConfig, first: _Run, plain: Density, folder: Path
 ) -> Iterator[Check]:
     assert isinstance(first.result, Finished)
-    last = first.reports[-1].epoch
+    last, reports = first.reports[-1].epoch, config.recipe.epochs
     if first.result.ending != "stopped":
-        yield warning(
-            f"was told to stop after step {last}, and finished instead",
-            "End without trial.finish() when the answer of trial.report() has .stop.",
-        )
+        if last != reports:
+            yield warning(
+                f"finished at step {last}, but trainer.reports is {reports}",
+                "Correct it, unless the program stops early by itself.",
+            )
+        if len(first.reports) > first.stop_after:
+            yield warning(
+                f"was told to stop after report {first.stop_after}, and finished instead",
+                "End without trial.finish() when the answer of trial.report() has .stop.",
+            )
         return
     yield right(f"stops when it is told to, after step {last}")
     if not any(program_folder(folder / "first").iterdir()):
@@ -109,7 +129,7 @@ def _stopped_and_resumed(
             "leaves nothing in trial.folder", "It would start an interrupted trial again."
         )
         return
-    if last >= config.recipe.epochs:
+    if last >= reports:
         return
     resumed = _run(config, plain, folder / "first", stop_after=1)
     failure = _failure(resumed)

@@ -99,6 +99,18 @@ def started_again_text(study: StudyOverview) -> str | None:
     )
 
 
+def finished_elsewhere_text(study: StudyOverview) -> str | None:
+    """Return how many programs finished at another step than the study says, in words; None if
+    none did."""
+    number = study.finished_elsewhere
+    return (
+        f"{number} complete trial(s) finished at another step than {study.config.recipe.epochs}, "
+        "as trainer.reports has it: does the program stop early by itself?"
+        if number
+        else None
+    )
+
+
 def score_row(arm: Mapping[str, Any], metric: str, own_unit: str | None = None) -> ScoreRow:
     """Return a score of a network in `confirmation_json` as a row.
 

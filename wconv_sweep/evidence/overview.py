@@ -22,7 +22,12 @@ from wconv_sweep.evidence.pilot_use import (
     count_agents,
     pilots_of,
 )
-from wconv_sweep.evidence.proposals import Proposals, proposals_of, started_again
+from wconv_sweep.evidence.proposals import (
+    Proposals,
+    finished_elsewhere,
+    proposals_of,
+    started_again,
+)
 from wconv_sweep.evidence.results import StudyResult, TrialRow, best_of, trial_row_of
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.storage.open_storage import Storage
@@ -70,6 +75,8 @@ class StudyOverview:
     proposals: Proposals
     started_again: int
     """Trials whose program went back to its first step after an interruption."""
+    finished_elsewhere: int
+    """Complete trials whose program reported another last step than the study says."""
     agents: Agents
     pilots: list[PilotUse]
     """In the order of their numbers."""
@@ -239,6 +246,7 @@ def overview_of(connection: Connection, storage: Storage, study: str) -> StudyOv
         lanes_seen=lanes_seen(connection, study) if usage.lanes > 1 else None,
         proposals=proposals_of(connection, config),
         started_again=started_again(connection, study) if config.trainer else 0,
+        finished_elsewhere=finished_elsewhere(connection, config) if config.trainer else 0,
         agents=count_agents(agents),
         pilots=pilots_of(agents),
         provenance=row.provenance or {},

@@ -1,7 +1,7 @@
-"""Counts what the trials of a study have as attributes.
+"""Counts what is remarkable in the trials of a study.
 
 Densities that a sampler proposed, those that were moved because they were taken, and trials whose
-program started again.
+program started again, or finished at another step than the study says.
 
 Optuna's tables are named here rather than imported: `status` loads no Optuna.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, column, func, select, table
 
-from wconv_sweep.storage.tables import MOVED, SLOTS, STARTED_AGAIN, Stage
+from wconv_sweep.storage.tables import MOVED, SLOTS, STARTED_AGAIN, SlotState, Stage
 from wconv_sweep.study.config import StudyConfig
 
 _ATTRIBUTES = table("trial_system_attributes", column("trial_id"), column("key"))
@@ -54,5 +54,19 @@ def started_again(connection: Connection, study: str) -> int:
         .select_from(SLOTS)
         .join(_ATTRIBUTES, _ATTRIBUTES.c.trial_id == SLOTS.c.trial_id)
         .where(SLOTS.c.study == study, _ATTRIBUTES.c.key == STARTED_AGAIN)
+    )
+    return connection.scalar(found) or 0
+
+
+def finished_elsewhere(connection: Connection, config: StudyConfig) -> int:
+    """Count the complete trials whose last step is another than `trainer.reports`."""
+    found = (
+        select(func.count())
+        .select_from(SLOTS)
+        .where(
+            SLOTS.c.study == config.study,
+            SLOTS.c.state == SlotState.COMPLETE,
+            SLOTS.c.epoch != config.recipe.epochs,
+        )
     )
     return connection.scalar(found) or 0

@@ -23,6 +23,7 @@ from wconv_jobs.ranks.program_environment import program_environment
 from wconv_jobs.ranks.program_failure import LAST_BYTES, program_broke
 from wconv_jobs.ranks.program_process import ProgramProcess
 from wconv_jobs.training.epoch_time import epoch_s, steady_epochs
+from wconv_trial.names import JOINED_RANKS
 
 ASK_S = 0.5
 """Time between two questions of a program's whether to stop, seconds."""
@@ -54,6 +55,7 @@ class _Host:
         self._reports: list[Report] = []
         self._reported_here = 0
         self._origin: dict[str, str] = {}
+        self._joined_ranks = 0
         self._finish: dict[str, float] | None = None
         self._reported_s = self._asked_s = time.monotonic()
         self._calls = 0
@@ -111,6 +113,7 @@ class _Host:
 
     def _on_report(self, message: dict[str, Any]) -> dict[str, Any]:
         key = f"report/{message['step']}"
+        self._joined_ranks = message["joined"]
         if self._rank > 0:
             verdict = self._board.read(key, self._is_running) or Verdict.STOP
         else:
@@ -204,6 +207,7 @@ class _Host:
         origin = self._origin | {
             "ranks": str(self._order.ranks),
             "threads": str(self._trial.threads_per_rank),
+            JOINED_RANKS: str(self._joined_ranks),
         }
         if ending == "complete":
             if self._reports:

@@ -31,6 +31,7 @@ def program_environment(
     return (
         {name: value for name, value in os.environ.items() if name != SAFE_PATH_VARIABLE}
         | {"OMP_NUM_THREADS": str(trial.threads_per_rank), "PYTHONUNBUFFERED": "1"}
+        | _without_gpus(order)
         | trial.env
         | {
             "RANK": str(order.first_rank + local_rank),
@@ -56,6 +57,12 @@ def _path(packages: Path, env: Mapping[str, str]) -> str:
     given = env.get("PYTHONPATH", os.environ.get("PYTHONPATH", "")).split(os.pathsep)
     kept = [each for each in given if each and not Path(each, "wconv_sweep").is_dir()]
     return os.pathsep.join([str(packages), *kept])
+
+
+def _without_gpus(order: NodeOrder) -> dict[str, str]:
+    """Return what `accelerate launch --cpu` sets: without it, Accelerate and what is built on it
+    take no notice of the other ranks where there is no GPU, and each trains for itself."""
+    return {} if order.devices or order.ranks == 1 else {"ACCELERATE_USE_CPU": "true"}
 
 
 def _visible(devices: tuple[int, ...]) -> dict[str, str]:

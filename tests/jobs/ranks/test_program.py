@@ -132,9 +132,14 @@ def test_a_program_whose_trial_is_pruned_ends_after_that_report(tmp_path: Path) 
 
 
 NO_LOOP = LOOP.replace("range(first, epochs)", "()")
+TWICE = LOOP.replace("    save(epoch", "    trial.report(epoch + 1, accuracy=0.5)\n    save(epoch")
 WRONG = [
     ("print('hello')", "the program ended without wconv_trial.begin()."),
+    (NO_LOOP.replace("trial.finish(", "dict("), "the program ended without a report."),
+    (NO_LOOP, "the program finished without a report."),
     (LOOP.replace("accuracy=", "loss=", 1), "report(1, ...) has loss, but the objective of the"),
+    (LOOP.replace("accuracy=", "accuracy=float('nan') +"), "accuracy is nan at step 1"),
+    (TWICE, "report(1, ...): step 1 was reported already, and steps rise."),
     (LOOP.replace("trial.finish(", "dict("), "ended after step 3 without trial.finish(...)"),
 ]
 
@@ -284,6 +289,9 @@ def test_a_program_is_told_its_rank_as_torchrun_tells_it(
         theirs = program_environment(
             order, trial.model_copy(update={"env": {"PYTHONPATH": "/theirs"}}), channel, 4321
         )
+        without_gpus = program_environment(
+            order.model_copy(update={"devices": ()}), trial, channel, 4321
+        )
         packages = sorted(path.name for path in channel.packages.iterdir())
 
     assert (env["RANK"], env["WORLD_SIZE"], env["LOCAL_WORLD_SIZE"]) == ("3", "4", "2")
@@ -294,6 +302,9 @@ def test_a_program_is_told_its_rank_as_torchrun_tells_it(
     assert env["PYTHONPATH"] == f"{channel.packages}{os.pathsep}/mine"
     assert packages == ["wconv_kernels", "wconv_trial"]
     assert theirs["PYTHONPATH"] == f"{channel.packages}{os.pathsep}/theirs"
+    # Accelerate takes no notice of the other ranks otherwise.
+    assert without_gpus["ACCELERATE_USE_CPU"] == "true"
+    assert "ACCELERATE_USE_CPU" not in env
     # What the study adds changes no rank.
     assert (env["WHO"], env["OMP_NUM_THREADS"]) == ("me", "7")
 

@@ -75,6 +75,28 @@ def test_status_says_that_a_program_started_again_after_an_interruption(
     assert (SAYS in text, counted) == (again == 1, again)
 
 
+@pytest.mark.parametrize(("last", "number"), [(3, 2), (4, 0), (5, 2)])
+def test_status_says_that_programs_finished_at_another_step_than_the_study_has(
+    sqlite_storage: Storage, last: int, number: int
+) -> None:
+    searcher = _searcher(sqlite_storage)
+    folder = RunFolder.of(sqlite_storage.folder, "tiny")
+    for _ in range(2):
+        lease = searcher.lease()
+        searcher.density_of(lease)
+        following = _followed(searcher, lease, folder)
+        for epoch in range(1, last + 1):
+            following.on_report(_report(epoch))
+        searcher.slots.complete(lease, {"psnr_db": 30.0}, {})
+
+    overview = read_overview(sqlite_storage, "tiny")
+    text = "\n".join(map(str, status_view(overview).renderables))
+
+    said = f"{number} complete trial(s) finished at another step than 4, as trainer.reports has it"
+    assert (said in text) is (number > 0)
+    assert status_json(overview)["finished_elsewhere"] == number
+
+
 def test_reports_that_an_agent_left_behind_are_no_new_start(sqlite_storage: Storage) -> None:
     searcher = _searcher(sqlite_storage)
     folder = RunFolder.of(sqlite_storage.folder, "tiny")

@@ -19,6 +19,8 @@ from tests.sweep.scenarios.test_local_sweep import (
     launch,
 )
 from tests.sweep.tiny import Sweep, run
+from wconv_jobs.messages import Finished, Report
+from wconv_sweep.doctor import trainer_check
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.study.config import config_of
 from wconv_sweep.study.files import load_study
@@ -115,7 +117,7 @@ def test_a_program_whose_agent_is_killed_goes_on_from_its_checkpoint(sweep: Swee
 def test_the_check_says_what_a_program_does_not_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = _write(tmp_path, trial={"ranks": 1})
+    path = _write(tmp_path)
     (tmp_path / "train.py").write_text(
         "import random\n"
         "from wconv_trial import begin\n"
@@ -135,7 +137,32 @@ def test_the_check_says_what_a_program_does_not_do(
     assert "starts again after an interruption" in output
     assert "reports the same numbers for the same seed and density" in output
     assert "reports other numbers for density (0.5) than for plain convolution" in output
-    assert "1 to look at" in output
+    assert "its 2 ranks have no process group of torch.distributed with each other" in output
+    assert "2 to look at" in output
+
+
+def _checked(steps: list[int], ending: Any, stop_after: int, folder: Path) -> list[str]:
+    """Return what is said of a run that ended so, of a program with three reports."""
+    config = load_study(str(_write(folder)))
+    reports = [Report(epoch=step, metrics={"score": 1.0}, epoch_s=1.0) for step in steps]
+    finished = Finished(ending=ending, epoch=steps[-1], metrics={}, provenance={})
+    run = trainer_check._Run(stop_after, finished, reports)
+    return [
+        check.what
+        for check in trainer_check._stopped_and_resumed(config, run, (1.0,), folder / "none")
+    ]
+
+
+def test_the_check_tells_a_program_that_finishes_early_from_one_that_does_not_stop(
+    tmp_path: Path,
+) -> None:
+    assert _checked([1], "complete", 2, tmp_path) == [
+        "finished at step 1, but trainer.reports is 3"
+    ]
+    assert _checked([1, 2, 3], "complete", 2, tmp_path) == [
+        "was told to stop after report 2, and finished instead"
+    ]
+    assert _checked([3], "complete", 1, tmp_path) == []
 
 
 def test_init_writes_a_study_of_a_program_and_shows_the_lines_to_add(

@@ -20,6 +20,7 @@ from wconv_sweep.evidence.confirmation import NOT_TUNED, noise_of_baseline
 from wconv_sweep.evidence.failures import Failure
 from wconv_sweep.evidence.findings import (
     confirmation_json,
+    finished_elsewhere_text,
     moved_text,
     pruning_json,
     started_again_text,
@@ -75,9 +76,9 @@ def status_view(
     moved = moved_text(status)
     if moved is not None:
         parts.append(Text(moved))
-    again = started_again_text(status)
-    if again is not None:
-        parts.append(Text(again, "yellow"))
+    for finding in (started_again_text(status), finished_elsewhere_text(status)):
+        if finding is not None:
+            parts.append(Text(finding, "yellow"))
     pruning = pruning_json(status)
     if pruning is not None:
         parts.append(
@@ -142,7 +143,7 @@ def status_json(status: StudyOverview, jobs: SlurmView | None = None) -> dict[st
         "difference": result.difference if result else None,
         "confirmation": confirmation,
         "proposals": asdict(status.proposals),
-        **({"started_again": status.started_again} if status.config.trainer else {}),
+        **(_of_program_json(status) if status.config.trainer else {}),
         "pruning": pruning_json(status),
         "failures": [
             {
@@ -154,6 +155,13 @@ def status_json(status: StudyOverview, jobs: SlurmView | None = None) -> dict[st
             }
             for failure in status.failures
         ],
+    }
+
+
+def _of_program_json(status: StudyOverview) -> dict[str, int]:
+    return {
+        "started_again": status.started_again,
+        "finished_elsewhere": status.finished_elsewhere,
     }
 
 
