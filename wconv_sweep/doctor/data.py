@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from wconv_sweep.doctor.checks import Check, right, skipped, wrong
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.study.code_files import rule_of
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.data_files import check_data
 from wconv_sweep.study.files import locate_data
@@ -25,7 +26,7 @@ def data_checks(config: StudyConfig | None) -> Iterator[Check]:
     if config.code_folder is not None:
         what = f"modules of study {config.study}"
         try:
-            modules_sha256(config.code_folder)
+            modules_sha256(config.code_folder, rule=rule_of(config.trainer))
         except ConfigurationError as error:
             yield wrong(f"{what}: not usable", str(error))
         else:

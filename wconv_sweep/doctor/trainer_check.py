@@ -10,6 +10,7 @@ from wconv_jobs.ranks.placement import Placement
 from wconv_jobs.spec import Density
 from wconv_sweep.doctor.checks import Check, right, warning, wrong
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.study.code_files import rule_of
 from wconv_sweep.study.config import PLAIN, StudyConfig
 from wconv_sweep.study.own_modules import freeze_modules
 from wconv_sweep.study.point import Point
@@ -34,7 +35,7 @@ def trainer_checks(config: StudyConfig, folder: Path) -> Iterator[Check]:
             "`wconv-sweep studies check`."
         )
     if config.code_folder is not None:
-        frozen = freeze_modules(config.code_folder, folder)
+        frozen = freeze_modules(config.code_folder, folder, rule_of(config.trainer))
         config = config.model_copy(update={"code": str(frozen)})
     plain = config.references()[PLAIN]
     first = _run(config, plain, folder / "first", stop_after=min(2, config.recipe.epochs))

@@ -22,6 +22,7 @@ from wconv_sweep.storage.open_storage import has_storage, open_storage
 from wconv_sweep.storage.shared_storage import check_shared, local_disk_advice
 from wconv_sweep.storage.slot_plan import ABLATIONS, GivenPoint
 from wconv_sweep.storage.study_lookup import study_names
+from wconv_sweep.study.code_files import rule_of
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.data_files import check_data
 from wconv_sweep.study.files import load_study, locate_data, study_options
@@ -140,6 +141,7 @@ def plan_launch(
 
         with _noted(problems, instead=dry_run):
             given = warm_densities(storage_url, config)
+    warnings += _told_links(config)
     advice = local_disk_advice(storage_url)
     return Plan(
         named=study_options(study, settings, smoke=smoke),
@@ -157,6 +159,19 @@ def plan_launch(
         problems=tuple(problems),
         warnings=(*warnings, *([advice] if advice else [])),
     )
+
+
+def _told_links(config: StudyConfig) -> list[str]:
+    """Say what of a program's code is not copied, and so may change while trials run."""
+    if config.trainer is None or config.code_folder is None:
+        return []
+    links = rule_of(config.trainer).unnamed_links(config.code_folder)
+    if not links:
+        return []
+    return [
+        f"code: the copy only links to {', '.join(links)}: do not change them while the study "
+        "runs. Name them in trainer.linked, and this is not said again."
+    ]
 
 
 def changes_since(plan: Plan) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from wconv_sweep.run_folder import RunFolder
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.study_lookup import find_study
+from wconv_sweep.study.code_files import rule_of
 from wconv_sweep.study.config import StudyConfig, config_of
 from wconv_sweep.study.own_modules import freeze_modules, frozen_modules
 
@@ -39,7 +40,7 @@ def freeze_own_modules(storage: Storage, study: str) -> None:
     """Copy the user's own modules, if the study names any, to where `load_frozen_config` looks."""
     config, place = load_config(storage, study), study_place(storage, study)
     if config.code_folder is not None:
-        freeze_modules(config.code_folder, place.folder.path)
+        freeze_modules(config.code_folder, place.folder.path, rule_of(config.trainer))
 
 
 @dataclass(frozen=True)

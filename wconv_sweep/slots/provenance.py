@@ -16,6 +16,7 @@ from typing import Any
 from wconv_jobs import catalog
 from wconv_jobs.errors import JobError
 from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.study.code_files import rule_of
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.own_modules import modules_sha256
 
@@ -57,13 +58,13 @@ def provenance_of(config: StudyConfig, run_folder: Path | None = None) -> dict[s
 
 def program_of(config: StudyConfig, run_folder: Path | None = None) -> dict[str, Any]:
     """Return the same without the data."""
-    folder = config.code_folder
+    folder, rule = config.code_folder, rule_of(config.trainer)
     return {
         "wconv_sweep": version("wconv-sweep"),
         "code_sha256": code_sha256(),
         **git_state(),
         "config_sha256": config.digest(),
-        **({"modules_sha256": modules_sha256(folder, run_folder)} if folder else {}),
+        **({"modules_sha256": modules_sha256(folder, run_folder, rule)} if folder else {}),
         **(_git_state_of_modules(folder) if folder else {}),
     }
 

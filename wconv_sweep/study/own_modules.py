@@ -1,57 +1,45 @@
 """The user's own modules that a study trains: what belongs to them, and a lasting copy.
 
-Pilots import the copy in the run folder: an edit of the modules changes nothing for a study
-that was launched. Small files that modules may read, such as a table beside them, belong to them.
+Pilots run the copy in the run folder: an edit of the code changes nothing for a study that was
+launched. What belongs to the code says `wconv_sweep.study.code_files`.
 """
 
 import hashlib
 import json
 import os
-import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from wconv_jobs import own_code
 from wconv_jobs.files.atomic import create_folder_once, replace_file
 from wconv_sweep.errors import ConfigurationError
-from wconv_sweep.run_folder import is_run_folder
-
-MAX_FILES = 2000
-"""A folder with more is not one of modules, but somebody's home."""
-
-MAX_FILE_BYTES = 1_000_000
-"""Of a file beside the modules; larger ones are data, and stay where they are."""
-BESIDE = (
-    *(".cfg", ".csv", ".ini", ".json", ".npy", ".npz", ".pt", ".pth", ".safetensors"),
-    *(".toml", ".tsv", ".txt", ".yaml", ".yml"),
-)
-"""Endings of the files that belong to the modules; a study file is none of them."""
-
-_LEFT_OUT = {"__pycache__", "node_modules", "site-packages", "wconv_runs"}
+from wconv_sweep.study.code_files import MODULES, CodeFile, CodeRule, link_target
 
 
-def modules_sha256(folder: Path, run_folder: Path | None = None) -> str:
-    """Return the hash of all modules in a folder, and of what they may read: names and contents.
+def modules_sha256(folder: Path, run_folder: Path | None = None, rule: CodeRule = MODULES) -> str:
+    """Return the hash of the code in a folder: names and contents, and where links lead.
 
     Args:
-        folder: holds the modules.
+        folder: holds the code.
         run_folder: of a study that may have been launched. If all files of its copy are as they
             were, their hash is returned: what other tools have written into the folder since
             changes nothing.
+        rule: which files belong to the code.
 
     Raises:
         ConfigurationError: there are too many, or one cannot be read.
     """
-    now = _sha256(folder, _files(folder))
+    now = _sha256(folder, _files(folder, rule))
     if run_folder is None or frozen_modules(run_folder, now).is_dir():
         return now
     for frozen in sorted(_copies(run_folder)):
-        there = [folder / path.relative_to(frozen) for path in _files(frozen)]
-        if all(path.is_file() for path in there):
+        there = [_again(folder, each) for each in _files(frozen, rule)]
+        if all((folder / each.name).exists() for each in there):
             before = _sha256(folder, there)
             if frozen_modules(run_folder, before) == frozen:
                 return before
@@ -79,17 +67,27 @@ def as_pilots_see_it(folder: Path | None) -> Iterator[None]:
                     del sys.modules[module]
 
 
-def _sha256(folder: Path, files: Sequence[Path]) -> str:
+def _sha256(folder: Path, files: Sequence[CodeFile]) -> str:
     content = hashlib.sha256()
-    for path in files:
-        content.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+    for each in files:
+        content.update(f"{each.name}\0".encode())
         try:
-            content.update(hashlib.sha256(path.read_bytes()).digest())
+            data = (folder / each.name).read_bytes() if each.target is None else _link(each)
         except OSError as error:
             raise ConfigurationError(
-                f"code: {path}: cannot be read: {error.strerror}. Make it readable."
+                f"code: {folder / each.name}: cannot be read: {error.strerror}. Make it readable."
             ) from error
+        content.update(hashlib.sha256(data).digest())
     return content.hexdigest()
+
+
+def _link(file: CodeFile) -> bytes:
+    return b"link to " + os.fsencode(file.target or "")
+
+
+def _again(folder: Path, before: CodeFile) -> CodeFile:
+    """Return a file of a copy as it would be copied now."""
+    return replace(before, target=before.target and link_target(folder, before.name))
 
 
 def frozen_modules(run_folder: Path, sha256: str) -> Path:
@@ -97,22 +95,26 @@ def frozen_modules(run_folder: Path, sha256: str) -> Path:
     return run_folder / _COPIES / sha256[:16]
 
 
-def freeze_modules(folder: Path, run_folder: Path) -> Path:
-    """Copy the modules into the run folder, once for each version; return the copy's folder.
+def freeze_modules(folder: Path, run_folder: Path, rule: CodeRule = MODULES) -> Path:
+    """Copy the code into the run folder, once for each version; return the copy's folder.
 
     Any number of processes may call this at once.
 
     Raises:
         ConfigurationError: as `modules_sha256`, or they were changed meanwhile.
     """
-    sha256 = modules_sha256(folder, run_folder)
+    sha256 = modules_sha256(folder, run_folder, rule)
 
     def copy(target: Path) -> None:
-        for path in _files(folder):
-            inside = target / path.relative_to(folder)
+        files = _files(folder, rule)
+        for each in files:
+            inside = target / each.name
             inside.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, inside)
-        if modules_sha256(target) != sha256:
+            if each.target is None:
+                shutil.copy(folder / each.name, inside)
+            else:
+                inside.symlink_to(Path(os.path.relpath(target, inside.parent), each.target))
+        if _sha256(target, files) != sha256:
             raise ConfigurationError(
                 f"code: {folder} changed during the launch, so it is unknown what the pilots "
                 "would run. Launch again."
@@ -122,7 +124,7 @@ def freeze_modules(folder: Path, run_folder: Path) -> Path:
     if not frozen.is_dir():
         # First, for the hash of a copy that a program has begun to write into.
         _list_of(frozen).parent.mkdir(parents=True, exist_ok=True)
-        listed = [path.relative_to(folder).as_posix() for path in _files(folder)]
+        listed = [each.name for each in _files(folder, rule)]
         replace_file(_list_of(frozen), json.dumps(listed) + "\n")
     create_folder_once(frozen, copy)
     return frozen
@@ -138,55 +140,23 @@ def _copies(run_folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, rule: CodeRule) -> list[CodeFile]:
     """Return the files that belong to a folder; of a copy those that were copied, for programs may
     write beside them."""
     if folder.parent.name == _COPIES and _list_of(folder).is_file():
         listed: list[str] = json.loads(_list_of(folder).read_text("utf-8"))
-        return [folder / name for name in listed]
-    return [*_modules(folder), *_beside(folder)]
+        return [CodeFile(name, _target_in_copy(folder, name)) for name in listed]
+    return rule.files(folder)
+
+
+def _target_in_copy(folder: Path, name: str) -> str | None:
+    path = folder / name
+    if not path.is_symlink():
+        return None
+    target = os.readlink(path)
+    inside = os.path.normpath(os.path.join(os.path.dirname(name), target))
+    return target if os.path.isabs(target) else inside
 
 
 def _list_of(frozen: Path) -> Path:
     return frozen.parent.with_name(_LISTS) / f"{frozen.name}.json"
-
-
-def _modules(folder: Path) -> list[Path]:
-    found = sorted(_walk(folder, (".py",)))
-    if len(found) > MAX_FILES:
-        raise ConfigurationError(
-            f"code: {folder} holds more than {MAX_FILES} modules. Choose a folder that holds the "
-            "study's own modules and little else."
-        )
-    return found
-
-
-def _beside(folder: Path) -> list[Path]:
-    """Return the small files that modules may read; of too many, as in a data set, none."""
-    found = sorted(
-        path
-        for path in _walk(folder, BESIDE)
-        if path.stat().st_size <= MAX_FILE_BYTES
-        and os.access(path, os.R_OK)
-        and not _is_study(path)
-    )
-    return found if len(found) <= MAX_FILES else []
-
-
-def _is_study(path: Path) -> bool:
-    """Return whether a file is that of a study, whose budget may grow."""
-    is_yaml = path.suffix in (".yaml", ".yml")
-    return is_yaml and re.search(rb"^study:", path.read_bytes(), re.MULTILINE) is not None
-
-
-def _walk(folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
-        if "pyvenv.cfg" in files or is_run_folder(Path(parent)):
-            folders.clear()
-            continue
-        folders[:] = [name for name in folders if name not in _LEFT_OUT and name[0] != "."]
-        yield from (
-            path
-            for name in files
-            if name.endswith(endings) and (path := Path(parent, name)).is_file()
-        )

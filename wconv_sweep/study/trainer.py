@@ -38,6 +38,9 @@ class TrainerSpec(Spec):
     one that runs wconv-sweep."""
     env: dict[str, str] = Field(default_factory=dict)
     """Environment variables of the program."""
+    linked: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
+    """Files and folders in `code` that its copy only links to, as data: names or patterns, e.g.
+    [data, "*.ckpt"]."""
 
     @property
     def name(self) -> str:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from wconv_jobs import catalog
 from wconv_jobs.program_trial import RANK_VARIABLES
+from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.study.code_files import rule_of
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.trainer import TAKEN, TrainerSpec, with_stand_ins
 
@@ -34,6 +36,7 @@ def _program_problems(config: StudyConfig, trainer: TrainerSpec) -> list[Problem
     elif trainer.program is not None and folder is not None and not _is_program(trainer, folder):
         text = f"is {trainer.program}, which is no Python file in {folder}."
         problems.append((("trainer", "program"), text))
+    problems += _code_problems(config)
     for name in trainer.unknown_placeholders():
         known = ", ".join(["density", "seed", "folder", *trainer.options])
         text = f"has {{{name}}}, which nothing fills in. Known are {known}; name it in options."
@@ -46,6 +49,17 @@ def _program_problems(config: StudyConfig, trainer: TrainerSpec) -> list[Problem
         text = "is no command, or a path that starts nowhere. Give a full path, or a name."
         problems.append((("trainer", "python"), text))
     return problems
+
+
+def _code_problems(config: StudyConfig) -> list[Problem]:
+    folder = config.code_folder
+    if folder is None or not folder.is_dir():
+        return []
+    try:
+        rule_of(config.trainer).files(folder)
+    except ConfigurationError as error:
+        return [(("code",), str(error).removeprefix("code: "))]
+    return []
 
 
 def _is_program(trainer: TrainerSpec, folder: Path) -> bool:

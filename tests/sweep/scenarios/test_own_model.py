@@ -12,14 +12,9 @@ from tests.pages import follow
 from tests.sweep.tiny import Sweep, run
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.run_folder import RunFolder
+from wconv_sweep.study.code_files import MAX_FILE_BYTES, MAX_FILES
 from wconv_sweep.study.files import load_study
-from wconv_sweep.study.own_modules import (
-    MAX_FILE_BYTES,
-    MAX_FILES,
-    freeze_modules,
-    frozen_modules,
-    modules_sha256,
-)
+from wconv_sweep.study.own_modules import freeze_modules, frozen_modules, modules_sha256
 
 
 @pytest.mark.slow
