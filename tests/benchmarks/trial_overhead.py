@@ -1,27 +1,27 @@
-"""Trials per hour beside two plain Optuna workers, and what a trial takes beside its steps.
+"""Trials per hour beside two plain Optuna workers, and where the time of a pilot goes.
 
-    python -m tests.benchmarks.trial_overhead [--rounds N] [--trials N] [--steps N] [--before PATH]
+    python -m tests.benchmarks.trial_overhead [--rounds N] [--trials N] [--steps N]
+        [--before PATH] [--beside PATH]
 
 In each round each program trains the same number of trials of the same steps on this machine, two
 at a time and on one thread each; the order is drawn. Ours is `wconv-sweep launch --cluster local`
 with two lanes, which also scores three metrics and a test image; the other is
 `plain_optuna_worker.py`, twice on SQLite. `--before` is the wconv-sweep command of an installation
-of commit 98ec1ee, which is then measured, too, with two pilots of one lane. Ratios are medians
-over the rounds, with the lowest and the highest. CPU time is that of all processes: it counts also
-where other programs keep the cores busy.
+of commit 98ec1ee, which is then measured, too, with two pilots of one lane; `--beside` is that of
+any other that reads the same studies. Ratios are medians over the rounds, with the lowest and the
+highest; parts of the lanes' time are means, see `pilot_profile`. CPU time is that of all
+processes: it counts also where other programs keep the cores busy.
 """
 
 import argparse
-import datetime
 import os
 import random
-import re
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,12 @@ import optuna
 import yaml
 
 from tests.benchmarks.commands import timed
+from tests.benchmarks.pilot_profile import PARTS, parts_of, trials_of
 from tests.benchmarks.plain_optuna_worker import STUDY
 
 PLAIN, OURS, BEFORE = "two plain Optuna workers", "wconv-sweep", "wconv-sweep, commit 98ec1ee"
+BESIDE = "wconv-sweep, the other installation"
 BATCH, WORKERS = 8, 2
-_EVENT = re.compile(
-    r"^(\S+ \S+) INFO \S+ \S+ (trial started|epoch received|trial complete) trial=(\d+)(.*)$"
-)
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,10 @@ class Run:
     the validation after them."""
     beside_s: float = 0.0
     """Of a trial from its start to its end, beside its epoch; median."""
+    parts: dict[str, float] = field(default_factory=dict)
+    """See `pilot_profile.parts_of`."""
+    end_s: float = 0.0
+    """From the end of the last trial to that of the command."""
 
     @property
     def per_hour(self) -> float:
@@ -66,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--before", help="the command of commit 98ec1ee")
+    parser.add_argument("--beside", help="the command of another installation")
     given = parser.parse_args(arguments)
     os.environ["OMP_NUM_THREADS"] = "1"
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -78,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.before:
         command = [given.before, f"--pilots={WORKERS}"]
         programs[BEFORE] = lambda folder: ours(command, study_before(trials, steps), folder)
+    if given.beside:
+        programs[BESIDE] = lambda folder: ours([given.beside], study(trials, steps), folder)
     found: dict[str, list[Run]] = {name: [] for name in programs}
     for _ in range(given.rounds):
         for name in random.sample(list(programs), len(programs)):
@@ -104,22 +110,21 @@ def ours(command: Sequence[str], definition: dict[str, Any], folder: Path) -> Ru
     command = [program, "launch", "--cluster=local", "--study=study.yaml", *options]
     began = time.time()
     wall_s, cpu_s = timed([command], folder)
-    events = list(_events(folder))
-    epochs = {
-        trial: (at, _epoch_s(text)) for at, name, trial, text in events if name == "epoch received"
-    }
-    started = {trial: at for at, name, trial, _ in events if name == "trial started"}
-    ended = {trial: at for at, name, trial, _ in events if name == "trial complete"}
-    first = min(at - epoch_s for at, epoch_s in epochs.values())
-    training_s = sum(epoch_s for _, epoch_s in epochs.values())
-    beside_s = [ended[trial] - started[trial] - epochs[trial][1] for trial in epochs]
+    trials = trials_of(folder)
+    first = min(trial.stepped for trial in trials.values())
+    last = max(trial.ended for trial in trials.values())
+    training_s = sum(trial.epoch_s for trial in trials.values())
     return Run(
-        trials=len(ended),
+        trials=len(trials),
         wall_s=wall_s,
         cpu_s=cpu_s,
         first_step_s=first - began,
-        step_share=training_s / WORKERS / (max(ended.values()) - first),
-        beside_s=statistics.median(beside_s),
+        step_share=training_s / WORKERS / (last - first),
+        beside_s=statistics.median(
+            trial.ended - trial.started - trial.epoch_s for trial in trials.values()
+        ),
+        parts=parts_of(trials),
+        end_s=began + wall_s - last,
     )
 
 
@@ -151,22 +156,6 @@ def study_before(trials: int, steps: int) -> dict[str, Any]:
     return definition
 
 
-def _events(folder: Path) -> Iterator[tuple[float, str, int, str]]:
-    """Yield time (seconds since 1970), name, trial and facts of what pilots have logged."""
-    for log in folder.glob("wconv_runs/*/pilots/*_log.err"):
-        for line in log.read_text("utf-8").splitlines():
-            found = _EVENT.match(line)
-            if found is not None:
-                at = datetime.datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S,%f")
-                yield at.timestamp(), found[2], int(found[3]), found[4]
-
-
-def _epoch_s(facts: str) -> float:
-    found = re.search(r"epoch_s=(\S+)", facts)
-    assert found is not None, facts
-    return float(found[1])
-
-
 def _print(found: dict[str, list[Run]]) -> None:
     print("| | trials | wall time, s | CPU time per trial, s |\n|---|---|---|---|")
     for name, runs in found.items():
@@ -188,6 +177,25 @@ def _print(found: dict[str, list[Run]]) -> None:
             for fact in ("first_step_s", "beside_s", "step_share")
         )
         print(f"| {name} | {first_s:.1f} | {beside_s:.2f} | {100 * share:.0f} % |")
+    _print_parts({name: runs for name, runs in found.items() if name != PLAIN})
+
+
+def _print_parts(found: dict[str, list[Run]]) -> None:
+    """Print where the time of the commands and of their lanes goes."""
+    print(f"\n| seconds | {' | '.join(found)} |\n|---|{'---|' * len(found)}")
+    means = [
+        {
+            "command to first step": statistics.fmean(run.first_step_s for run in runs),
+            **{
+                f"lanes: {part}": statistics.fmean(run.parts[part] for run in runs)
+                for part in PARTS
+            },
+            "last trial to end of command": statistics.fmean(run.end_s for run in runs),
+        }
+        for runs in found.values()
+    ]
+    for part in means[0]:
+        print(f"| {part} | {' | '.join(f'{mean[part]:.1f}' for mean in means)} |")
 
 
 def _ratio(

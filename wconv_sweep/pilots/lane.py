@@ -7,6 +7,7 @@ from collections.abc import Callable
 from wconv_jobs.errors import CheckpointError
 from wconv_jobs.messages import Broken, Finished
 from wconv_jobs.program_trial import ProgramTrial
+from wconv_jobs.ranks import run as ranks
 from wconv_jobs.ranks.placement import NodeCommand, Placement
 from wconv_jobs.spec import CHECKPOINT_FILE, TrialSpec
 from wconv_sweep.errors import StorageAway
@@ -79,9 +80,6 @@ class Lane:
             self.has_stepped = False
 
     def _attempt(self, lease: Lease, spool: Spool) -> Finished | Broken:
-        # Imported here: it loads torch, too slow for commands on a login node.
-        from wconv_jobs.ranks.run import RanksAborted, run_ranks
-
         parts = self._parts
         point = lease.point or parts.storage.retrying(
             lambda: self._propose(lease), patience_s=parts.end.patience_s, wait=parts.end.wait
@@ -100,7 +98,7 @@ class Lane:
         following = Following(parts, lease, spool)
         stopped = Finished(ending="stopped", epoch=lease.epoch, metrics={}, provenance={})
         try:
-            result = run_ranks(
+            result = ranks.run_ranks(
                 self._spec(lease, point),
                 placement=self._placement(),
                 log_folder=logs,
@@ -108,7 +106,7 @@ class Lane:
                 on_tick=following.on_tick,
                 on_first_step=self._note_first_step,
             )
-        except RanksAborted:
+        except ranks.RanksAborted:
             # The work of its ranks since the last checkpoint is lost.
             return stopped if following.has_progressed else _without_checkpoint(parts, stopped)
         if isinstance(result, Broken) and _is_silent_death(result) and parts.end.signaled:

@@ -16,6 +16,37 @@ from wconv_jobs.tasks.task import Task
 # Shape letters: B batch, C channels, H height, W width.
 
 
+class FirstImages:
+    """Takes the first test images out of what a network is shown, before and after it.
+
+    There are none if the input is not an estimate of the target, as in classification, and if the
+    targets are not gray or RGB images.
+    """
+
+    def __init__(self, task: Task, images: int) -> None:
+        """
+        Args:
+            task: the data.
+            images: how many at most.
+        """
+        names = list(task.names("test"))[:images] if task.input_is_estimate else []
+        self.names = [str(name) for name in names]
+        """Of the images that are wanted."""
+        self.found: list[BeforeAfter] = []
+
+    def take(self, inputs_BCHW: Tensor, outputs_BCHW: Tensor, targets_BCHW: Tensor) -> None:
+        """Take what is wanted from the next batch of test images."""
+        if len(self.found) == len(self.names):
+            # A user's data may give more images than requested, and name them by number.
+            return
+        if targets_BCHW.ndim != 4 or targets_BCHW.shape[1] not in (1, 3):
+            self.names, self.found = [], []
+            return
+        left = self.names[len(self.found) :]
+        for name, *each in zip(left, inputs_BCHW, outputs_BCHW, targets_BCHW, strict=False):
+            self.found.append(_before_after(name, *each))
+
+
 def restored(
     model: nn.Module,
     task: Task,
@@ -23,10 +54,7 @@ def restored(
     on_batch: Callable[[], None] = lambda: None,
     memory_format: MemoryFormat = "contiguous",
 ) -> list[BeforeAfter]:
-    """Return the first test images before and after the network.
-
-    The list is empty if the input is not an estimate of the target, as in classification, and if
-    the targets are not gray or RGB images.
+    """Return the first test images before and after the network, see `FirstImages`.
 
     Args:
         model: is put into evaluation mode.
@@ -35,24 +63,17 @@ def restored(
         on_batch: called before each batch of images; what it raises ends the work.
         memory_format: order of the model's weights and of the images that it gets.
     """
-    if not task.input_is_estimate:
+    first = FirstImages(task, images)
+    if not first.names:
         return []
-    names = list(task.names("test"))[:images]
     dtype = next(model.parameters()).dtype
-    found: list[BeforeAfter] = []
     model.eval()
     with torch.no_grad():  # as in an evaluation
-        for inputs_BCHW, targets_BCHW in task.evaluation_batches("test", range(len(names))):
+        for inputs_BCHW, targets_BCHW in task.evaluation_batches("test", range(len(first.names))):
             on_batch()
-            if targets_BCHW.ndim != 4 or targets_BCHW.shape[1] not in (1, 3):
-                return []
             outputs_BCHW = model(arranged(inputs_BCHW.to(dtype), memory_format))
-            for each in zip(inputs_BCHW, outputs_BCHW, targets_BCHW, strict=True):
-                # A user's data may give more images than requested, and name them by number.
-                if len(found) == len(names):
-                    return found
-                found.append(_before_after(str(names[len(found)]), *each))
-    return found
+            first.take(inputs_BCHW, outputs_BCHW, targets_BCHW)
+    return first.found
 
 
 def _before_after(

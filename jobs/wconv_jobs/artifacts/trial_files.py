@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from wconv_jobs.artifacts.before_after import BeforeAfter
 from wconv_jobs.artifacts.test_images import restored
 from wconv_jobs.files.atomic import replace_file
 from wconv_jobs.spec import CONFUSION_FILE, TEST_IMAGE_FILE, MemoryFormat
@@ -35,6 +36,7 @@ def write_images(
     folder: Path,
     on_batch: Callable[[], None],
     memory_format: MemoryFormat = "contiguous",
+    found: list[BeforeAfter] | None = None,
 ) -> None:
     """Write the first test images before and after the network, see `TEST_IMAGE_FILE`.
 
@@ -46,9 +48,11 @@ def write_images(
         folder: of the trial.
         on_batch: called before each batch of images; what it raises ends the work.
         memory_format: order of the network's weights and of the images that it gets.
+        found: the images, where they are known; else the network is shown them once more.
     """
     with _dispensable("test images before and after the network", folder):
-        found = restored(model, task, IMAGES, on_batch, memory_format)
+        if found is None:
+            found = restored(model, task, IMAGES, on_batch, memory_format)
         for number, each in enumerate(found, start=1):
             replace_file(folder / TEST_IMAGE_FILE.format(number), each.middle(IMAGE_PX).png())
 

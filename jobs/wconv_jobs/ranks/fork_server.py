@@ -1,7 +1,6 @@
 """The process with torch loaded that all ranks are forked from, for trials in several threads."""
 
 import contextlib
-import logging
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
@@ -34,9 +33,6 @@ def start_fork_server() -> None:
     # The temporary folder belongs to all threads, and one server is enough.
     with _STARTING:
         popen_forkserver.Popen = SharedPopen  # type: ignore[misc]
-        # Their advice on signal handlers does not apply, and the agent logs how a rank ended.
-        for name in ("torch.distributed.elastic.multiprocessing.api", "torch.multiprocessing"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
         multiprocessing.set_forkserver_preload([_PRELOADED])
         with _signals_blocked(), _short_temporary_folder():
             multiprocessing.resource_tracker.ensure_running()

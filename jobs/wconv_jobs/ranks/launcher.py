@@ -1,22 +1,28 @@
-"""torch's elastic launcher in a thread of its own, for the ranks of one node."""
+"""Starts the ranks of one node and waits for them, in a thread of its own, without torch.
 
+torch's elastic launcher does the same, but loads torch for it, which takes two seconds of each
+agent, although an agent trains nothing; and it looks ten times a second whether ranks have ended.
+"""
+
+import math
+import multiprocessing
 import platform
 import signal
 import threading
-from pathlib import Path
+import time
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerProcess
 from typing import Self
 
-from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
 from wconv_jobs.messages import EXIT_AGENT_GONE, Broken
-from wconv_jobs.ranks import out_of_memory, rank
+from wconv_jobs.ranks import out_of_memory, rank_process
 from wconv_jobs.ranks.fork_server import end_orphans, start_fork_server
 from wconv_jobs.ranks.node_order import NodeOrder
 from wconv_jobs.ranks.rank_death import how_it_ended, rank_died
 from wconv_jobs.ranks.rank_server import RankServer
-from wconv_jobs.ranks.rendezvous import LOOPBACK
+
+KILL_S = 30.0
+"""Time for the other ranks to end after the first one that failed, seconds."""
 
 
 def host_of(order: NodeOrder) -> str:
@@ -27,42 +33,20 @@ def host_of(order: NodeOrder) -> str:
 class Launcher:
     """Starts the ranks of this node and waits for them.
 
-    The launcher knows of this node alone, also when a trial has several: with its own rendezvous
-    over nodes, the node that the ranks are counted from depends on addresses, and a node whose
-    ranks have ended waits minutes for one that died. Ranks meet at the store of the agent.
-
-    Not in the main thread: there torch's launcher replaces the handlers of SIGTERM and SIGINT,
-    with which an agent ends its trial at a checkpoint. To end the ranks, hang up the server.
+    It knows of this node alone, also when a trial has several: ranks meet at the store of the
+    agent. To end the ranks, hang up the server.
     """
 
     def __init__(self, order: NodeOrder, server: RankServer) -> None:
         self.silent_death: Broken | None = None
         """The rank that was the first to end in a disorderly way, if it ended by itself."""
         self.error: Broken | None = None
-        """The exception of the launcher itself."""
+        """Why ranks could not be started."""
         self._server, self._order = server, order
         self._ended = threading.Event()
         self._oom_kills_before = out_of_memory.oom_kills()
-        config = LaunchConfig(
-            min_nodes=1,
-            max_nodes=1,
-            nproc_per_node=order.ranks_here,
-            run_id=order.log_folder.name,
-            # One node has nobody to wait for: c10d would look for others ten times a second.
-            rdzv_backend="static",
-            rdzv_configs={"rank": 0},
-            rdzv_endpoint=f"{LOOPBACK}:0",
-            local_addr=LOOPBACK,
-            max_restarts=0,
-            start_method="forkserver",
-            logs_specs=DefaultLogsSpecs(log_dir=str(order.log_folder), redirects=Std.ALL),
-        )
-        entry = elastic_launch(config, rank.main)
-        # Not str: in a string, the launcher would replace "$$" and "${local_rank}".
-        arguments = server.address, order.model_dump_json().encode()
-        self._thread = threading.Thread(
-            target=self._run, args=(entry, arguments), name="elastic launcher", daemon=True
-        )
+        self._left: dict[int, ForkServerProcess] = {}
+        self._thread = threading.Thread(target=self._run, name="launcher", daemon=True)
 
     def __enter__(self) -> Self:
         start_fork_server()
@@ -79,20 +63,56 @@ class Launcher:
         """Whether every rank has ended."""
         return self._ended.is_set()
 
-    def _run(self, entry: elastic_launch, arguments: tuple[Path, bytes]) -> None:
+    def _run(self) -> None:
         try:
-            entry(*arguments)
-        except ChildFailedError as error:
-            local_rank, failure = error.get_first_failure()
-            if failure.exitcode != EXIT_AGENT_GONE:
-                number = self._order.first_rank + local_rank
-                self.silent_death = self._death(number, failure.exitcode)
+            self._start()
         except Exception as error:
-            # No process, no memory, no free port: this trial fails, but the agent continues.
-            self.error = rank.describe(error, self._order.first_rank)
+            # No process, no memory: this trial fails, but the agent continues.
+            from wconv_jobs.ranks.rank import describe
+
+            self.error = describe(error, self._order.first_rank)
+            for process in self._left.values():
+                process.kill()
         finally:
+            self._await_end()
             self._ended.set()
             self._server.wake()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("forkserver")
+        order_json = self._order.model_dump_json().encode()
+        for local_rank in range(self._order.ranks_here):
+            log_folder = self._order.log_folder / str(local_rank)
+            process = context.Process(
+                target=rank_process.run,
+                args=(
+                    *(local_rank, log_folder, rank_process.main),
+                    *(self._server.address, order_json),
+                ),
+            )
+            process.start()
+            self._left[local_rank] = process
+
+    def _await_end(self) -> None:
+        kill_at = math.inf
+        while self._left:
+            left_s = None if kill_at == math.inf else max(0.0, kill_at - time.monotonic())
+            ready = wait([process.sentinel for process in self._left.values()], left_s)
+            if not ready:
+                for process in self._left.values():
+                    process.kill()
+                kill_at = math.inf
+            for local_rank, process in list(self._left.items()):
+                if process.sentinel in ready:
+                    process.join()
+                    if process.exitcode and kill_at == math.inf:
+                        kill_at = time.monotonic() + KILL_S
+                        self._note_failure(local_rank, process.exitcode)
+                    del self._left[local_rank]
+
+    def _note_failure(self, local_rank: int, status: int) -> None:
+        if self.silent_death is None and self.error is None and status != EXIT_AGENT_GONE:
+            self.silent_death = self._death(self._order.first_rank + local_rank, status)
 
     def _death(self, number: int, status: int) -> Broken:
         host = host_of(self._order)

@@ -4,8 +4,6 @@ import errno
 import re
 from pathlib import Path
 
-import torch
-
 from wconv_jobs.messages import Broken
 
 GPU_MEMORY_RAN_OUT = "GpuMemoryRanOut"
@@ -91,6 +89,8 @@ def oom_kills(root: Path = Path("/")) -> int | None:
 
 
 def _kind(error: BaseException | None) -> str | None:
+    import torch  # here: an agent watches the memory of its ranks without
+
     while error is not None:
         if isinstance(error, torch.OutOfMemoryError):
             return GPU_MEMORY_RAN_OUT

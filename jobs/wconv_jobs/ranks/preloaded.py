@@ -14,16 +14,16 @@ from wconv_jobs.ranks.descendants import adopt_orphans, kill_descendants
 
 gc.disable()
 # torch._dynamo is what the first step of any optimizer imports, torch.utils.serialization what
-# writes the first checkpoint. The last one is what torch's elastic launcher runs in a rank.
+# writes the first checkpoint.
 for name in (
     "torch",
     "torch.distributed",
     "torch._dynamo",
     "torch.utils.serialization",
     "wconv_jobs.ranks.rank",
+    "wconv_jobs.ranks.rank_process",
     "wconv_jobs.tasks.classification",
     "wconv_jobs.tasks.denoising",
-    "torch.distributed.elastic.multiprocessing.api",
 ):
     import_module(name)
 

@@ -40,10 +40,16 @@ def program_environment(
             "GROUP_RANK": str(node),
             "NODE_RANK": str(node),
             "GROUP_WORLD_SIZE": str(order.ranks // order.ranks_here),
+            "ROLE_RANK": str(order.first_rank + local_rank),
+            "ROLE_WORLD_SIZE": str(order.ranks),
+            "ROLE_NAME": "default",
             "MASTER_ADDR": order.address,
             "MASTER_PORT": str(port),
-            # The store of our launcher is not for the ranks of all nodes, and may be of another
-            # version of torch.
+            # Libraries take these for torchrun, and start no ranks of their own. There is no store
+            # of an agent: the ranks make theirs.
+            "TORCHELASTIC_RUN_ID": "wconv-sweep",
+            "TORCHELASTIC_RESTART_COUNT": "0",
+            "TORCHELASTIC_MAX_RESTARTS": "0",
             "TORCHELASTIC_USE_AGENT_STORE": "False",
             "PYTHONPATH": _path(channel.packages, trial.env),
             CHANNEL_VARIABLE: str(channel.address),

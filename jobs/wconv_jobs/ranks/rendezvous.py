@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
+if TYPE_CHECKING:
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 LOOPBACK = "127.0.0.1"
 """Address of a trial that stays on one node."""
@@ -23,15 +25,20 @@ def rendezvous(ranks: int) -> Iterator[int]:
     if ranks == 1:
         yield 0
         return
+    # An agent loads torch only for this.
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
     # Held here and not by rank 0, which has no way to announce its port.
     store = TCPStore(LOOPBACK, 0, is_master=True, wait_for_workers=False, timeout=_TIMEOUT)
     yield store.port
 
 
-def join(address: str, port: int) -> TCPStore:
+def join(address: str, port: int) -> "TCPStore":
     """Return a rank's connection to the store.
 
     Raises:
         RuntimeError: it cannot be reached within `ANSWER_S`.
     """
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
     return TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=_TIMEOUT)

@@ -51,8 +51,8 @@ def run_ranks(
     """Train one trial on fresh processes, on this node and others, and return how it ended.
 
     The processes come from a fork server that has torch loaded: the first trial of an agent pays
-    the import, later ones start in 0.35 s instead of 3 s. torch's elastic launcher watches them,
-    one on each node. Several threads may train a trial each; they share the fork server. Callbacks
+    the import, later ones start in 0.35 s instead of 3 s. A `Launcher` watches them on each node.
+    Several threads may train a trial each; they share the fork server. Callbacks
     run in the calling thread. No rank of this node is left when the function returns or raises,
     and none on another that can still be reached; there, the ranks end within a minute.
 

@@ -15,6 +15,10 @@ LOSS = "loss"
 """Name of the mean loss over a part, without label smoothing; early stopping looks at it."""
 
 
+Seen = Callable[[Tensor, Tensor, Tensor], None]
+"""Takes inputs, outputs and targets of a batch."""
+
+
 def _go_on() -> None:
     """Let an evaluation run to its end."""
 
@@ -28,6 +32,7 @@ def evaluate(
     confusion: ConfusionMatrix | None = None,
     on_batch: Callable[[], None] = _go_on,
     memory_format: MemoryFormat = "contiguous",
+    seen: Seen | None = None,
 ) -> dict[str, float]:
     """Return the loss and the task's metrics of `model` on `part`, the same on every rank.
 
@@ -40,6 +45,7 @@ def evaluate(
         confusion: takes in what this rank sees.
         on_batch: called before each batch; what it raises ends the evaluation.
         memory_format: order of the model's weights and of the images that it gets.
+        seen: called with each batch that this rank has evaluated.
     """
     dtype = next(model.parameters()).dtype
     model.eval()
@@ -49,7 +55,7 @@ def evaluate(
         outputs: Tensor = model(arranged(inputs.to(dtype), memory_format))
         return outputs
 
-    return _score(network, task, part, world, names, on_batch, confusion)
+    return _score(network, task, part, world, names, on_batch, confusion, seen)
 
 
 def evaluate_input(
@@ -71,6 +77,7 @@ def _score(
     names: Sequence[str],
     on_batch: Callable[[], None],
     confusion: ConfusionMatrix | None = None,
+    seen: Seen | None = None,
 ) -> dict[str, float]:
     metrics = {name: build_metric(name, classes=task.classes) for name in names}
     loss_sum = torch.zeros(2, dtype=torch.float64, device=world.device)
@@ -90,6 +97,8 @@ def _score(
                 metric.update(outputs, targets)
             if confusion is not None:
                 confusion.update(outputs, targets)
+            if seen is not None:
+                seen(inputs, outputs, targets)
     total, samples = world.sum(loss_sum).tolist()
     values = {name: metric.compute(world.sum(metric.state())) for name, metric in metrics.items()}
     return values | {LOSS: total / samples if samples else float("nan")}

@@ -10,7 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from wconv_jobs.artifacts.trial_files import write_confusion, write_images
+from wconv_jobs.artifacts.test_images import FirstImages
+from wconv_jobs.artifacts.trial_files import IMAGES, write_confusion, write_images
 from wconv_jobs.catalog import metric_facts
 from wconv_jobs.data import load_task
 from wconv_jobs.errors import CheckpointError, JobError, TrainingDiverged
@@ -242,8 +243,11 @@ class Run:
             self.model.load_state_dict(self.state.best)
         confusion = None if task.classes is None else ConfusionMatrix(task.classes)
         drop = self.agreement.drop_evaluation
+        # Of several ranks, each sees only some of the images.
+        shown = FirstImages(task, IMAGES) if world.size == 1 else None
         test = evaluate(
-            self.model, task, "test", world, recipe.test_metrics, confusion, drop, order
+            *(self.model, task, "test", world, recipe.test_metrics, confusion, drop, order),
+            seen=None if shown is None else shown.take,
         )
         if confusion is not None:
             matrix_KK = confusion.matrix(world.sum(confusion.state()))
@@ -254,7 +258,8 @@ class Run:
             unprocessed = evaluate_input(task, "test", world, recipe.test_metrics, drop)
             metrics |= _prefixed("input", unprocessed)
         if world.rank == 0:
-            write_images(self.model, task, self.spec.checkpoint_folder, drop, order)
+            found = None if shown is None else shown.found
+            write_images(self.model, task, self.spec.checkpoint_folder, drop, order, found)
         return metrics | {
             "lr": reports[-1].metrics["lr"],
             "best_epoch": best,

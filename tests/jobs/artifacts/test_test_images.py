@@ -21,12 +21,14 @@ from torch import Tensor, nn
 from tests.jobs.ranks import rank_doubles
 from tests.jobs.trials import Recorder, classification, denoising
 from wconv_jobs.artifacts.before_after import BeforeAfter
-from wconv_jobs.artifacts.test_images import restored
+from wconv_jobs.artifacts.test_images import FirstImages, restored
 from wconv_jobs.artifacts.trial_files import IMAGE_PX, IMAGES, write_confusion, write_images
 from wconv_jobs.errors import JobError
+from wconv_jobs.messages import Report
 from wconv_jobs.spec import TEST_IMAGE_FILE
 from wconv_jobs.tasks.task import Part
-from wconv_jobs.training import trained
+from wconv_jobs.training import loop, trained
+from wconv_jobs.training.checkpoint import Progress
 from wconv_jobs.training.loop import train
 
 
@@ -132,6 +134,31 @@ def test_a_task_that_names_by_number_and_yields_too_many_is_put_up_with() -> Non
 
         assert [each.name for each in found] == ["0", "1", "2"][:images]
         assert [each.png() for each in found]
+
+
+def test_the_images_of_a_test_of_single_images_are_those_of_a_pass_of_their_own() -> None:
+    task, network = GrayPictures(), Halved()
+    expected = restored(network, task, images=2)
+    first = FirstImages(task, 2)
+
+    for item in range(3):
+        for inputs, targets in task.evaluation_batches("test", range(item, item + 1)):
+            first.take(inputs, network(inputs).detach(), targets)
+
+    assert [each.png() for each in first.found] == [each.png() for each in expected]
+
+
+def test_a_trial_of_one_rank_shows_the_network_its_test_images_once(tmp_path: Path) -> None:
+    spec, seen = denoising(tmp_path, epochs=1), list[tuple[int, ...]]()
+    run = loop.Run(spec, loop.LONE_PROCESS, lambda: False)
+    report = Report(epoch=1, metrics={"loss": 0.0, "lr": 0.0}, epoch_s=1.0)
+    run.model.register_forward_hook(lambda _, inputs, __: seen.append(tuple(inputs[0].shape)))
+
+    run.save(Progress([report]))
+    run.test([report])
+
+    assert len(seen) == len(run.task.names("test"))
+    assert len(kept_in(tmp_path)) == min(IMAGES, len(seen))
 
 
 def test_images_that_are_neither_gray_nor_rgb_are_left_out() -> None:

@@ -67,6 +67,13 @@ def ends_on_rank_1(address: Path, order_json: bytes) -> None:
     rank.main(address, order_json)
 
 
+def ends_on_rank_1_and_freezes_on_rank_0(address: Path, order_json: bytes) -> None:
+    """Ends rank 1 while rank 0 does not hear that its lifeline was cut."""
+    if os.environ["LOCAL_RANK"] == "1":
+        os._exit(3)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def runs_out_of_memory(address: Path, order_json: bytes) -> None:
     """Asks for more than it may have, in the way that the file `how` in its folder names."""
     how = (NodeOrder.model_validate_json(order_json).trial.checkpoint_folder / "how").read_text(

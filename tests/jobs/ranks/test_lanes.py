@@ -46,6 +46,12 @@ def test_a_program_starts_the_fork_server_before_it_has_loaded_torch_itself() ->
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_a_program_may_start_ranks_without_torch() -> None:
+    code = "import sys, wconv_jobs.ranks.run; sys.exit('torch' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 @pytest.mark.slow
 def test_trials_of_several_threads_share_a_fork_server_and_end_as_each_would_alone(
     tmp_path: Path,

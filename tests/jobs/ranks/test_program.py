@@ -297,6 +297,9 @@ def test_a_program_is_told_its_rank_as_torchrun_tells_it(
     assert (env["RANK"], env["WORLD_SIZE"], env["LOCAL_WORLD_SIZE"]) == ("3", "4", "2")
     assert (env["NODE_RANK"], env["GROUP_WORLD_SIZE"]) == ("1", "2")
     assert (env["MASTER_ADDR"], env["MASTER_PORT"]) == ("n1", "4321")
+    # Lightning starts ranks of its own without the first.
+    assert (env["TORCHELASTIC_RUN_ID"], env["TORCHELASTIC_RESTART_COUNT"]) == ("wconv-sweep", "0")
+    assert (env["ROLE_RANK"], env["ROLE_WORLD_SIZE"]) == ("3", "4")
     assert env["CUDA_VISIBLE_DEVICES"] == "GPU-c,GPU-d"
     # Its own packages, and none of ours but these two.
     assert env["PYTHONPATH"] == f"{channel.packages}{os.pathsep}/mine"

@@ -26,7 +26,7 @@ from tests.jobs.trials import (
     wait_until,
 )
 from wconv_jobs.messages import STEADY_EPOCHS, Broken, Demand, Finished, Report, Verdict
-from wconv_jobs.ranks import out_of_memory, rank
+from wconv_jobs.ranks import launcher, out_of_memory, rank_process
 from wconv_jobs.ranks.agent_signals import AGENT_SIGNALS
 from wconv_jobs.ranks.placement import Placement
 from wconv_jobs.ranks.run import RanksAborted, run_ranks
@@ -180,7 +180,7 @@ def test_all_ranks_obey_a_verdict_at_the_end_of_the_epoch(
 def test_buffers_are_the_same_on_all_ranks_when_they_validate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rank, "main", rank_doubles.notes_buffers)
+    monkeypatch.setattr(rank_process, "main", rank_doubles.notes_buffers)
     folder = tmp_path / "trial"
 
     _finished(_run(classification(folder, epochs=1, batch_norm_over="rank"), Recorder()))
@@ -194,7 +194,7 @@ def test_buffers_are_the_same_on_all_ranks_when_they_validate(
 def test_of_two_ranks_the_first_alone_writes_the_test_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rank, "main", rank_doubles.notes_who_writes_pictures)
+    monkeypatch.setattr(rank_process, "main", rank_doubles.notes_who_writes_pictures)
     folder = tmp_path / "trial"
 
     _finished(_run(denoising(folder, epochs=1), Recorder()))
@@ -206,7 +206,7 @@ def test_of_two_ranks_the_first_alone_writes_the_test_images(
 def test_a_demand_drops_the_evaluation_of_all_ranks_and_keeps_the_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rank, "main", rank_doubles.evaluates_for_ever)
+    monkeypatch.setattr(rank_process, "main", rank_doubles.evaluates_for_ever)
     folder = tmp_path / "trial"
 
     def tick() -> Demand:
@@ -249,7 +249,7 @@ def test_a_density_that_finds_no_convolution_is_final(tmp_path: Path) -> None:
 def test_the_exception_of_one_rank_is_told_and_not_that_of_the_peer_that_misses_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rank, "main", rank_doubles.raises_on_rank_1)
+    monkeypatch.setattr(rank_process, "main", rank_doubles.raises_on_rank_1)
 
     result = _broken(_run(classification(tmp_path / "trial"), Recorder()))
 
@@ -271,7 +271,7 @@ def test_the_exception_of_one_rank_is_told_and_not_that_of_the_peer_that_misses_
 def test_a_rank_without_memory_says_which_and_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, error: str, message: str
 ) -> None:
-    monkeypatch.setattr(rank, "main", rank_doubles.runs_out_of_memory)
+    monkeypatch.setattr(rank_process, "main", rank_doubles.runs_out_of_memory)
     (tmp_path / "trial").mkdir()
     (tmp_path / "trial" / "how").write_text(how, "utf-8")
 
@@ -304,7 +304,7 @@ def test_a_rank_that_the_kernel_kills_for_its_memory_is_told_from_one_killed_by_
 def test_what_ranks_print_is_in_the_log_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rank, "main", rank_doubles.talks)
+    monkeypatch.setattr(rank_process, "main", rank_doubles.talks)
 
     _finished(_run(classification(tmp_path / "trial", epochs=1), Recorder()))
 
@@ -315,7 +315,7 @@ def test_what_ranks_print_is_in_the_log_folder(
 def test_what_a_rank_has_printed_outlives_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rank, "main", rank_doubles.dies_talking)
+    monkeypatch.setattr(rank_process, "main", rank_doubles.dies_talking)
 
     result = _broken(_run(classification(tmp_path / "trial", epochs=1), Recorder(), ranks=1))
 
@@ -341,7 +341,7 @@ def test_a_rank_that_is_killed_is_the_cause(tmp_path: Path, number: int) -> None
 def test_a_rank_that_ends_without_a_word_is_the_cause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rank, "main", rank_doubles.ends_on_rank_1)
+    monkeypatch.setattr(rank_process, "main", rank_doubles.ends_on_rank_1)
 
     result = _broken(_run(classification(tmp_path / "trial"), Recorder()))
 
@@ -349,10 +349,21 @@ def test_a_rank_that_ends_without_a_word_is_the_cause(
     assert result.reason == "rank 1 exited with status 3"
 
 
+def test_a_rank_that_does_not_end_after_another_has_failed_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rank_process, "main", rank_doubles.ends_on_rank_1_and_freezes_on_rank_0)
+    monkeypatch.setattr(launcher, "KILL_S", 0.1)
+
+    result = _broken(_run(classification(tmp_path / "trial"), Recorder()))
+
+    assert result.reason == "rank 1 exited with status 3"
+
+
 def test_a_rank_that_breaks_after_the_result_does_not_spoil_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rank, "main", rank_doubles.ends_after_the_result)
+    monkeypatch.setattr(rank_process, "main", rank_doubles.ends_after_the_result)
 
     result = _finished(_run(classification(tmp_path / "trial", epochs=1), Recorder()))
 

@@ -13,7 +13,7 @@ from tests.jobs.ranks import rank_doubles
 from tests.jobs.trials import Recorder, denoising, saved
 from wconv_jobs.errors import JobError
 from wconv_jobs.messages import Demand, Finished
-from wconv_jobs.ranks import rank
+from wconv_jobs.ranks import rank_process
 from wconv_jobs.ranks.placement import Placement
 from wconv_jobs.ranks.run import run_ranks
 from wconv_jobs.training import compiled
@@ -223,7 +223,7 @@ def test_a_compiled_trial_equals_the_eager_one_up_to_rounding(
 def test_two_ranks_train_a_compiled_network_as_one_does(
     folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rank, "main", rank_doubles.compiles_without_kernels)
+    monkeypatch.setattr(rank_process, "main", rank_doubles.compiles_without_kernels)
     alone = Recorder()
     train(denoising(folders / "alone"), alone)
     together = Recorder()

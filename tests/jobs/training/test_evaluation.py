@@ -12,7 +12,7 @@ from tests.jobs.trials import Recorder, classification, denoising
 from wconv_jobs.artifacts.test_images import restored
 from wconv_jobs.data import load_data
 from wconv_jobs.messages import Demand, Finished
-from wconv_jobs.ranks import rank
+from wconv_jobs.ranks import rank_process
 from wconv_jobs.ranks.placement import Placement
 from wconv_jobs.ranks.run import run_ranks
 from wconv_jobs.training.evaluation import evaluate, evaluate_input
@@ -109,7 +109,7 @@ def test_an_odd_number_of_items_on_two_ranks_is_counted_once(
     spec = classification(tmp_path)
     task, model = rank_doubles.task_and_network(spec)
     alone = evaluate(model, task, "validation", LONE_PROCESS)
-    monkeypatch.setattr(rank, "main", rank_doubles.evaluates)
+    monkeypatch.setattr(rank_process, "main", rank_doubles.evaluates)
 
     result = run_ranks(
         spec,
