@@ -21,10 +21,12 @@ from wconv_sweep.evidence.study_status import read_status
 from wconv_sweep.search import sampling
 from wconv_sweep.search.sampling import propose
 from wconv_sweep.slots.breaker import DIVERGED
-from wconv_sweep.storage.open_storage import Storage, open_storage
+from wconv_sweep.slots.table import Lease
+from wconv_sweep.storage.open_storage import Storage, create_storage, open_storage
 from wconv_sweep.storage.optuna_client import optuna_client
 from wconv_sweep.storage.tables import MOVED, SLOTS, SlotState, Stage
 from wconv_sweep.study.config import StudyConfig
+from wconv_sweep.study.files import load_study
 from wconv_sweep.study.point import Point
 
 MODELS: list[dict[str, Any]] = [
@@ -380,6 +382,31 @@ def test_the_points_of_a_sequence_belong_to_slots_and_not_to_the_order_of_asking
     backwards = [agent.density_of(lease) for lease in reversed(leases)]
 
     assert backwards[::-1] == sobol(config, 5)
+
+
+def test_the_quickstart_ends_with_the_same_table_on_any_number_of_lanes(tmp_path: Path) -> None:
+    config = load_study("quickstart")
+
+    one, two, eight = (_table(config, lanes, tmp_path) for lanes in (1, 2, 8))
+
+    assert len(one) == 15
+    assert one == two == eight
+
+
+def _table(config: StudyConfig, lanes: int, folder: Path) -> list[tuple[Any, ...]]:
+    """Return what each trial ends with, where the last of those side by side ends first."""
+    storage = create_storage(make_url(f"sqlite:///{folder}/{lanes}_lanes.db"))
+    agent = launched(storage, config)
+    held: list[Lease] = []
+    while True:
+        while len(held) < lanes and isinstance(lease := agent.slots.lease("one"), Lease):
+            held.append(lease)
+        if not held:
+            break
+        agent.train(held.pop(), lambda density, epoch: epoch - abs(density[0] - 0.9))
+    trials = read_status(storage, config.study).trials
+    storage.close()
+    return [(row.position, row.stage, row.state, row.density, row.value) for row in trials]
 
 
 @pytest.mark.slow
