@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.arms
     python -m tests.benchmarks.arms --studies 20 --sampler qmc
-    python -m tests.benchmarks.arms --studies 200 --runs 10 --cliff
+    python -m tests.benchmarks.arms --runs 10 --cliff
 
 Each study searches one density and the learning rate, with the same number of runs for each arm,
 and confirms the best points of both on fresh seeds, 25 sets of 5. Plain and weighted convolution
@@ -133,7 +133,7 @@ def outcomes(options: argparse.Namespace) -> dict[str, list[SidesOutcome]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--studies", type=int, default=600)
+    parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--sampler", default="tpe")
     parser.add_argument("--runs", type=int, default=26, help="of each arm: an eighth of 21 x 10")
     parser.add_argument("--candidates", type=int, default=1, help="of each side")
