@@ -4,8 +4,10 @@ import itertools
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
 
 from wconv_jobs.seeding import derive_seed
@@ -13,7 +15,7 @@ from wconv_sweep.search import direct_l
 from wconv_sweep.search.known_trials import KnownTrials
 from wconv_sweep.storage.tables import MOVED
 from wconv_sweep.study.config import StudyConfig
-from wconv_sweep.study.point import Point, SearchArm
+from wconv_sweep.study.point import Point, SearchArm, Setting
 from wconv_sweep.study.sampler_by_path import make_sampler
 from wconv_sweep.study.search_config import (
     CmaesSpec,
@@ -23,7 +25,15 @@ from wconv_sweep.study.search_config import (
     QmcSpec,
     TpeSpec,
 )
-from wconv_sweep.study.search_space import at_share, params_of, point_at, share_of, shifted
+from wconv_sweep.study.search_space import (
+    Distribution,
+    at_share,
+    choices_of,
+    params_of,
+    point_at,
+    share_of,
+    shifted,
+)
 
 GP_TRIALS = 300
 """Completed trials up to which `gp` fits a Gaussian process, whose cost grows with their cube."""
@@ -62,7 +72,7 @@ def propose(config: StudyConfig, mirror: KnownTrials, trial: int, position: int)
     """
     chosen = config.search.sampler
     if isinstance(chosen, QmcSpec):
-        return Proposal(_sobol_point(config, mirror, chosen, position))
+        return _from_sequence(config, mirror, chosen, position)
     mirror.refresh()
     if isinstance(chosen, DirectLSpec):
         center = _direct_l_point(config, mirror, trial)
@@ -77,9 +87,39 @@ def propose(config: StudyConfig, mirror: KnownTrials, trial: int, position: int)
         if not _is_taken(config, mirror, point, apart):
             # Attributes of other samplers only repeat the point.
             return Proposal(point, mirror.written if chosen.takes_notes else {})
+    notes = mirror.written if chosen.takes_notes else {}
+    return _moved_proposal(config, mirror, point, position, apart=apart, notes=notes)
+
+
+def _from_sequence(
+    config: StudyConfig, mirror: KnownTrials, chosen: QmcSpec, position: int
+) -> Proposal:
+    """Return the proposal of the Sobol sequence for a slot.
+
+    In a space of numbers it belongs to the slot, whatever is known. One of whole numbers and
+    choices alone has few points, which the sequence meets again and again.
+    """
+    point = _sobol_point(config, mirror, chosen, position)
+    if any(isinstance(one, FloatDistribution) for one in mirror.space.values()):
+        return Proposal(point)
+    mirror.refresh()
+    if not _is_taken(config, mirror, point, 0.0):
+        return Proposal(point)
+    return _moved_proposal(config, mirror, point, position)
+
+
+def _moved_proposal(
+    config: StudyConfig,
+    mirror: KnownTrials,
+    point: Point,
+    position: int,
+    *,
+    apart: float = 0.0,
+    notes: Mapping[str, Any] = MappingProxyType({}),
+) -> Proposal:
+    """Return a point near one that is taken, with what was proposed."""
     seed = derive_seed(config.seed, "sampler", position, TRIES) % 2**32
     moved = _moved(config, mirror, point, apart, seed)
-    notes = mirror.written if chosen.takes_notes else {}
     proposed = point.plain() if point.settings else list(point.density)
     return Proposal(moved, {**notes, MOVED: proposed})
 
@@ -114,13 +154,26 @@ def _moved(
             config,
             params
             | {
-                name: shifted(distribution, params[name], drawn.uniform(-reach, reach))
+                name: _beside(distribution, params[name], reach, drawn)
                 for name, distribution in mirror.space.items()
             },
         )
         if not _is_taken(config, mirror, moved, apart):
             break
     return moved
+
+
+def _beside(
+    distribution: Distribution, value: Setting, reach: float, drawn: random.Random
+) -> Setting:
+    """Return a value at most so far, as a share of the range, from another.
+
+    Choices have no neighbors: another one is taken where there is no room near by.
+    """
+    by = drawn.uniform(-reach, reach)
+    if isinstance(distribution, CategoricalDistribution) and abs(by) > NEAR:
+        return drawn.choice(choices_of(distribution))
+    return shifted(distribution, value, by)
 
 
 def _ask(config: StudyConfig, mirror: KnownTrials, number: int, sampler: BaseSampler) -> Point:

@@ -28,6 +28,7 @@ _REFUSED = {
     "data.options.folder": "says where the data are, which are checked once",
     "data.options.cache_folder": "says where the data are, which are checked once",
 }
+_FOR_TRAINING_ALONE = {"crop_px", "crops_per_epoch", "flip", "flips", "noise", "pad_px"}
 
 
 def also_problems(
@@ -115,6 +116,11 @@ def _wrong_with(config: StudyConfig, key: str, spec: ParameterSpec) -> str | Non
         )
     if key in _REFUSED:
         return f"{_REFUSED[key]}. Leave it out."
+    if _changes_what_is_scored(config, key):
+        return (
+            "changes the images that networks are scored on, so that scores would not compare. "
+            "Leave it out, or make a study of each value."
+        )
     own = value_at(config.model_dump(mode="json", by_alias=True), key)
     if own is None:
         return _unknown(config, key) or (
@@ -132,6 +138,15 @@ def _wrong_with(config: StudyConfig, key: str, spec: ParameterSpec) -> str | Non
             f"reference densities are trained at it. Set {key} to one of them, or widen them."
         )
     return None
+
+
+def _changes_what_is_scored(config: StudyConfig, key: str) -> bool:
+    """Return whether an option of a data set that we know is not for training images alone."""
+    section, name = "data.options.", config.data.name
+    if not key.startswith(section) or name not in catalog.names("data"):
+        return False
+    option = key.removeprefix(section)
+    return catalog.has_option("data", name, option) and option not in _FOR_TRAINING_ALONE
 
 
 def _unknown(config: StudyConfig, key: str) -> str | None:

@@ -15,7 +15,7 @@ from multiprocessing import popen_forkserver
 
 from wconv_jobs.ranks.agent_signals import AGENT_SIGNALS
 from wconv_jobs.ranks.descendants import kill_orphans
-from wconv_jobs.ranks.rank_server import short_temporary_folder
+from wconv_jobs.ranks.private_socket import short_temporary_folder
 
 _PRELOADED = "wconv_jobs.ranks.preloaded"
 _STARTING = threading.Lock()

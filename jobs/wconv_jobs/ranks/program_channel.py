@@ -3,13 +3,11 @@
 import contextlib
 import importlib.util
 import json
-import selectors
 import socket
-import tempfile
 from pathlib import Path
 from typing import Any, Self
 
-from wconv_jobs.ranks.rank_server import short_temporary_folder
+from wconv_jobs.ranks.private_socket import PrivateSocket
 
 PACKAGES = ("wconv_trial", "wconv_kernels")
 """What a program finds, whatever its interpreter."""
@@ -19,22 +17,14 @@ class ProgramChannel:
     """A Unix socket, and the packages that a program imports, in a folder of the user's alone."""
 
     def __init__(self) -> None:
-        parent = short_temporary_folder(len("/wconv-12345678/program"))
-        self._folder = tempfile.TemporaryDirectory(prefix="wconv-", dir=parent)
-        self.address = Path(self._folder.name) / "program"
+        self._socket = PrivateSocket("program")
+        self.address = self._socket.address
         """Path of the socket."""
-        self.packages = Path(self._folder.name) / "packages"
+        self.packages = self._socket.folder / "packages"
         """Belongs in PYTHONPATH: a program must not find our other packages instead of its own."""
         self.packages.mkdir()
         for package in PACKAGES:
             (self.packages / package).symlink_to(_folder_of(package))
-        self._selector = selectors.DefaultSelector()
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(self.address))
-        self._listener.listen()
-        self._selector.register(self._listener, selectors.EVENT_READ)
-        self._wake_in, self._wake_out = socket.socketpair()
-        self._selector.register(self._wake_in, selectors.EVENT_READ)
         self._received: dict[socket.socket, bytes] = {}
         self._messages: list[tuple[socket.socket, dict[str, Any]]] = []
         self._partner: socket.socket | None = None
@@ -43,15 +33,13 @@ class ProgramChannel:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._selector.close()
-        for each in (self._listener, self._wake_in, self._wake_out, *self._received):
+        for each in self._received:
             each.close()
-        self._folder.cleanup()
+        self._socket.close()
 
     def wake(self) -> None:
         """Tell that the program has ended; callable from any thread."""
-        with contextlib.suppress(OSError):
-            self._wake_out.send(b"x")
+        self._socket.wake()
 
     def next(self) -> dict[str, Any] | None:
         """Wait for the next message of the program; None after the last one."""
@@ -69,10 +57,10 @@ class ProgramChannel:
                 _send(sender, {"refused": refusal})
             if ended:
                 return None
-            for key, _ in self._selector.select():
-                if key.fileobj is self._listener:
+            for key, _ in self._socket.selector.select():
+                if key.fileobj is self._socket.listener:
                     self._accept()
-                elif key.fileobj is self._wake_in:
+                elif key.fileobj is self._socket.woken:
                     ended = True
                 else:
                     assert isinstance(key.fileobj, socket.socket)
@@ -86,9 +74,8 @@ class ProgramChannel:
         _send(self._partner, content)
 
     def _accept(self) -> None:
-        connected, _ = self._listener.accept()
+        connected = self._socket.accept()
         self._received[connected] = b""
-        self._selector.register(connected, selectors.EVENT_READ)
 
     def _read(self, connected: socket.socket) -> None:
         try:
@@ -96,7 +83,7 @@ class ProgramChannel:
         except ConnectionResetError:
             received = b""
         if not received:
-            self._selector.unregister(connected)
+            self._socket.selector.unregister(connected)
             del self._received[connected]
             connected.close()
             return
@@ -105,7 +92,7 @@ class ProgramChannel:
 
     def _read_the_rest(self) -> None:
         """Read what the program has said before its end."""
-        self._listener.setblocking(False)
+        self._socket.listener.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             while True:
                 self._accept()

@@ -1,12 +1,8 @@
 """The agent's end of the channel: one listening socket, one connection per rank."""
 
 import contextlib
-import os
-import selectors
 import socket
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from wconv_jobs.messages import (
@@ -21,19 +17,7 @@ from wconv_jobs.messages import (
     Verdict,
     parse,
 )
-
-LONGEST_ADDRESS = 107
-"""Bytes in the path of a Unix socket on Linux, without the closing zero (unix(7))."""
-
-
-def short_temporary_folder(name_length: int) -> str:
-    """Return the folder for temporary files, or /tmp where its path is too long for sockets.
-
-    Args:
-        name_length: bytes of the path below the folder, its leading slash included.
-    """
-    folder = tempfile.gettempdir()
-    return folder if len(os.fsencode(folder)) + name_length <= LONGEST_ADDRESS else "/tmp"
+from wconv_jobs.ranks.private_socket import PrivateSocket
 
 
 @dataclass
@@ -50,20 +34,11 @@ class RankServer:
     """Receives the messages of the ranks, and holds their lifelines."""
 
     def __init__(self) -> None:
-        # Not in the run folder, whose path may be longer than that of a socket.
-        parent = short_temporary_folder(len("/wconv-12345678/agent"))
-        self._folder = tempfile.TemporaryDirectory(prefix="wconv-", dir=parent)
-        self.address = Path(self._folder.name) / "agent"
-        """Path of the socket; the folder is the user's alone."""
+        self._socket = PrivateSocket("agent")
+        self.address = self._socket.address
+        """Path of the socket."""
         self.lost: int | None = None
         """The first rank whose connection ended before it said how it ended itself."""
-        self._selector = selectors.DefaultSelector()
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(self.address))
-        self._listener.listen()
-        self._selector.register(self._listener, selectors.EVENT_READ)
-        self._wake_in, self._wake_out = socket.socketpair()
-        self._selector.register(self._wake_in, selectors.EVENT_READ)
         self._connections: dict[socket.socket, _Connection] = {}
         self._open = True
         self._demanded = False
@@ -73,20 +48,17 @@ class RankServer:
 
     def __exit__(self, *_: object) -> None:
         self.hang_up()
-        self._selector.close()
-        self._wake_in.close()
-        self._wake_out.close()
-        self._folder.cleanup()
+        self._socket.close()
 
     def messages(self, timeout_s: float) -> list[AnyMessage]:
         """Return the messages that have arrived, waiting at most `timeout_s` for an event."""
         arrived: list[AnyMessage] = []
-        while events := self._selector.select(timeout_s):
+        while events := self._socket.selector.select(timeout_s):
             for key, _ in events:
-                if key.fileobj is self._listener:
+                if key.fileobj is self._socket.listener:
                     self._accept()
-                elif key.fileobj is self._wake_in:
-                    self._wake_in.recv(1)
+                elif key.fileobj is self._socket.woken:
+                    self._socket.woken.recv(1)
                 else:
                     assert isinstance(key.fileobj, socket.socket)
                     arrived += self._read(key.fileobj)
@@ -112,25 +84,20 @@ class RankServer:
 
     def wake(self) -> None:
         """Let `messages` return; callable from any thread."""
-        try:
-            self._wake_out.send(b"x")
-        except OSError:
-            # The agent was interrupted while it waited for this very thread.
-            return
+        # The agent may have been interrupted while it waited for this very thread.
+        self._socket.wake()
 
     def hang_up(self) -> None:
         """Cut every rank's lifeline, also of ranks that connect later."""
         if self._open:
             self._open = False
-            self._selector.unregister(self._listener)
-            self._listener.close()
+            self._socket.selector.unregister(self._socket.listener)
+            self._socket.listener.close()
             for connected in list(self._connections):
                 self._drop(connected)
 
     def _accept(self) -> None:
-        connected, _ = self._listener.accept()
-        self._connections[connected] = _Connection()
-        self._selector.register(connected, selectors.EVENT_READ)
+        self._connections[self._socket.accept()] = _Connection()
 
     def _read(self, connected: socket.socket) -> list[AnyMessage]:
         connection = self._connections[connected]
@@ -159,7 +126,7 @@ class RankServer:
                     return
 
     def _drop(self, connected: socket.socket) -> None:
-        self._selector.unregister(connected)
+        self._socket.selector.unregister(connected)
         del self._connections[connected]
         connected.close()
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from wconv_jobs.messages import Broken, Finished, Hello, Left, Message, Report, Stepped, Verdict
-from wconv_jobs.ranks.rank_server import RankServer, short_temporary_folder
+from wconv_jobs.ranks.private_socket import short_temporary_folder
+from wconv_jobs.ranks.rank_server import RankServer
 
 _REPORT = Report(epoch=1, metrics={"accuracy": 0.5}, epoch_s=1.0)
 _FINISHED = Finished(ending="complete", epoch=1, metrics={}, provenance={})

@@ -74,7 +74,8 @@ def test_numbers_and_choices_of_recipe_network_and_data_are_taken(sampler: str) 
         ({"lr": LR}, "lr: is not below recipe, model.options or data.options."),
         ({"budget.trials": WIDTH}, "budget.trials: is not below recipe, model.options or"),
         ({"recipe.epochs": WIDTH}, "recipe.epochs: sets how long a trial is"),
-        ({"data.options.noise_sigma": LR}, "data.options.noise_sigma: has no value in the study"),
+        ({"data.options.noise_sigma": LR}, "data.options.noise_sigma: changes the images that"),
+        ({"recipe.clip_grad_norm": LR}, "recipe.clip_grad_norm: has no value in the study"),
         (
             {"recipe.optimizer.lr": {"low": 0.01, "high": 0.1}},
             "recipe.optimizer.lr: is 0.003 in the study, which is not one of the values",
