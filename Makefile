@@ -16,7 +16,7 @@ test test-fast test-lowest: export OMP_NUM_THREADS := 1
 test test-fast test-lowest: export MALLOC_MMAP_MAX_ := 0
 test test-fast test-lowest: export MALLOC_TRIM_THRESHOLD_ := 2147483647
 
-.PHONY: quickstart test test-fast test-lowest lint slurm slurm-versions slurm-recordings docs bench bench-gpu
+.PHONY: quickstart test test-fast test-lowest lint slurm slurm-programs slurm-versions slurm-recordings docs bench bench-gpu
 .PHONY: screenshots clean browser
 
 quickstart: .venv/.for-run
@@ -26,7 +26,7 @@ quickstart: .venv/.for-run
 # time, for SLURM, leases and servers, so there are more of them at once than cores.
 test: .venv/.for-tests slurm browser
 	$(MAKE) --jobs 2 --output-sync lint docs test-fast
-	$(BIN)/python -m pytest -m slow -n 4 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "slow and not by_hand" -n 4 --dist loadscope --no-loadscope-reorder
 
 test-fast: .venv/.for-tests
 	$(BIN)/python -m pytest -m "not slow" -n 3 --dist loadfile
@@ -101,6 +101,11 @@ slurm:
 	@for program in slurmctld slurmd slurmdbd munged mariadbd ip; do \
 	  PATH="$$PATH:/usr/sbin:/sbin" command -v $$program > /dev/null || missing=yes; done; \
 	if [ "$$missing" ]; then ( $(call system,$(SLURM)) ) || echo "Tests on a SLURM cluster: skipped"; fi
+
+# What happens to studies on SLURM, once more with a program of the user's as each trial: takes ten
+# minutes, and is no part of CI, nor are the tests of such programs that a person reads.
+slurm-programs: .venv/.for-tests slurm
+	$(BIN)/python -m pytest -m by_hand -n 2 --dist loadscope --no-loadscope-reorder
 
 # All tests on SLURM with each of three versions of it, installed from Debian's packages into roots
 # of their own: takes root, 3 GB and an hour, and is no part of CI. What the quick tests know of a

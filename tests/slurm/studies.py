@@ -16,13 +16,17 @@ from sqlalchemy import Row, Select, select
 
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import JobProcess, ranks_among, stopped, wait_until
-from tests.slurm.sweeping import SlurmSweep, slow_data
+from tests.slurm.sweeping import SlurmSweep, scores, slow_data, slow_program
 from tests.sweep.postgres import Server
+from tests.sweep.searching import launched
 from tests.sweep.tiny import TINY, Sweep
 from wconv_sweep.evidence.study_status import StudyStatus, read_status
-from wconv_sweep.storage.open_storage import Storage, choose_url, open_storage
+from wconv_sweep.storage.open_storage import Storage, choose_url, create_storage, open_storage
 from wconv_sweep.storage.optuna_client import close_client, optuna_client
 from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, AttemptOutcome, SlotState
+from wconv_sweep.study.files import load_study
+from wconv_sweep.study.point import Point
+from wconv_sweep.study.program_trial import program_trial
 
 EPOCHS = 8
 TWELVE: dict[str, Any] = {
@@ -30,6 +34,8 @@ TWELVE: dict[str, Any] = {
     "budget": {"trials": 12},
 } | slow_data(batch_s=0.06)
 """Sections of a study whose trials take long enough for something to happen to them."""
+TWELVE_OF_A_PROGRAM: dict[str, Any] = TWELVE | slow_program(batch_s=0.06, epochs=EPOCHS)
+"""The same, where a program of the user's trains them."""
 LEASE_S = 30.0
 """Long enough that no lease runs out by itself where many tests share two cores."""
 GRACE_S = 20.0
@@ -235,6 +241,25 @@ def trained_locally(folder: Path, **sections: Any) -> list[tuple[Any, ...]]:
     sweep.run("launch", "--cluster", "local", "--study", str(study))
     storage = open_storage(choose_url(None, folder / "wconv_runs", {}))
     try:
+        return results_of(read_status(storage, "tiny"))
+    finally:
+        storage.close()
+
+
+def worked_out(folder: Path, epochs: int = EPOCHS, **sections: Any) -> list[tuple[Any, ...]]:
+    """Return the results of a study with these sections, whose program nobody runs."""
+    config = load_study(str(Sweep(folder).write_study(**sections)))
+    seed = program_trial(config, Point((1.0,)), 0, folder).seed
+    storage = create_storage(choose_url(None, folder, {}))
+    try:
+        searcher = launched(storage, config)
+        for lease in searcher.leases():
+            values = scores(searcher.density_of(lease), seed, epochs)
+            if any(searcher.report(lease, epoch, each) for epoch, each in enumerate(values, 1)):
+                searcher.slots.prune(lease)
+                continue
+            last = {"score": values[-1], "test_score": values[-1] + config.trial.ranks}
+            searcher.slots.complete(lease, last, {})
         return results_of(read_status(storage, "tiny"))
     finally:
         storage.close()

@@ -16,6 +16,7 @@ from wconv_sweep.storage.open_storage import Storage, choose_url, open_storage
 Answer = TypeVar("Answer")
 
 _OWN_DATA = Path(__file__).parent / "own_data"
+_OWN_PROGRAM = Path(__file__).parent / "own_program"
 
 
 def slow_data(batch_s: float = 0.0) -> dict[str, Any]:
@@ -25,6 +26,29 @@ def slow_data(batch_s: float = 0.0) -> dict[str, Any]:
         "code": str(_OWN_DATA),
         "data": {"name": "slow_images:load", "kind": "denoising", "options": options},
     }
+
+
+def slow_program(batch_s: float, epochs: int) -> dict[str, Any]:
+    """Return the sections of a study whose trials a program trains, see tests/slurm/own_program.
+
+    Its epochs have four batches.
+    """
+    return {
+        **dict.fromkeys(("model", "data", "recipe")),
+        "code": str(_OWN_PROGRAM),
+        "trainer": {"program": "train.py", "options": {"batch_s": batch_s}, "reports": epochs},
+        "objective": {"metric": "score", "goal": "maximize"},
+    }
+
+
+def scores(density: tuple[float, ...], seed: int, epochs: int) -> list[float]:
+    """Return what that program reports, epoch by epoch."""
+    value, found = seed % 1000 / 1000, []
+    for _ in range(epochs):
+        for _ in range(4):
+            value = (value * 1.7 + density[0]) % 1.0
+        found.append(value)
+    return found
 
 
 LONG: dict[str, Any] = {

@@ -1,7 +1,8 @@
 """Whatever happens in the middle of a study of twelve trials, it ends as if nothing had.
 
 Twelve slots end, each once and with its undisturbed numbers; no epoch is trained to its end
-twice; no job and no process is left.
+twice; no job and no process is left. The rows with a program of the user's are run by
+`make slurm-programs`, and not by CI.
 """
 
 import os
@@ -16,7 +17,15 @@ import pytest
 from tests.once import once_per_run
 from tests.slurm.box import SlurmBox
 from tests.slurm.processes import stopped, wait_until
-from tests.slurm.studies import GRACE_S, TWELVE, ClusterStudy, Held, trained_locally
+from tests.slurm.studies import (
+    GRACE_S,
+    TWELVE,
+    TWELVE_OF_A_PROGRAM,
+    ClusterStudy,
+    Held,
+    trained_locally,
+    worked_out,
+)
 from tests.sweep.postgres import OwnServer
 
 pytestmark = pytest.mark.slow
@@ -25,17 +34,36 @@ URGENT = ("--qos=urgent", "--exclusive", "--gres=gpu:4")
 """Options of a job that takes a node from pilots."""
 
 
+@pytest.fixture(
+    scope="session", params=["ours", pytest.param("program", marks=pytest.mark.by_hand)]
+)
+def trainer(request: pytest.FixtureRequest) -> str:
+    """Who trains the trials."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
+def undisturbed(trainer: str, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
     """What the trials measure when nothing happens."""
+    if trainer == "program":
+        return worked_out(tmp_path_factory.mktemp("program"), **TWELVE_OF_A_PROGRAM)
     return once_per_run(
         tmp_path_factory, "undisturbed", lambda folder: trained_locally(folder, **TWELVE)
     )
 
 
 @pytest.fixture
-def study(undisturbed: list[tuple[Any, ...]], cluster_study: ClusterStudy) -> ClusterStudy:
-    return cluster_study
+def study(
+    trainer: str, undisturbed: list[tuple[Any, ...]], cluster_study: ClusterStudy
+) -> ClusterStudy:
+    return written(cluster_study, trainer)
+
+
+def written(study: ClusterStudy, trainer: str) -> ClusterStudy:
+    """Return a study whose trials this trainer trains."""
+    if trainer == "program":
+        study.write_study(**TWELVE_OF_A_PROGRAM)
+    return study
 
 
 @contextmanager
@@ -166,10 +194,14 @@ def test_more_urgent_jobs_that_leave_a_pilot_time_and_none(
 
 
 def test_accounting_that_is_down_and_a_database_that_starts_again(
-    tmp_path: Path, box: SlurmBox, own_postgres: OwnServer, undisturbed: list[tuple[Any, ...]]
+    tmp_path: Path,
+    box: SlurmBox,
+    own_postgres: OwnServer,
+    trainer: str,
+    undisturbed: list[tuple[Any, ...]],
 ) -> None:
     box.kill("slurmdbd")
-    with closing(ClusterStudy(tmp_path, box, own_postgres)) as study:
+    with closing(written(ClusterStudy(tmp_path, box, own_postgres), trainer)) as study:
         with frozen(study):
             warning = study.status()["pilots"]["warnings"]
             own_postgres.stop()

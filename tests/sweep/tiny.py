@@ -48,9 +48,10 @@ class Sweep:
         } | {"COLUMNS": "200", "XDG_CONFIG_HOME": str(ONE_LANE)}
 
     def write_study(self, **sections: Any) -> Path:
-        """Write the tiny study to a file, with some of its sections replaced."""
+        """Write the tiny study to a file, with some of its sections replaced; None leaves out."""
         path = self.folder / "tiny.yaml"
-        path.write_text(yaml.safe_dump(TINY | sections, sort_keys=False), "utf-8")
+        content = {key: value for key, value in (TINY | sections).items() if value is not None}
+        path.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
         return path
 
     def variable(self, name: str) -> str:

@@ -22,6 +22,15 @@ TrialError (ValueError)  the program has used its trial wrongly
 TrialDiverged            a reported metric is not finite
 """
 
+import sys
+
+# Before the others, which an older Python cannot read.
+if sys.version_info < (3, 8):  # noqa: UP036
+    raise ImportError(
+        "wconv_trial needs Python 3.8 or newer, and this is {}. Name another in "
+        "trainer.python.".format(sys.version.split()[0])
+    )
+
 from wconv_trial.errors import TrialDiverged, TrialError
 from wconv_trial.trial import Answer, Trial, begin
 

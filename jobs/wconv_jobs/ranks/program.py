@@ -35,7 +35,7 @@ def run_program(
     """Run the program as the rank of this node that LOCAL_RANK names, and return how it ended.
 
     Raises:
-        OSError: the program cannot be started, or the folder of the trial cannot be written.
+        OSError: the folder of the trial cannot be written.
     """
     return _Host(order, trial, link).run()
 
@@ -65,12 +65,8 @@ class _Host:
         port = self._agree_on_start()
         with ProgramChannel() as channel:
             try:
-                self._program.start(
-                    self._trial.command,
-                    env=program_environment(self._order, self._trial, channel, port),
-                    folder=self._trial.code_folder or self._trial.program_folder,
-                    on_end=channel.wake,
-                )
+                if (broken := self._start(channel, port)) is not None:
+                    return broken
                 while (message := channel.next()) is not None:
                     if message["kind"] == "failed":
                         if self._finish is None:
@@ -81,6 +77,20 @@ class _Host:
                 return self._ending()
             finally:
                 self._program.end()
+
+    def _start(self, channel: ProgramChannel, port: int) -> Broken | None:
+        try:
+            self._program.start(
+                self._trial.command,
+                env=program_environment(self._order, self._trial, channel, port),
+                folder=self._trial.code_folder or self._trial.program_folder,
+                on_end=channel.wake,
+            )
+        except OSError as error:
+            how = f"cannot be started: {error.strerror}: {error.filename}"
+            # Another node may have it.
+            return self._wrong(f"{how}. Correct trainer.python", final=False)
+        return None
 
     def _agree_on_start(self) -> int:
         """Return the port where the programs may meet; rank 0 chooses it, and whether the trial is

@@ -9,10 +9,15 @@ from wconv_jobs.ranks.rank_death import how_it_ended, rank_died
 LAST_BYTES = 65536
 """How much of the output is looked at."""
 
+_NOT_PASSED_ON = (
+    ": PYTHONPATH, or what it names, is not in the container of trainer.python. Let that pass on "
+    "the environment, and show it /tmp and the folder of the runs."
+)
 _PREFIX = re.compile(r"^\[rank\d+\]: ?", re.MULTILINE)
 """torch puts it before a traceback where a process group is in use."""
 _TRACEBACK = "Traceback (most recent call last):"
 _FRAME = re.compile(r'^  File "([^"]+)", line (\d+)')
+_OURS = re.compile(r"No module named '(wconv_trial|wconv_kernels)'")
 _ERROR = re.compile(r"^([A-Za-z_][\w.]*)(?:: (.*))?$")
 
 
@@ -51,10 +56,13 @@ def _raised(trace: str, rank: int) -> Broken | None:
             where = f"{frame.group(1).rpartition('/')[2]}:{frame.group(2)}"
         if line.startswith(" ") or not (error := _ERROR.match(line)):
             continue
+        reason = error.group(2) or error.group(1)
+        if _OURS.fullmatch(reason):
+            reason += _NOT_PASSED_ON
         return Broken(
             rank=rank,
             error=error.group(1).rpartition(".")[2],
-            reason=error.group(2) or error.group(1),
+            reason=reason,
             where=where,
             traceback="\n".join([_TRACEBACK, *lines[: number + 1]]) + "\n",
         )

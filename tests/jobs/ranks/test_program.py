@@ -131,6 +131,20 @@ def test_a_program_whose_trial_is_pruned_ends_after_that_report(tmp_path: Path) 
     assert (result.ending, result.epoch, recorder.epochs) == ("pruned", 2, [1, 2])
 
 
+@pytest.mark.slow
+def test_an_interpreter_that_is_not_there_is_named(tmp_path: Path) -> None:
+    trial = _trial(tmp_path).model_copy(update={"command": ("/no/bin/python", "train.py")})
+
+    result = _run(trial)
+
+    assert isinstance(result, Broken)
+    assert result.reason == (
+        "the program cannot be started: No such file or directory: /no/bin/python. Correct "
+        "trainer.python."
+    )
+    assert not result.final
+
+
 NO_LOOP = LOOP.replace("range(first, epochs)", "()")
 TWICE = LOOP.replace("    save(epoch", "    trial.report(epoch + 1, accuracy=0.5)\n    save(epoch")
 WRONG = [
@@ -344,6 +358,7 @@ def test_a_program_that_broke_before_it_began_says_why() -> None:
     raised = program_broke(1, printed, 1)
     left = program_broke(3, "usage: train.py\ntrain.py: error: no such option\n", 0)
     killed = program_broke(-signal.SIGSEGV, printed, 0)
+    hidden = program_broke(1, printed.replace("missing", "wconv_trial"), 0)
     told = program_broke(128 + signal.SIGTERM, "Terminated\n", 1)
 
     assert (raised.error, raised.where) == ("ModuleNotFoundError", "train.py:3")
@@ -354,4 +369,6 @@ def test_a_program_that_broke_before_it_began_says_why() -> None:
     )
     assert killed.reason == "rank 0 was ended by SIGSEGV"
     # By a shell or a container around it, which then is no failure of the program's own.
+    # As in a container that gets another PYTHONPATH, or does not show its folders.
+    assert hidden.reason.startswith("No module named 'wconv_trial': PYTHONPATH, or what it names,")
     assert (told.error, told.reason) == ("RankDied", "rank 1 was ended by SIGTERM")
