@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def room_for(ranks: int, threads_per_rank: int, cores: int, free_mb: int) -> Roo
 
 
 def within_memory(order: PilotOrder, trial: TrialShape, root: Path = Path("/")) -> PilotOrder:
-    """Return a pilot's order with no more lanes than this node has memory for, at least 1.
+    """Return a pilot's order with no more lanes than its job has memory for, at least 1.
 
     A launch counts the memory of its own machine, but knows nothing of that of a job's node.
 
@@ -103,8 +104,12 @@ def usable_cores(root: Path = Path("/")) -> int:
     return max(1, int(cores))
 
 
-def free_memory_mb(root: Path = Path("/")) -> int:
-    """Return the memory that new processes can take without swapping, MiB."""
+def free_memory_mb(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> int:
+    """Return the memory that new processes can take without swapping, MiB.
+
+    In a SLURM job, no more than SLURM gives it on this node: it may end a job that takes more
+    also where it keeps no control group for it.
+    """
     facts = (root / "proc/meminfo").read_text("utf-8")
     found = re.search(r"^MemAvailable:\s+(\d+) kB$", facts, re.MULTILINE)
     assert found is not None
@@ -120,7 +125,14 @@ def free_memory_mb(root: Path = Path("/")) -> int:
         if limit != "max":
             free = int(limit) - int(used) + _reclaimable(group)
             free_mb = min(free_mb, max(0, free) // 2**20)
-    return free_mb
+    return min([free_mb, *_memory_of_job_mb(environment)])
+
+
+def _memory_of_job_mb(environment: Mapping[str, str]) -> list[int]:
+    """Return the memory that SLURM gives a job on a node, MiB; nothing where that is all of it."""
+    names = ("SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU", "SLURM_CPUS_ON_NODE")
+    node_mb, cpu_mb, cpus = (int(environment.get(name) or 0) for name in names)
+    return [given for given in (node_mb, cpu_mb * cpus) if given]
 
 
 def _reclaimable(group: Path) -> int:

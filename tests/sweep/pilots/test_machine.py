@@ -58,23 +58,39 @@ def test_trials_side_by_side_follow_from_cores_and_memory_unless_the_profile_say
 @pytest.mark.parametrize(
     ("facts", "shape", "lanes"),
     [
-        ({"launcher": "slurm", "lanes": 32}, {}, 5),
-        ({"launcher": "slurm", "lanes": 32}, {"ranks": 2}, 2),
-        ({"launcher": "slurm", "lanes": 3}, {}, 3),
-        ({"launcher": "slurm", "lanes": 1}, {"ranks": 8}, 1),
+        ({"lanes": 32}, {}, 5),
+        ({"lanes": 32}, {"ranks": 2}, 2),
+        ({"lanes": 3}, {}, 3),
+        ({"lanes": 1}, {"ranks": 8}, 1),
         # Counted where it was launched, or the profile says; with GPUs, they tell.
         ({"launcher": "local", "lanes": 32}, {}, 32),
-        ({"launcher": "slurm", "lanes": 32, "gpus_used_per_node": 4}, {}, 32),
+        ({"lanes": 32, "gpus_used_per_node": 4}, {}, 32),
     ],
 )
 def test_a_job_on_cpus_trains_no_more_at_once_than_its_node_has_memory_for(
     facts: dict[str, Any], shape: dict[str, Any], lanes: int, machine: Path
 ) -> None:
-    whole: dict[str, Any] = {"gpus_used_per_node": 0, "gpus_held_per_node": 4} | facts
+    whole: dict[str, Any] = {"launcher": "slurm", "gpus_used_per_node": 0, "gpus_held_per_node": 4}
     rest: dict[str, Any] = {"study": "tiny", "storage": "", "run_folder": Path("runs"), "pilot": 0}
-    order = PilotOrder(**rest, **whole, lease_s=60.0, grace_s=60.0, walltime_s=60.0)
+    order = PilotOrder(**rest, **whole | facts, lease_s=60.0, grace_s=60.0, walltime_s=60.0)
 
     assert within_memory(order, TrialShape(**shape), machine).lanes == lanes
+
+
+@pytest.mark.parametrize(
+    ("variables", "memory_mb"),
+    [
+        ({}, 5120),
+        ({"SLURM_MEM_PER_CPU": "500", "SLURM_CPUS_ON_NODE": "8"}, 4000),
+        ({"SLURM_MEM_PER_NODE": "2048"}, 2048),
+        ({"SLURM_MEM_PER_NODE": "0"}, 5120),  # all that the node has
+        ({"SLURM_MEM_PER_NODE": "64000"}, 5120),
+    ],
+)
+def test_a_job_has_no_more_memory_than_slurm_gives_it(
+    variables: dict[str, str], memory_mb: int, machine: Path
+) -> None:
+    assert free_memory_mb(machine, variables) == memory_mb
 
 
 def test_pilots_share_the_cores(machine: Path) -> None:
