@@ -12,29 +12,21 @@ given away changes nothing and gets `LeaseLost`. A transaction whose answer was 
 taken place; so every change may be repeated by its owner, and has one effect.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from optuna.trial import TrialState
-from sqlalchemy import Column, Connection, Label, Row, not_, or_, select, update
+from sqlalchemy import Column, Connection, Label, not_, or_, select, update
 
 from wconv_jobs.messages import Broken
-from wconv_sweep.evidence.accounting import slot_gpu_hours, usage_of
-from wconv_sweep.slots.breaker import DIVERGED, is_hopeless, maybe_break
+from wconv_sweep.evidence.accounting import usage_of
+from wconv_sweep.slots.endings import SlotEndings, finite
 from wconv_sweep.slots.leases import (
     Lease,
     LeaseLost,
-    close_attempt,
-    closing,
-    has_ended,
     interrupt_all_of,
     is_of,
-    leaving,
     ran_out,
     renew,
-    reopen,
-    set_state,
     study_row,
 )
 from wconv_sweep.slots.open_slots import NoSlot, OpenSlots
@@ -48,12 +40,10 @@ from wconv_sweep.storage.tables import (
     SLOTS,
     STARTED_AGAIN,
     STUDIES,
-    AttemptOutcome,
     SlotState,
     Stage,
     StudyState,
 )
-from wconv_sweep.storage.together import execute_together
 from wconv_sweep.study.config import StudyConfig
 from wconv_sweep.study.point import Point
 from wconv_sweep.study.search_space import distributions_of, params_of
@@ -88,6 +78,7 @@ class SlotTable:
         self._lease_s = lease_s
         self._provenance = provenance or {}
         self._search_end = SearchEnd(storage, config)
+        self._endings = SlotEndings(storage, config, lease_s=lease_s, provenance=self._provenance)
         self._open_slots = OpenSlots(
             storage,
             config,
@@ -173,7 +164,7 @@ class SlotTable:
                 .values(
                     epoch=epoch,
                     value=value,
-                    metrics=_finite(metrics),
+                    metrics=finite(metrics),
                     lease_until=self._storage.now() + self._lease_s,
                 )
                 .returning(self._of_study(STUDIES.c.state), self._of_study(STUDIES.c.config))
@@ -200,50 +191,23 @@ class SlotTable:
     def complete(
         self, lease: Lease, metrics: Mapping[str, float], provenance: Mapping[str, str]
     ) -> None:
-        """End the slot with the metrics of the whole run.
-
-        Its value is the objective among them: that of the weights that were tested, which with
-        early stopping are not those of the last epoch.
-        """
-        with self._storage.write() as connection:
-            row = self._begin_end(connection, lease, AttemptOutcome.COMPLETE)
-            if row is None:
-                return
-            merged = (row.metrics or {}) | _finite(metrics)
-            value = merged.get(self._config.objective.metric, row.value)
-            whole = dict(self._provenance) | dict(provenance)
-            attributes = merged | dict(provenance) | self._cost(connection, lease)
-            slot, attempt, outcome = lease.slot, lease.attempt, AttemptOutcome.COMPLETE
-            kept = {"value": value, "metrics": merged, "provenance": whole}
-            execute_together(
-                connection,
-                closing(slot, attempt, outcome, self._storage.now(), provenance=whole),
-                leaving(slot, SlotState.COMPLETE, **kept),
-                *trial_rows.finishing(lease.trial_id, TrialState.COMPLETE, value, attributes),
-            )
+        """End the slot with the metrics of the whole run, see `SlotEndings.complete`."""
+        self._endings.complete(lease, metrics, provenance)
 
     def prune(self, lease: Lease) -> None:
         """End the slot as pruned, with the value of its last epoch."""
-        with self._storage.write() as connection:
-            row = self._begin_end(connection, lease, AttemptOutcome.PRUNED)
-            if row is None:
-                return
-            slot, attempt, outcome = lease.slot, lease.attempt, AttemptOutcome.PRUNED
-            execute_together(
-                connection,
-                closing(slot, attempt, outcome, self._storage.now()),
-                leaving(slot, SlotState.PRUNED),
-                *trial_rows.finishing(lease.trial_id, TrialState.PRUNED, row.value),
-            )
+        self._endings.prune(lease)
 
     def interrupt(self, lease: Lease, reason: str) -> None:
         """Hand the slot back; its trial stays, and the next attempt continues it."""
-        with self._storage.write() as connection:
-            if (
-                self._begin_end(connection, lease, AttemptOutcome.INTERRUPTED, reason=reason)
-                is not None
-            ):
-                reopen(connection, self._storage, lease.slot, lease.attempt, reason)
+        self._endings.interrupt(lease, reason)
+
+    def break_(self, lease: Lease, failure: Broken) -> SlotState:
+        """Count a broken attempt; return FAILED when it was the last, OPEN when it is tried again.
+
+        See `SlotEndings.break_`.
+        """
+        return self._endings.break_(lease, failure)
 
     def interrupt_all_of(
         self, owner_prefix: str, reason: str, *, but: Callable[[str], bool] = lambda owner: False
@@ -270,50 +234,6 @@ class SlotTable:
             condition = is_of(lease), ran_out(self._storage, self._lease_s)
             return connection.scalar(select(SLOTS.c.slot).where(*condition)) is not None
 
-    def break_(self, lease: Lease, failure: Broken) -> SlotState:
-        """Count a broken attempt; return FAILED when it was the last, OPEN when it is tried again.
-
-        The same failure `budget.breaker_failures` times breaks the study; once a trial has
-        completed, in as many slots. A diverged training says
-        something about its density, not about the study, unless nothing has completed yet. Any
-        other failure that a repetition cannot mend, such as images that are gone, breaks the study
-        at once and leaves the slot open: each further trial would only fail in the same way.
-        """
-        budget = self._config.budget
-        cause = {"error": failure.error, "where": failure.where, "reason": failure.reason}
-        with self._storage.write() as connection:
-            # Of several failures at once the last one must count the others.
-            study = study_row(connection, self._study, lock=True)
-            row = self._begin_end(connection, lease, AttemptOutcome.BROKEN, **cause)
-            if row is None:
-                known = select(SLOTS).where(SLOTS.c.slot == lease.slot)
-                ended = connection.execute(known).one()
-                failed = ended.state == SlotState.FAILED and ended.attempt == lease.attempt
-                return SlotState.FAILED if failed else SlotState.OPEN
-            close_attempt(
-                connection,
-                self._storage,
-                lease.slot,
-                lease.attempt,
-                AttemptOutcome.BROKEN,
-                traceback=failure.traceback,
-                **cause,
-            )
-            maybe_break(connection, study, failure, budget.breaker_failures)
-            broken = row.broken + (0 if is_hopeless(failure) else 1)
-            diverged = failure.error == DIVERGED
-            if is_hopeless(failure) or (not diverged and broken < budget.max_attempts):
-                set_state(connection, lease.slot, SlotState.OPEN, broken=broken)
-                return SlotState.OPEN
-            reason = f"{failure.error}: {failure.reason}"
-            attributes = {trial_rows.FAILED: reason}
-            execute_together(
-                connection,
-                leaving(lease.slot, SlotState.FAILED, broken=broken, reason=reason),
-                *trial_rows.finishing(lease.trial_id, TrialState.FAIL, None, attributes),
-            )
-            return SlotState.FAILED
-
     def _open_replicates(self, connection: Connection, lease: Lease, point: Point) -> None:
         connection.execute(
             update(SLOTS)
@@ -327,26 +247,10 @@ class SlotTable:
             .values(point=point, state=SlotState.OPEN)
         )
 
-    def _begin_end(
-        self, connection: Connection, lease: Lease, outcome: AttemptOutcome, **equal: str
-    ) -> Row[Any] | None:
-        """Return the slot whose attempt is to end; None when it has ended in this very way."""
-        try:
-            return renew(connection, self._storage, lease, self._lease_s)
-        except LeaseLost:
-            if has_ended(connection, lease, outcome, **equal):
-                return None
-            raise
-
     def _of_study(self, column: Column[str]) -> Label[str]:
         """Return a column of the study, as an expression in statements about its slots."""
         wanted = select(column).where(STUDIES.c.study == self._study)
         return wanted.scalar_subquery().label(column.name)
-
-    def _cost(self, connection: Connection, lease: Lease) -> dict[str, float]:
-        """Return the usage of all attempts; empty if no GPU was used."""
-        hours = slot_gpu_hours(connection, self._storage.now(), lease.slot)
-        return {"gpu_hours": round(hours, 6)} if hours else {}
 
     def _state(self, connection: Connection) -> StudyState:
         study = study_row(connection, self._study)
@@ -361,8 +265,3 @@ class SlotTable:
             usage = usage_of(connection, self._storage.now(), self._study)
             return StudyState.CAPPED if usage.exhausted else state
         return state
-
-
-def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Leave out values that JSON cannot hold; a missing metric is undefined for these data."""
-    return {name: value for name, value in metrics.items() if math.isfinite(value)}

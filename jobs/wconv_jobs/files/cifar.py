@@ -10,9 +10,7 @@ import torch.
 """
 
 import hashlib
-import io
 import os
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wconv_jobs.errors import JobError
+from wconv_jobs.files.byte_pickles import ByteArray, unpickled
 
 # Shape letters: N images, C channels, H height, W width.
 
@@ -215,7 +214,7 @@ def _binary_names(path: Path, content: bytes) -> list[str]:
 def _python_images(path: Path, content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     found = _unpickled(path, content)
     classes, pixels = found.get("fine_labels"), found.get("data")
-    if not isinstance(pixels, _Array) or pixels.shape[1:] != (_PIXELS,):
+    if not isinstance(pixels, ByteArray) or pixels.shape[1:] != (_PIXELS,):
         raise _damaged(path, f"its data are not bytes of shape (N, {_PIXELS:,})")
     pixel_NP = np.frombuffer(pixels.content, np.uint8)
     if pixel_NP.size != pixels.shape[0] * _PIXELS:
@@ -251,76 +250,9 @@ def _names(path: Path, names: object) -> list[str]:
     return named
 
 
-class _Array:
-    """An array of bytes, as a pickle describes it."""
-
-    def __init__(self) -> None:
-        self.shape: tuple[int, ...] = ()
-        self.content = b""
-
-    def __setstate__(self, state: object) -> None:
-        match state:
-            case (1, (int(images), int(pixels)), _Dtype(), 0, str() | bytes() as content):
-                self.shape = (images, pixels)
-                self.content = content if isinstance(content, bytes) else content.encode("latin1")
-            case _:
-                raise pickle.UnpicklingError("an array of something other than bytes")
-
-
-class _Dtype:
-    """The type of an array in a pickle: bytes, the only one that is accepted."""
-
-    def __setstate__(self, state: object) -> None:
-        """Accept the byte order and the sizes, which bytes do not need."""
-
-
-class _Global:
-    """Replaces the names in a pickle; the pickle cannot change any of it."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __call__(self, *arguments: object) -> object:
-        match self._name, arguments:
-            case "_reconstruct", (_Global(), (0,), "b" | b"b"):
-                return _Array()
-            case "dtype", ("u1", 0, 1):
-                return _Dtype()
-        raise pickle.UnpicklingError(f"{self._name} with other arguments")
-
-    def __setstate__(self, state: object) -> None:
-        raise pickle.UnpicklingError(f"a state for {self._name}")
-
-
-class _Unpickler(pickle.Unpickler):
-    """Makes lists, dictionaries, texts, numbers, and arrays of bytes; runs no code of the file.
-
-    A pickle is a program. This one may name the three functions with which numpy writes an array,
-    and even these are replaced, because numpy's own make arrays of any type and size.
-    """
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused")
-        return _Global(name)
-
-    def persistent_load(self, pid: object) -> Any:
-        raise pickle.UnpicklingError("it asks for an object beside the file")
-
-
-_ALLOWED = {
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    # The name since numpy 2, in files that somebody has written again.
-    ("numpy._core.multiarray", "_reconstruct"),
-}
-
-
 def _unpickled(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        # Python 2 wrote texts as bytes; latin1 has a letter for each.
-        found = _Unpickler(io.BytesIO(content), encoding="latin1").load()
+        found = unpickled(content)
     # A damaged pickle may raise anything.
     except Exception as error:
         raise _damaged(path, error) from error
