@@ -145,7 +145,7 @@ def test_an_interpreter_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert not result.final
 
 
-NO_LOOP = LOOP.replace("range(first, epochs)", "()")
+NO_LOOP = LOOP.replace("range(first, epochs)", "()").replace("weights=state, ", "")
 TWICE = LOOP.replace("    save(epoch", "    trial.report(epoch + 1, accuracy=0.5)\n    save(epoch")
 WRONG = [
     ("print('hello')", "the program ended without wconv_trial.begin()."),

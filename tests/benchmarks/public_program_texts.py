@@ -1,0 +1,184 @@
+"""Programs of other people's, with the lines that make them trials.
+
+Theirs are the networks, the data and the training; what is left to write here is what their
+documentation shows. Each line that was added or changed for a study says so.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ADDED = "  # added"
+
+
+@dataclass(frozen=True)
+class PublicProgram:
+    """A program."""
+
+    text: str
+    metric: str
+    """The objective, less of which is better."""
+    epochs: int
+    """Its reports."""
+    arguments: tuple[str, ...] = ()
+    others: Mapping[str, Callable[[], str]] = field(default_factory=dict)
+    """Further files of it, by name."""
+
+    def files(self) -> dict[str, str]:
+        """Return its files by name."""
+        return {"train.py": self.text} | {name: self.others[name]() for name in self.others}
+
+
+def added(files: Mapping[str, str]) -> int:
+    """Return the number of lines that were added or changed."""
+    return sum(line.endswith(ADDED) for text in files.values() for line in text.splitlines())
+
+
+# After the tutorial of PyTorch on DistributedDataParallel with checkpoints, in other words.
+_DDP = """\
+import os
+import torch
+import torch.distributed as dist
+import torch.nn as nn
+from torch.nn.parallel import DistributedDataParallel as DDP
+from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data.distributed import DistributedSampler
+from wconv_kernels import replace_convolutions  # added
+from wconv_trial import begin  # added
+
+
+class Trainer:
+    def __init__(self, model, train_data, optimizer, save_every, snapshot_path):
+        self.rank = int(os.environ["RANK"])
+        self.train_data, self.optimizer, self.save_every = train_data, optimizer, save_every
+        self.epochs_run, self.snapshot_path, self.model = 0, snapshot_path, model
+        if os.path.exists(snapshot_path):
+            self._load_snapshot(snapshot_path)
+        self.model = DDP(self.model)
+
+    def _load_snapshot(self, path):
+        snapshot = torch.load(path)
+        self.model.load_state_dict(snapshot["MODEL_STATE"])
+        self.epochs_run = snapshot["EPOCHS_RUN"]
+
+    def _run_epoch(self, epoch):
+        self.train_data.sampler.set_epoch(epoch)
+        total = torch.zeros(())
+        for source, targets in self.train_data:
+            self.optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(self.model(source), targets)
+            loss.backward()
+            self.optimizer.step()
+            total += loss.detach()
+        dist.all_reduce(total)
+        return total.item()
+
+    def _save_snapshot(self, epoch):
+        state = {"MODEL_STATE": self.model.module.state_dict(), "EPOCHS_RUN": epoch + 1}
+        torch.save(state, self.snapshot_path + ".part")
+        os.replace(self.snapshot_path + ".part", self.snapshot_path)
+
+    def train(self, max_epochs):
+        for epoch in range(self.epochs_run, max_epochs):
+            loss = self._run_epoch(epoch)
+            if self.rank == 0 and epoch % self.save_every == 0:
+                self._save_snapshot(epoch)
+            if trial.report(epoch + 1, loss=loss).stop:  # added
+                return  # added
+        trial.finish()  # added
+
+
+dist.init_process_group(backend="gloo")
+torch.manual_seed(0)
+images = torch.randn(256, 1, 12, 12)
+train_set = TensorDataset(images, (images.mean((1, 2, 3)) > 0).long())
+model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(800, 2))
+trial = begin()  # added
+replace_convolutions(model, trial.density)  # added
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
+train_data = DataLoader(train_set, batch_size=16, sampler=DistributedSampler(train_set))
+path = str(trial.folder / "snapshot.pt")  # added
+Trainer(model, train_data, optimizer, 1, path).train(4)
+dist.destroy_process_group()
+"""
+
+# The demo of a language model in the package lightning: no convolution, so no density to apply.
+_LIGHTNING = """\
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.demos.lstm import LightningLSTM, SimpleLSTM
+from wconv_trial import begin  # added
+from wconv_trial.lightning import TrialCallback  # added
+
+trial = begin()  # added
+callback = TrialCallback(trial)  # added
+seed_everything(trial.seed)  # added
+model = LightningLSTM()
+model.model = SimpleLSTM(vocab_size=51, ninp=16, nhid=16, nlayers=1, dropout=0.0)
+trainer = Trainer(
+    max_epochs=4,
+    accelerator="cpu",
+    devices=2,
+    use_distributed_sampler=False,
+    logger=False,
+    enable_checkpointing=False,
+    callbacks=[callback],  # added
+)
+trainer.fit(model, ckpt_path=callback.checkpoint)  # added
+trial.finish()  # added
+"""
+
+# The package denoising-diffusion-pytorch, a U-Net. Its Trainer, which is one of Accelerate, has a
+# loop of its own: a copy of that module gets the lines at the end of a step.
+_DIFFUSION = """\
+import sys
+from pathlib import Path
+from diffusion import GaussianDiffusion, Trainer, Unet
+from wconv_kernels import replace_convolutions  # added
+from wconv_trial import begin  # added
+
+model = Unet(dim=8, dim_mults=(1, 2), channels=1)
+replace_convolutions(model, begin().density)  # added
+diffusion = GaussianDiffusion(model, image_size=16, timesteps=20, sampling_timesteps=2)
+trainer = Trainer(
+    diffusion,
+    "data",
+    train_batch_size=16,
+    train_num_steps=9,
+    save_and_sample_every=3,
+    num_samples=1,
+    calculate_fid=False,
+    results_folder=sys.argv[1],
+)
+for path in sorted(Path(sys.argv[1]).glob("model-?.pt"))[-1:]:
+    trainer.load(path.stem[-1])
+trainer.train()
+begin().finish()  # added
+"""
+_STEP_ENDS = "                pbar.update(1)\n"
+_REPORT = """\
+                milestone, rest = divmod(self.step, self.save_and_sample_every)  # added
+                if not rest and begin().report(milestone, loss=total_loss).stop:  # added
+                    return  # added
+"""
+
+
+def _diffusion() -> str:
+    found = importlib.util.find_spec("denoising_diffusion_pytorch")
+    if found is None or found.origin is None:
+        sys.exit("denoising_diffusion_pytorch is not installed. Install it, or leave it out.")
+    module = Path(found.origin).with_name("denoising_diffusion_pytorch.py").read_text("utf-8")
+    begins = "from accelerate import Accelerator\n"
+    assert begins in module
+    assert _STEP_ENDS in module
+    return module.replace(begins, f"from wconv_trial import begin{ADDED}\n{begins}").replace(
+        _STEP_ENDS, _STEP_ENDS + _REPORT
+    )
+
+
+PROGRAMS = {
+    "ddp": PublicProgram(_DDP, "loss", 4),
+    "lightning": PublicProgram(_LIGHTNING, "train_loss", 4),
+    "diffusion": PublicProgram(_DIFFUSION, "loss", 3, ("{folder}",), {"diffusion.py": _diffusion}),
+}
