@@ -27,6 +27,7 @@ from wconv_sweep.storage.tables import ATTEMPTS, SLOTS, AttemptOutcome, SlotStat
 from wconv_sweep.study.files import load_study
 from wconv_sweep.study.point import Point
 from wconv_sweep.study.program_trial import program_trial
+from wconv_trial.names import SHORT_SEEDS
 
 EPOCHS = 8
 TWELVE: dict[str, Any] = {
@@ -249,7 +250,7 @@ def trained_locally(folder: Path, **sections: Any) -> list[tuple[Any, ...]]:
 def worked_out(folder: Path, epochs: int = EPOCHS, **sections: Any) -> list[tuple[Any, ...]]:
     """Return the results of a study with these sections, whose program nobody runs."""
     config = load_study(str(Sweep(folder).write_study(**sections)))
-    seed = program_trial(config, Point((1.0,)), 0, folder).seed
+    seed = program_trial(config, Point((1.0,)), 0, folder).seed % SHORT_SEEDS
     storage = create_storage(choose_url(None, folder, {}))
     try:
         searcher = launched(storage, config)

@@ -27,8 +27,9 @@ import sys
 # Before the others, which an older Python cannot read.
 if sys.version_info < (3, 8):  # noqa: UP036
     raise ImportError(
-        "wconv_trial needs Python 3.8 or newer, and this is {}. Name another in "
-        "trainer.python.".format(sys.version.split()[0])
+        "wconv_trial needs Python 3.8 or newer, and this is "
+        + sys.version.split()[0]
+        + ". Name another in trainer.python."
     )
 
 from wconv_trial.errors import TrialDiverged, TrialError

@@ -12,9 +12,14 @@ FAREWELL_S = 30.0
 
 
 class Outcome:
-    """How the ranks ended, as far as known."""
+    """How the ranks ended, as far as known.
 
-    def __init__(self) -> None:
+    Args:
+        ranks_save: each rank may write a checkpoint of its own, as in a program of the user's.
+    """
+
+    def __init__(self, *, ranks_save: bool = False) -> None:
+        self._ranks_save = ranks_save
         self.finished: Finished | None = None
         self._broken: Broken | None = None
         self._death: Broken | None = None
@@ -26,8 +31,9 @@ class Outcome:
         """Record the last message of a rank or a node; the first of each sort is the cause."""
         if isinstance(message, Finished):
             self.finished = message
-            # A rank that has written its checkpoint is done; its peers may still evaluate.
-            self._end_within(GRACE_S if message.ending == "stopped" else FAREWELL_S)
+            # Where rank 0 has written the checkpoint, its peers may still evaluate.
+            done = message.ending == "stopped" and not self._ranks_save
+            self._end_within(GRACE_S if done else FAREWELL_S)
         elif isinstance(message, Broken):
             # Its peers break later, when they miss it.
             self._broken = self._broken or message

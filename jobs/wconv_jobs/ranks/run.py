@@ -78,7 +78,8 @@ def run_ranks(
             for node, order in zip(placement.other_nodes, elsewhere, strict=True)
         ]
         launcher = parts.enter_context(Launcher(here, server))
-        outcome, missing = Outcome(), set(range(placement.ranks))
+        outcome = Outcome(ranks_save=isinstance(spec, ProgramTrial))
+        missing = set(range(placement.ranks))
         start_until = time.monotonic() + START_S
         while True:
             # Asked before reading: the last words of ranks that have ended are then in reach.
