@@ -2,7 +2,8 @@
 
 ValueError
 |-- DensityError   the density itself is wrong
-`-- SiteError      the model has no place, or no clear place, for the density
+|-- SiteError      the model has no place, or no clear place, for the density
+`-- WeightsError   a file of weights, or what is to be made of it, cannot be used
 RuntimeError
 `-- EngineError    a DensityEngine was used in a way that would train another network
 """
@@ -24,6 +25,10 @@ class SiteError(ValueError):
         """
         super().__init__(message)
         self.layer = layer
+
+
+class WeightsError(ValueError):
+    """A file of weights cannot be folded; the message says why, and what to do."""
 
 
 class EngineError(RuntimeError):

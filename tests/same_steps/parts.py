@@ -10,7 +10,7 @@ from wconv_jobs.models import build_model
 from wconv_jobs.tasks.task import Task
 
 
-def network(depth: int, width: int) -> nn.Module:
+def network(depth: int = 3, width: int = 4) -> nn.Module:
     """Return the plain network."""
     return build_model("dncnn", depth=depth, width=width, norm="none")
 
@@ -18,6 +18,13 @@ def network(depth: int, width: int) -> nn.Module:
 def data(crop_px: int, crops: int, seed: int) -> Task:
     """Return the data with the order, crops and noise of our own trainer."""
     return load_data("photographs", seed=seed, crop_px=crop_px, crops_per_epoch=crops)
+
+
+def score(
+    network: nn.Module, crop_px: int = 16, crops: int = 16, *, long_seed: int
+) -> "dict[str, float]":
+    """Return the scores of a trained network."""
+    return {"test_psnr_db": psnr_db(network, data(crop_px, crops, long_seed), "test")}
 
 
 def psnr_db(model: nn.Module, task: Task, part: Literal["validation", "test"]) -> float:

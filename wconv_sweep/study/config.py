@@ -129,8 +129,8 @@ class StudyConfig(Spec):
 
         Without keys that are younger than studies, where these say what was so before: `sites`
         where all are meant, `search.also` where it is empty, `search.arms` where it is both, one
-        trial `per_gpu`, `trainer`, `trainer.linked`, `objective.goal` and `objective.unit` where
-        there are none, and those that `RecipeSpec.plain` leaves out.
+        trial `per_gpu`, `trainer`, `objective.goal` and `objective.unit` where there are none,
+        and those that `TrainerSpec.plain` and `RecipeSpec.plain` leave out.
         """
         plain = self.model_dump(mode="json", by_alias=True)
         if self.objective.goal is None:
@@ -141,8 +141,8 @@ class StudyConfig(Spec):
             del plain["sites"]
         if self.trainer is None:
             del plain["trainer"]
-        elif not self.trainer.linked:
-            del plain["trainer"]["linked"]
+        else:
+            plain["trainer"] = self.trainer.plain()
         if not self.search.also:
             del plain["search"]["also"]
         if self.search.arms == "both":

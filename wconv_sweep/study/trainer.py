@@ -19,12 +19,28 @@ GIVEN = ("density", "seed", "folder")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 
 
+_Module = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*$")]
+_Function = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+
+
+class WeightsSpec(Spec):
+    """How `export --weights` folds and scores what your program has trained: two functions, as
+    module:function, in the folder `code` or installed."""
+
+    network: _Function
+    """Returns the network before `replace_convolutions`; takes those options that are its
+    arguments."""
+    score: _Function
+    """Takes such a `network`, and options, `seed` and `long_seed` where these are its arguments;
+    returns numbers by the names that `finish` gets."""
+
+
 class TrainerSpec(Spec):
     """A training program of your own, see docs/own-program.md."""
 
     program: Annotated[str, Field(min_length=1)] | None = None
     """Its file, in the folder `code`."""
-    module: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*$")] | None = None
+    module: _Module | None = None
     """Or its module, as after `python -m`: in the folder `code`, or installed."""
     arguments: list[str] = Field(default_factory=list)
     """What follows it on its command line; {density}, {seed}, {folder} and the names of options in
@@ -41,11 +57,23 @@ class TrainerSpec(Spec):
     linked: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
     """Files and folders in `code` that its copy only links to, as data: names or patterns, e.g.
     [data, "*.ckpt"]."""
+    weights: WeightsSpec | None = None
+    """How the file that it names in `finish` is folded and scored again; null: it is exported as
+    it is."""
 
     @property
     def name(self) -> str:
         """The program, as people call it."""
         return self.program or self.module or ""
+
+    def plain(self) -> dict[str, Any]:
+        """Return the trainer as plain data, without keys that are younger than studies where these
+        say what was so before, or what changes no result: see `StudyConfig.plain`."""
+        plain = self.model_dump(mode="json", by_alias=True)
+        for key, default in (("linked", []), ("weights", None)):
+            if plain[key] == default:
+                del plain[key]
+        return plain
 
     def command(self, python: str, density: Density, seed: int, folder: Path) -> list[str]:
         """Return the command of a trial.
@@ -56,8 +84,6 @@ class TrainerSpec(Spec):
             seed: of the trial.
             folder: of the program in it.
         """
-        given = self.python or python
-        interpreter = [given] if isinstance(given, str) else given
         program = [self.program] if self.program else ["-m", self.module or ""]
         values = {name: str(value) for name, value in self.options.items()} | {
             "density": ",".join(str(each) for each in density),
@@ -68,7 +94,16 @@ class TrainerSpec(Spec):
         def filled(argument: str) -> str:
             return _PLACEHOLDER.sub(lambda found: values[found[1]], argument)
 
-        return [*interpreter, *program, *map(filled, self.arguments)]
+        return [*self.interpreter(python), *program, *map(filled, self.arguments)]
+
+    def interpreter(self, python: str) -> list[str]:
+        """Return the interpreter, or the command that ends with one.
+
+        Args:
+            python: the interpreter where the study names none.
+        """
+        given = self.python or python
+        return [given] if isinstance(given, str) else given
 
     def unknown_placeholders(self) -> list[str]:
         """Return the names in braces that nothing fills in."""

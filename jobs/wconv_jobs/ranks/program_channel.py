@@ -13,6 +13,13 @@ PACKAGES = ("wconv_trial", "wconv_kernels")
 """What a program finds, whatever its interpreter."""
 
 
+def link_packages(folder: Path) -> None:
+    """Make a folder that holds the packages and, for PYTHONPATH, nothing else of ours."""
+    folder.mkdir()
+    for package in PACKAGES:
+        (folder / package).symlink_to(_folder_of(package))
+
+
 class ProgramChannel:
     """A Unix socket, and the packages that a program imports, in a folder of the user's alone."""
 
@@ -22,9 +29,7 @@ class ProgramChannel:
         """Path of the socket."""
         self.packages = self._socket.folder / "packages"
         """Belongs in PYTHONPATH: a program must not find our other packages instead of its own."""
-        self.packages.mkdir()
-        for package in PACKAGES:
-            (self.packages / package).symlink_to(_folder_of(package))
+        link_packages(self.packages)
         self._received: dict[socket.socket, bytes] = {}
         self._messages: list[tuple[socket.socket, dict[str, Any]]] = []
         self._partner: socket.socket | None = None

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from wconv_jobs.program_trial import ProgramTrial
 from wconv_jobs.ranks.node_order import NodeOrder
@@ -13,6 +14,25 @@ DEVICES_VARIABLE = "CUDA_VISIBLE_DEVICES"
 SAFE_PATH_VARIABLE = "PYTHONSAFEPATH"
 """Keeps pilots from taking packages of the current folder for ours; a program would not find the
 modules beside it."""
+
+
+def shared_environment(
+    trial: ProgramTrial, packages: Path, further: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """Return the variables that all processes of a trainer's programs have.
+
+    Args:
+        trial: of the program.
+        packages: folder of `wconv_jobs.ranks.program_channel.PACKAGES`.
+        further: variables that the study may set otherwise.
+    """
+    return (
+        {name: value for name, value in os.environ.items() if name != SAFE_PATH_VARIABLE}
+        | {"OMP_NUM_THREADS": str(trial.threads_per_rank), "PYTHONUNBUFFERED": "1"}
+        | dict(further)
+        | trial.env
+        | {"PYTHONPATH": _path(packages, trial.env)}
+    )
 
 
 def program_environment(
@@ -29,10 +49,7 @@ def program_environment(
     local_rank = int(os.environ["LOCAL_RANK"])
     node = order.first_rank // order.ranks_here
     return (
-        {name: value for name, value in os.environ.items() if name != SAFE_PATH_VARIABLE}
-        | {"OMP_NUM_THREADS": str(trial.threads_per_rank), "PYTHONUNBUFFERED": "1"}
-        | _without_gpus(order)
-        | trial.env
+        shared_environment(trial, channel.packages, _without_gpus(order))
         | {
             "RANK": str(order.first_rank + local_rank),
             "WORLD_SIZE": str(order.ranks),
@@ -51,7 +68,6 @@ def program_environment(
             "TORCHELASTIC_RESTART_COUNT": "0",
             "TORCHELASTIC_MAX_RESTARTS": "0",
             "TORCHELASTIC_USE_AGENT_STORE": "False",
-            "PYTHONPATH": _path(channel.packages, trial.env),
             CHANNEL_VARIABLE: str(channel.address),
         }
         | _visible(order.devices)

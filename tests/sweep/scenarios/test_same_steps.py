@@ -1,13 +1,16 @@
 """A program of the user's that takes the steps of our own trainer ends with its numbers."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 from tests.pages import ROOT
 from tests.sweep.tiny import TINY, Sweep
@@ -21,7 +24,9 @@ def _program_study(folder: Path) -> dict[str, Any]:
     shutil.copytree(ROOT / "tests/same_steps", folder / "code")
     taken = ("model", "data", "recipe")
     own = {key: value for key, value in TINY.items() if key not in taken}
-    trainer = {"program": "train.py", "reports": EPOCHS, "options": {"crops": 16}}
+    trainer: dict[str, Any] = {"program": "train.py", "reports": EPOCHS}
+    trainer["options"] = {"crops": 16}
+    trainer["weights"] = {"network": "parts:network", "score": "parts:score"}
     return own | SHARED | {"study": "program", "code": "code", "trainer": trainer}
 
 
@@ -45,7 +50,7 @@ def _result(sweep: Sweep, study: str) -> Any:
 
 
 @pytest.mark.slow
-def test_a_program_with_our_steps_has_our_numbers_and_our_result(sweep: Sweep) -> None:
+def test_a_program_with_our_steps_has_our_numbers_our_result_and_our_network(sweep: Sweep) -> None:
     path = sweep.folder / "program.yaml"
     path.write_text(yaml.safe_dump(_program_study(sweep.folder)), "utf-8")
 
@@ -57,3 +62,14 @@ def test_a_program_with_our_steps_has_our_numbers_and_our_result(sweep: Sweep) -
     assert all(len(scores) == EPOCHS for _, scores, _, _ in ours)
     assert _recorded(sweep, "program") == ours
     assert _result(sweep, "program") == _result(sweep, "tiny")
+
+    sweep.run("export", "--weights", "networks")
+    folder = sweep.folder / "networks/program"
+    network = load_file(folder / "model.safetensors")
+    folded = load_file(sweep.folder / "networks/tiny/model.safetensors")
+    card = (folder / "README.md").read_text("utf-8")
+    assert network.keys() == folded.keys()
+    assert all(torch.equal(network[name], folded[name]) for name in folded)
+    assert re.search(r"\| test_psnr_db \| (\S+) \| \1 \| equal to the last digit \|", card)
+    (block,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert "network = build()" in block

@@ -54,24 +54,23 @@ def model_card(
         "",
         "## Scores on the test set",
         "",
-        f"| metric | this file | recorded when it was trained | {_plain_heading(result)} |",
+        f"| metric | this file | recorded when it was trained | {plain_heading(result)} |",
         "|---|---|---|---|",
     ]
     for name, value in reproduced.items():
-        other = plain.metrics.get(name) if plain else None
-        lines.append(
-            f"| {name} | {value:.6g} | {_number(best.metrics.get(name))} | {_number(other)} |"
-        )
+        recorded = number_text(best.metrics.get(name))
+        other = number_text(plain.metrics.get(name) if plain else None)
+        lines.append(f"| {name} | {value:.6g} | {recorded} | {other} |")
     lines += [
         "",
-        _one_run(status, result),
+        one_run(status, result),
         "",
         "## How it was trained",
         "",
         f"* data: `{config.data.name}` `{config.data.options}`",
         f"* convolutions that the density scales: {sites_text(config)}",
         f"* recipe {recipe_text(config)}",
-        *_origin(status, best),
+        *origin_lines(status, best),
         "",
         "## Load it",
         "",
@@ -82,53 +81,7 @@ def model_card(
     return "\n".join(lines)
 
 
-def given_card(status: StudyStatus, result: StudyResult, file: str) -> str:
-    """Return the card of a file that a program of the user's has written, as Markdown.
-
-    Args:
-        status: of the study.
-        result: the run that the file is of, and that of plain convolution.
-        file: its name.
-    """
-    best, plain = result.best, result.plain
-    config = status.config if best.point is None else config_at(status.config, best.point)
-    assert config.trainer is not None
-    density = ", ".join(f"{value:.6g}" for value in best.density or ())
-    return "\n".join(
-        [
-            f"# {config.trainer.name} of study {config.study}",
-            "",
-            f"Trained by a program, `{config.trainer.name}`, with density ({density}), outermost "
-            f"first, for weighted convolutions of size {config.kernel_size} "
-            "([arXiv:2505.24558](https://arxiv.org/abs/2505.24558)).",
-            "",
-            f"`{file}` is stored as the program has written it: its density is not folded into "
-            "stock convolutions, and its scores were not computed again. The program knows how "
-            "to load it. Where that calls `replace_convolutions(network, density)`, "
-            "`wconv_kernels.fold(network)` makes stock convolutions of the loaded network.",
-            "",
-            "## Scores, as the program has reported them",
-            "",
-            f"| metric | this run | {_plain_heading(result)} |",
-            "|---|---|---|",
-            *(
-                f"| {name} | {value:.6g} | {_number(plain.metrics.get(name) if plain else None)} |"
-                for name, value in best.metrics.items()
-            ),
-            "",
-            _one_run(status, result),
-            "",
-            "## How it was trained",
-            "",
-            f"* options: `{config.trainer.options}`",
-            f"* reports: {config.trainer.reports}",
-            *_origin(status, best),
-            "",
-        ]
-    )
-
-
-def _one_run(status: StudyStatus, result: StudyResult) -> str:
+def one_run(status: StudyStatus, result: StudyResult) -> str:
     best = result.best
     return (
         f"One training run (trial {best.trial}, seed {status.config.seed}, seed index "
@@ -137,14 +90,14 @@ def _one_run(status: StudyStatus, result: StudyResult) -> str:
     )
 
 
-def _origin(status: StudyStatus, best: TrialRow) -> Iterator[str]:
+def origin_lines(status: StudyStatus, best: TrialRow) -> Iterator[str]:
     yield f"* wconv-sweep {status.version}, definition {status.config.digest()[:16]}"
     for key, value in sorted(best.provenance.items()):
         if _plain(value):
             yield f"* {key}: {value}"
 
 
-def _plain_heading(result: StudyResult) -> str:
+def plain_heading(result: StudyResult) -> str:
     plain = result.plain
     if plain is None:
         return "plain convolution, not completed"
@@ -179,7 +132,7 @@ def _how_to_load(name: str) -> Iterator[str]:
     yield _LOAD.format(imports=imports, network=network)
 
 
-def _number(value: float | None) -> str:
+def number_text(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 

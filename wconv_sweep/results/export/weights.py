@@ -1,32 +1,28 @@
 """The trained network of the selected density of a study, for use without this program.
 
 Folded into stock convolutions, as safetensors, with a model card, and with its test
-score computed again from the written bytes. What a program of the user's has trained is copied as
-it is: its format is not known.
+score computed again from the written bytes. For what a program of the user's has trained, see
+`program_weights`.
 """
 
 import json
-import math
 from pathlib import Path
 
 from wconv_jobs.errors import CheckpointError, CheckpointFault, JobError
-from wconv_jobs.program_trial import program_folder
-from wconv_sweep.errors import ConfigurationError, SweepFailed
-from wconv_sweep.evidence.results import StudyResult, TrialRow
+from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.results.export.entries import selected_result
-from wconv_sweep.results.export.model_card import given_card, model_card
+from wconv_sweep.results.export.model_card import model_card
+from wconv_sweep.results.export.program_weights import CARD, program_files
+from wconv_sweep.results.export.reproduced import check_reproduced
 from wconv_sweep.slots.definitions import load_frozen_config, study_place
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.study.trial_spec import config_at, trial_spec
-from wconv_trial.names import WEIGHTS_KEY
 
 WEIGHTS = "model.safetensors"
-CARD = "README.md"
 IMAGES = 3
 """Test images that are shown before and after the network."""
-TOLERANCE = 1e-3
-"""Relative difference to the recorded score: another device rounds differently."""
 _REMEDIES: dict[CheckpointFault, str] = {
     "unusable": "restore the file",
     "another version": "export with the version that trained it (the study began with {version})",
@@ -54,7 +50,7 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
     assert best.point is not None
     config = load_frozen_config(storage, status.study)
     if config.trainer is not None:
-        return _given(status, result, folder / status.study)
+        return program_files(config, status, result, folder / status.study)
     spec = trial_spec(
         config,
         best.point,
@@ -78,34 +74,11 @@ def weight_files(storage: Storage, status: StudyStatus, folder: Path) -> dict[Pa
         ) from error
     except JobError as error:
         raise ConfigurationError(f"study {status.study}: {error}") from error
-    _check(status, best, reproduced)
+    check_reproduced(status, best, reproduced)
     target = folder / status.study
     files = {target / name: picture for name, picture in pictures.items()}
     card = model_card(status, result, reproduced, sorted(pictures))
     return {target / WEIGHTS: content, target / CARD: card.encode(), **files}
-
-
-def _given(status: StudyStatus, result: StudyResult, target: Path) -> dict[Path, bytes]:
-    """Return the file that a program of the user's has named, and its card."""
-    trial = result.best.trial
-    assert trial is not None
-    written = program_folder(status.folder.trial(trial))
-    name = result.best.provenance.get(WEIGHTS_KEY)
-    if name is None:
-        raise ConfigurationError(
-            f"study {status.study}: {status.config.model.name} has named no weights in trial "
-            f"{trial}, whose files are in {written}. Leave --weights out, and call "
-            "trial.finish(weights=FILE) in later studies."
-        )
-    try:
-        content = (written / name).read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"study {status.study}: {written / name}: cannot be read ({error.strerror}). A "
-            "completed trial is not trained again: restore the file, or leave --weights out."
-        ) from error
-    file = target / Path(name).name
-    return {file: content, target / CARD: given_card(status, result, file.name).encode()}
 
 
 def _metadata(status: StudyStatus, row: TrialRow) -> dict[str, str]:
@@ -118,14 +91,3 @@ def _metadata(status: StudyStatus, row: TrialRow) -> dict[str, str]:
         "density": json.dumps(row.density),
         "wconv_sweep": status.version,
     }
-
-
-def _check(status: StudyStatus, row: TrialRow, reproduced: dict[str, float]) -> None:
-    name = f"test_{status.config.objective.metric}"
-    recorded = row.metrics.get(name)
-    if recorded is not None and not math.isclose(reproduced[name], recorded, rel_tol=TOLERANCE):
-        raise SweepFailed(
-            f"study {status.study}: the exported network has a {name} of {reproduced[name]:.6g}, "
-            f"but trial {row.trial} had {recorded:.6g}. Nothing was written: the data or the "
-            "program differ from those of the study."
-        )

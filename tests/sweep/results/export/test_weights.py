@@ -14,11 +14,12 @@ from tests.sweep.searching import launched, study_of
 from tests.sweep.tiny import StudyFile, Sweep
 from wconv_jobs.spec import CHECKPOINT_FILE
 from wconv_jobs.training.checkpoint import FORMAT
-from wconv_sweep.errors import ConfigurationError
+from wconv_sweep.errors import ConfigurationError, SweepFailed
 from wconv_sweep.evidence.study_status import read_status
+from wconv_sweep.results.export.reproduced import check_reproduced
 from wconv_sweep.results.export.weights import weight_files
 from wconv_sweep.storage.open_storage import Storage
-from wconv_sweep.study.trainer import TrainerSpec
+from wconv_sweep.study.trainer import TrainerSpec, WeightsSpec
 
 
 @pytest.mark.slow
@@ -146,6 +147,50 @@ def test_what_a_program_has_named_is_stored_as_given_and_its_card_says_so(
     assert "* options: `{'gain': 2.0}`" in card
     with pytest.raises(ConfigurationError, match=r"has named no weights in trial 1, whose files"):
         weight_files(sqlite_storage, read_status(sqlite_storage, "tiny"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [
+        ("/no/such/python", r"/no/such/python: cannot be started \(No such file or directory\)"),
+        ("false", r"trainer.weights: exit status 1. Nothing was written: leave --weights out"),
+    ],
+)
+def test_what_cannot_be_folded_is_not_exported(
+    sqlite_storage: Storage, tmp_path: Path, python: str, said: str
+) -> None:
+    tiny = study_of({"name": "random"}, trials=3)
+    weights = WeightsSpec(network="parts:network", score="parts:score")
+    trainer = TrainerSpec(program="train.py", reports=2, python=python, weights=weights)
+    code = {"trainer": trainer, "code": str(tmp_path)}
+    searcher = launched(sqlite_storage, tiny.model_copy(update=code))
+    lease = searcher.lease()
+    searcher.density_of(lease)
+    searcher.report(lease, 2, 30.0)
+    searcher.slots.complete(lease, {"psnr_db": 30.0}, {"weights_file": "net.pt"})
+    status = read_status(sqlite_storage, "tiny")
+    written = status.folder.trial(0) / "program/net.pt"
+    written.parent.mkdir(parents=True)
+    written.touch()
+
+    with pytest.raises(ConfigurationError, match=said):
+        weight_files(sqlite_storage, status, tmp_path)
+
+
+def test_a_folded_network_must_have_the_score_of_its_trial(sqlite_storage: Storage) -> None:
+    searcher = launched(sqlite_storage, study_of({"name": "random"}, trials=3))
+    lease = searcher.lease()
+    searcher.density_of(lease)
+    searcher.report(lease, 2, 30.0)
+    searcher.slots.complete(lease, {"psnr_db": 30.0, "test_psnr_db": 29.0}, {})
+    status = read_status(sqlite_storage, "tiny")
+    assert status.result is not None
+
+    check_reproduced(status, status.result.best, {"test_psnr_db": 29.001})
+    with pytest.raises(SweepFailed, match="which was not computed again, only test_loss"):
+        check_reproduced(status, status.result.best, {"test_loss": 1.0})
+    with pytest.raises(SweepFailed, match="has a test_psnr_db of 28, but trial 0 had 29"):
+        check_reproduced(status, status.result.best, {"test_psnr_db": 28.0})
 
 
 def _change_weights(path: Path) -> None:
