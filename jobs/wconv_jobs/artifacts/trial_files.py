@@ -46,13 +46,16 @@ def write_images(
         model: the trained network; is put into evaluation mode.
         task: the data; nothing is written of tasks that restore no images.
         folder: of the trial.
-        on_batch: called before each batch of images; what it raises ends the work.
+        on_batch: called before each batch of images, or once where they are known; what it raises
+            ends the work.
         memory_format: order of the network's weights and of the images that it gets.
         found: the images, where they are known; else the network is shown them once more.
     """
     with _dispensable("test images before and after the network", folder):
         if found is None:
             found = restored(model, task, IMAGES, on_batch, memory_format)
+        elif found:
+            on_batch()
         for number, each in enumerate(found, start=1):
             replace_file(folder / TEST_IMAGE_FILE.format(number), each.middle(IMAGE_PX).png())
 

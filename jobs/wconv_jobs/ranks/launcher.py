@@ -80,13 +80,20 @@ class Launcher:
 
     def _start(self) -> None:
         context = multiprocessing.get_context("forkserver")
-        order_json = self._order.model_dump_json().encode()
-        for local_rank in range(self._order.ranks_here):
-            log_folder = self._order.log_folder / str(local_rank)
+        order = self._order
+        order_json = order.model_dump_json().encode()
+        for local_rank in range(order.ranks_here):
+            # As torchrun names them, for a network of the user's that looks.
+            variables = {
+                "RANK": str(order.first_rank + local_rank),
+                "LOCAL_RANK": str(local_rank),
+                "WORLD_SIZE": str(order.ranks),
+                "LOCAL_WORLD_SIZE": str(order.ranks_here),
+            }
             process = context.Process(
                 target=rank_process.run,
                 args=(
-                    *(local_rank, log_folder, rank_process.main),
+                    *(variables, order.log_folder / str(local_rank), rank_process.main),
                     *(self._server.address, order_json),
                 ),
             )
@@ -94,7 +101,7 @@ class Launcher:
             self._left[local_rank] = process
 
     def _await_end(self) -> None:
-        kill_at = math.inf
+        failed, kill_at = False, math.inf
         while self._left:
             left_s = None if kill_at == math.inf else max(0.0, kill_at - time.monotonic())
             ready = wait([process.sentinel for process in self._left.values()], left_s)
@@ -105,13 +112,13 @@ class Launcher:
             for local_rank, process in list(self._left.items()):
                 if process.sentinel in ready:
                     process.join()
-                    if process.exitcode and kill_at == math.inf:
-                        kill_at = time.monotonic() + KILL_S
+                    if process.exitcode and not failed:
+                        failed, kill_at = True, time.monotonic() + KILL_S
                         self._note_failure(local_rank, process.exitcode)
                     del self._left[local_rank]
 
     def _note_failure(self, local_rank: int, status: int) -> None:
-        if self.silent_death is None and self.error is None and status != EXIT_AGENT_GONE:
+        if self.error is None and status != EXIT_AGENT_GONE:
             self.silent_death = self._death(self._order.first_rank + local_rank, status)
 
     def _death(self, number: int, status: int) -> Broken:

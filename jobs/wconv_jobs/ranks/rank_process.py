@@ -6,12 +6,12 @@ forked from the fork server, which has torch loaded.
 
 import faulthandler
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 
 def run(
-    local_rank: int,
+    variables: Mapping[str, str],
     log_folder: Path,
     entry: Callable[[Path, bytes], None],
     address: Path,
@@ -20,13 +20,13 @@ def run(
     """Be a rank.
 
     Args:
-        local_rank: number among the ranks of this node.
+        variables: of the environment, which say which rank it is.
         log_folder: gets what it prints.
         entry: called with the rest.
         address: path of the node's Unix socket.
         order_json: a `NodeOrder`.
     """
-    os.environ["LOCAL_RANK"] = str(local_rank)
+    os.environ |= variables
     log_folder.mkdir(parents=True, exist_ok=True)
     for number, name in ((1, "stdout.log"), (2, "stderr.log")):
         with (log_folder / name).open("ab") as file:
