@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from wconv_jobs.own_code import is_own
+from wconv_sweep.amounts import with_settings
 from wconv_sweep.evidence.results import StudyResult, TrialRow
 from wconv_sweep.evidence.study_status import StudyStatus
 from wconv_sweep.results.export.entries import claim_of
 from wconv_sweep.storage.tables import Stage
 from wconv_sweep.study.definition_text import recipe_text, sites_text
+from wconv_sweep.study.point import Settings
 from wconv_sweep.study.trial_spec import config_at
 
 _LOAD = """\
@@ -67,9 +69,11 @@ def model_card(
         "",
         "## How it was trained",
         "",
+        f"* network: `{config.model.name}` `{config.model.options}`",
         f"* data: `{config.data.name}` `{config.data.options}`",
         f"* convolutions that the density scales: {sites_text(config)}",
         f"* recipe {recipe_text(config)}",
+        *settings_lines(result),
         *origin_lines(status, best),
         "",
         "## Load it",
@@ -88,6 +92,15 @@ def one_run(status: StudyStatus, result: StudyResult) -> str:
         f"{best.replicate}), {_choice(status, result)}. One run says little: what may be claimed "
         f"of the density is `{claim_of(status)}`."
     )
+
+
+def settings_lines(result: StudyResult) -> Iterator[str]:
+    """Yield what was searched together with the density, and what plain convolution had of it."""
+    best, plain = result.best.point, result.plain.point if result.plain else None
+    if best is not None and best.settings:
+        yield f"* searched with the density: {_listed(best.settings)}"
+    if plain is not None and plain.settings:
+        yield f"* plain convolution beside it: {_listed(plain.settings)}"
 
 
 def origin_lines(status: StudyStatus, best: TrialRow) -> Iterator[str]:
@@ -134,6 +147,10 @@ def _how_to_load(name: str) -> Iterator[str]:
 
 def number_text(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
+
+
+def _listed(settings: Settings) -> str:
+    return with_settings(settings).removeprefix(", ")
 
 
 def _plain(value: object) -> bool:

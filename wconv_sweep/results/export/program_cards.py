@@ -10,6 +10,7 @@ from wconv_sweep.results.export.model_card import (
     one_run,
     origin_lines,
     plain_heading,
+    settings_lines,
 )
 from wconv_sweep.study.trainer import WeightsSpec
 from wconv_sweep.study.trial_spec import config_at
@@ -128,6 +129,7 @@ def _origin(status: StudyStatus, result: StudyResult) -> list[str]:
         "",
         f"* options: `{config.trainer.options}`",
         f"* reports: {config.trainer.reports}",
+        *settings_lines(result),
         *origin_lines(status, best),
         "",
     ]

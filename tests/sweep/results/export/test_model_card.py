@@ -17,6 +17,7 @@ from wconv_sweep.results.export.entries import selected_result
 from wconv_sweep.results.export.model_card import model_card
 from wconv_sweep.storage.open_storage import Storage
 from wconv_sweep.storage.tables import Stage
+from wconv_sweep.study.point import Point
 
 
 @pytest.fixture
@@ -78,3 +79,25 @@ def test_the_card_says_same_seed_only_of_runs_of_the_same_seed(status: StudyStat
     for card in (unpaired, alone):
         assert "same seed" not in card
         assert "the first fresh seed completed by the confirmed density." in card
+
+
+def test_the_card_tells_what_each_side_was_trained_with(status: StudyStatus) -> None:
+    assert status.result is not None
+    key, width = "recipe.optimizer.lr", "model.options.width"
+    config = study_of(
+        {"name": "random"},
+        trials=9,
+        also={
+            key: {"low": 1e-4, "high": 0.1, "log": True},
+            width: {"low": 2, "high": 6, "integer": True},
+        },
+    )
+    point = Point((0.3, 0.9), ((key, 0.02), (width, 6)))
+    best = replace(status.result.best, stage=Stage.CONFIRM, point=point)
+    plain = replace(best, point=Point((1.0, 1.0), ((key, 0.001), (width, 3))))
+
+    card = model_card(replace(status, config=config), StudyResult(best, plain), {"loss": 0.1}, [])
+
+    assert "* searched with the density: lr 0.02, width 6\n" in card
+    assert "* plain convolution beside it: lr 0.001, width 3\n" in card
+    assert "'width': 6" in card
