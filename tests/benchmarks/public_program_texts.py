@@ -23,6 +23,8 @@ class PublicProgram:
     epochs: int
     """Its reports."""
     arguments: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Variables that the study gives it."""
     others: Mapping[str, Callable[[], str]] = field(default_factory=dict)
     """Further files of it, by name."""
 
@@ -92,7 +94,7 @@ class Trainer:
 
 dist.init_process_group(backend="gloo")
 torch.manual_seed(0)
-images = torch.randn(256, 1, 12, 12)
+images = torch.randn(2048, 1, 12, 12)
 train_set = TensorDataset(images, (images.mean((1, 2, 3)) > 0).long())
 model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(800, 2))
 trial = begin()  # added
@@ -145,8 +147,8 @@ trainer = Trainer(
     diffusion,
     "data",
     train_batch_size=16,
-    train_num_steps=9,
-    save_and_sample_every=3,
+    train_num_steps=4,
+    save_and_sample_every=1,
     num_samples=1,
     calculate_fid=False,
     results_folder=sys.argv[1],
@@ -180,5 +182,13 @@ def _diffusion() -> str:
 PROGRAMS = {
     "ddp": PublicProgram(_DDP, "loss", 4),
     "lightning": PublicProgram(_LIGHTNING, "train_loss", 4),
-    "diffusion": PublicProgram(_DIFFUSION, "loss", 3, ("{folder}",), {"diffusion.py": _diffusion}),
+    "diffusion": PublicProgram(
+        _DIFFUSION,
+        "loss",
+        4,
+        arguments=("{folder}",),
+        # Else Accelerate calls the device of a rank cpu:0, where torch.load restores nothing.
+        env={"ACCELERATE_TORCH_DEVICE": "cpu"},
+        others={"diffusion.py": _diffusion},
+    ),
 }

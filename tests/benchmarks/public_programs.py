@@ -55,6 +55,7 @@ class Study:
                 "program": "train.py",
                 "reports": program.epochs,
                 "arguments": list(program.arguments),
+                "env": dict(program.env),
             },
             "objective": {"metric": program.metric, "goal": "minimize"},
             "search": {"bounds": [[0.5, 1.5]], "sampler": {"name": "random"}},
@@ -100,7 +101,7 @@ class Study:
                 seen_s = time.monotonic()
             if time.monotonic() > seen_s + START_S:
                 raise RuntimeError(self.run("status", "--study", "public"))
-            time.sleep(0.2)
+            time.sleep(0.05)
 
     def status(self) -> dict[str, Any]:
         """Return its status."""
@@ -154,9 +155,10 @@ def killed(program: PublicProgram, folder: Path) -> Study:
     study = Study(program, folder, TRIALS)
     study.launch()
     for number, what in enumerate(KILLS, start=1):
-        wanted = TRIALS * program.epochs * number // (len(KILLS) + 1)
-        study.await_epochs(wanted)
+        # In the middle of a trial.
+        study.await_epochs(TRIALS * program.epochs * number // (len(KILLS) + 1) + 2)
         study.kill(what)
+    study.await_epochs(TRIALS * program.epochs)
     await_(lambda: not study.processes("wconv_sweep.pilots.pilot"))
     return study
 
@@ -173,15 +175,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", nargs="*", choices=[*PROGRAMS, []])
     names = parser.parse_args().name or list(PROGRAMS)
-    print("| program | lines | complete | attempts | epochs | trained twice | as undisturbed |")
+    print("| program | lines | complete | attempts | epochs | reported twice | as undisturbed |")
     print("|---|---|---|---|---|---|---|")
     for name in names:
         program = PROGRAMS[name]
         with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
             study = killed(program, Path(first).resolve())
             status, reported = study.status(), study.reported()
+            attempts = len(list(Path(first).glob("wconv_runs/public/trial_*/attempt_*")))
             same = study.plain() == undisturbed(program, Path(second).resolve()).plain()
-        attempts = len(list(Path(first).glob("wconv_runs/public/trial_*/attempt_*")))
         print(
             f"| {name} | {added(program.files())} | {status['slots']['complete']} of {TRIALS} "
             f"| {attempts} | {len(reported)} of {TRIALS * program.epochs} "
@@ -197,7 +199,7 @@ def _write_data(folder: Path) -> None:
     for number in range(128):
         pixels = random.integers(0, 256, (8, 8), dtype=np.uint8)
         Image.fromarray(pixels).resize((16, 16)).save(folder / f"{number}.png")
-    words = random.integers(0, 50, 35 * 33)
+    words = random.integers(0, 50, 35 * 33 * 8)
     (folder / "wikitext-2.txt").write_text(" ".join(f"w{word}" for word in words), "utf-8")
 
 
