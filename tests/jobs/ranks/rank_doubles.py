@@ -29,7 +29,8 @@ from wconv_jobs.training.world import World
 
 
 def _number() -> int:
-    return int(os.environ["RANK"])
+    """Return the number of a rank of a trial on one node."""
+    return int(os.environ["LOCAL_RANK"])
 
 
 def compiles_without_kernels(address: Path, order_json: bytes) -> None:
