@@ -16,6 +16,9 @@ SEARCH_TRIALS = 2
 CONFIRM_SEEDS = 2
 """Of one candidate and of plain convolution."""
 
+_SAMPLES: Location = ("data", "options", "crops_per_epoch")
+"""Of an epoch, where data have as many as one likes."""
+
 
 def shrink(document: Document, folder: Path) -> Document:
     """Return a study's document at smoke scale.
@@ -39,9 +42,13 @@ def shrink(document: Document, folder: Path) -> Document:
     warmup_epochs = _set(document, ("recipe", "lr_schedule", "warmup_epochs"), EPOCHS - 1)
     seeds = _set(document, ("search", "seeds"), 1)
     trials = (_references(document) + SEARCH_TRIALS) * seeds
+    samples = _set(document, _SAMPLES, BATCH_SIZE)
+    # As large as the ranks can share, and an epoch fills.
+    shared = max(1, min(BATCH_SIZE, samples) // ranks) * ranks
+    batch_size = _set(document, ("recipe", "batch_size"), shared)
     values: dict[Location, object] = {
         ("recipe", "epochs"): max(EPOCHS, warmup_epochs + 1),
-        ("recipe", "batch_size"): -(-BATCH_SIZE // ranks) * ranks,  # which the ranks can share
+        ("recipe", "batch_size"): batch_size,
         ("trial", "ranks"): ranks,
     }
     if document.get(("confirm",)) is not None:
@@ -84,6 +91,9 @@ def shrink(document: Document, folder: Path) -> Document:
     if data in catalog.names("data"):
         for option, value in catalog.smoke_options("data", str(data)).items():
             values["data", "options", option] = value
+        of_epoch = values.get(_SAMPLES)
+        if isinstance(of_epoch, int):
+            values[_SAMPLES] = max(of_epoch, batch_size)
         if catalog.reads_files(str(data)):
             # A $ would be taken for a variable.
             generated = str(generated_folder(folder, str(data))).replace("$", "$$")

@@ -48,9 +48,11 @@ def test_a_setting_wins_over_the_smoke_scale(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "seen"),
     [
-        ("batch_size=50", {"batch_size": 50, "ranks": 1}),  # the study has 4 ranks
+        # The study has 4 ranks, and an epoch of a smoke run 16 crops.
+        ("batch_size=50", {"batch_size": 50, "ranks": 1, "crops_per_epoch": 50}),
+        ("ranks=16", {"batch_size": 16, "ranks": 16, "crops_per_epoch": 16}),
+        ("data.options.crops_per_epoch=24", {"batch_size": 8, "crops_per_epoch": 24}),
         ("per_gpu=2", {"per_gpu": 2, "ranks": 1}),
-        ("ranks=16", {"batch_size": 16, "ranks": 16}),
         ("lr_schedule.warmup_epochs=5", {"epochs": 6, "warmup_epochs": 5}),
         ("confirm.seeds=5", {"trials": 2 + 2 + 10}),
         ("confirm.candidates=3", {"trials": 2 + 2 + 8}),
@@ -70,6 +72,7 @@ def test_the_rest_of_a_smoke_run_goes_with_a_setting(
         "epochs": small.recipe.epochs,
         "warmup_epochs": small.recipe.lr_schedule.warmup_epochs,
         "trials": small.budget.trials,
+        "crops_per_epoch": small.data.options["crops_per_epoch"],
     }
     assert facts | seen == facts
 
