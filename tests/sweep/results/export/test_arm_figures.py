@@ -113,7 +113,12 @@ def test_the_response_of_both_arms_lies_near_the_truth_with_its_uncertainty() ->
     curve = next(line for line in plain.lines if "95 %" in str(line.get_label()))
     x_P, y_P = (np.asarray(data, dtype=float) for data in curve.get_data())
     inside = x_P > 5e-4  # the least learning rate that was drawn is not much lower
-    assert np.abs(y_P - (30 - (np.log10(x_P) + 2) ** 2))[inside].max() < 0.15
+    # Far below the best trials the model has a floor: there it says no more than bad.
+    values = [each.value for each in trials if each.arm is SearchArm.PLAIN and each.value]
+    upper = np.quantile(values, 0.75)
+    floor = upper - 3 * (max(values) - upper)
+    truth_P = np.maximum(30 - (np.log10(x_P) + 2) ** 2, floor)
+    assert np.abs(y_P - truth_P)[inside].max() < 0.15
     dots = next(line for line in plain.lines if line.get_label() == "a trial")
     assert list(dots.get_ydata()) == [  # type: ignore[arg-type]
         each.value for each in trials if each.arm is SearchArm.PLAIN
