@@ -4,11 +4,7 @@ Theirs are the networks, the data and the training; what is left to write here i
 documentation shows. Each line that was added or changed for a study says so.
 """
 
-import importlib.util
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 ADDED = "  # added"
 
@@ -22,20 +18,11 @@ class PublicProgram:
     """The objective, less of which is better."""
     epochs: int
     """Its reports."""
-    arguments: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
-    """Variables that the study gives it."""
-    others: Mapping[str, Callable[[], str]] = field(default_factory=dict)
-    """Further files of it, by name."""
-
-    def files(self) -> dict[str, str]:
-        """Return its files by name."""
-        return {"train.py": self.text} | {name: self.others[name]() for name in self.others}
 
 
-def added(files: Mapping[str, str]) -> int:
+def added(text: str) -> int:
     """Return the number of lines that were added or changed."""
-    return sum(line.endswith(ADDED) for text in files.values() for line in text.splitlines())
+    return sum(line.endswith(ADDED) for line in text.splitlines())
 
 
 # After the tutorial of PyTorch on DistributedDataParallel with checkpoints, in other words.
@@ -131,64 +118,7 @@ trainer.fit(model, ckpt_path=callback.checkpoint)  # added
 trial.finish()  # added
 """
 
-# The package denoising-diffusion-pytorch, a U-Net. Its Trainer, which is one of Accelerate, has a
-# loop of its own: a copy of that module gets the lines at the end of a step.
-_DIFFUSION = """\
-import sys
-from pathlib import Path
-from diffusion import GaussianDiffusion, Trainer, Unet
-from wconv_kernels import replace_convolutions  # added
-from wconv_trial import begin  # added
-
-model = Unet(dim=8, dim_mults=(1, 2), channels=1)
-replace_convolutions(model, begin().density)  # added
-diffusion = GaussianDiffusion(model, image_size=16, timesteps=20, sampling_timesteps=2)
-trainer = Trainer(
-    diffusion,
-    "data",
-    train_batch_size=16,
-    train_num_steps=4,
-    save_and_sample_every=1,
-    num_samples=1,
-    calculate_fid=False,
-    results_folder=sys.argv[1],
-)
-for path in sorted(Path(sys.argv[1]).glob("model-?.pt"))[-1:]:
-    trainer.load(path.stem[-1])
-trainer.train()
-begin().finish()  # added
-"""
-_STEP_ENDS = "                pbar.update(1)\n"
-_REPORT = """\
-                milestone, rest = divmod(self.step, self.save_and_sample_every)  # added
-                if not rest and begin().report(milestone, loss=total_loss).stop:  # added
-                    return  # added
-"""
-
-
-def _diffusion() -> str:
-    found = importlib.util.find_spec("denoising_diffusion_pytorch")
-    if found is None or found.origin is None:
-        sys.exit("denoising_diffusion_pytorch is not installed. Install it, or leave it out.")
-    module = Path(found.origin).with_name("denoising_diffusion_pytorch.py").read_text("utf-8")
-    begins = "from accelerate import Accelerator\n"
-    assert begins in module
-    assert _STEP_ENDS in module
-    return module.replace(begins, f"from wconv_trial import begin{ADDED}\n{begins}").replace(
-        _STEP_ENDS, _STEP_ENDS + _REPORT
-    )
-
-
 PROGRAMS = {
     "ddp": PublicProgram(_DDP, "loss", 4),
     "lightning": PublicProgram(_LIGHTNING, "train_loss", 4),
-    "diffusion": PublicProgram(
-        _DIFFUSION,
-        "loss",
-        4,
-        arguments=("{folder}",),
-        # Else Accelerate calls the device of a rank cpu:0, where torch.load restores nothing.
-        env={"ACCELERATE_TORCH_DEVICE": "cpu"},
-        others={"diffusion.py": _diffusion},
-    ),
 }

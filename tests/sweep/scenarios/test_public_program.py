@@ -75,7 +75,7 @@ def test_a_program_whose_rank_and_agent_are_killed_trains_each_epoch_once(sweep:
 
     (status,) = json.loads(sweep.run("status", "--study", "tiny", "--json"))
     logs = [path.read_text("utf-8") for path in sweep.folder.glob("wconv_runs/tiny/pilots/*.err")]
-    assert added(DDP.files()) <= 8
+    assert added(DDP.text) <= 8
     assert status["slots"]["complete"] == 1
     assert (status["started_again"], status["finished_elsewhere"]) == (0, 0)
     assert [json.loads(line)["epoch"] for line in reports.read_text().splitlines()] == [1, 2, 3, 4]
