@@ -1,6 +1,7 @@
 """A process that was forked to be a program: it does what a new interpreter would do."""
 
 import builtins
+import ctypes
 import importlib.machinery
 import io
 import json
@@ -87,6 +88,7 @@ def run(order: Order) -> None:
     What runs at the exit of the interpreter follows, as ever.
     """
     order.enter()
+    _show([sys.executable, *order.arguments])
     _draw_anew()
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     vars(main).update(__builtins__=builtins, __annotations__={})
@@ -116,6 +118,16 @@ def _tell(error: BaseException) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     sys.exit(1)
+
+
+def _show(command: List[str]) -> None:
+    """Let the table of processes show a command line, as much of it as there is room for."""
+    with open("/proc/self/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    begin, end = int(fields[45]), int(fields[46])  # where the kernel reads it, see proc(5)
+    if 0 < begin < end:
+        shown = b"\0".join(map(os.fsencode, command))[: end - begin - 1]
+        ctypes.memmove(begin, shown.ljust(end - begin, b"\0"), end - begin)
 
 
 def _draw_anew() -> None:

@@ -20,6 +20,8 @@ from wconv_jobs.ranks.program_environment import shared_environment
 
 _SERVERS: dict[Hashable, "_Server"] = {}
 _STARTING = threading.Lock()
+_ROOM = " " * 500
+"""Behind its own command line: each program shows its one there."""
 _SERVE = "from wconv_trial.fork_server import main; main({}, {!r})"
 
 
@@ -75,7 +77,7 @@ class _Server:
             listener.listen(128)
             serve = _SERVE.format(listener.fileno(), list(trial.preload))
             self._process = subprocess.Popen(
-                [trial.command[0], "-c", serve],
+                [trial.command[0], "-c", serve, _ROOM],
                 env=shared_environment(trial, packages),
                 cwd=trial.code_folder,
                 stdin=subprocess.PIPE,

@@ -51,7 +51,8 @@ if what == "describe":
         "threads": [threading.active_count(), len(os.listdir("/proc/self/task"))],
         "in_main": threading.current_thread() is threading.main_thread(),
         "at_once": sys.stdout.write_through,
-        "died_with": getattr(sys.flags, "safe_path", None),
+        "safe_path": getattr(sys.flags, "safe_path", None),
+        "shown": open("/proc/self/cmdline").read().rstrip("\\0"),
     }))
 elif what == "raise":
     def fail():
