@@ -26,6 +26,9 @@ class ProgramTrial(Spec):
 
     command: tuple[str, ...] = Field(strict=False, min_length=1)
     """Interpreter, program and arguments."""
+    preload: tuple[str, ...] = Field(default=(), strict=False)
+    """Modules that are loaded once, in a process that programs are forked from: with them,
+    `command` is an interpreter and what follows it, without options of its own."""
     env: dict[str, str]
     """Variables of the program, beside those that say which rank it is."""
     options: dict[str, Option]

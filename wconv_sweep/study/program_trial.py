@@ -31,6 +31,7 @@ def program_trial(
                 sys.executable, point.density, seed % SHORT_SEEDS, program_folder(folder)
             )
         ),
+        preload=tuple(trainer.loaded),
         env=trainer.env,
         options=trainer.options,
         metric=config.objective.metric,

@@ -19,6 +19,9 @@ GIVEN = ("density", "seed", "folder")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 
 
+PRELOAD = ["torch"]
+"""What programs are forked with where a study says nothing."""
+
 _Module = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*$")]
 _Function = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 
@@ -52,6 +55,9 @@ class TrainerSpec(Spec):
     python: str | list[str] | None = None
     """Interpreter, e.g. that of a conda environment, or a command that ends with one; null: the
     one that runs wconv-sweep."""
+    preload: list[_Module] = PRELOAD
+    """Modules that an agent loads once, in a process that it forks the programs from; [] starts
+    each in an interpreter of its own, and so does a command as `python`."""
     env: dict[str, str] = Field(default_factory=dict)
     """Environment variables of the program."""
     linked: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
@@ -70,10 +76,16 @@ class TrainerSpec(Spec):
         """Return the trainer as plain data, without keys that are younger than studies where these
         say what was so before, or what changes no result: see `StudyConfig.plain`."""
         plain = self.model_dump(mode="json", by_alias=True)
-        for key, default in (("linked", []), ("weights", None)):
+        for key, default in (("linked", []), ("preload", PRELOAD), ("weights", None)):
             if plain[key] == default:
                 del plain[key]
         return plain
+
+    @property
+    def loaded(self) -> list[str]:
+        """The modules that its programs are forked with; none where `python` is a command: it may
+        do anything for each of them."""
+        return [] if isinstance(self.python, list) else self.preload
 
     def command(self, python: str, density: Density, seed: int, folder: Path) -> list[str]:
         """Return the command of a trial.

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from multiprocessing import popen_forkserver
 
 from wconv_jobs.ranks.agent_signals import AGENT_SIGNALS
-from wconv_jobs.ranks.descendants import kill_orphans
 from wconv_jobs.ranks.private_socket import short_temporary_folder
+from wconv_trial.descendants import kill_orphans
 
 _PRELOADED = "wconv_jobs.ranks.preloaded"
 _STARTING = threading.Lock()

@@ -15,9 +15,11 @@ from multiprocessing.context import ForkServerProcess
 from typing import Self
 
 from wconv_jobs.messages import EXIT_AGENT_GONE, Broken
+from wconv_jobs.program_trial import ProgramTrial
 from wconv_jobs.ranks import out_of_memory, rank_process
 from wconv_jobs.ranks.fork_server import end_orphans, start_fork_server
 from wconv_jobs.ranks.node_order import NodeOrder
+from wconv_jobs.ranks.program_server import start_program_server
 from wconv_jobs.ranks.rank_death import how_it_ended, rank_died
 from wconv_jobs.ranks.rank_server import RankServer
 
@@ -50,6 +52,9 @@ class Launcher:
 
     def __enter__(self) -> Self:
         start_fork_server()
+        if isinstance(self._order.trial, ProgramTrial):
+            server = start_program_server(self._order.trial)
+            self._order = self._order.model_copy(update={"program_server": server})
         self._thread.start()
         return self
 

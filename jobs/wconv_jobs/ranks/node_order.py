@@ -32,5 +32,7 @@ class NodeOrder(Spec):
     """And port; 0 for a single rank, which looks for no other."""
     log_folder: Path = Field(strict=False)
     """Folder for the output of each rank of this node."""
+    program_server: Path | None = Field(default=None, strict=False)
+    """See `wconv_jobs.ranks.program_server.start_program_server`."""
     measured_s: Annotated[FiniteFloat, Field(gt=0)] | None = None
     """Only measure the speed, for so long, see `wconv_jobs.training.speed`; null: train."""

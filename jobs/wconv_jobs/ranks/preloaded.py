@@ -10,7 +10,7 @@ import warnings
 from importlib import import_module
 from multiprocessing import spawn
 
-from wconv_jobs.ranks.descendants import adopt_orphans, kill_descendants
+from wconv_trial.descendants import adopt_orphans, kill_descendants
 
 gc.disable()
 # torch._dynamo is what the first step of any optimizer imports, torch.utils.serialization what

@@ -47,7 +47,7 @@ class _Host:
         self._order, self._trial, self._link = order, trial, link
         self._rank = order.first_rank + int(os.environ["LOCAL_RANK"])
         self._board = Board(order)
-        self._program = ProgramProcess()
+        self._program = ProgramProcess(order.program_server)
         self._reports_file = trial.checkpoint_folder / REPORTS_FILE
         self._begun = self._asked_to_stop = False
         self._resumed = False

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from wconv_jobs.program_trial import ProgramTrial
+from wconv_jobs.program_trial import RANK_VARIABLES, ProgramTrial
 from wconv_jobs.ranks.node_order import NodeOrder
 from wconv_jobs.ranks.program_channel import ProgramChannel
 from wconv_trial.names import CHANNEL_VARIABLE
@@ -14,6 +14,15 @@ DEVICES_VARIABLE = "CUDA_VISIBLE_DEVICES"
 SAFE_PATH_VARIABLE = "PYTHONSAFEPATH"
 """Keeps pilots from taking packages of the current folder for ours; a program would not find the
 modules beside it."""
+
+
+VARYING = (
+    *RANK_VARIABLES,
+    *("ROLE_NAME", "ROLE_RANK", "ROLE_WORLD_SIZE", "TORCHELASTIC_"),
+    *("ACCELERATE_USE_CPU", "PYTHONPATH", CHANNEL_VARIABLE),
+)
+"""How the names begin of those variables that may differ among the processes of a trainer's
+programs; none is read before the program begins."""
 
 
 def shared_environment(

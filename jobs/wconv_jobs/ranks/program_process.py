@@ -1,32 +1,29 @@
 """A program of the user's own as a process group, which ends with its rank in any case."""
 
 import contextlib
-import ctypes
-import os
-import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from wconv_jobs.ranks.descendants import adopt_orphans, kill_descendants
+from wconv_jobs.ranks.forked_program import ForkedProgram
+from wconv_jobs.ranks.spawned_program import SpawnedProgram
 
 TERM_S = 5.0
 """Time between SIGTERM and SIGKILL, seconds."""
-
-_PR_SET_PDEATHSIG = 1
-"""See prctl(2)."""
 
 
 class ProgramProcess:
     """Runs a program in a session of its own, with the output of this process.
 
-    Call `start` in the main thread: when that ends, however it ends, the kernel kills the program.
+    Call `start` in the main thread: when that ends, however it ends, the program is killed.
     """
 
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+    def __init__(self, server: Path | None = None) -> None:
+        """Take where the program is forked from if that can be, see `ForkedProgram`."""
+        self._server = server
+        self._process: ForkedProgram | SpawnedProgram | None = None
+        self._asked: ForkedProgram | None = None
         self._changing = threading.Lock()
         self._ended = False
 
@@ -49,25 +46,16 @@ class ProgramProcess:
         Raises:
             OSError: it cannot be started.
         """
+        sys.stdout.flush()
+        forked = self._ask()
+        if forked is not None and not forked.start(command, env, folder):
+            forked = None
         with self._changing:
             if self._ended:
                 return
-            sys.stdout.flush()
-            adopt_orphans()
-            process = self._process = subprocess.Popen(
-                command,
-                env=dict(env),
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                preexec_fn=_in_child(),
-            )
-
-        def wait() -> None:
-            process.wait()
-            on_end()
-
-        threading.Thread(target=wait, name="program", daemon=True).start()
+            self._process = forked or SpawnedProgram(command, env, folder)
+            watch = self._process.watch
+        threading.Thread(target=watch, args=[on_end], name="program", daemon=True).start()
 
     @property
     def status(self) -> int | None:
@@ -83,31 +71,18 @@ class ProgramProcess:
         with self._changing:
             self._ended = True
             if self._process is None:
+                if self._asked is not None:
+                    self._asked.cut()
                 return
             if asked:
-                self._signal(signal.SIGTERM)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(TERM_S)
-            self._signal(signal.SIGKILL)
-            kill_descendants()
-            self._process.wait()
+                self._process.ask_to_end()
+                self._process.ends_within(TERM_S)
+            self._process.kill()
 
-    def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        # The group has the number of its first process, also after that has ended.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
-
-
-def _in_child() -> Callable[[], None]:
-    """Return what the child does before it becomes the program; all is loaded by then."""
-    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
-
-    def prepare() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-        # The agent's are blocked in its ranks; the program may handle them.
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
-
-    return prepare
+    def _ask(self) -> ForkedProgram | None:
+        """Return a connection to where the program can be forked from."""
+        with self._changing:
+            if self._server is not None and not self._ended:
+                with contextlib.suppress(OSError):
+                    self._asked = ForkedProgram(self._server)
+            return self._asked

@@ -60,12 +60,16 @@ def _left_behind(trial: ProgramTrial) -> list[int]:
     return [int(pid) for pid in (trial.program_folder / "left").read_text().split()]
 
 
-def _trial(folder: Path, program: str = LOOP, *arguments: str) -> ProgramTrial:
+def _trial(
+    folder: Path, program: str = LOOP, *arguments: str, forked: bool = False
+) -> ProgramTrial:
     code = folder / "code"
     code.mkdir(exist_ok=True)
     (code / "train.py").write_text(program, "utf-8")
     return ProgramTrial(
-        command=(sys.executable, "-S", "train.py", *arguments),  # without site-packages
+        # Without site-packages, or forked from a process that has loaded something.
+        command=(sys.executable, *([] if forked else ["-S"]), "train.py", *arguments),
+        preload=("json",) if forked else (),
         env={"WHO": "me"},
         options={"gain": 0.5},
         metric="accuracy",
@@ -96,11 +100,14 @@ def _run(
 
 
 @pytest.mark.slow
-def test_a_program_on_two_ranks_is_stopped_resumed_and_complete(tmp_path: Path) -> None:
+@pytest.mark.parametrize("forked", [False, True], ids=["new interpreter", "forked"])
+def test_a_program_on_two_ranks_is_stopped_resumed_and_complete(
+    tmp_path: Path, forked: bool
+) -> None:
     first, second = Recorder({2: Verdict.STOP}), Recorder()
 
-    stopped = _run(_trial(tmp_path), first, ranks=2)
-    complete = _run(_trial(tmp_path), second, ranks=2)
+    stopped = _run(_trial(tmp_path, forked=forked), first, ranks=2)
+    complete = _run(_trial(tmp_path, forked=forked), second, ranks=2)
 
     assert isinstance(stopped, Finished), stopped.traceback
     assert isinstance(complete, Finished), complete.traceback
@@ -213,7 +220,10 @@ def test_all_ranks_stop_at_the_same_step_when_a_checkpoint_is_demanded(tmp_path:
 
 
 @pytest.mark.slow
-def test_a_program_that_does_not_end_gets_sigterm_and_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("forked", [False, True], ids=["new interpreter", "forked"])
+def test_a_program_that_does_not_end_gets_sigterm_and_is_killed(
+    tmp_path: Path, forked: bool
+) -> None:
     program = LOOP.replace(
         "for epoch in",
         "def on_term(*_):\n"
@@ -225,7 +235,7 @@ def test_a_program_that_does_not_end_gets_sigterm_and_is_killed(tmp_path: Path) 
         "os._exit(0)\n"
         "for epoch in",
     )
-    trial = _trial(tmp_path, program)
+    trial = _trial(tmp_path, program, forked=forked)
     pid = trial.program_folder / "pid"
 
     with pytest.raises(RanksAborted):
@@ -253,9 +263,10 @@ def test_what_a_program_has_started_ends_with_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_program_ends_with_its_rank_whoever_kills_that(tmp_path: Path) -> None:
+@pytest.mark.parametrize("forked", [False, True], ids=["new interpreter", "forked"])
+def test_a_program_ends_with_its_rank_whoever_kills_that(tmp_path: Path, forked: bool) -> None:
     program = LOOP.replace("for epoch in", f"{LEAVES_BEHIND}\ntime.sleep(600)\nfor epoch in")
-    trial = _trial(tmp_path, program)
+    trial = _trial(tmp_path, program, forked=forked)
     left = trial.program_folder / "left"
     trace = tmp_path / "code/trace-0"
 

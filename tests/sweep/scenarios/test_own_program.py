@@ -38,6 +38,7 @@ STUDY: dict[str, Any] = {
         "arguments": ["--gain={gain}", "{density}"],
         "options": {"gain": 2.0},
         "reports": 3,
+        "preload": ["json"],
     },
     "objective": {"metric": "score", "goal": "maximize"},
     "search": {"bounds": [[0.5, 1.5]], "sampler": {"name": "random"}},

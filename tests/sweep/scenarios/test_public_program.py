@@ -48,7 +48,7 @@ def _programs(sweep: Sweep) -> list[int]:
             inside = sweep.folder.resolve() in Path(f"/proc/{process.pid}/cwd").resolve().parents
         except OSError:
             continue
-        if inside and process.command.endswith("train.py "):
+        if inside and process.command.rstrip().endswith("train.py"):
             found.append(process.pid)
     return sorted(found)
 

@@ -8,9 +8,9 @@ import contextlib
 import ctypes
 import os
 import signal
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Dict, Iterable, Set
 
 _PR_SET_CHILD_SUBREAPER = 36
 """See prctl(2)."""
@@ -49,13 +49,18 @@ class _Process:
 
 
 def _kill(ancestors: Iterable[int]) -> None:
-    family, killed = set(ancestors), set[int]()
+    killed: Set[int] = set()
+    family = set(ancestors)
     # One that has been sent SIGKILL starts no more; but what it started before may have come late.
     while True:
         processes = _processes()
-        while more := {
-            pid for pid, found in processes.items() if found.parent in family and pid not in family
-        }:
+        more = family
+        while more:
+            more = {
+                pid
+                for pid, found in processes.items()
+                if found.parent in family and pid not in family
+            }
             family |= more
         found = (family - set(ancestors) - killed) & processes.keys()
         if not found:
@@ -70,7 +75,7 @@ def _send_kill(pids: Iterable[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _processes() -> dict[int, _Process]:
+def _processes() -> Dict[int, _Process]:
     """Return the processes that have not ended, by their numbers."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
