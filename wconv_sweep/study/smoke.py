@@ -16,6 +16,8 @@ SEARCH_TRIALS = 2
 CONFIRM_SEEDS = 2
 """Of one candidate and of plain convolution."""
 
+_RANKS: Location = ("trial", "ranks")
+_BATCH_SIZE: Location = ("recipe", "batch_size")
 _SAMPLES: Location = ("data", "options", "crops_per_epoch")
 """Of an epoch, where data have as many as one likes."""
 
@@ -38,18 +40,14 @@ def shrink(document: Document, folder: Path) -> Document:
         ("study",): f"{document.get(('study',))}{SUFFIX}",
         ("is_smoke",): True,
     }
-    ranks = _set(document, ("trial", "ranks"), 1)
+    ranks, batch_size = _ranks_and_batch_size(document)
     warmup_epochs = _set(document, ("recipe", "lr_schedule", "warmup_epochs"), EPOCHS - 1)
     seeds = _set(document, ("search", "seeds"), 1)
     trials = (_references(document) + SEARCH_TRIALS) * seeds
-    samples = _set(document, _SAMPLES, BATCH_SIZE)
-    # As large as the ranks can share, and an epoch fills.
-    shared = max(1, min(BATCH_SIZE, samples) // ranks) * ranks
-    batch_size = _set(document, ("recipe", "batch_size"), shared)
     values: dict[Location, object] = {
         ("recipe", "epochs"): max(EPOCHS, warmup_epochs + 1),
-        ("recipe", "batch_size"): batch_size,
-        ("trial", "ranks"): ranks,
+        _BATCH_SIZE: batch_size,
+        _RANKS: ranks,
     }
     if document.get(("confirm",)) is not None:
         candidates = _set(document, ("confirm", "candidates"), 1)
@@ -116,16 +114,20 @@ def shrink(document: Document, folder: Path) -> Document:
 def as_whole(document: Document) -> Document:
     """Return the document to look for problems in before it is shrunk.
 
-    A batch size or a share of a GPU that a setting gives is that of the small run, which has one
-    rank unless a setting says otherwise: those of the study in its file need not go with it.
+    Where a setting gives ranks, a batch, an epoch or a share of a GPU, it is that of the small
+    run: the ranks and the batch size of the study in its file need not go with it.
 
     Args:
         document: of the study, with its settings.
     """
-    of_ranks: tuple[Location, ...] = (("recipe", "batch_size"), ("trial", "per_gpu"))
-    is_set = any(document.origin(location) is not None for location in of_ranks)
-    if is_set and document.origin(("trial", "ranks")) is None:
-        return document.with_value(("trial", "ranks"), 1, ORIGIN)
+    together = (_RANKS, _BATCH_SIZE, _SAMPLES, ("trial", "per_gpu"))
+    is_set = any(document.origin(location) is not None for location in together)
+    if not is_set or document.get(("trainer",)) is not None:
+        return document
+    ranks, batch_size = _ranks_and_batch_size(document)
+    for location, value in ((_RANKS, ranks), (_BATCH_SIZE, batch_size)):
+        if document.origin(location) is None:
+            document = document.with_value(location, value, ORIGIN)
     return document
 
 
@@ -146,10 +148,18 @@ def _without_settings(document: Document, dropped: Set[str]) -> dict[Location, o
     }
 
 
+def _ranks_and_batch_size(document: Document) -> tuple[int, int]:
+    """Return what settings have given, or a batch that the ranks can share and an epoch fills."""
+    ranks = _set(document, _RANKS, 1)
+    most = min(BATCH_SIZE, _set(document, _SAMPLES, BATCH_SIZE))
+    return ranks, _set(document, _BATCH_SIZE, max(1, most // ranks) * ranks)
+
+
 def _set(document: Document, location: Location, otherwise: int) -> int:
     """Return what a setting has given, and otherwise another value."""
     value = document.get(location)
-    if document.origin(location) is None or not isinstance(value, int):
+    # What is no number of such things is a problem that `check_study` names.
+    if document.origin(location) is None or not isinstance(value, int) or value < 1:
         return otherwise
     return value
 

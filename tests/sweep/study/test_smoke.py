@@ -51,6 +51,8 @@ def test_a_setting_wins_over_the_smoke_scale(tmp_path: Path) -> None:
         # The study has 4 ranks, and an epoch of a smoke run 16 crops.
         ("batch_size=50", {"batch_size": 50, "ranks": 1, "crops_per_epoch": 50}),
         ("ranks=16", {"batch_size": 16, "ranks": 16, "crops_per_epoch": 16}),
+        ("ranks=3", {"batch_size": 6, "ranks": 3}),
+        ("data.options.crops_per_epoch=4", {"batch_size": 4, "crops_per_epoch": 4}),
         ("data.options.crops_per_epoch=24", {"batch_size": 8, "crops_per_epoch": 24}),
         ("per_gpu=2", {"per_gpu": 2, "ranks": 1}),
         ("lr_schedule.warmup_epochs=5", {"epochs": 6, "warmup_epochs": 5}),
@@ -178,6 +180,14 @@ def test_a_wrong_study_is_wrong_at_smoke_scale_too(
         load_study(path, smoke_folder=tmp_path)
 
     assert small.value.problems == whole.value.problems
+
+
+@pytest.mark.parametrize("setting", ["ranks=0", "ranks=x", "batch_size=0"])
+def test_a_setting_that_is_no_number_of_ranks_or_samples_is_named(
+    setting: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"--set {setting}: "):
+        load_study("dncnn_3x3", smoke_folder=tmp_path, settings=[setting])
 
 
 def test_the_network_gets_as_many_classes_as_the_synthetic_data(
