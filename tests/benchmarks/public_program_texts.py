@@ -118,7 +118,51 @@ trainer.fit(model, ckpt_path=callback.checkpoint)  # added
 trial.finish()  # added
 """
 
+# The network and the data that the package accelerate trains to test itself, in the loop with
+# checkpoints of its documentation, in other words. No convolution here, either.
+_ACCELERATE = """\
+import os
+import torch
+from accelerate import Accelerator
+from accelerate.test_utils.training import RegressionDataset, RegressionModel
+from accelerate.utils import DataLoaderConfiguration, set_seed
+from wconv_trial import begin  # added
+
+EPOCHS = 4
+
+trial = begin()  # added
+output = trial.folder  # added
+set_seed(0)
+accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True))
+model = RegressionModel()
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+train_set = RegressionDataset(length=8192, seed=0)
+loader = torch.utils.data.DataLoader(train_set, batch_size=16, shuffle=True)
+model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+saved = sorted(output.glob("epoch_*"))
+if saved:
+    accelerator.load_state(str(saved[-1]))
+for epoch in range(len(saved), EPOCHS):
+    loader.set_epoch(epoch)
+    total = torch.zeros(())
+    for batch in loader:
+        loss = torch.nn.functional.mse_loss(model(batch["x"]), batch["y"])
+        accelerator.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+        total += loss.detach()
+    mean = accelerator.reduce(total, reduction="mean").item() / len(loader)
+    accelerator.save_state(str(output / "part"))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        os.rename(output / "part", output / f"epoch_{epoch}")
+    if trial.report(epoch + 1, loss=mean).stop:  # added
+        raise SystemExit  # added
+trial.finish()  # added
+"""
+
 PROGRAMS = {
     "ddp": PublicProgram(_DDP, "loss", 4),
     "lightning": PublicProgram(_LIGHTNING, "train_loss", 4),
+    "accelerate": PublicProgram(_ACCELERATE, "loss", 4),
 }

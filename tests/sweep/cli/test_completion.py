@@ -69,7 +69,8 @@ def test_bash_completes_commands_and_names(home: Path) -> None:
 
 @pytest.mark.slow
 def test_installed_completion_is_there_in_a_new_bash(home: Path) -> None:
-    bash("wconv-sweep --install-completion")
+    # With a second command bash stays, and is the shell that is found; it would become the first.
+    bash("wconv-sweep --install-completion", "true")
 
     assert completed("doc", setup="source ~/.bashrc") == ["doctor"]
 

@@ -54,6 +54,7 @@ def _programs(sweep: Sweep) -> list[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.by_hand  # others kill programs in CI, and this one takes a minute
 def test_a_program_whose_rank_and_agent_are_killed_trains_each_epoch_once(sweep: Sweep) -> None:
     trial = sweep.folder / "wconv_runs/tiny/trial_00000"
     reports = trial / "reports.jsonl"
