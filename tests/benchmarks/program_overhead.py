@@ -4,8 +4,8 @@
 
 In each round an agent trains a trial of each kind, of one step each, so that nearly all of its
 time is the start, the reports, the scores and the end; the order is drawn. The program is that of
-tests/same_steps; it is forked from a process with torch loaded, and started in an interpreter of
-its own. The first trials, which load torch, do not count. Wall time is from the call that starts
+tests/same_steps; it is forked from a process with torch loaded, from one that has all that it
+imports, as our own ranks are, and started in an interpreter of its own. The first trials, which load torch, do not count. Wall time is from the call that starts
 the ranks to its return. CPU time is that of this process and all that come from it: it counts also
 where other programs keep the cores busy. There, wall times say little: a program has a session of
 its own, among which Linux shares the cores before it looks at priorities (autogroups, sched(7)).
@@ -30,6 +30,16 @@ from wconv_jobs.seeding import derive_seed
 from wconv_jobs.spec import TrialSpec
 
 OURS, FORKED, STARTED = "our own trainer", "program, forked", "program, new interpreter"
+LOADED = "program, forked with what it imports"
+PRELOAD = {
+    FORKED: ("torch",),
+    LOADED: (
+        "torch",
+        "wconv_jobs.data.photographs",
+        "wconv_jobs.models.dncnn",
+        "wconv_jobs.training.initialization",
+    ),
+}
 CODE = Path(__file__).parents[1] / "same_steps"
 
 
@@ -38,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="The time of a trial beside its steps.")
     parser.add_argument("--rounds", type=int, default=10)
     given = parser.parse_args(arguments)
-    found: dict[str, list[tuple[float, float]]] = {OURS: [], FORKED: [], STARTED: []}
+    found: dict[str, list[tuple[float, float]]] = {
+        kind: [] for kind in (OURS, LOADED, FORKED, STARTED)
+    }
     for number in range(given.rounds + 1):
         for kind in random.sample(list(found), len(found)):
             with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +74,7 @@ def _seconds(kind: str, folder: Path) -> tuple[float, float]:
     seed = derive_seed(ours.study_seed, ours.replicate)
     program = ProgramTrial(
         command=(sys.executable, "train.py"),
-        preload=("torch",) if kind == FORKED else (),
+        preload=PRELOAD.get(kind, ()),
         env={},
         options={"depth": 3, "width": 2, "crop_px": 12, "crops": 4, "batch": 4, "epochs": 1},
         metric="psnr_db",
