@@ -4,11 +4,12 @@
 
 In each round an agent trains a trial of each kind, of one step each, so that nearly all of its
 time is the start, the reports, the scores and the end; the order is drawn. The program is that of
-tests/same_steps; it is forked from a process with torch loaded, from one that has all that it
-imports, as our own ranks are, and started in an interpreter of its own. The first trials, which load torch, do not count. Wall time is from the call that starts
-the ranks to its return. CPU time is that of this process and all that come from it: it counts also
-where other programs keep the cores busy. There, wall times say little: a program has a session of
-its own, among which Linux shares the cores before it looks at priorities (autogroups, sched(7)).
+tests/same_steps. It is forked from a process with torch loaded, and from one that has all that it
+imports, as our own ranks are; and it is started in an interpreter of its own. The first trials,
+which load torch, do not count. Wall time is from the call that starts the ranks to its return. CPU
+time is that of this process and all that come from it: it counts also where other programs keep
+the cores busy. There, wall times say little: a program has a session of its own, among which Linux
+shares the cores before it looks at priorities (autogroups, sched(7)).
 """
 
 import argparse
