@@ -13,14 +13,14 @@ from typing import Literal, get_args
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from wconv_jobs.seeding import derive_seed
 from wconv_sweep.evidence.candidates import choose_candidates, surrogate_of
 from wconv_sweep.evidence.statistics import paired_difference
-from wconv_sweep.simulation.surfaces import SHAPES, surface
+from wconv_sweep.simulation.surfaces import surface
 from wconv_sweep.simulation.synthetic_trials import (
     Response,
     Trained,
     as_objective,
+    planned_studies,
     rows_of,
     shares,
     train_on,
@@ -90,14 +90,8 @@ def simulate(
         on_study: gets how many studies are done, of how many.
     """
     outcomes: list[Outcome] = []
-    plan = [
-        (shape, count, repeat)
-        for repeat in range(repeats)
-        for shape in SHAPES
-        for count in workers
-    ]
-    for done, (shape, count, repeat) in enumerate(plan, start=1):
-        seed = derive_seed(config.seed, "simulation", shape, count, repeat) % 2**32
+    plan = planned_studies(config, workers, repeats)
+    for done, (shape, count, seed) in enumerate(plan, start=1):
         response = surface(shape, len(config.search.bounds), seed)
         # The matrices are small: threads that wait for each other take three times as long.
         with threadpool_limits(1):

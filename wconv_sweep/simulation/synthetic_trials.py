@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from optuna.trial import TrialState
 
+from wconv_jobs.seeding import derive_seed
 from wconv_sweep.evidence.results import TrialRow
 from wconv_sweep.search.known_trials import KnownTrials
 from wconv_sweep.search.sampling import propose
+from wconv_sweep.simulation.surfaces import SHAPES
 from wconv_sweep.storage.slot_plan import PlannedSlot, plan_slots
 from wconv_sweep.storage.tables import SEARCHING, SlotState, Stage
 from wconv_sweep.study.config import StudyConfig
@@ -39,6 +41,24 @@ class Trained:
     """Value of the response, i.e. the mean over all seeds; 0 is the optimum."""
     arm: SearchArm | None = None
     """Of a search that has two."""
+
+
+def planned_studies(
+    config: StudyConfig, workers: Sequence[int], repeats: int
+) -> list[tuple[str, int, int]]:
+    """Return surface, number of workers and seed of each synthetic study, in the order of repeats.
+
+    Args:
+        config: the study.
+        workers: trials at the same time.
+        repeats: studies of each surface and number of workers.
+    """
+    return [
+        (shape, count, derive_seed(config.seed, "simulation", shape, count, repeat) % 2**32)
+        for repeat in range(repeats)
+        for shape in SHAPES
+        for count in workers
+    ]
 
 
 def train_on(

@@ -14,12 +14,11 @@ import numpy as np
 from optuna.distributions import CategoricalDistribution
 from threadpoolctl import threadpool_limits
 
-from wconv_jobs.seeding import derive_seed
 from wconv_sweep.evidence.candidates import Candidates, choose_candidates
 from wconv_sweep.evidence.statistics import paired_difference
 from wconv_sweep.simulation.replay import standard_error
-from wconv_sweep.simulation.surfaces import SHAPES, Surface, surface
-from wconv_sweep.simulation.synthetic_trials import rows_of, train
+from wconv_sweep.simulation.surfaces import Surface, surface
+from wconv_sweep.simulation.synthetic_trials import planned_studies, rows_of, train
 from wconv_sweep.study.config import PLAIN, StudyConfig
 from wconv_sweep.study.point import Point
 from wconv_sweep.study.search_space import distributions_of, params_of, share_of
@@ -130,14 +129,8 @@ def simulate_sides(
         on_study: gets how many studies are done, of how many.
     """
     found: list[SidesOutcome] = []
-    plan = [
-        (shape, count, number)
-        for number in range(repeats)
-        for shape in SHAPES
-        for count in workers
-    ]
-    for done, (shape, count, repeat) in enumerate(plan, start=1):
-        seed = derive_seed(config.seed, "simulation", shape, count, repeat) % 2**32
+    plan = planned_studies(config, workers, repeats)
+    for done, (shape, count, seed) in enumerate(plan, start=1):
         sides = two_sides(config, shape, seed)
         searched = [budget - config.confirm_trials for budget in budgets]
         # The matrices are small: threads that wait for each other take three times as long.

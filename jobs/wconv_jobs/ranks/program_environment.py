@@ -18,8 +18,8 @@ modules beside it."""
 
 VARYING = (
     *RANK_VARIABLES,
-    *("ROLE_NAME", "ROLE_RANK", "ROLE_WORLD_SIZE", "TORCHELASTIC_"),
-    *("ACCELERATE_USE_CPU", "PYTHONPATH", CHANNEL_VARIABLE),
+    # torch's launcher sets others of its own, where such a one has started this process.
+    *("TORCHELASTIC_", "ACCELERATE_USE_CPU", "PYTHONPATH", CHANNEL_VARIABLE),
 )
 """How the names begin of those variables that may differ among the processes of a trainer's
 programs; none is read before the program begins."""

@@ -18,6 +18,9 @@ from wconv_jobs.ranks.private_socket import short_temporary_folder
 from wconv_jobs.ranks.program_channel import link_packages
 from wconv_jobs.ranks.program_environment import shared_environment
 
+END_S = 10.0
+"""Time that the process has to end by itself, seconds."""
+
 _SERVERS: dict[Hashable, "_Server"] = {}
 _STARTING = threading.Lock()
 _ROOM = " " * 500
@@ -95,7 +98,13 @@ class _Server:
         if self._process is not None:
             assert self._process.stdin is not None
             self._process.stdin.close()
-            self._process.wait()
+            try:
+                self._process.wait(END_S)
+            except (
+                subprocess.TimeoutExpired
+            ):  # it still loads modules; what it forked ends with it
+                self._process.kill()
+                self._process.wait()
         self._folder.cleanup()
 
 

@@ -263,3 +263,18 @@ def test_one_process_is_kept_for_each_interpreter_and_environment(trial: Program
     (own, _) = program_server._SERVERS.values()
     _kill(own)
     assert start_program_server(trial) not in (None, first)
+
+
+@pytest.mark.slow
+def test_an_agent_ends_also_while_a_module_is_still_being_loaded(
+    trial: ProgramTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "endless.py").write_text("import time\ntime.sleep(600)\n", "utf-8")
+    monkeypatch.setattr(program_server, "END_S", 0.5)
+    path = {"PYTHONPATH": str(tmp_path)}
+    start_program_server(trial.model_copy(update={"preload": ("endless",), "env": path}))
+    (server,) = program_server._SERVERS.values()
+
+    server.end()
+
+    assert not server.is_alive()

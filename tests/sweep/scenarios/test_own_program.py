@@ -206,6 +206,10 @@ def test_init_writes_a_study_of_a_program_and_shows_the_lines_to_add(
             {"trainer": {"program": "train.py", "reports": 3, "env": {"RANK": "0", "WHO": "me"}}},
             "trainer.env: has RANK, which says what rank a process is, or its GPUs. Remove it.",
         ),
+        (
+            {"trainer": {"program": "train.py", "reports": 3, "env": {"ROLE_RANK": "0"}}},
+            "trainer.env: has ROLE_RANK, which says what rank a process is, or its GPUs.",
+        ),
         ({"code": None}, "trainer.program: is train.py, but `code` is missing."),
         ({"data": {"name": "photographs"}}, "data: is for our own trainer, but train.py trains"),
         ({"objective": {"metric": "score"}}, "objective.goal: is missing: is more or less of"),

@@ -1,13 +1,12 @@
 """Shows what a simulation says of a search that tunes both sides, or one."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from wconv_sweep.cli.views.simulation import noise_text
+from wconv_sweep.cli.views.simulation import cells_json, noise_text
 from wconv_sweep.simulation.simulated_study import Measured
 from wconv_sweep.simulation.two_sides import GAINS, WEIGHTED_ALONE, SidesCell
 from wconv_sweep.study.config import StudyConfig
@@ -56,11 +55,4 @@ def sides_json(
     config: StudyConfig, cells: Sequence[SidesCell], measured: Measured | None
 ) -> dict[str, Any]:
     """Return the same as plain data, in seed-sigmas."""
-    return {
-        "study": config.study,
-        "sampler": config.search.sampler.name,
-        "metric": config.objective.metric,
-        "measured": None if measured is None else asdict(measured),
-        "gains": list(GAINS),
-        "cells": [asdict(cell) for cell in cells],
-    }
+    return cells_json(config, cells, measured) | {"gains": list(GAINS)}

@@ -13,6 +13,7 @@ from rich.table import Table
 from wconv_sweep.errors import ConfigurationError
 from wconv_sweep.simulation.replay import NAMED_BY, Cell
 from wconv_sweep.simulation.simulated_study import Measured
+from wconv_sweep.simulation.two_sides import SidesCell
 from wconv_sweep.study.config import StudyConfig
 
 
@@ -60,9 +61,9 @@ def noise_text(config: StudyConfig, measured: Measured | None) -> str:
 
 
 def cells_json(
-    config: StudyConfig, cells: Sequence[Cell], measured: Measured | None
+    config: StudyConfig, cells: Sequence[Cell | SidesCell], measured: Measured | None
 ) -> dict[str, Any]:
-    """Return what to expect as plain data; regret and bias are in seed-sigmas."""
+    """Return what to expect as plain data; regret, bias and gains are in seed-sigmas."""
     return {
         "study": config.study,
         "sampler": config.search.sampler.name,

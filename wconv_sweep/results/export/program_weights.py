@@ -140,6 +140,8 @@ def _fold(
         ) from error
     if ended.returncode != 0:
         said = ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"]
+        # The trace of a function of the user's, if it is one.
+        sys.stderr.write("".join(f"{line}\n" for line in said[:-1]))
         raise ConfigurationError(
             f"study {config.study}: trainer.weights: {said[-1].rstrip('.')}. Nothing was written: "
             f"leave --weights out. The file of the program is {weights}."
